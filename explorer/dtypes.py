@@ -1,0 +1,176 @@
+"""One table of number formats: how many bits, what kind, how every format spells them.
+
+A format is a run of `block` elements stored in `block_bytes` bytes, so that four-bit
+and block-quantised formats have exact sizes without a float. Names are those of NumPy
+and ml_dtypes; block formats keep the names that ggml gives them.
+"""
+
+from typing import Literal, NamedTuple
+
+__all__ = ["DType", "find", "find_ggml", "find_safetensors", "find_torch", "is_trainable"]
+
+Kind = Literal["float", "complex", "int", "uint", "bool", "key", "text"]
+
+
+class DType(NamedTuple):
+    """A number format; `block` elements take `block_bytes` bytes."""
+
+    name: str
+    kind: Kind
+    block: int
+    block_bytes: int
+
+    @property
+    def bits(self) -> float:
+        """Stored bits for one element, scales inside the block included."""
+        return 8 * self.block_bytes / self.block
+
+    def nbytes(self, size: int) -> int:
+        """Bytes that `size` elements take, whole blocks.
+
+        >>> find("int4").nbytes(3), find("q4_k").nbytes(256)
+        (2, 144)
+        """
+        return -(-size // self.block) * self.block_bytes
+
+
+# name, kind, elements in a block, bytes of a block, safetensors' name, torch's name
+_PLAIN = """
+bool            bool    1  1  BOOL         bool
+int1            int     8  1  -            -
+int2            int     4  1  -            -
+int3            int     8  3  -            -
+int4            int     2  1  -            -
+int5            int     8  5  -            -
+int6            int     4  3  -            -
+int7            int     8  7  -            -
+int8            int     1  1  I8           int8
+int16           int     1  2  I16          int16
+int32           int     1  4  I32          int32
+int64           int     1  8  I64          int64
+uint1           uint    8  1  -            -
+uint2           uint    4  1  -            -
+uint3           uint    8  3  -            -
+uint4           uint    2  1  -            -
+uint5           uint    8  5  -            -
+uint6           uint    4  3  -            -
+uint8           uint    1  1  U8           uint8
+uint16          uint    1  2  U16          uint16
+uint32          uint    1  4  U32          uint32
+uint64          uint    1  8  U64          uint64
+float4_e2m1fn   float   2  1  F4           -
+float6_e2m3fn   float   4  3  F6_E2M3      -
+float6_e3m2fn   float   4  3  F6_E3M2      -
+float8_e3m4     float   1  1  -            -
+float8_e4m3     float   1  1  -            -
+float8_e4m3b11fnuz float 1 1  -            -
+float8_e4m3fn   float   1  1  F8_E4M3      float8_e4m3fn
+float8_e4m3fnuz float   1  1  F8_E4M3FNUZ  float8_e4m3fnuz
+float8_e5m2     float   1  1  F8_E5M2      float8_e5m2
+float8_e5m2fnuz float   1  1  F8_E5M2FNUZ  float8_e5m2fnuz
+float8_e8m0fnu  float   1  1  F8_E8M0      float8_e8m0fnu
+float16         float   1  2  F16          float16
+bfloat16        float   1  2  BF16         bfloat16
+float32         float   1  4  F32          float32
+float64         float   1  8  F64          float64
+float128        float   1  16 -            -
+complex32       complex 1  4  -            complex32
+bcomplex32      complex 1  4  -            -
+complex64       complex 1  8  C64          complex64
+complex128      complex 1  16 -            complex128
+complex256      complex 1  32 -            -
+qint8           int     1  1  -            qint8
+quint8          uint    1  1  -            quint8
+qint32          int     1  4  -            qint32
+quint4x2        uint    2  1  -            quint4x2
+quint2x4        uint    4  1  -            quint2x4
+nf4             float   2  1  -            -
+fp4             float   2  1  -            -
+"""
+
+# ggml's number, name, elements in a block, bytes of a block (ggml.h and ggml-common.h)
+_GGML = """
+2 q4_0 32 18;   3 q4_1 32 20;   6 q5_0 32 22;    7 q5_1 32 24;    8 q8_0 32 34
+9 q8_1 32 40;   10 q2_k 256 84; 11 q3_k 256 110; 12 q4_k 256 144; 13 q5_k 256 176
+14 q6_k 256 210; 15 q8_k 256 292; 16 iq2_xxs 256 66; 17 iq2_xs 256 74
+18 iq3_xxs 256 98; 19 iq1_s 256 50; 20 iq4_nl 32 18; 21 iq3_s 256 110
+22 iq2_s 256 82; 23 iq4_xs 256 136; 29 iq1_m 256 56; 31 q4_0_4_4 32 18
+32 q4_0_4_8 32 18; 33 q4_0_8_8 32 18; 34 tq1_0 256 54; 35 tq2_0 256 66
+36 iq4_nl_4_4 32 18; 37 iq4_nl_4_8 32 18; 38 iq4_nl_8_8 32 18; 39 mxfp4 32 17
+40 nvfp4 64 36; 41 q1_0 128 18
+"""
+_GGML_PLAIN = {
+    0: "float32",
+    1: "float16",
+    24: "int8",
+    25: "int16",
+    26: "int32",
+    27: "int64",
+    28: "float64",
+    30: "bfloat16",
+}
+
+_by_name: dict[str, DType] = {}
+_by_safetensors: dict[str, DType] = {}
+_by_torch: dict[str, DType] = {}
+_by_ggml: dict[int, DType] = {}
+
+
+def _fill() -> None:
+    for row in _PLAIN.split("\n")[1:-1]:
+        name, kind, block, size, safetensors, torch = row.split()
+        dtype = DType(name, kind, int(block), int(size))  # pyright: ignore[reportArgumentType]
+        _by_name[name] = dtype
+        if safetensors != "-":
+            _by_safetensors[safetensors] = dtype
+        if torch != "-":
+            _by_torch[torch] = dtype
+    for row in _GGML.replace("\n", ";").split(";"):
+        if row.strip():
+            number, name, block, size = row.split()
+            dtype = DType(name, "float", int(block), int(size))
+            _by_name[name] = _by_ggml[int(number)] = dtype
+    for number, name in _GGML_PLAIN.items():
+        _by_ggml[number] = _by_name[name]
+
+
+_fill()
+
+
+def find(name: str) -> DType:
+    """Return the format of that name; an unknown one of kind "text" for other names.
+
+    JAX's PRNG-key types (`key<fry>`) are known by their form: a key holds two to four
+    32-bit words, which is read off the array and not off this table.
+
+    >>> find("bfloat16").bits, find("q4_k").bits
+    (16.0, 4.5)
+    """
+    dtype = _by_name.get(name)
+    if dtype is not None:
+        return dtype
+    return DType(name, "key" if name.startswith("key<") else "text", 1, 0)
+
+
+def find_safetensors(name: str) -> DType | None:
+    """Return the format that safetensors spells `name` ("F8_E4M3"), or None."""
+    return _by_safetensors.get(name)
+
+
+def find_torch(name: str) -> DType | None:
+    """Return the format that PyTorch spells `name` ("bfloat16"), or None."""
+    return _by_torch.get(name)
+
+
+def find_ggml(number: int) -> DType | None:
+    """Return the format with that number in GGUF files, or None."""
+    return _by_ggml.get(number)
+
+
+def is_trainable(name: str) -> bool:
+    """Say whether elements of this format can be learned by gradient.
+
+    >>> is_trainable("bfloat16"), is_trainable("int64"), is_trainable("q4_k")
+    (True, False, True)
+    """
+    return find(name).kind in ("float", "complex")

@@ -1,0 +1,127 @@
+"""Names of tensors: keys as sources spell them, paths as explorer shows them, globs.
+
+A *key* is exactly what the source has: a dotted string in a file ("h.0.attn.c_attn.weight"),
+a tuple of names in a tree. A *path* is always the tuple. Splitting is done when it is
+asked for: splitting 100,000 names up front would cost as much as reading them.
+"""
+
+import re
+from functools import lru_cache
+
+__all__ = ["Glob", "Key", "matches", "name_of", "path_of", "template_of", "templates_of"]
+
+Key = str | tuple[str, ...]
+
+_DIGITS = bytes.maketrans(b"0123456789", b"0000000000")
+
+
+def path_of(key: Key) -> tuple[str, ...]:
+    """Return a key as a tuple of names.
+
+    >>> path_of("encoder.layer.0.bias"), path_of(("params", "Dense_0"))
+    (('encoder', 'layer', '0', 'bias'), ('params', 'Dense_0'))
+    """
+    if isinstance(key, tuple):
+        return key
+    return tuple(key.split("/" if "/" in key else "."))
+
+
+def name_of(key: Key) -> str:
+    """Return a key as one string, its names joined by "/".
+
+    >>> name_of("encoder.layer.0.bias")
+    'encoder/layer/0/bias'
+    """
+    if isinstance(key, tuple):
+        return "/".join(key)
+    return key if "/" in key else key.replace(".", "/")
+
+
+def template_of(key: Key) -> bytes:
+    """Return a key with every digit as "0": tensors of one template do one job.
+
+    >>> template_of("layers.17.mlp.up_proj.weight")
+    b'layers.00.mlp.up_proj.weight'
+    """
+    text = "/".join(key) if isinstance(key, tuple) else key
+    return text.encode("utf-8", "surrogatepass").translate(_DIGITS)
+
+
+def templates_of(keys: list[Key]) -> list[bytes]:
+    """Return the template of every key; dotted names as fast as Python goes."""
+    try:
+        return [key.encode().translate(_DIGITS) for key in keys]  # pyright: ignore
+    except (AttributeError, UnicodeEncodeError):
+        return list(map(template_of, keys))
+
+
+class Glob:
+    """A compiled path glob: `*` stays inside one name, `**` crosses, `[0-60]` is a range.
+
+    Ranges are those that collapsed rows print, so that a printed row selects its tensors.
+
+    >>> Glob("**/attention/**").matches("layer/0/attention/query/bias")
+    True
+    >>> Glob("layers/[0-60]/*").matches("layers/61/norm")
+    False
+    """
+
+    def __init__(self, glob: str):
+        pattern, at = [], 0
+        while at < len(glob):
+            for token, regex in _TOKENS:
+                found = token.match(glob, at)
+                if found:
+                    pattern.append(regex)
+                    at = found.end()
+                    break
+            else:
+                pattern.append(re.escape(glob[at]))
+                at += 1
+        self._regex = re.compile("".join(pattern), re.DOTALL)
+        self._ranges = [_numbers(text) for text in _RANGE.findall(glob)]
+
+    def matches(self, name: str) -> bool:
+        """Say whether the whole name fits."""
+        found = self._regex.fullmatch(name)
+        return found is not None and all(
+            any(low <= int(number) <= high for low, high in ranges)
+            for number, ranges in zip(found.groups(), self._ranges, strict=True)
+        )
+
+
+def _numbers(text: str) -> list[tuple[int, int]]:
+    """Return "0-2,5" as [(0, 2), (5, 5)]."""
+    runs = (run.partition("-") for run in text.split(","))
+    return [(int(low), int(high or low)) for low, _, high in runs]
+
+
+_RANGE = re.compile(r"\[([0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*)\]")
+_TOKENS = (
+    (re.compile(r"\*\*/"), "(?:.*/)?"),
+    (re.compile(r"/\*\*$"), "(?:/.*)?"),
+    (re.compile(r"\*\*"), ".*"),
+    (re.compile(r"\*"), "[^/]*"),
+    (re.compile(r"\?"), "[^/]"),
+    (_RANGE, "([0-9]+)"),
+)
+_compile = lru_cache(maxsize=256)(Glob)
+
+
+def matches(key: Key, glob: str) -> bool:
+    """Say whether a key matches a glob.
+
+    A glob with "/" is matched against the whole path. One without is matched against
+    the last name, and, as is the custom for dotted names, against the dotted name with
+    `*` crossing dots.
+
+    >>> matches("encoder.layer.0.bias", "bias"), matches("encoder.layer.0.bias", "*.bias")
+    (True, True)
+    """
+    name = name_of(key)
+    if "/" in glob:
+        return _compile(glob).matches(name)
+    if _compile(glob).matches(name.rpartition("/")[2]):
+        return True
+    dotted = glob.replace("**", "*").replace("*", "**").replace(".", "/")
+    return _compile(dotted).matches(name)
