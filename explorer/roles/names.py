@@ -1,0 +1,218 @@
+"""Role and component of a tensor from its name and shape, whatever library named it.
+
+A *leaf* is the last name of a path, the *owner* the module that holds it. Leaves decide
+the role, by exact name: `relative_bias_table/kernel` is a kernel, `query/bias` is a bias
+of any rank. Modules decide the component, the innermost first: a norm inside attention
+is a norm, an MLP inside an expert belongs to the experts.
+"""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple, cast
+
+from explorer.inventory import Component, Role
+from explorer.roles import spellings
+from explorer.roles.spellings import Tag
+
+__all__ = ["classify", "component_of_module", "split_names"]
+
+_role_of_leaf: dict[str, Role] = {
+    name: role for role, names in spellings.LEAVES.items() for name in names.split()
+}
+_SILENT = spellings.WRAPPERS | {""}
+_BOXED = frozenset(_role_of_leaf) | {"weight", "w", "lora_a", "lora_b"}
+
+
+def _by_name(table: dict[Tag, str]) -> dict[str, Tag]:
+    return {name: tag for tag, names in table.items() for name in names.split()}
+
+
+_tag_of_name, _tag_of_weak = _by_name(spellings.MODULES), _by_name(spellings.WEAK)
+_tag_of_word: tuple[tuple[Tag, frozenset[str], tuple[str, ...]], ...] = tuple(
+    (
+        tag,
+        frozenset(word for word in words.split() if word[0] != "*"),
+        tuple(word[1:] for word in words.split() if word[0] == "*"),
+    )
+    for tag, words in spellings.WORDS
+)
+
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+class _Name(NamedTuple):
+    """A name in snake case without "_0", its words without digits, and its tag."""
+
+    text: str
+    words: frozenset[str]
+    tag: Tag | None
+
+
+@lru_cache(maxsize=8192)
+def _read(name: str) -> _Name:
+    parts = [p for p in _CAMEL.sub("_", name).lower().split("_") if p and not p.isdigit()]
+    text = "_".join(parts)
+    words = frozenset(stem for part in parts if (stem := part.rstrip("0123456789")))
+    return _Name(text, words, _tag_of_name.get(text) or _tag_by_word(text, words))
+
+
+def _tag_by_word(text: str, words: frozenset[str]) -> Tag | None:
+    for tag, known, endings in _tag_of_word:
+        if not known.isdisjoint(words) or any(word.endswith(endings) for word in words):
+            return tag
+    return None
+
+
+def split_names(path: tuple[str, ...]) -> list[str]:
+    """Return the single names of a path, without what a library adds to them.
+
+    Haiku joins modules by "/", flat dictionaries hold dotted keys, TensorFlow appends
+    ":0", NNX and boxed leaves end in "value".
+
+    >>> split_names(("mlp/~/linear_0", "w")), split_names(("Dense_0", "kernel", "value"))
+    (['mlp', 'linear_0', 'w'], ['Dense_0', 'kernel'])
+    """
+    joined = "/".join(path).replace(".", "/").removesuffix(":0")
+    names = [name for name in joined.split("/") if name not in ("", "~")]
+    if len(names) > 1 and names[-1] in ("value", "raw_value") and names[-2] in _BOXED:
+        names.pop()
+    return names
+
+
+def component_of_module(name: str) -> Tag | None:
+    """Return the component that a module's name alone tells, or None.
+
+    >>> component_of_module("EncDecAttention"), component_of_module("Dense_0")
+    ('attention', None)
+    """
+    return _read(name).tag
+
+
+def classify(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[Role, Component]:
+    """Return what a parameter does and the part of the network it belongs to.
+
+    Args:
+        path: names from the root; numbers in them do not matter.
+        shape: logical shape.
+
+    >>> classify(("encoder", "layer", "0", "attention", "self", "query", "bias"), (768,))
+    ('bias', 'attention')
+    >>> classify(("model", "layers", "3", "mlp", "gate", "weight"), (128, 2048))
+    ('kernel', 'router')
+    """
+    names = split_names(path)
+    if not names:
+        return ("kernel" if len(shape) > 1 else "other"), "other"
+    modules = _modules_of(names)
+    leaf, owner = names[-1], (modules[-1] if modules else _read(""))
+    role = _role(leaf, names, owner, shape)
+    return role, _component(leaf, modules, role, shape)
+
+
+def _modules_of(names: list[str]) -> list[_Name]:
+    """Return the modules around a leaf, outermost first, those of a pair tagged by it."""
+    read = [name for name in map(_read, names[:-1]) if name.text not in _SILENT]
+    modules: list[_Name] = []
+    parent = ""
+    for name in read:
+        tag = spellings.PAIRS.get((parent, name.text), name.tag)
+        modules.append(name._replace(tag=tag) if tag != name.tag else name)
+        if parent or name.text not in spellings.ROOTS:
+            parent = name.text
+    return modules
+
+
+def _role(leaf: str, names: list[str], owner: _Name, shape: tuple[int, ...]) -> Role:
+    stem = leaf.removesuffix("_orig").removesuffix("_reverse").rstrip("0123456789")
+    stem = stem.rstrip("_") or leaf
+    known = _role_of_leaf.get(leaf) or _role_of_leaf.get(stem)
+    if known == "bias":
+        return known
+    adapter = {_read(name).text for name in names[-3:]}
+    if not spellings.FACTORS.isdisjoint(adapter) or leaf.lower().endswith(
+        ("_lora_a", "_lora_b")
+    ):
+        return "kernel"
+    if "lora_magnitude_vector" in adapter or leaf == "original0":
+        return "scale"  # a weight-normed layer keeps its gain and its direction apart
+    if known:
+        return known
+    if leaf.endswith("_bias"):
+        return "bias"
+    if leaf.endswith("_scale"):
+        return "scale"
+    if stem in ("weight", "w"):
+        return _role_of_weight(stem, owner, shape)
+    return _role_of_unknown(_read(leaf), shape)
+
+
+def _role_of_weight(stem: str, owner: _Name, shape: tuple[int, ...]) -> Role:
+    """Return the role of the name that libraries give to everything that multiplies."""
+    if _role_of_leaf.get(owner.text) == "other":
+        return "other"
+    if owner.tag == "router":
+        return "kernel"  # one output is stored as a vector
+    if owner.tag == "norm" or (stem == "weight" and len(shape) < 2):
+        return "scale"
+    is_table = owner.tag == "embedding" and owner.words.isdisjoint(spellings.PROJECTIONS)
+    if (
+        len(shape) == 2
+        and stem == "weight"
+        and (is_table or owner.text in spellings.TABLES)
+    ):
+        return "embedding"
+    return "kernel"
+
+
+def _role_of_unknown(leaf: _Name, shape: tuple[int, ...]) -> Role:
+    if leaf.tag == "norm":
+        return "scale"
+    if leaf.tag == "embedding" and leaf.words.isdisjoint(spellings.PROJECTIONS):
+        return "embedding"
+    return "kernel" if len(shape) > 1 else "other"
+
+
+def _component(
+    leaf: str, modules: list[_Name], role: Role, shape: tuple[int, ...]
+) -> Component:
+    last = _read(leaf)
+    if last.text in ("embedding", "embeddings"):
+        last = last._replace(tag=None)  # a table's own name: its module says whose it is
+    if last.tag == "norm" or (modules and modules[-1].tag == "norm"):
+        return "norm"
+    tags: list[Tag | None] = [*(name.tag for name in modules), last.tag]
+    if "router" in tags or _is_gate(leaf, modules, tags, shape):
+        return "router"
+    if "experts" in tags:
+        return "experts"
+    for tag in reversed(tags):
+        if tag == "moe":
+            # one stacked array for all experts; what else a block has is dense
+            stacked = len(shape) > (1 if role == "bias" else 2)
+            return "experts" if stacked else "mlp"
+        if tag is not None and tag != "norm":
+            return "mlp" if tag == "shared" else cast(Component, tag)
+    for name in (last, *reversed(modules)):
+        if name.text in _tag_of_weak:
+            return cast(Component, _tag_of_weak[name.text])
+    return "embedding" if role == "embedding" else "other"
+
+
+def _is_gate(
+    leaf: str, modules: list[_Name], tags: list[Tag | None], shape: tuple[int, ...]
+) -> bool:
+    """Say whether a layer called gate chooses experts, and is not half of a gated MLP.
+
+    There are fewer experts than hidden units, and more units in an MLP than outside it.
+    """
+    if not modules or modules[-1].text != "gate":
+        return False
+    if not {"attention", "experts", "shared"}.isdisjoint(tags):
+        return False
+    if "moe" in tags:
+        return True
+    if len(shape) < 2:
+        return False
+    if leaf == "weight":
+        return shape[-2] < shape[-1]
+    return leaf in ("kernel", "w") and shape[-1] < max(shape[:-1])

@@ -1,0 +1,103 @@
+"""How Flax, NNX, Haiku, Equinox, Keras, PyTorch, T5X, MaxText and GGUF name things.
+
+Data only; explorer.roles.names reads it. Names of leaves are exact, but for a number at
+their end ("gamma_1", "b2"). Names of modules are in snake case without "_0"
+("DenseReluDense_0" is dense_relu_dense).
+"""
+
+from typing import Literal
+
+from explorer.inventory import Component, Role
+
+__all__ = [
+    "FACTORS",
+    "LEAVES",
+    "MODULES",
+    "PAIRS",
+    "PROJECTIONS",
+    "ROOTS",
+    "TABLES",
+    "WEAK",
+    "WORDS",
+    "WRAPPERS",
+    "Tag",
+]
+
+# What a module's name tells: a component, the block that holds router and experts, or
+# the part of such a block that every token passes.
+Tag = Component | Literal["moe", "shared"]
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# ---- leaves -> role; `weight` and `w` depend on their module and shape
+LEAVES: dict[Role, str] = {
+    "bias": """bias biases b beta offset bias_n bias_ih bias_hh bias_ih_l bias_hh_l
+        b_in b_out b_Q b_K b_V b_O b_U""",
+    "scale": """scale gamma g weight_g A_log D ssm_a ssm_d alpha lambda negative_slope
+        layerscale layer_scale_parameter temperature ia3_l vera_lambda_b vera_lambda_d
+        attn_gate ff_gate cross_attn_attn_gate cross_attn_mlp_gate""",
+    "embedding": """embedding embeddings cls probe rel_embedding rel_pos_h rel_pos_w
+        relative_attention_bias relative_position_bias_table W_E W_pos""",
+    "kernel": "kernel recurrent_kernel depthwise_kernel pointwise_kernel weight_v",
+    # keys and values that are attended to, and factors that stretch rotary angles
+    "other": """sinks attn_sinks bias_k bias_v rope_freqs rope_factors_long
+        rope_factors_short""",
+}
+# the factors of a low-rank adapter
+FACTORS = _names("lora_a lora_b lora_embedding_a lora_embedding_b")
+# modules whose weight is a table although their name does not say embedding
+TABLES = _names("relative_attention_bias attn_rel_b")
+# an embedding's name with one of these is a projection (patches, factorised tables)
+PROJECTIONS = _names("patch proj project projection mapping")
+
+# ---- modules -> component: the whole name
+MODULES: dict[Tag, str] = {
+    "head": """lm_head lm_heads generator_lm_head embed_out logits logits_dense logits_ffn
+        to_logits output_layer vocab_projector predictions lm_loss reverse_embeddings
+        shared_head_head""",
+    "router": """ffn_gate_inp ffn_gate_inp_shexp shared_expert_gate exp_probs_b
+        e_score_correction_bias""",
+    "moe": "moe moe_block block_sparse_moe",
+    "shared": "shared_expert shared_experts",
+    "embedding": """token_types cls_token class_token dist_token mask_token query_tokens
+        distillation_token reg_token reg_tokens register_tokens storage_tokens latents""",
+    "attention": """rel_embedding rel_pos_h rel_pos_w relative_position_bias_table
+        relative_bias_table cpb_mlp continuous_position_bias_mlp""",
+    "mlp": "dense_relu_dense token_mixing channel_mixing",
+    "other": "time_embed time_embedding timestep_embedder",
+}
+# ---- modules -> component: one word of the name, the first row that fits; "*" is any start
+WORDS: tuple[tuple[Tag, str], ...] = (
+    ("head", "unembed unembedding"),
+    ("norm", "*norm norms normalization ln bn gn"),  # kv_a_layernorm, pre_layrnorm
+    ("router", "router"),
+    ("experts", "expert experts exps"),
+    ("attention", "rotary rope"),
+    ("embedding", "embed embedding embeddings embedder embd emb wte wpe"),
+    ("attention", "*attention *attn att mha"),
+    ("mlp", "mlp ffn ff feed feedforward"),
+)
+# ---- (parent, module) -> component; "" is the root
+PAIRS: dict[tuple[str, str], Tag] = {
+    ("", "output"): "head",
+    ("", "proj_out"): "head",
+    ("", "shared"): "embedding",
+    ("transformer", "ff_out"): "head",
+    ("shared_head", "head"): "head",
+    ("lm_head", "dense"): "other",
+    ("predictions", "dense"): "other",
+    ("predictions", "transform"): "other",
+    ("layer", "output"): "mlp",
+}
+# ---- modules that decide only where nothing around them does
+WEAK: dict[Tag, str] = {
+    "attention": "query key value wq wk wv q_proj k_proj v_proj o_proj qkv_proj",
+    "mlp": "fc1 fc2 linear1 linear2 gate_proj up_proj down_proj intermediate",
+}
+# wrappers: what they hold is what they wrap
+WRAPPERS = FACTORS | _names("default base_layer modules_to_save")
+# outermost modules that are the model itself
+ROOTS = _names("params model module orig_mod base_model language_model")
