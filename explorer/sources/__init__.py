@@ -1,0 +1,1 @@
+"""Anything -> Inventory, from headers only; and anything -> arrays, lazily."""

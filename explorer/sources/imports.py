@@ -1,0 +1,63 @@
+"""`package.module:attribute` targets: the one place that imports the user's code."""
+
+import difflib
+import os
+import re
+import sys
+from importlib import import_module
+from typing import Any
+
+from explorer.errors import InputError, TargetError, printable
+
+__all__ = ["import_attribute", "looks_importable", "missing"]
+
+_IMPORTABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+def looks_importable(target: str) -> bool:
+    """Say whether a target is written like `package.module:attribute`.
+
+    >>> looks_importable("my.models:gpt"), looks_importable("model.safetensors")
+    (True, False)
+    """
+    return _IMPORTABLE.fullmatch(target) is not None
+
+
+def import_attribute(target: str) -> Any:
+    """Import what `package.module:attribute` names; call it when it is a function.
+
+    Raises:
+        InputError: the module or attribute is missing, or its code raises.
+    """
+    module_name, _, attribute = target.partition(":")
+    if os.getcwd() not in sys.path:  # as `python -m` does
+        sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = import_module(module_name)
+        for name in attribute.split("."):
+            found = getattr(found, name)
+        is_factory = callable(found) and not hasattr(found, "init")
+        return found() if is_factory and not _holds_arrays(found) else found
+    except Exception as error:  # the user's code may raise anything
+        line = printable(f"{type(error).__name__}: {error}".split("\n")[0], 200)
+        raise InputError(target, found=f"cannot be imported ({line})") from error
+
+
+def _holds_arrays(found: Any) -> bool:
+    """Say whether a callable is a model itself rather than a function that makes one."""
+    return not isinstance(found, type) and not hasattr(found, "__code__")
+
+
+def missing(target: str) -> TargetError:
+    """Return the error for a target that is nothing, with the nearest name there is."""
+    folder, name = os.path.split(target)
+    try:
+        near = difflib.get_close_matches(name, os.listdir(folder or ".")[:10_000], 1, 0.6)
+    except OSError:
+        near = []
+    return TargetError(
+        target,
+        found="no such file or folder",
+        expected="a path or package.module:attribute",
+        cure=f"did you mean {printable(os.path.join(folder, near[0]))}?" if near else "",
+    )
