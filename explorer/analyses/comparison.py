@@ -1,0 +1,128 @@
+"""What differs between two inventories: structure alone, never values."""
+
+from collections import Counter
+
+import msgspec
+
+from explorer.inventory import Inventory, TensorSpec
+
+__all__ = ["Change", "Comparison", "compare"]
+
+Signature = tuple[tuple[int, ...], str]  # logical shape and number format
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One difference: where it is in each inventory, and what it is there."""
+
+    before: str
+    after: str
+    old: Signature | None = None
+    new: Signature | None = None
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Every structural difference of two inventories, each tensor in one list only.
+
+    A tensor of one path is `reshaped` (another shape, perhaps another format too) or
+    `recast` (another format alone). One whose path is gone is `moved` when exactly one new
+    path ends alike and has its shape and format.
+    """
+
+    added: tuple[Change, ...] = ()
+    removed: tuple[Change, ...] = ()
+    reshaped: tuple[Change, ...] = ()
+    recast: tuple[Change, ...] = ()
+    moved: tuple[Change, ...] = ()
+    unchanged: int = 0
+
+    @property
+    def identical(self) -> bool:
+        """Whether nothing differs."""
+        return not any((self.added, self.removed, self.reshaped, self.recast, self.moved))
+
+
+def compare(a: Inventory, b: Inventory) -> Comparison:
+    """Return what differs from `a` to `b` by path, shape and number format."""
+    old, new = _by_name(a), _by_name(b)
+    reshaped, recast = [], []
+    unchanged = 0
+    for name, before in old.items():
+        after = new.get(name)
+        if after is None:
+            continue
+        change = Change(before.name, after.name, _signature(before), _signature(after))
+        if before.shape != after.shape:
+            reshaped.append(change)
+        elif before.dtype != after.dtype:
+            recast.append(change)
+        else:
+            unchanged += 1
+    gone = [tensor for name, tensor in old.items() if name not in new]
+    come = [tensor for name, tensor in new.items() if name not in old]
+    moved = _moves(gone, come)
+    removed, added = {m.before for m in moved}, {m.after for m in moved}
+    return Comparison(
+        added=tuple(
+            Change("", t.name, None, _signature(t)) for t in come if t.name not in added
+        ),
+        removed=tuple(
+            Change(t.name, "", _signature(t), None) for t in gone if t.name not in removed
+        ),
+        reshaped=tuple(reshaped),
+        recast=tuple(recast),
+        moved=tuple(moved),
+        unchanged=unchanged,
+    )
+
+
+def _by_name(inventory: Inventory) -> dict[tuple[str, int], TensorSpec]:
+    """Return tensors by name; names that two keys share are told apart by their order."""
+    seen: Counter[str] = Counter()
+    named = {}
+    for tensor in inventory.tensors:
+        name = tensor.name
+        named[name, seen[name]] = tensor
+        seen[name] += 1
+    return named
+
+
+def _signature(tensor: TensorSpec) -> Signature:
+    return tensor.shape, tensor.dtype
+
+
+def _moves(gone: list[TensorSpec], come: list[TensorSpec]) -> list[Change]:
+    """Match tensors that left one path for another: the longest common ending decides.
+
+    A match must be the only one of its ending on both sides, so that nothing is guessed.
+    """
+    if not gone or not come:
+        return []
+    left = {tensor.name: (tensor.name.split("/"), tensor) for tensor in gone}
+    right = {tensor.name: (tensor.name.split("/"), tensor) for tensor in come}
+    moves = []
+    for length in range(
+        min(_MAX_ENDING, max(len(path) for path, _ in left.values())), 0, -1
+    ):
+        sources, targets = _by_ending(left, length), _by_ending(right, length)
+        for ending, names in sources.items():
+            others = targets.get(ending, ())
+            if len(names) == len(others) == 1:
+                signature = _signature(left.pop(names[0])[1])
+                del right[others[0]]
+                moves.append(Change(names[0], others[0], signature, signature))
+    return moves
+
+
+_MAX_ENDING = 20
+
+
+def _by_ending(
+    tensors: dict[str, tuple[list[str], TensorSpec]], length: int
+) -> dict[tuple, list[str]]:
+    """Return names by their last `length` parts, shape and number format."""
+    endings: dict[tuple, list[str]] = {}
+    for name, (path, tensor) in tensors.items():
+        if len(path) >= length:
+            ending = (tuple(path[-length:]), *_signature(tensor))
+            endings.setdefault(ending, []).append(name)
+    return endings

@@ -1,0 +1,79 @@
+"""A readable lock of a model's structure: one line a tensor, made to be kept in git.
+
+    # explorer lock 1
+    float32[30522,384] embeddings/word_embeddings/weight
+
+A name with anything but visible ASCII in it is written as a JSON string.
+"""
+
+import json
+import re
+
+from explorer.errors import FormatError, printable
+from explorer.inventory import Inventory, Kind, TensorSpec
+
+__all__ = ["lock_text", "parse_lock"]
+
+_HEADER = "# explorer lock 1"
+_LINE = re.compile(r"([\w<>]+)\[([0-9,]*)\] (.+)", re.ASCII)
+_PLAIN = re.compile(r"[!#-~][!-~]*", re.ASCII)  # visible ASCII, no leading quote
+
+
+def lock_text(inventory: Inventory) -> str:
+    """Return the lock of an inventory: paths, shapes and number formats, in order."""
+    lines = [_HEADER]
+    for tensor in inventory.tensors:
+        name = tensor.name
+        shown = name if _PLAIN.fullmatch(name) else json.dumps(name)
+        lines.append(f"{tensor.dtype}[{','.join(map(str, tensor.shape))}] {shown}")
+    return "\n".join(lines) + "\n"
+
+
+def parse_lock(text: str, place: str) -> Inventory:
+    """Return the inventory that a lock describes; what it does not say is left empty.
+
+    Raises:
+        FormatError: a line that is no lock line.
+    """
+    lines = text.split("\n")
+    if lines[0].strip() != _HEADER:
+        raise FormatError(
+            place,
+            found=f"starts with {printable(lines[0], 40)!r}",
+            expected=f"{_HEADER!r}",
+            cure="write it with `explorer lock TARGET`",
+        )
+    tensors = tuple(
+        _parse_line(line.rstrip("\r"), f"{place}:{number}")
+        for number, line in enumerate(lines[1:], 2)
+        if line.strip() and not line.startswith("#")
+    )
+    return Inventory(tensors=tensors, target=place, source="lock")
+
+
+def _parse_line(line: str, place: str) -> TensorSpec:
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise FormatError(
+            place,
+            found=printable(repr(line), 80),
+            expected="a line such as 'float32[30522,384] embeddings/weight'",
+        )
+    dtype, sizes, name = match.groups()
+    try:
+        shape = tuple(map(int, sizes.split(","))) if sizes else ()
+        name = json.loads(name) if name.startswith('"') else name
+    except ValueError:
+        raise FormatError(
+            place, found=printable(repr(line), 80), expected="a lock line"
+        ) from None
+    kind = Kind(
+        shape=shape,
+        dtype=dtype,
+        size=0,
+        nbytes=0,
+        role="other",
+        component="other",
+        collection="",
+    )
+    return TensorSpec(tuple(name.split("/")), kind)

@@ -1,0 +1,77 @@
+"""The folded tree stands for every tensor and adds up."""
+
+from pathlib import Path
+
+import pytest
+
+import explorer as ex
+from explorer.analyses.collapse import collapse, compact, walk
+from tests import facts
+from tests.analyses.test_ledger import MODELS, folder_of
+from tests.checkpoints import write_folder
+
+
+@pytest.mark.parametrize("model_id", ["deepseek-ai/DeepSeek-V3", "openai/gpt-oss-20b"])
+@pytest.mark.parametrize("shape", [lambda root: root, compact])
+def test_rows_add_up(tmp_path: Path, model_id: str, shape):
+    inventory = ex.explore(folder_of(tmp_path, MODELS[model_id], ondisk=True))
+    root = shape(collapse(inventory))
+    ends = [row for row, _ in walk(root) if not row.children]
+    for word, total in (
+        ("tensors", inventory.num_tensors),
+        ("parameters", inventory.num_parameters),
+        ("weights", inventory.num_weights),
+        ("biases", inventory.num_biases),
+        ("nbytes", inventory.nbytes),
+    ):
+        assert sum(getattr(row, word) for row in ends) == getattr(root, word) == total
+
+
+def test_91_991_tensors_print_in_one_screen(tmp_path: Path):
+    inventory = ex.explore(
+        folder_of(tmp_path, MODELS["deepseek-ai/DeepSeek-V3"], ondisk=True)
+    )
+    assert inventory.num_tensors == 91_991
+    rows = list(walk(compact(collapse(inventory))))
+    assert len(rows) < 70
+    names = [row.name for row, _ in walk(collapse(inventory))]
+    assert {"[0-2]", "[3-60]", "[0-255]"} <= set(names)
+
+
+def test_folding_keeps_what_differs_apart(tmp_path: Path):
+    layout = {
+        "layers.0.mlp.weight": ((4, 4), "F32"),
+        "layers.1.mlp.weight": ((4, 4), "BF16"),  # another format folds
+        "layers.2.mlp.weight": ((4, 8), "F32"),  # another shape does not
+        "layers.3.mlp.weight": ((4, 4), "F32"),
+        "norm_a.weight": ((4,), "F32"),
+    }
+    root = collapse(ex.explore(write_folder(tmp_path, layout)))
+    layers = root.children[0]
+    assert [row.name for row in layers.children] == ["[0-1,3]", "2"]
+    folded = layers.children[0]
+    assert (folded.copies, folded.parameters, folded.nbytes) == (3, 48, 16 * (4 + 2 + 4))
+    assert folded.children[0].children[0].dtypes == ("float32", "bfloat16")
+    unfolded = collapse(ex.explore(tmp_path), fold=False)
+    assert [row.name for row in unfolded.children[0].children] == ["0", "1", "2", "3"]
+
+
+def test_a_printed_row_selects_its_tensors(tmp_path: Path):
+    inventory = ex.explore(folder_of(tmp_path, MODELS["mistralai/Mixtral-8x7B-v0.1"]))
+    glob = "model/layers/[0-31]/block_sparse_moe/experts/[0-7]/w1/weight"
+    listing = facts.listing("mistralai/Mixtral-8x7B-v0.1")["tensors"]
+    assert (
+        inventory.select(glob).num_tensors == sum(".w1." in name for name in listing) == 256
+    )
+
+
+def test_a_name_of_ten_thousand_parts(tmp_path: Path):
+    layout = {
+        ".".join(["a"] * 5_000): ((2,), "F32"),
+        "a.a": ((3,), "F32"),
+        "a": ((1,), "F32"),
+    }
+    inventory = ex.explore(write_folder(tmp_path, layout))
+    root = compact(collapse(inventory))
+    assert (root.tensors, root.parameters) == (3, 6)
+    assert max(len(line) for line in str(inventory).splitlines()) <= 100
