@@ -1,0 +1,87 @@
+"""What is in this model? Tensors, parameters, weights and biases, counted right.
+
+    >>> import explorer as ex
+    >>> inventory = ex.explore({"kernel": [[0.0, 0.0]], "bias": [0.0]})
+    >>> inventory.num_parameters, inventory.num_weights, inventory.num_biases
+    (3, 2, 1)
+
+Importing the package loads neither JAX nor NumPy: names are found when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from explorer.analyses.comparison import Comparison as Comparison
+    from explorer.analyses.ledger import Ledger as Ledger
+    from explorer.analyses.summary import Summary as Summary
+    from explorer.analyses.summary import summarize as summarize
+    from explorer.errors import ExplorerError as ExplorerError
+    from explorer.errors import FormatError as FormatError
+    from explorer.errors import InputError as InputError
+    from explorer.errors import MismatchError as MismatchError
+    from explorer.errors import MissingPackageError as MissingPackageError
+    from explorer.errors import TargetError as TargetError
+    from explorer.errors import TreeError as TreeError
+    from explorer.errors import UnsafePickleError as UnsafePickleError
+    from explorer.front_door import compare as compare
+    from explorer.front_door import count_bytes as count_bytes
+    from explorer.front_door import count_parameters as count_parameters
+    from explorer.front_door import count_tensors as count_tensors
+    from explorer.front_door import explore as explore
+    from explorer.front_door import ledger as ledger
+    from explorer.front_door import load as load
+    from explorer.inventory import Inventory as Inventory
+    from explorer.inventory import Kind as Kind
+    from explorer.inventory import TensorSpec as TensorSpec
+    from explorer.inventory import Tie as Tie
+    from explorer.roles.splitting import decay_mask as decay_mask
+    from explorer.roles.splitting import split_weights_biases as split_weights_biases
+    from explorer.tree.partition import combine as combine
+    from explorer.tree.partition import partition as partition
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "analyses.comparison": ("Comparison",),
+    "analyses.ledger": ("Ledger",),
+    "analyses.summary": ("Summary", "summarize"),
+    "errors": (
+        "ExplorerError",
+        "FormatError",
+        "InputError",
+        "MismatchError",
+        "MissingPackageError",
+        "TargetError",
+        "TreeError",
+        "UnsafePickleError",
+    ),
+    "front_door": (
+        "compare",
+        "count_bytes",
+        "count_parameters",
+        "count_tensors",
+        "explore",
+        "ledger",
+        "load",
+    ),
+    "inventory": ("Inventory", "Kind", "TensorSpec", "Tie"),
+    "roles.splitting": ("decay_mask", "split_weights_biases"),
+    "tree.partition": ("combine", "partition"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'explorer' has no attribute {name!r}")
+    value = getattr(import_module(f"explorer.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

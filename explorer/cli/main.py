@@ -1,0 +1,77 @@
+"""The `explorer` command, and the way out on an error.
+
+Results go to stdout, warnings to stderr. Exit 0: done; 1: the answer is "no"; 2: bad input.
+"""
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from explorer.cli.commands import COMMANDS
+from explorer.errors import ExplorerError, MismatchError
+
+__all__ = ["cli", "main"]
+
+
+class _Group(click.Group):
+    """Commands in the order in which a newcomer meets them, with near misses named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if args and (os.path.lexists(args[0]) or ":" in args[0]):
+                error.message += f" To see what is in it: explorer show {args[0]}"
+            raise
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="jax-explorer", prog_name="explorer")
+def cli() -> None:
+    """What is in this model? Tensors, parameters, weights and biases, counted right.
+
+    A TARGET is a checkpoint file or folder (safetensors, GGUF, PyTorch, Orbax, Flax
+    msgpack, npy, npz), or package.module:attribute for a model in Python code.
+
+    \b
+    Examples:
+      explorer show model.safetensors
+      explorer count model-a/ model-b.gguf
+      explorer lock model/ > params.lock
+      explorer check model/ params.lock
+      explorer show my_package.models:make_model
+
+    Shell completion: eval "$(_EXPLORER_COMPLETE=bash_source explorer)", or zsh, fish.
+    """
+
+
+for command in COMMANDS:
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command; turn every error into one line on stderr and an exit code."""
+    try:
+        sys.exit(cli(prog_name="explorer", standalone_mode=False) or 0)
+    except MismatchError as error:
+        _leave(str(error), 1)
+    except ExplorerError as error:
+        _leave(f"explorer: {error}", 2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        _leave("explorer: stopped", 130)
+    except BrokenPipeError:  # `explorer show TARGET | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _leave(message: str, code: int) -> None:
+    sys.stderr.write(message.encode("utf-8", "backslashreplace").decode() + "\n")
+    sys.exit(code)

@@ -1,0 +1,1 @@
+"""Result record -> text, JSON, CSV, Markdown, HTML. Data is never read as markup."""

@@ -1,0 +1,176 @@
+"""The ledger, its groups and counts side by side, as plain text."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from explorer.analyses.ledger import Ledger, ledger_of
+from explorer.errors import printable
+from explorer.inventory import Inventory
+from explorer.views import units
+from explorer.views.table import Column, Style, render_table
+
+__all__ = [
+    "counts_text",
+    "inventory_text",
+    "ledger_text",
+    "summary_text",
+]
+
+if TYPE_CHECKING:
+    from explorer.analyses.summary import Summary
+
+_PLAIN = Style()
+
+
+def inventory_text(inventory: Inventory, width: int = 100) -> str:
+    """Return the ledger and the folded tree: what `str(inventory)` shows."""
+    from explorer.views.tree import tree_text
+
+    return f"{ledger_text(ledger_of(inventory), width)}\n\n{tree_text(inventory, width)}"
+
+
+def ledger_text(ledger: Ledger, width: int, style: Style = _PLAIN) -> str:
+    """Return the ledger of one target: a sentence, the figures, what explains them."""
+    where = ", ".join(
+        part
+        for part in (
+            ledger.source,
+            "" if ledger.file_bytes is None else units.size(ledger.file_bytes),
+        )
+        if part
+    )
+    title = printable(f"{ledger.target} ({where})" if ledger.target else where, width)
+    lines = [f"{style.bold}{title}{style.reset}", "", *_wrap(_sentence(ledger), width), ""]
+    lines.append(_figures(ledger, width, style))
+    lines += ["", *_groups(ledger, width)]
+    if ledger.notes:
+        lines += ["", f"{style.dim}notes{style.reset}"]
+        for note in ledger.notes:
+            lines += _wrap(printable(note, 600), width, "  - ", "    ")
+    return "\n".join(lines)
+
+
+def _sentence(ledger: Ledger) -> str:
+    return (
+        f"{ledger.parameters:,} parameters in {ledger.parameter_tensors:,} tensors "
+        f"= {ledger.weights:,} weights + {ledger.biases:,} biases"
+    )
+
+
+def _figures(ledger: Ledger, width: int, style: Style) -> str:
+    known = ledger.provenance
+    others = ledger.tensors - ledger.parameter_tensors
+    rows = [
+        ("tensors", units.count(ledger.tensors), known["tensors"]),
+        ("parameters", units.count(ledger.parameters), known["parameters"]),
+        ("  weights", units.count(ledger.weights), known["weights"]),
+        ("  biases", units.count(ledger.biases), known["biases"]),
+    ]
+    if ledger.buffers:
+        rows.append(("buffers", units.count(ledger.buffers), known["buffers"]))
+    for name, elements in ledger.collections.items():
+        if name not in ("params", "buffers", "batch_stats", "cache"):
+            rows.append((name, units.count(elements), known["collections"]))
+    if ledger.stored_elements != ledger.parameters or others:
+        rows.append(
+            (
+                "stored elements",
+                units.count(ledger.stored_elements),
+                known["stored_elements"],
+            )
+        )
+    rows.append(("unique bytes", units.count(ledger.nbytes), known["nbytes"]))
+    if ledger.file_bytes is not None:
+        rows.append(("file bytes", units.count(ledger.file_bytes), known["file_bytes"]))
+    if ledger.bits_per_weight is not None:
+        rows.append(("bits per weight", units.bits(ledger.bits_per_weight), ""))
+    columns = (
+        Column("figure"),
+        Column("", "right"),
+        Column("how it is known", elastic=True),
+    )
+    return render_table(columns, rows, width, style)
+
+
+def _groups(ledger: Ledger, width: int) -> list[str]:
+    """Return one line a grouping: each word with its count and share."""
+    lines = []
+    for title, groups in (
+        ("roles", ledger.roles),
+        ("components", ledger.components),
+        ("dtypes", ledger.dtypes),
+    ):
+        if not groups:
+            continue
+        whole = sum(groups.values())
+        words = [
+            f"{name} {number:,} ({units.share(number, whole)})"
+            for name, number in groups.items()
+        ]
+        lines += _wrap(", ".join(words), width, f"{title:<10}  ", " " * 12)
+    return lines
+
+
+def summary_text(summary: "Summary", width: int, style: Style = _PLAIN) -> str:
+    """Return the groups and the total that they add up to."""
+    rows = [
+        (
+            group.name,
+            units.count(group.tensors),
+            units.count(group.parameters),
+            units.share(group.parameters, summary.total.parameters),
+            units.count(group.weights),
+            units.count(group.biases),
+            units.count(group.elements),
+            units.size(group.nbytes),
+        )
+        for group in (*summary.groups, summary.total)
+    ]
+    columns = (
+        Column(summary.by, elastic=True),
+        Column("tensors", "right", rank=1),
+        Column("parameters", "right"),
+        Column("share", "right", rank=2),
+        Column("weights", "right", rank=3),
+        Column("biases", "right", rank=3),
+        Column("elements", "right", rank=5),
+        Column("bytes", "right", rank=4),
+    )
+    return render_table(columns, rows, width, style, total=True)
+
+
+def counts_text(ledgers: Sequence[Ledger], width: int, style: Style = _PLAIN) -> str:
+    """Return one row a target, side by side."""
+    rows = [
+        (
+            ledger.target,
+            units.count(ledger.tensors),
+            units.count(ledger.parameters),
+            units.count(ledger.weights),
+            units.count(ledger.biases),
+            units.count(ledger.buffers),
+            units.bits(ledger.bits_per_weight),
+            units.size(ledger.nbytes),
+            ledger.source,
+        )
+        for ledger in ledgers
+    ]
+    columns = (
+        Column("target", elastic=True),
+        Column("tensors", "right", rank=1),
+        Column("parameters", "right"),
+        Column("weights", "right", rank=2),
+        Column("biases", "right", rank=2),
+        Column("buffers", "right", rank=4),
+        Column("bits/weight", "right", rank=5),
+        Column("bytes", "right", rank=3),
+        Column("source", rank=6),
+    )
+    return render_table(columns, rows, width, style)
+
+
+def _wrap(text: str, width: int, first: str = "", rest: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+    )

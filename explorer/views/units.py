@@ -1,0 +1,61 @@
+"""Numbers as people read them: counts with commas, sizes in decimal bytes."""
+
+__all__ = ["bits", "count", "shape", "share", "size"]
+
+
+def count(number: int) -> str:
+    """Return a count with commas.
+
+    >>> count(22713216)
+    '22,713,216'
+    """
+    return f"{number:,}"
+
+
+def size(nbytes: int) -> str:
+    """Return bytes in decimal units, as the field does.
+
+    >>> size(90868376), size(512)
+    ('90.9 MB', '512 B')
+    """
+    for unit, scale in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if nbytes >= scale:
+            return f"{nbytes / scale:.1f} {unit}"
+    return f"{nbytes} B"
+
+
+def share(part: int, whole: int) -> str:
+    """Return a part as per cent of a whole; never "0.0%" for something, nor "100.0%"
+    for less than all.
+
+    >>> share(1, 3), share(1, 10**9), share(10**9 - 1, 10**9), share(0, 5)
+    ('33.3%', '<0.1%', '>99.9%', '0%')
+    """
+    if not part or not whole:
+        return "0%"
+    if part == whole:
+        return "100%"
+    per_mille = (2000 * part + whole) // (2 * whole)
+    if per_mille == 0:
+        return "<0.1%"
+    if per_mille == 1000:
+        return ">99.9%"
+    return f"{per_mille // 10}.{per_mille % 10}%"
+
+
+def shape(sizes: tuple[int, ...] | None) -> str:
+    """Return a shape in brackets; nothing for None.
+
+    >>> shape((30522, 384)), shape(())
+    ('[30522, 384]', '[]')
+    """
+    return "" if sizes is None else f"[{', '.join(map(str, sizes))}]"
+
+
+def bits(number: float | None) -> str:
+    """Return bits for one weight.
+
+    >>> bits(7.358)
+    '7.36'
+    """
+    return "" if number is None else f"{number:.2f}"
