@@ -46,7 +46,9 @@ def explore(target: Any, *inputs: Any, **kwargs: Any) -> Inventory:
         return target
     if isinstance(target, str | os.PathLike):
         return _explore_name(os.fspath(target), inputs, kwargs)
-    return _assemble(_list_object(target, inputs, kwargs))
+    # a tree has no name of its own; a module has its class's
+    name = "" if type(target).__module__ == "builtins" else type(target).__name__
+    return _assemble(_list_object(target, inputs, kwargs), name)
 
 
 def count_tensors(target: Any) -> int:

@@ -63,7 +63,7 @@ def _ledger(ledger: Ledger) -> str:
     known = escape(printable(ledger.provenance["parameters"], 300))
     return (
         f'<p><b>{title}</b> <span class="quiet">{escape(ledger.source)}</span><br>{figures}'
-        f' <span class="quiet">({known})</span></p><ul>{notes}</ul>'
+        f' <span class="quiet">{known}</span></p><ul>{notes}</ul>'
     )
 
 

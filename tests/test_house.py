@@ -1,0 +1,140 @@
+"""Who may import whom, what is public, and who opens files or prints."""
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import explorer as ex
+
+PACKAGE = Path(ex.__file__).parent
+# top to bottom; an import goes down, or stays in its room
+FLOORS = [
+    {"__main__"},
+    {"cli"},
+    {"testing"},
+    {"front_door"},
+    {"sources", "views"},
+    {"roles", "analyses"},
+    {"inventory", "tree"},
+    {"dtypes", "paths", "bulk"},
+    {"errors"},
+]
+FLOOR_OF = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+FILES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text())
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path.name != "__init__.py" or path.parent != PACKAGE
+}
+
+
+def imports_of(tree: ast.AST) -> set[str]:
+    """Return every module that a file imports, inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return found
+
+
+def own_imports(name: str) -> set[str]:
+    """Return the files of explorer that a file imports."""
+    modules = {m.removeprefix("explorer.") for m in imports_of(FILES[name]) if "explorer" in m}
+    known = {module for module in modules if module in FILES}
+    return known | {f"{m}.__init__" for m in modules if f"{m}.__init__" in FILES}
+
+
+def room(name: str) -> str:
+    return name.split(".")[0]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_imports_go_down(name: str):
+    for other in own_imports(name):
+        same_room = room(other) == room(name)
+        assert same_room or FLOOR_OF[room(other)] > FLOOR_OF[room(name)], f"{name} -> {other}"
+
+
+def test_no_circles_between_files():
+    TopologicalSorter({name: own_imports(name) - {name} for name in FILES}).prepare()
+
+
+def test_rooms_without_jax():
+    for name, tree in FILES.items():
+        third_party = {module.split(".")[0] for module in imports_of(tree)}
+        if room(name) in ("errors", "dtypes", "paths", "bulk"):
+            assert third_party <= {*sys.stdlib_module_names, "explorer"}, name
+        if room(name) in ("inventory", "analyses", "views", "cli") or name == "roles.names":
+            assert not third_party & {"jax", "flax", "numpy", "optax"}, name
+
+
+def test_readers_load_no_array_library_at_module_level():
+    allowed = {"sources.pytree", "sources.linen", "sources.nnx", "sources.shardings"}
+    for name, tree in FILES.items():
+        if room(name) == "sources" and name not in allowed and name != "sources.arrays":
+            top = ast.Module([n for n in tree.body if not _is_type_checking(n)], [])
+            for node in top.body:
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    modules = {module.split(".")[0] for module in imports_of(node)}
+                    assert not modules & {"jax", "numpy", "tensorstore", "gguf"}, name
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def calls(tree: ast.AST) -> set[str]:
+    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+def test_only_the_command_prints_and_only_sources_open_files():
+    for name, tree in FILES.items():
+        if room(name) != "cli":
+            assert not calls(tree) & {"print", "sys.stdout.write", "click.echo"}, name
+        if room(name) not in ("sources", "testing", "cli"):
+            assert "open" not in calls(tree), name
+
+
+def test_no_pickle_is_ever_loaded():
+    for name, tree in FILES.items():
+        modules = {module.split(".")[0] for module in imports_of(tree)}
+        assert not modules & {"pickle", "cloudpickle", "dill", "torch", "marshal", "shelve"}, name
+        assert not {c for c in calls(tree) if c in ("eval", "exec")}, name
+
+
+def test_public_names_are_pinned():
+    assert ex.__all__ == [
+        "Comparison", "ExplorerError", "FormatError", "InputError", "Inventory", "Kind", "Ledger",
+        "MismatchError", "MissingPackageError", "Summary", "TargetError", "TensorSpec", "Tie",
+        "TreeError", "UnsafePickleError", "combine", "compare", "count_bytes",
+        "count_parameters", "count_tensors", "decay_mask", "explore", "ledger", "load",
+        "partition", "split_weights_biases", "summarize",
+    ]  # fmt: skip
+    for name in ex.__all__:
+        value = getattr(ex, name)
+        assert value.__doc__, name
+    assert set(ex.__all__) <= set(dir(ex))
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        ex.nonsense  # noqa: B018
+
+
+def test_public_functions_are_documented():
+    for name, tree in FILES.items():
+        assert ast.get_docstring(tree), name
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{name}.{node.name}"
+
+
+def test_importing_loads_neither_jax_nor_numpy():
+    script = (
+        "import sys, explorer, explorer.cli.main;"
+        "assert not {'jax', 'numpy', 'flax'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
