@@ -1,0 +1,1 @@
+"""Pure functions on pytrees that know no roles: walking, collections, partition."""
