@@ -12,7 +12,11 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 @pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
 def test_example(path: Path):
     done = subprocess.run(
-        [sys.executable, path], capture_output=True, text=True, check=False, cwd=path.parents[1]
+        [sys.executable, path],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=path.parents[1],
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout

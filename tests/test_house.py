@@ -39,13 +39,17 @@ def imports_of(tree: ast.AST) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {
+                str(node.module)
+            }
     return found
 
 
 def own_imports(name: str) -> set[str]:
     """Return the files of explorer that a file imports."""
-    modules = {m.removeprefix("explorer.") for m in imports_of(FILES[name]) if "explorer" in m}
+    modules = {
+        m.removeprefix("explorer.") for m in imports_of(FILES[name]) if "explorer" in m
+    }
     known = {module for module in modules if module in FILES}
     return known | {f"{m}.__init__" for m in modules if f"{m}.__init__" in FILES}
 
@@ -58,7 +62,9 @@ def room(name: str) -> str:
 def test_imports_go_down(name: str):
     for other in own_imports(name):
         same_room = room(other) == room(name)
-        assert same_room or FLOOR_OF[room(other)] > FLOOR_OF[room(name)], f"{name} -> {other}"
+        assert same_room or FLOOR_OF[room(other)] > FLOOR_OF[room(name)], (
+            f"{name} -> {other}"
+        )
 
 
 def test_no_circles_between_files():
@@ -104,7 +110,14 @@ def test_only_the_command_prints_and_only_sources_open_files():
 def test_no_pickle_is_ever_loaded():
     for name, tree in FILES.items():
         modules = {module.split(".")[0] for module in imports_of(tree)}
-        assert not modules & {"pickle", "cloudpickle", "dill", "torch", "marshal", "shelve"}, name
+        assert not modules & {
+            "pickle",
+            "cloudpickle",
+            "dill",
+            "torch",
+            "marshal",
+            "shelve",
+        }, name
         assert not {c for c in calls(tree) if c in ("eval", "exec")}, name
 
 
@@ -128,7 +141,9 @@ def test_public_functions_are_documented():
     for name, tree in FILES.items():
         assert ast.get_docstring(tree), name
         for node in tree.body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            if isinstance(
+                node, ast.FunctionDef | ast.ClassDef
+            ) and not node.name.startswith("_"):
                 assert ast.get_docstring(node), f"{name}.{node.name}"
 
 

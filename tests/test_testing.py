@@ -28,7 +28,9 @@ def test_a_lock_holds_or_lists_the_differences(tmp_path: Path):
     lock = tmp_path / "params.lock"
     lock.write_text(lock_text(explore(TREE)))
     assert_matches_lock(TREE, lock)
-    with pytest.raises(MismatchError, match=r"recast    dense/bias float32\[3\] -> bfloat16\[3\]"):
+    with pytest.raises(
+        MismatchError, match=r"recast    dense/bias float32\[3\] -> bfloat16\[3\]"
+    ):
         assert_matches_lock(
             {"dense": {**TREE["dense"], "bias": jnp.zeros(3, jnp.bfloat16)}}, lock
         )
@@ -37,7 +39,11 @@ def test_a_lock_holds_or_lists_the_differences(tmp_path: Path):
 
 
 def test_a_lock_survives_keys_that_hold_slashes(tmp_path: Path):
-    tree = {"mlp/~/linear_0": {"w": jnp.zeros(2)}, "a": {"b": jnp.ones(1)}, "a/b": jnp.ones(1)}
+    tree = {
+        "mlp/~/linear_0": {"w": jnp.zeros(2)},
+        "a": {"b": jnp.ones(1)},
+        "a/b": jnp.ones(1),
+    }
     lock = tmp_path / "params.lock"
     lock.write_text(lock_text(explore(tree)))
     assert_matches_lock(tree, lock)

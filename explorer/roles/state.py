@@ -26,7 +26,7 @@ _LEAVES = (
     ("buffers", "relative position indices", "relative_position_index"),
     ("buffers", "relative coordinate tables", "relative_coords_table"),
     ("buffers", "logit biases", "final_logits_bias"),
-    ("rng", "random state", "seed_generator_state"),
+    ("rng_state", "random state", "seed_generator_state"),
 )
 # the same for the module that holds the array
 _OWNERS = (
@@ -39,14 +39,14 @@ _OWNERS = (
 _ROOTS = (
     ("cache", "decoding caches", "cache"),
     ("intermediates", "sown intermediates", "intermediates"),
-    ("rng", "random state", "rng rngs rng_state rng_key dropout_rng"),
-    ("_overwrite_with_gradient", "fp8 scaling histories", "_overwrite_with_gradient"),
+    ("rng_state", "random state", "rng rngs rng_state rng_key dropout_rng"),
+    ("state", "fp8 scaling histories", "_overwrite_with_gradient"),
 )
 _KINDS = {
     "int": ("buffers", "integer arrays"),
     "uint": ("buffers", "integer arrays"),
     "bool": ("buffers", "boolean arrays"),
-    "key": ("rng", "random keys"),
+    "key": ("rng_state", "random keys"),
     "text": ("buffers", "text arrays"),
 }
 _STATISTICS = ("batch_stats", "running statistics")
@@ -92,7 +92,7 @@ def state_of(
         known = _POWER_ITERATION
     if known is None and not dtypes.is_trainable(dtype):
         in_rngs = "rngs" in names and dtypes.find(dtype).kind != "key"
-        known = ("rng", "random state") if in_rngs else _KINDS[dtypes.find(dtype).kind]
+        known = ("rng_state", "random state") if in_rngs else _KINDS[dtypes.find(dtype).kind]
     return known
 
 

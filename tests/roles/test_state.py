@@ -64,13 +64,13 @@ _STATE = [
     ("conv.parametrizations.weight.0._v", (36,), F32, "buffers", "power iteration vectors"),
     ("anything.indices", (5,), "int32", "buffers", "integer arrays"),
     ("anything.flags", (5,), "bool", "buffers", "boolean arrays"),
-    ("anything", (), "key<fry>", "rng", "random keys"),
+    ("anything", (), "key<fry>", "rng_state", "random keys"),
     ("names", (3,), "str", "buffers", "text arrays"),
-    ("seed_generator/seed_generator_state", (2,), "uint32", "rng", "random state"),
+    ("seed_generator/seed_generator_state", (2,), "uint32", "rng_state", "random state"),
     ("cache/layers_0/attention/cached_key", (1, 8, 2, 4), F32, "cache", "decoding caches"),
     ("intermediates/Dense_0/0", (2, 8), F32, "intermediates", "sown intermediates"),
-    ("rngs/dropout/count", (), "uint32", "rng", "random state"),
-    ("drop/rngs/count/value", (), "uint32", "rng", "random state"),
+    ("rngs/dropout/count", (), "uint32", "rng_state", "random state"),
+    ("drop/rngs/count/value", (), "uint32", "rng_state", "random state"),
 ]
 
 
@@ -114,7 +114,7 @@ def test_lookalikes_are_parameters(name, shape):
 def test_a_tree_that_is_one_array():
     assert state_of((), (3, 4), F32) is None
     assert state_of((), (3, 4), "int32") == ("buffers", "integer arrays")
-    assert state_of((), (), "key<fry>") == ("rng", "random keys")
+    assert state_of((), (), "key<fry>") == ("rng_state", "random keys")
 
 
 @given(
@@ -167,7 +167,7 @@ def test_linen_collections():
 def test_nnx_random_state():
     module = nnx.eval_shape(lambda: nnx.Dropout(0.1, rngs=nnx.Rngs(0)))
     state = nnx.to_pure_dict(nnx.state(module))
-    assert verdicts(state) == {"rngs/count": "rng", "rngs/key": "rng"}
+    assert verdicts(state) == {"rngs/count": "rng_state", "rngs/key": "rng_state"}
 
 
 def test_haiku_statistics():
