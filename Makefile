@@ -33,6 +33,7 @@ real: $(VENV)/dev checkpoints/all
 	$(BIN)/python -m pytest tests/real
 
 bench: $(VENV)/dev checkpoints/all
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python benchmarks/run.py
 
 $(VENV)/core: pyproject.toml

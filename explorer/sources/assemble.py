@@ -16,8 +16,9 @@ from explorer.sources.tying import find_ties
 
 __all__ = ["assemble"]
 
-# (template, stored shape, stored format, stored bytes, collection, verdict on packing)
-_Row = tuple[bytes, tuple[int, ...], str, int, str, Packed | None]
+# What a listing or a scheme of packing says of a tensor beyond its header: its collection
+# and what it logically is.
+_Said = tuple[str, Packed | None]
 
 
 def assemble(listing: Listing, target: str = "", config: Config | None = None) -> Inventory:
@@ -29,11 +30,19 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
         config: of the config.json beside the weights, where there is one.
     """
     with paused_gc():
-        rows = _rows(listing, config)
+        templates = templates_of(listing.keys)
+        columns = [templates, listing.shapes, listing.dtypes, listing.nbytes]
+        sayings, said = _sayings(listing, set(templates), config)
+        if said:
+            columns.append(said)
         # what a row is depends on nothing but the row: one tensor stands for all alike
-        samples = dict(zip(rows, listing.keys, strict=True))
-        kinds = {row: _kind(key, row) for row, key in samples.items()}
-        tensors = list(map(TensorSpec, listing.keys, map(kinds.__getitem__, rows)))
+        kinds: dict[tuple, Kind] = {}
+        tensors = []
+        for key, row in zip(listing.keys, zip(*columns, strict=True), strict=True):
+            kind = kinds.get(row)
+            if kind is None:
+                kinds[row] = kind = _kind(key, row, sayings[row[4]] if said else ("", None))
+            tensors.append(TensorSpec(key, kind))
         ties, assumptions = find_ties(tensors, kinds.values(), listing, config)
         _mark(tensors, ties, listing)
     return Inventory(
@@ -49,31 +58,36 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
     )
 
 
-def _rows(listing: Listing, config: Config | None) -> list[_Row]:
-    templates = templates_of(listing.keys)
-    collections = listing.collections or [""] * len(templates)
-    verdicts: list[Packed | None] = [None] * len(templates)
-    patterns = set(templates)
-    if packing.suspects(patterns):
-        hint = config.quantization if config else None
-        unpacked = packing.unpack(listing.keys, listing.shapes, listing.dtypes, config=hint)
-        for index, verdict in unpacked.items():
-            verdicts[index] = verdict
-    if extra_layers.suspects(patterns):
+def _sayings(
+    listing: Listing, templates: set[bytes], config: Config | None
+) -> tuple[list[_Said], list[int]]:
+    """Return all that is said of tensors, and a number for each; nothing, mostly."""
+    collections = listing.collections
+    if extra_layers.suspects(templates):
         collections = extra_layers.mark(listing.keys, collections)
-    columns = (
-        templates,
-        listing.shapes,
-        listing.dtypes,
-        listing.nbytes,
-        collections,
-        verdicts,
-    )
-    return list(zip(*columns, strict=True))
+    verdicts: dict[int, Packed] = {}
+    if packing.suspects(templates):
+        hint = config.quantization if config else None
+        verdicts = packing.unpack(listing.keys, listing.shapes, listing.dtypes, config=hint)
+    if collections is None and not verdicts:
+        return [], []
+    # alike tensors share one verdict, so that its identity is enough
+    numbers: dict[tuple[str, int], int] = {}
+    sayings: list[_Said] = []
+    said = []
+    for index, collection in enumerate(collections or [""] * len(listing.keys)):
+        verdict = verdicts.get(index)
+        mark = (collection, id(verdict))
+        number = numbers.get(mark)
+        if number is None:
+            numbers[mark] = number = len(sayings)
+            sayings.append((collection, verdict))
+        said.append(number)
+    return sayings, said
 
 
-def _kind(key: Key, row: _Row) -> Kind:
-    _, shape, dtype, nbytes, collection, packed = row
+def _kind(key: Key, row: tuple, said: _Said) -> Kind:
+    (shape, dtype, nbytes), (collection, packed) = row[1:4], said
     path = packed.path if packed else path_of(key)
     rule, stored = "", None
     if packed:

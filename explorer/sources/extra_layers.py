@@ -24,17 +24,17 @@ def suspects(templates: Iterable[bytes]) -> bool:
     return any(word in template for template in templates for word in _BYTES)
 
 
-def mark(keys: list[Key], collections: list[str]) -> list[str]:
+def mark(keys: list[Key], collections: list[str] | None) -> list[str]:
     """Return the collections with those of multi-token-prediction layers set to "mtp".
 
-    >>> mark(["layers.4.eh_proj.weight", "layers.4.mlp.up.weight", "layers.3.up"], [""] * 3)
+    >>> mark(["layers.4.eh_proj.weight", "layers.4.mlp.up.weight", "layers.3.up"], None)
     ['mtp', 'mtp', '']
     """
     names = list(map(name_of, keys))
     layers = tuple({prefix for name in names if (prefix := _layer_of(name))})
     return [
         COLLECTION if name.startswith(layers) else collection
-        for name, collection in zip(names, collections, strict=True)
+        for name, collection in zip(names, collections or [""] * len(names), strict=True)
     ]
 
 

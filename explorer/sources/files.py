@@ -4,26 +4,21 @@ A folder's table is like a file format's: what must lie in it, and how it is rea
 """
 
 import os
-from collections.abc import Callable, Iterable
-from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
-
-import msgspec
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from explorer.bulk import paused_gc
 from explorer.errors import FormatError, TargetError, printable
 from explorer.paths import Key
 from explorer.sources.listing import Listing
 from explorer.sources.registry import reader_of, recognise
+from explorer.sources.shards import Index, merge, read_index, verify
 
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["list_path", "load_path"]
 
-_T = TypeVar("_T")
-
-_MAX_INDEX = 200_000_000
 _MAX_ENTRIES = 100_000  # files in a folder that are looked at
 
 # In order of preference; of several single files the first named wins.
@@ -40,11 +35,6 @@ class _Part(NamedTuple):
     path: str
 
 
-class _Index(msgspec.Struct):
-    weight_map: dict[str, str]
-    metadata: dict[str, object] = {}
-
-
 def list_path(path: str) -> Listing:
     """Return what the headers of a file, or of a folder's files, list.
 
@@ -52,11 +42,13 @@ def list_path(path: str) -> Listing:
         TargetError: nothing there that explorer knows.
         FormatError: a file breaks its format, or a shard is missing.
     """
-    parts, remarks, claims = _parts(path)
+    parts, remarks, index = _parts(path)
     with paused_gc():
         listings = [reader_of(part.module).read(part.path) for part in parts]
-    listing = _merge(path, parts, listings) if len(listings) > 1 else listings[0]
-    listing.remarks = [*listing.remarks, *remarks, *_verify(listing, claims)]
+    listing = merge(path, listings)
+    if index is not None:
+        remarks = [*remarks, *verify(listing, index)]
+    listing.remarks = [*listing.remarks, *remarks]
     return listing
 
 
@@ -69,8 +61,11 @@ def load_path(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray
     return arrays
 
 
-def _parts(path: str) -> tuple[list[_Part], list[str], dict[str, object]]:
-    """Return what is to be read, remarks on the choice, and an index's claims."""
+_Choice = tuple[list[_Part], list[str], Index | None]
+
+
+def _parts(path: str) -> _Choice:
+    """Return what is to be read, remarks on the choice, and the index that says so."""
     try:
         is_folder = os.path.isdir(path)
         names = sorted(os.listdir(path)[:_MAX_ENTRIES]) if is_folder else []
@@ -79,11 +74,11 @@ def _parts(path: str) -> tuple[list[_Part], list[str], dict[str, object]]:
     if not is_folder:
         if path.endswith(_INDEXES):
             return _indexed(path)
-        return [_Part(recognise(path).module, path)], [], {}
+        return [_Part(recognise(path).module, path)], [], None
     from explorer.sources import orbax
 
     if orbax.recognises(path):
-        return [_Part("orbax", path)], [], {}
+        return [_Part("orbax", path)], [], None
     for ending in _INDEXES:
         for name in names:
             if name.endswith(ending):
@@ -104,7 +99,7 @@ def _unindexed(
             chosen = shards[0]
         elif len(shards) == len(alike):
             _check_shard_numbers(path, shards)
-            return [_part(path, name) for name in shards], [], {}
+            return [_part(path, name) for name in shards], [], None
         elif len(alike) > 1:
             raise TargetError(
                 path,
@@ -124,7 +119,13 @@ def _unindexed(
     remarks = (
         [f"{chosen} was read; not {', '.join(map(printable, others))}"] if others else []
     )
-    return [_part(path, chosen)], remarks, {}
+    return [_part(path, chosen)], remarks, None
+
+
+def _indexed(path: str) -> _Choice:
+    index = read_index(path)
+    folder = os.path.dirname(path)
+    return [_part(folder, shard) for shard in index.shards], [], index
 
 
 def _part(folder: str, name: str) -> _Part:
@@ -142,96 +143,3 @@ def _check_shard_numbers(path: str, shards: list[str]) -> None:
             expected=f"{int(total)}",
             cure="fetch the missing ones",
         )
-
-
-def _indexed(path: str) -> tuple[list[_Part], list[str], dict[str, object]]:
-    folder = os.path.dirname(path)
-    try:
-        if os.path.getsize(path) > _MAX_INDEX:
-            raise FormatError(path, found=f"is larger than {_MAX_INDEX:,} bytes")
-        with open(path, "rb") as file:
-            index = msgspec.json.decode(file.read(), type=_Index)
-    except OSError as error:
-        raise TargetError(path, found=f"cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FormatError(
-            path,
-            found=f"is no index ({error})",
-            expected="a JSON object with a weight_map of tensor names to file names",
-        ) from None
-    shards = sorted(set(index.weight_map.values()))
-    if not shards:
-        raise FormatError(path, found="its weight_map is empty", expected="tensor names")
-    for shard in shards:
-        if shard != os.path.basename(shard) or shard in ("", ".", ".."):
-            raise FormatError(
-                path,
-                found=f"names shard {printable(shard)!r}, outside its folder",
-                expected="plain file names",
-            )
-        if not os.path.isfile(os.path.join(folder, shard)):
-            raise FormatError(
-                path,
-                found=f"names shard {printable(shard)!r}, which is missing",
-                cure="fetch it",
-            )
-    claims = {**index.metadata, "weight_map": index.weight_map}
-    return [_part(folder, shard) for shard in shards], [], claims
-
-
-def _merge(path: str, parts: list[_Part], listings: list[Listing]) -> Listing:
-    """Return the shards' listings as one."""
-    first = listings[0]
-    keys = _joined(listing.keys for listing in listings)
-    if len(set(keys)) < len(keys):
-        seen: set[Key] = set()
-        twice = next(key for key in keys if key in seen or seen.add(key))
-        raise FormatError(path, found=f"tensor {printable(twice)!r} is in two shards")
-    has_collections = any(listing.collections for listing in listings)
-    return Listing(
-        format=first.format,
-        keys=keys,
-        shapes=_joined(listing.shapes for listing in listings),
-        dtypes=_joined(listing.dtypes for listing in listings),
-        nbytes=_joined(listing.nbytes for listing in listings),
-        collections=_joined(lst.collections or [""] * len(lst.keys) for lst in listings)
-        if has_collections
-        else None,
-        ties=_joined(listing.ties for listing in listings),
-        remarks=_joined(listing.remarks for listing in listings),
-        file_bytes=sum(listing.file_bytes or 0 for listing in listings),
-        files=sum(listing.files for listing in listings),
-        metadata=first.metadata,
-    )
-
-
-def _joined(columns: Iterable[list[_T]]) -> list[_T]:
-    return list(chain.from_iterable(columns))
-
-
-def _verify(listing: Listing, claims: dict[str, object]) -> list[str]:
-    """Return a remark for each claim of the index that the headers do not bear out."""
-    remarks = []
-    weight_map = claims.get("weight_map")
-    if isinstance(weight_map, dict):
-        # names are unique by now, so equal numbers and every one known means equal sets
-        known = map(weight_map.__contains__, listing.keys)
-        if len(weight_map) != len(listing.keys) or not all(known):
-            stored = set(listing.keys)
-            missing = weight_map.keys() - stored
-            if missing:
-                raise FormatError(
-                    "model index",
-                    found=f"promises tensor {printable(min(missing))!r} ({len(missing)} in "
-                    "all), which no shard holds",
-                    cure="fetch the shards again",
-                )
-            remarks.append(
-                f"{len(stored - weight_map.keys()):,} tensors are not in the index"
-            )
-    size, total = claims.get("total_size"), sum(listing.nbytes)
-    if isinstance(size, int | float) and size != total:
-        remarks.append(
-            f"the index claims {size:,} bytes of tensors; the headers hold {total:,}"
-        )
-    return remarks

@@ -26,6 +26,7 @@ __all__ = ["MAX_HEADER", "read", "values"]
 
 MAX_HEADER = 100_000_000  # the limit that the reference implementation sets
 
+
 _Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 
