@@ -1,0 +1,191 @@
+"""The stack machine that a pickle is a program for, and the records it makes.
+
+Every length in the stream is a claim: it is checked before anything is made of it, and
+no step copies what another has made, so memory is bounded by the stream itself.
+"""
+
+from collections.abc import Callable
+from mmap import mmap
+
+import msgspec
+
+from explorer.errors import printable
+
+__all__ = ["BrokenError", "Global", "Instance", "Machine"]
+
+MAX_TEXT = 1 << 30
+MAX_LINE = 1 << 20
+MAX_INTEGER_BYTES = 256
+MAX_GAP = 1_000  # Python 2 began to count at 1
+VIEWED_BYTES = 4096  # longer byte strings are looked at where they lie
+
+
+class Global(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """The stand-in for a Python object that a pickle names.
+
+    `build` makes a record of the arguments that the pickle would call it with; None where
+    the name is only ever passed along.
+    """
+
+    name: str
+    build: Callable[..., object] | None = None
+
+
+class Instance(msgspec.Struct, eq=False):
+    """The stand-in for an object: the name of its class and what it would be set to."""
+
+    of: str
+    state: object = None
+
+    def set_state(self, state: object) -> None:
+        """Keep the state that the pickle gives the object."""
+        self.state = state
+
+
+_HOLE = Global("a memo entry that was never put")
+
+
+class BrokenError(Exception):
+    """A rule of the pickle format is broken; the text says what the pickle does."""
+
+
+# Keys are hashed: a deeply nested tuple among them would overflow the C stack.
+_KEY_TYPES = {str, int, float, bool, bytes, type(None), Global}
+
+
+class Machine:
+    """The state of one reading: the stream, the stack, the marks and the memo.
+
+    `stack` holds what was pushed since the last mark, `marks` the stacks below it.
+    """
+
+    def __init__(
+        self,
+        data: bytes | mmap,
+        find: Callable[[str, str], Global],
+        persistent: Callable[[object], object] | None,
+        start: int,
+    ):
+        self.data, self.at, self.size = data, start, len(data)
+        self.find, self.persistent = find, persistent
+        self.stack: list = []
+        self.marks: list[list] = []
+        self.memo: list = []
+        self.globals: dict[tuple[str, str], Global] = {}
+
+    def put(self, index: int, value: object) -> None:
+        """Put a value into the memo, which writers fill in order."""
+        memo = self.memo
+        if index > len(memo) + MAX_GAP:
+            raise BrokenError(f"puts memo entry {index:,} after {len(memo):,}")
+        memo.extend([_HOLE] * (index + 1 - len(memo)))
+        memo[index] = value
+
+    def take(self, length: int) -> bytes | memoryview:
+        """Return the next bytes of the stream, where they lie if they are many."""
+        begin, end = self.at, self.at + length
+        if end > self.size:
+            raise BrokenError(f"has a string of {length:,} bytes, beyond its end")
+        self.at = end
+        if length > VIEWED_BYTES:
+            return memoryview(self.data)[begin:end]
+        return self.data[begin:end]
+
+    def take_number(self, width: int) -> int:
+        """Return the unsigned integer in the next `width` bytes."""
+        return int.from_bytes(self.take(width), "little")
+
+    def take_long(self, length: int) -> int:
+        """Return the signed integer in the next `length` bytes."""
+        if length > MAX_INTEGER_BYTES:
+            raise BrokenError(f"has an integer of {length:,} bytes")
+        return int.from_bytes(self.take(length), "little", signed=True)
+
+    def take_text(self, length: int) -> str:
+        """Return the UTF-8 text in the next `length` bytes."""
+        if length > MAX_TEXT:
+            raise BrokenError(f"has text of {length:,} bytes")
+        return str(self.take(length), "utf-8", "surrogatepass")
+
+    def take_line(self) -> bytes:
+        """Return the bytes up to the next line end."""
+        begin = self.at
+        end = self.data.find(b"\n", begin, begin + MAX_LINE)
+        if end < 0:
+            raise BrokenError("has a line without an end")
+        self.at = end + 1
+        return self.data[begin:end]
+
+    def take_decimal(self) -> int:
+        """Return the integer that the next line spells."""
+        line = self.take_line()
+        if len(line) > 2 * MAX_INTEGER_BYTES:
+            raise BrokenError(f"has an integer of {len(line):,} digits")
+        try:
+            return int(line.removesuffix(b"L"))
+        except ValueError:
+            raise BrokenError(f"has the integer {printable(line, 40)}") from None
+
+    def unmark(self) -> list:
+        """Return what was pushed since the mark, and go back to the stack below it."""
+        items, self.stack = self.stack, self.marks.pop()
+        return items
+
+    def push_global(self, module: str, name: str) -> None:
+        """Push the stand-in for a name."""
+        key = (module, name)
+        if key not in self.globals:
+            self.globals[key] = self.find(module, name)
+        self.stack.append(self.globals[key])
+
+    def call(self, function: object, arguments: object) -> object:
+        """Return the record of a call: the function is a stand-in and nothing else."""
+        if type(function) is not Global or function.build is None:
+            raise BrokenError(f"calls {describe(function)}, which is no function")
+        if type(arguments) is not tuple:
+            raise BrokenError(f"calls {describe(function)} without a tuple of arguments")
+        try:
+            return function.build(*arguments)
+        except TypeError:
+            raise BrokenError(f"calls {describe(function)} with wrong arguments") from None
+
+    def fetch(self, identity: object) -> object:
+        """Return the record of an object that is stored outside the pickle."""
+        if self.persistent is None:
+            raise BrokenError("refers to an object outside itself")
+        return self.persistent(identity)
+
+    def set_items(self, items: list) -> None:
+        """Set alternating keys and values in the dict on the stack."""
+        target, keys = self.stack[-1], items[::2]
+        if type(target) is not dict or len(items) % 2:
+            raise BrokenError(f"sets items of {describe(target)}")
+        unusual = set(map(type, keys)) - _KEY_TYPES
+        if unusual:
+            check_keys(keys)
+        target.update(zip(keys, items[1::2], strict=True))
+
+    def extend(self, items: list) -> None:
+        """Append to the list on the stack."""
+        target = self.stack[-1]
+        if type(target) is not list:
+            raise BrokenError(f"appends to {describe(target)}")
+        target.extend(items)
+
+
+def check_keys(keys: list) -> None:
+    """Refuse keys that are neither plain nor tuples of what is plain."""
+    for key in keys:
+        parts = key if type(key) is tuple else (key,)
+        for part in parts:
+            if type(part) not in _KEY_TYPES:
+                raise BrokenError(f"has {describe(part)} in a key")
+
+
+def describe(thing: object) -> str:
+    """Return what an error calls a record."""
+    if isinstance(thing, Global):
+        return printable(thing.name)
+    if isinstance(thing, Instance):
+        return f"an object of {printable(thing.of)}"
+    return f"a {type(thing).__name__}"
