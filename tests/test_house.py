@@ -47,11 +47,16 @@ def imports_of(tree: ast.AST) -> set[str]:
 
 def own_imports(name: str) -> set[str]:
     """Return the files of explorer that a file imports."""
-    modules = {
-        m.removeprefix("explorer.") for m in imports_of(FILES[name]) if "explorer" in m
-    }
-    known = {module for module in modules if module in FILES}
-    return known | {f"{m}.__init__" for m in modules if f"{m}.__init__" in FILES}
+    found: set[str] = set()
+    for node in ast.walk(FILES[name]):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("explorer"):
+            base = str(node.module).removeprefix("explorer").lstrip(".")
+            for alias in node.names:
+                # `from package import module` is about the module
+                whole = f"{base}.{alias.name}".lstrip(".")
+                names = (whole, f"{whole}.__init__", base, f"{base}.__init__")
+                found |= {next(name for name in names if name in FILES or name == "__init__")}
+    return found - {"__init__"}
 
 
 def room(name: str) -> str:

@@ -92,7 +92,9 @@ def state_of(
         known = _POWER_ITERATION
     if known is None and not dtypes.is_trainable(dtype):
         in_rngs = "rngs" in names and dtypes.find(dtype).kind != "key"
-        known = ("rng_state", "random state") if in_rngs else _KINDS[dtypes.find(dtype).kind]
+        known = (
+            ("rng_state", "random state") if in_rngs else _KINDS[dtypes.find(dtype).kind]
+        )
     return known
 
 

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from explorer.errors import printable
 
-__all__ = ["Column", "Style", "clip", "render_table", "width_of"]
+__all__ = ["PLAIN", "Column", "Style", "clip", "render_table", "width_of"]
 
 
 class Column(NamedTuple):
@@ -30,6 +30,7 @@ class Style(NamedTuple):
     reset: str = ""
 
 
+PLAIN = Style()
 _ELASTIC_FLOOR = 24
 _GAP = "  "
 
@@ -73,7 +74,7 @@ def render_table(
     columns: Sequence[Column],
     rows: Sequence[Sequence[str]],
     width: int,
-    style: Style = Style(),
+    style: Style = PLAIN,
     *,
     total: bool = False,
 ) -> str:

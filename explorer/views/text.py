@@ -8,7 +8,7 @@ from explorer.analyses.ledger import Ledger, ledger_of
 from explorer.errors import printable
 from explorer.inventory import Inventory
 from explorer.views import units
-from explorer.views.table import Column, Style, render_table
+from explorer.views.table import PLAIN, Column, Style, render_table
 
 __all__ = [
     "counts_text",
@@ -20,8 +20,6 @@ __all__ = [
 if TYPE_CHECKING:
     from explorer.analyses.summary import Summary
 
-_PLAIN = Style()
-
 
 def inventory_text(inventory: Inventory, width: int = 100) -> str:
     """Return the ledger and the folded tree: what `str(inventory)` shows."""
@@ -30,7 +28,7 @@ def inventory_text(inventory: Inventory, width: int = 100) -> str:
     return f"{ledger_text(ledger_of(inventory), width)}\n\n{tree_text(inventory, width)}"
 
 
-def ledger_text(ledger: Ledger, width: int, style: Style = _PLAIN) -> str:
+def ledger_text(ledger: Ledger, width: int, style: Style = PLAIN) -> str:
     """Return the ledger of one target: a sentence, the figures, what explains them."""
     where = ", ".join(
         part
@@ -112,7 +110,7 @@ def _groups(ledger: Ledger, width: int) -> list[str]:
     return lines
 
 
-def summary_text(summary: "Summary", width: int, style: Style = _PLAIN) -> str:
+def summary_text(summary: "Summary", width: int, style: Style = PLAIN) -> str:
     """Return the groups and the total that they add up to."""
     rows = [
         (
@@ -140,7 +138,7 @@ def summary_text(summary: "Summary", width: int, style: Style = _PLAIN) -> str:
     return render_table(columns, rows, width, style, total=True)
 
 
-def counts_text(ledgers: Sequence[Ledger], width: int, style: Style = _PLAIN) -> str:
+def counts_text(ledgers: Sequence[Ledger], width: int, style: Style = PLAIN) -> str:
     """Return one row a target, side by side."""
     rows = [
         (

@@ -7,11 +7,10 @@ import msgspec
 from explorer.analyses.collapse import Row, collapse, compact, walk
 from explorer.inventory import Inventory, TensorSpec
 from explorer.views import units
-from explorer.views.table import Column, Style, render_table
+from explorer.views.table import PLAIN, Column, Style, render_table
 
 __all__ = ["row_cells", "tensors_text", "tree_text"]
 
-_PLAIN = Style()
 _COLUMNS = (
     Column("name", elastic=True),
     Column("shape", rank=1),
@@ -58,7 +57,7 @@ def _dtypes(names: Sequence[str]) -> str:
 def tree_text(
     inventory: Inventory,
     width: int,
-    style: Style = _PLAIN,
+    style: Style = PLAIN,
     *,
     depth: int | None = None,
     sort: str | None = None,
@@ -91,7 +90,7 @@ def _sorted(row: Row, sort: str | None) -> Row:
     return msgspec.structs.replace(row, children=tuple(children))
 
 
-def tensors_text(inventory: Inventory, width: int, style: Style = _PLAIN) -> str:
+def tensors_text(inventory: Inventory, width: int, style: Style = PLAIN) -> str:
     """Return one line a tensor, in order, and the total."""
     rows = [
         (

@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.errors import ExplorerError, FormatError, TargetError
-from explorer.sources import flax_msgpack, flax_walk
+from explorer.sources import flax_msgpack
+from explorer.sources.flax_msgpack import state_dict
 
 DTYPES = ("bool", "int4", "uint4", "int8", "uint64", "bfloat16", "float16", "float64")
 DTYPES += ("float8_e4m3fn", "float8_e5m2", "complex64")
@@ -309,7 +310,7 @@ def test_any_bytes_are_a_listing_or_an_error(tmp_path_factory, raw):
 
 
 def test_a_flood_of_values_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(flax_walk, "_MAX_NAMES", 1000)
+    monkeypatch.setattr(state_dict, "_MAX_NAMES", 1000)
     raw = b"\xdd" + struct.pack(">I", 600) + b"\xc0" * 600
     assert "has more than 1,000 names" in refusal(tmp_path, raw)
 

@@ -401,7 +401,7 @@ def test_a_symlink_loop(copy):
 
 
 def test_shard_size_is_padded():
-    from explorer.sources.orbax_metadata import NamedSharding
+    from explorer.sources.orbax.metadata import NamedSharding
 
     sharding = NamedSharding(("a", "b"), (3, 2), (("a", "b"), None))
     assert sharding.shard_size((13, 5)) == math.ceil(13 / 6) * 5

@@ -14,10 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explorer.errors import FormatError, InputError, UnsafePickleError
-from explorer.sources import pickle_machine, pickles
-from explorer.sources.pickles import Global, Instance, load
-from explorer.sources.pytorch import read, values
-from explorer.sources.torch_names import finder
+from explorer.sources.pytorch import machine, pickles, read, values
+from explorer.sources.pytorch.pickles import Global, Instance, load
+from explorer.sources.pytorch.torch_names import finder
 from tests.sources.torch_bytes import (
     MAGIC,
     Call,
@@ -338,7 +337,7 @@ def test_opcodes_are_bounded(monkeypatch):
 
 
 def test_lines_are_bounded(monkeypatch):
-    monkeypatch.setattr(pickle_machine, "MAX_LINE", 10)
+    monkeypatch.setattr(machine, "MAX_LINE", 10)
     with pytest.raises(FormatError, match="has a line without an end"):
         parse(b"V" + b"x" * 20 + b"\n.")
 

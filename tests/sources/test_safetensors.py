@@ -197,7 +197,8 @@ def test_damaged_headers_raise_nothing_but_format_errors(tmp_path_factory, data)
     try:
         listing = safetensors.read(str(path))
     except FormatError as error:
-        assert "\n" not in str(error)
+        if "\n" in str(error):
+            pytest.fail("the message has more than one line")
         return
     try:
         with safe_open(str(path), "np") as reference:

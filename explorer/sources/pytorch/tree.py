@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from explorer.errors import FormatError, printable
 from explorer.paths import Key, name_of
-from explorer.sources.pickle_machine import Global, Instance
-from explorer.sources.pickle_names import PickledArray
-from explorer.sources.torch_records import Tensor
-from explorer.sources.torch_storages import Declared
+from explorer.sources.pytorch.machine import Global, Instance
+from explorer.sources.pytorch.plain_names import PickledArray
+from explorer.sources.pytorch.records import Tensor
+from explorer.sources.pytorch.storages import Declared
 
 __all__ = ["EMA", "Leaf", "leaves_of"]
 

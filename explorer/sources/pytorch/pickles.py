@@ -13,8 +13,14 @@ from itertools import repeat
 from mmap import mmap
 
 from explorer.errors import FormatError, UnsafePickleError, printable
-from explorer.sources.pickle_machine import MAX_TEXT, BrokenError, Global, Instance, Machine
-from explorer.sources.pickle_opcodes import OPCODES
+from explorer.sources.pytorch.machine import (
+    MAX_TEXT,
+    BrokenError,
+    Global,
+    Instance,
+    Machine,
+)
+from explorer.sources.pytorch.opcodes import OPCODES
 
 __all__ = ["Global", "Instance", "load", "refuse_name"]
 

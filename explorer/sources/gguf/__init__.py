@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from explorer.errors import FormatError, MissingPackageError
 from explorer.inventory import Tie
 from explorer.paths import Key
-from explorer.sources.gguf_cursor import quoted
-from explorer.sources.gguf_header import (
+from explorer.sources.gguf.cursor import quoted
+from explorer.sources.gguf.header import (
     Header,
     Layout,
     Scalar,

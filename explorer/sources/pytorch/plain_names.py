@@ -11,7 +11,7 @@ from math import prod
 import msgspec
 
 from explorer import dtypes
-from explorer.sources.pickle_machine import BrokenError, Global, Instance, check_keys
+from explorer.sources.pytorch.machine import BrokenError, Global, Instance, check_keys
 
 __all__ = ["PLAIN_NAMES", "ArrayDtype", "PickledArray"]
 

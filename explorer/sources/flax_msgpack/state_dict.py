@@ -11,7 +11,7 @@ from math import prod
 import msgspec
 
 from explorer.errors import FormatError, printable
-from explorer.sources.msgpack_items import Item, next_item, text
+from explorer.sources.flax_msgpack.items import Item, next_item, text
 from explorer.sources.ndarrays import MAX_RANK, item_bytes
 
 __all__ = ["Leaf", "walk"]

@@ -18,7 +18,7 @@ import msgspec
 
 from explorer import dtypes
 from explorer.errors import TargetError, printable
-from explorer.sources.gguf_cursor import MAX_RANK, NUMBERS, Cursor, quoted
+from explorer.sources.gguf.cursor import MAX_RANK, NUMBERS, Cursor, quoted
 
 __all__ = ["Header", "Layout", "Scalar", "find_repeated", "read_header"]
 

@@ -1,6 +1,6 @@
 """Flax msgpack: what flax.serialization.to_bytes and msgpack_serialize write.
 
-A state dict: nested maps with arrays as leaves (see explorer.sources.flax_walk).
+A state dict: nested maps with arrays as leaves (see explorer.sources.flax_msgpack.state_dict).
 """
 
 import os
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from explorer.paths import Key
-from explorer.sources.flax_walk import walk
+from explorer.sources.flax_msgpack.state_dict import walk
 from explorer.sources.listing import Listing
 from explorer.sources.ndarrays import map_file, numpy_dtype, view
 from explorer.tree.collections import collection_of

@@ -1,6 +1,6 @@
 """The opcodes that are rare in checkpoints: what each does to the machine.
 
-The frequent ones are spelled out in the loop of explorer.sources.pickles.
+The frequent ones are spelled out in the loop of explorer.sources.pytorch.pickles.
 """
 
 import struct
@@ -8,7 +8,7 @@ from codecs import escape_decode  # pyright: ignore[reportAttributeAccessIssue]
 from collections.abc import Callable
 
 from explorer.errors import printable
-from explorer.sources.pickle_machine import BrokenError, Machine, describe
+from explorer.sources.pytorch.machine import BrokenError, Machine, describe
 
 __all__ = ["OPCODES"]
 

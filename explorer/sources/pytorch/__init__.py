@@ -1,6 +1,6 @@
 """PyTorch files (.pt, .pth, .bin, .ckpt, TorchScript) and plain pickles of arrays.
 
-No pickle is run: `explorer.sources.pickles` turns it into records, a list of names says
+No pickle is run: `explorer.sources.pytorch.pickles` turns it into records, a list of names says
 what may be in it, and the tensors' bytes are left alone until `values` maps them.
 """
 
@@ -14,11 +14,11 @@ from explorer.bulk import paused_gc
 from explorer.errors import FormatError, printable
 from explorer.paths import Key, name_of
 from explorer.sources.listing import Listing
-from explorer.sources.pickle_names import PickledArray
-from explorer.sources.torch_records import Tensor
-from explorer.sources.torch_storages import Checkpoint, open_checkpoint, read_storage
-from explorer.sources.torch_tree import EMA, Leaf, leaves_of
-from explorer.sources.torch_views import Views, measure, shared
+from explorer.sources.pytorch.plain_names import PickledArray
+from explorer.sources.pytorch.records import Tensor
+from explorer.sources.pytorch.storages import Checkpoint, open_checkpoint, read_storage
+from explorer.sources.pytorch.tree import EMA, Leaf, leaves_of
+from explorer.sources.pytorch.views import Views, measure, shared
 
 if TYPE_CHECKING:
     import numpy as np

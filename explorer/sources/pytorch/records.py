@@ -7,7 +7,7 @@ would make is written down here and nothing is made.
 import msgspec
 
 from explorer import dtypes
-from explorer.sources.pickle_machine import BrokenError, Global, Instance, describe
+from explorer.sources.pytorch.machine import BrokenError, Global, Instance, describe
 
 __all__ = [
     "FP4_PAIR",

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from explorer.errors import FormatError, printable
-from explorer.sources.pickles import load
-from explorer.sources.torch_names import finder
-from explorer.sources.torch_records import Storage, storage_of
+from explorer.sources.pytorch.pickles import load
+from explorer.sources.pytorch.records import Storage, storage_of
+from explorer.sources.pytorch.torch_names import finder
 from explorer.sources.zip_directory import Entry, data_start, read_directory, read_entry
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ tensors, the storage classes, the number formats, and plain containers.
 from collections.abc import Callable
 
 from explorer import dtypes
-from explorer.sources import torch_records as records
-from explorer.sources.pickle_machine import Global, Instance
-from explorer.sources.pickle_names import PLAIN_NAMES
-from explorer.sources.pickles import refuse_name
+from explorer.sources.pytorch import records as records
+from explorer.sources.pytorch.machine import Global, Instance
+from explorer.sources.pytorch.pickles import refuse_name
+from explorer.sources.pytorch.plain_names import PLAIN_NAMES
 
 __all__ = ["finder"]
 

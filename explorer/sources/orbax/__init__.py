@@ -14,14 +14,14 @@ from explorer import dtypes
 from explorer.errors import FormatError, TargetError, printable
 from explorer.paths import Key
 from explorer.sources.listing import Listing, Sharding
-from explorer.sources.orbax_folders import find_trees, recognises
-from explorer.sources.orbax_metadata import (
+from explorer.sources.orbax.folders import find_trees, recognises
+from explorer.sources.orbax.metadata import (
     Tree,
     read_key_formats,
     read_shardings,
     read_tree,
 )
-from explorer.sources.zarr_store import Head, ZarrStore
+from explorer.sources.orbax.store import Head, ZarrStore
 from explorer.tree.collections import collection_of
 
 if TYPE_CHECKING:

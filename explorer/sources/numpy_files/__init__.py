@@ -9,8 +9,8 @@ from explorer.errors import FormatError, printable
 from explorer.paths import Key, path_of
 from explorer.sources.listing import Listing
 from explorer.sources.ndarrays import map_file, numpy_dtype, view
-from explorer.sources.npy_header import TEXT, Header, parse
-from explorer.sources.npz_members import Member, head, inflate, members
+from explorer.sources.numpy_files.header import TEXT, Header, parse
+from explorer.sources.numpy_files.members import Member, head, inflate, members
 from explorer.tree.collections import collection_of
 
 if TYPE_CHECKING:
