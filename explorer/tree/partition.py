@@ -1,0 +1,143 @@
+"""Take a tree apart by a predicate, and put it together again, leaf `is` leaf.
+
+Both halves have the structure of the whole, with None where the other half has a leaf.
+A box of Flax or an NNX Variable is one leaf, and moves as it is.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jax import tree_util
+
+from explorer.errors import TreeError
+from explorer.tree.walk import Path, atom_types, names_of, place_of
+
+__all__ = ["combine", "map_leaves", "partition"]
+
+
+def partition(tree: Any, predicate: Callable[[Path, Any], Any] | Any) -> tuple[Any, Any]:
+    """Return the leaves that satisfy a predicate, and the others, as two trees.
+
+    Args:
+        tree: any pytree; it is not changed.
+        predicate: `predicate(path, leaf) -> bool`, path being a tuple of names; or a tree
+            of bools of the same structure, or of a prefix of it.
+
+    Returns:
+        Two trees of the structure of `tree` with the same leaf objects, and None where
+        the other has the leaf. `combine` undoes it.
+
+    Raises:
+        TreeError: the tree of bools does not fit, or has something else in it.
+
+    >>> partition({"w": 1.0, "b": 2.0}, lambda path, leaf: path[-1] == "w")
+    ({'b': None, 'w': 1.0}, {'b': 2.0, 'w': None})
+    >>> partition({"w": 1.0, "b": [2.0, 3.0]}, {"w": True, "b": False})
+    ({'b': [None, None], 'w': 1.0}, {'b': [2.0, 3.0], 'w': None})
+    """
+    paths, leaves, treedef = _flatten(tree)
+    # a module of bools may be callable too, but is a node
+    if callable(predicate) and tree_util.all_leaves([predicate]):
+        chosen = [
+            bool(predicate(path, leaf)) for path, leaf in zip(paths, leaves, strict=True)
+        ]
+    else:
+        chosen = _chosen_by_tree(predicate, tree)
+    both = list(zip(leaves, chosen, strict=True))
+    yes = [leaf if wanted else None for leaf, wanted in both]
+    no = [None if wanted else leaf for leaf, wanted in both]
+    return treedef.unflatten(yes), treedef.unflatten(no)
+
+
+def combine(*trees: Any) -> Any:
+    """Return the tree that `partition` took apart: each leaf from the part that has it.
+
+    Args:
+        trees: trees of one structure, None where another has the leaf.
+
+    Returns:
+        A tree of the same leaf objects; None where no part has a leaf.
+
+    Raises:
+        TreeError: two parts have a leaf at one path, or their structures differ.
+
+    >>> combine({"w": 1.0, "b": None}, {"w": None, "b": 2.0})
+    {'b': 2.0, 'w': 1.0}
+    """
+    if not trees:
+        raise TreeError("combine()", found="no trees", expected="the parts of one tree")
+    paths, first, treedef = _flatten(trees[0], none_is_leaf=True)
+    columns = [first]
+    for number, tree in enumerate(trees[1:], start=2):
+        other_paths, leaves, other = _flatten(tree, none_is_leaf=True)
+        if other != treedef:
+            raise _different(paths, other_paths, number)
+        columns.append(leaves)
+    merged = []
+    for path, *column in zip(paths, *columns, strict=True):
+        held = [leaf for leaf in column if leaf is not None]
+        if len(held) > 1:
+            raise TreeError(
+                place_of(path),
+                found=f"a leaf in {len(held)} of the trees",
+                expected="a leaf in one of them and None in the others",
+                cure="combine the parts of one partition",
+            )
+        merged.append(held[0] if held else None)
+    return treedef.unflatten(merged)
+
+
+def map_leaves(fn: Callable[[Path, Any], Any], tree: Any) -> Any:
+    """Return a tree of the same structure with `fn(path, leaf)` in place of each leaf.
+
+    >>> map_leaves(lambda path, leaf: "/".join(path), {"a": [1, None]})
+    {'a': ['a/0', None]}
+    """
+    paths, leaves, treedef = _flatten(tree)
+    return treedef.unflatten(map(fn, paths, leaves))
+
+
+def _flatten(tree: Any, none_is_leaf: bool = False) -> tuple[list[Path], list[Any], Any]:
+    atoms = (*atom_types(), type(None)) if none_is_leaf else atom_types()
+    found, treedef = tree_util.tree_flatten_with_path(
+        tree, is_leaf=lambda node: isinstance(node, atoms)
+    )
+    return [names_of(keys) for keys, _ in found], [leaf for _, leaf in found], treedef
+
+
+def _chosen_by_tree(mask: Any, tree: Any) -> list[bool]:
+    """Return one bool for each leaf of a tree, from a tree of bools that is a prefix."""
+    bools, structure = tree_util.tree_flatten_with_path(mask)
+    for keys, chosen in bools:
+        if not isinstance(chosen, bool | np.bool_):
+            raise TreeError(
+                place_of(names_of(keys)),
+                found=f"{type(chosen).__name__} in the tree of bools",
+                expected="True or False",
+            )
+    try:
+        subtrees = structure.flatten_up_to(tree)
+    except ValueError as error:
+        raise TreeError(
+            "the tree of bools",
+            found=f"does not fit the tree ({str(error).splitlines()[0]})",
+            expected="its structure, or a prefix of it",
+        ) from error
+    chosen = [bool(chosen) for _, chosen in bools]
+    counts = [len(_flatten(subtree)[1]) for subtree in subtrees]
+    return [
+        wanted for wanted, count in zip(chosen, counts, strict=True) for _ in range(count)
+    ]
+
+
+def _different(paths: list[Path], others: list[Path], number: int) -> TreeError:
+    expected, cure = "trees of one structure", "combine the parts of one partition"
+    seen, other = set(paths), set(others)
+    for path in (*paths, *others):
+        if path not in seen or path not in other:
+            here, there = (1, number) if path in seen else (number, 1)
+            found = f"in tree {here} and not in tree {there}"
+            return TreeError(place_of(path), found=found, expected=expected, cure=cure)
+    found = f"containers of other types in tree {number} than in tree 1"
+    return TreeError("the trees", found=found, expected=expected, cure=cure)
