@@ -157,7 +157,7 @@ def _assemble(listing: "Listing", target: str = "", config: Any = None) -> Inven
 
 def _list_object(target: Any, inputs: tuple, kwargs: dict) -> "Listing":
     if _is_linen(target):
-        from explorer.sources import linen
+        from explorer.sources.trees import linen
 
         return linen.read(target, *inputs, **kwargs)
     if inputs or kwargs:
@@ -167,10 +167,10 @@ def _list_object(target: Any, inputs: tuple, kwargs: dict) -> "Listing":
             expected="explore(module, *inputs) or explore(tree)",
         )
     if _is_nnx(target):
-        from explorer.sources import nnx
+        from explorer.sources.trees import nnx
 
         return nnx.read(target)
-    from explorer.sources import pytree
+    from explorer.sources.trees import pytree
 
     return pytree.read(target)
 
@@ -184,7 +184,7 @@ def _is_linen(target: Any) -> bool:
 def _is_nnx(target: Any) -> bool:
     if "flax.nnx" not in sys.modules:
         return False
-    from explorer.sources import nnx
+    from explorer.sources.trees import nnx
 
     return nnx.recognises(target)
 

@@ -16,7 +16,7 @@ import explorer as ex
 from explorer.errors import TreeError
 from explorer.inventory import Tie
 from explorer.sources.listing import Sharding
-from explorer.sources.pytree import read
+from explorer.sources.trees.pytree import read
 from tests import zoo
 
 # leaves

@@ -1,0 +1,37 @@
+"""NNX modules, States and optimizers, by the type of their Variables.
+
+The object graph is only looked at: nothing is run, split, merged or patched, and a
+module with abstract Variables (`nnx.eval_shape`) reads like one with arrays.
+"""
+
+from typing import Any
+
+from explorer.errors import TreeError
+from explorer.sources.listing import Listing
+from explorer.sources.trees import pytree
+from explorer.sources.trees.nnx_graph import recognises
+
+__all__ = ["read", "recognises"]
+
+
+def read(target: Any) -> Listing:
+    """List the Variables of an NNX module, State, optimizer, or of a (GraphDef, State).
+
+    A Variable that several attributes share is one tensor with several names. An array
+    that is in no Variable is a buffer.
+
+    Raises:
+        TreeError: there is nothing of NNX in the target, or a Variable holds no numbers.
+
+    >>> from flax import nnx
+    >>> listing = read(nnx.Linear(2, 3, rngs=nnx.Rngs(0)))
+    >>> listing.keys, listing.collections
+    ([('bias',), ('kernel',)], ['params', 'params'])
+    """
+    if not recognises(target):
+        raise TreeError(
+            type(target).__name__,
+            found="is nothing of NNX",
+            expected="an nnx.Module, nnx.State, nnx.Variable or (GraphDef, State)",
+        )
+    return pytree.read(target)
