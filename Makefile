@@ -26,7 +26,7 @@ lint: $(VENV)/dev
 types: $(VENV)/dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-docs: $(VENV)/dev $(MINILM)
+docs: $(VENV)/dev $(MINILM) checkpoints/all
 	$(BIN)/python -m pytest --doctest-modules explorer tests/docs
 
 real: $(VENV)/dev checkpoints/all

@@ -1,9 +1,9 @@
 """What is in this model? Tensors, parameters, weights and biases, counted right.
 
-    >>> import explorer as ex
-    >>> inventory = ex.explore({"kernel": [[0.0, 0.0]], "bias": [0.0]})
+    >>> import explorer as ex, numpy as np
+    >>> inventory = ex.explore({"kernel": np.ones((2, 3), "float32"), "bias": np.zeros(3, "float32")})
     >>> inventory.num_parameters, inventory.num_weights, inventory.num_biases
-    (3, 2, 1)
+    (9, 6, 3)
 
 Importing the package loads neither JAX nor NumPy: names are found when first used.
 """

@@ -39,8 +39,9 @@ def explore(target: Any, *inputs: Any, **kwargs: Any) -> Inventory:
         InputError: of the kind that fits (see explorer.errors); one line says what is
             wrong, where, and what would be right.
 
-    >>> explore({"dense": {"kernel": [[0.0] * 3] * 4, "bias": [0.0] * 3}})
-    Inventory(pytree: 15 tensors, 15 parameters, 12 weights, 3 biases)
+    >>> import numpy as np
+    >>> explore({"dense": {"kernel": np.ones((4, 3), "float32"), "bias": np.ones(3, "float32")}})
+    Inventory(pytree: 2 tensors, 15 parameters, 12 weights, 3 biases)
     """
     if isinstance(target, Inventory):
         return target

@@ -105,7 +105,7 @@ def _moves(gone: list[TensorSpec], come: list[TensorSpec]) -> list[Change]:
     ):
         sources, targets = _by_ending(left, length), _by_ending(right, length)
         for ending, names in sources.items():
-            others = targets.get(ending, ())
+            others = targets.get(ending, [])
             if len(names) == len(others) == 1:
                 signature = _signature(left.pop(names[0])[1])
                 del right[others[0]]

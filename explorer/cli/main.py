@@ -26,7 +26,8 @@ class _Group(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             if args and (os.path.lexists(args[0]) or ":" in args[0]):
-                error.message += f" To see what is in it: explorer show {args[0]}"
+                hint = f"{error.message} To see what is in it: explorer show {args[0]}"
+                raise click.UsageError(hint, ctx) from None
             raise
 
 

@@ -86,9 +86,7 @@ def _parts(path: str) -> _Choice:
     return _unindexed(path, names)
 
 
-def _unindexed(
-    path: str, names: list[str]
-) -> tuple[list[_Part], list[str], dict[str, object]]:
+def _unindexed(path: str, names: list[str]) -> _Choice:
     files = [n for n in names if n.endswith(_ENDINGS) and n not in _NO_WEIGHTS]
     chosen = next((name for name in _SINGLE if name in files), None)
     if chosen is None and files:

@@ -8,6 +8,7 @@ strict reader whose errors name the tensor.
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from operator import attrgetter, sub
 from typing import TYPE_CHECKING, Annotated, Any
@@ -178,15 +179,14 @@ def _strict_object(path: str, raw: bytes) -> dict[str, Any]:
     def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         fields = dict(pairs)
         if len(fields) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in fields if names.count(name) > 1)
+            [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
             raise FormatError(path, found=f"key {printable(twice)!r} is given twice")
         return fields
 
     try:
         header = json.loads(raw.decode("utf-8"), object_pairs_hook=without_duplicates)
         "".join(header if isinstance(header, dict) else ()).encode()  # no lone surrogate
-    except UnicodeError as error:
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise FormatError(
             path, found=f"the header is no UTF-8 ({error.reason} at byte {error.start})"
         ) from None

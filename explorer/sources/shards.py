@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from itertools import chain
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -73,11 +73,9 @@ def read_index(path: str) -> Index:
 def _decode(raw: bytes, files: list[str]) -> Index:
     """Decode an index; the names of files that are there are not copied 10^5 times."""
     known = Literal[tuple(files)]  # pyright: ignore
-    kind = msgspec.defstruct(
-        "KnownIndex", [("weight_map", dict[str, known]), ("metadata", dict, {})]
-    )
+    fields = [("weight_map", dict[str, known]), ("metadata", dict, {})]
     try:
-        index = msgspec.json.decode(raw, type=kind)
+        index: Any = msgspec.json.decode(raw, type=msgspec.defstruct("Known", fields))
         return Index(index.weight_map, index.metadata)
     except msgspec.ValidationError:  # names another file: the caller says which
         return msgspec.json.decode(raw, type=Index)
