@@ -108,6 +108,11 @@ class TensorSpec(msgspec.Struct, frozen=True, gc=False):
         return self.kind.nbytes
 
     @property
+    def on_device(self) -> int:
+        """Bytes that the fullest device holds: all of them where nothing is sharded."""
+        return self.kind.nbytes if self.device_nbytes is None else self.device_nbytes
+
+    @property
     def role(self) -> Role:
         """What it does: kernel, embedding, scale, bias or other."""
         return self.kind.role
@@ -139,7 +144,8 @@ class Inventory:
 
     `target` is the name the user gave, `source` the kind of thing it is ("safetensors",
     "flax linen", ...). `role_by` says how roles were found. `remarks` are the source's own
-    notes. Indexing, iteration and `len` are over tensors.
+    notes; `rules` decided that tensors alike are not one; an assumption names the figure
+    that it touches. Indexing, iteration and `len` are over tensors.
     """
 
     tensors: tuple[TensorSpec, ...]
@@ -150,6 +156,7 @@ class Inventory:
     files: int = 0
     role_by: str = "name"
     remarks: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
     assumptions: tuple[tuple[str, str], ...] = ()
     metadata: dict[str, str] = field(default_factory=dict, compare=False)
 
@@ -230,6 +237,13 @@ class Inventory:
     def nbytes(self) -> int:
         """Bytes of all unique tensors, state included."""
         return self.total(lambda kind: kind.nbytes)
+
+    @cached_property
+    def device_nbytes(self) -> int | None:
+        """Bytes of all unique tensors on the fullest device; None where none is sharded."""
+        if all(tensor.device_nbytes is None for tensor in self.tensors):
+            return None
+        return sum(tensor.on_device for tensor in self.tensors if not tensor.alias)
 
     def select(
         self,

@@ -24,7 +24,8 @@ _NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the tree: a module, or a tensor when it has no children.
 
-    Sums are over all the tensors it stands for. `copies` says how many siblings were
+    Sums are over all the tensors it stands for; `device_nbytes` is what the fullest device
+    holds of them. `copies` says how many siblings were
     folded into it; `shape` and the words are those of one tensor. `parts` are the tensors
     of a module that is shown as one row.
     """
@@ -37,6 +38,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     biases: int
     elements: int
     nbytes: int
+    device_nbytes: int
     shape: tuple[int, ...] | None = None
     dtypes: tuple[str, ...] = ()
     role: str = ""
@@ -177,12 +179,14 @@ def _sum(name: str, copies: int, children: list[Row]) -> Row:
         biases=sum(row.biases for row in children),
         elements=sum(row.elements for row in children),
         nbytes=sum(row.nbytes for row in children),
+        device_nbytes=sum(row.device_nbytes for row in children),
         children=tuple(children),
     )
 
 
 def _tensor_row(name: str, leaves: list[TensorSpec]) -> Row:
-    counted = [leaf.kind for leaf in leaves if not leaf.alias]
+    unique = [leaf for leaf in leaves if not leaf.alias]
+    counted = [leaf.kind for leaf in unique]
     first = leaves[0].kind
     elements = first.size * len(counted)
     parameters = elements if first.is_parameter else 0
@@ -196,6 +200,7 @@ def _tensor_row(name: str, leaves: list[TensorSpec]) -> Row:
         biases=biases,
         elements=elements,
         nbytes=sum([kind.nbytes for kind in counted]),
+        device_nbytes=sum([leaf.on_device for leaf in unique]),
         shape=first.shape,
         dtypes=tuple(dict.fromkeys([leaf.kind.dtype for leaf in leaves])),
         role=first.role,

@@ -58,6 +58,7 @@ def tensor_records(inventory: Inventory) -> list[dict[str, Any]]:
             else 0,
             "elements": tensor.size,
             "nbytes": tensor.nbytes,
+            "device_nbytes": tensor.on_device,
             "tied": tensor.alias,
             "sharding": tensor.sharding,
         }
@@ -87,6 +88,7 @@ def rows_of(root: Row) -> list[dict[str, Any]]:
                     "parameters": row.parameters,
                     "elements": row.elements,
                     "nbytes": row.nbytes,
+                    "device_nbytes": row.device_nbytes,
                     "tied": row.alias,
                     "sharding": row.sharding,
                 }

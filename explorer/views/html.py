@@ -33,8 +33,9 @@ _TITLES = (
     "tensors",
     "parameters",
     "bytes",
+    "per device",
 )
-_NUMBERS = frozenset(("tensors", "parameters", "bytes"))
+_NUMBERS = frozenset(("tensors", "parameters", "bytes", "per device"))
 
 
 def inventory_html(inventory: Inventory) -> str:

@@ -7,26 +7,27 @@ import msgspec
 from explorer.analyses.collapse import Row, collapse, compact, walk
 from explorer.inventory import Inventory, TensorSpec
 from explorer.views import units
-from explorer.views.table import PLAIN, Column, Style, render_table
+from explorer.views.table import PLAIN, Column, Style, clip, render_table
 
 __all__ = ["row_cells", "tensors_text", "tree_text"]
 
 _COLUMNS = (
     Column("name", elastic=True),
     Column("shape", rank=1),
-    Column("dtype", rank=3),
+    Column("dtype", rank=5),
     Column("role", rank=2),
-    Column("component", rank=6),
-    Column("sharding", rank=4),
-    Column("tensors", "right", rank=5),
+    Column("component", rank=7),
+    Column("sharding", rank=3),
+    Column("tensors", "right", rank=6),
     Column("parameters", "right"),
     Column("bytes", "right", rank=2),
+    Column("per device", "right", rank=1),
 )
 
 
 def row_cells(row: Row, level: int) -> tuple[str, ...]:
     """Return the texts of a tree row: name, shape, dtype, role, component, sharding,
-    tensors, parameters, bytes."""
+    tensors, parameters, bytes, bytes on a device where tensors are sharded."""
     parts = row.parts or ((row,) if row.collection else ())
     # scales and the like are summed in their row and named once, behind the parameters
     shown = [part for part in parts if part.collection == "params"] or parts
@@ -36,10 +37,11 @@ def row_cells(row: Row, level: int) -> tuple[str, ...]:
         _dtypes(tuple(dict.fromkeys(name for part in shown for name in part.dtypes))),
         " + ".join(dict.fromkeys(_job(part) for part in parts)),
         ", ".join(dict.fromkeys(part.component for part in shown)),
-        ", ".join(dict.fromkeys(part.sharding for part in shown if part.sharding)),
+        next((clip(part.sharding, 40) for part in shown if part.sharding), ""),
         units.count(row.tensors),
         units.count(row.parameters),
         units.size(row.nbytes),
+        "" if row.device_nbytes == row.nbytes else units.size(row.device_nbytes),
     )
 
 
@@ -103,9 +105,12 @@ def tensors_text(inventory: Inventory, width: int, style: Style = PLAIN) -> str:
             "1",
             units.count(0 if tensor.alias or not tensor.kind.is_parameter else tensor.size),
             units.size(0 if tensor.alias else tensor.nbytes),
+            "" if tensor.device_nbytes is None else units.size(tensor.device_nbytes),
         )
         for tensor in inventory.tensors
     ]
     counts = map(units.count, (inventory.num_tensors, inventory.num_parameters))
-    total = ("total", "", "", "", "", "", *counts, units.size(inventory.nbytes))
+    held = inventory.device_nbytes
+    sizes = (units.size(inventory.nbytes), "" if held is None else units.size(held))
+    total = ("total", "", "", "", "", "", *counts, *sizes)
     return render_table(_COLUMNS, [*rows, total], width, style, total=True)
