@@ -81,14 +81,12 @@ def _compacted(row: Row) -> Row:
     if not row.parameters and len(collections) == 1:  # state: its size is what is asked
         return msgspec.structs.replace(row, children=(), collection=collections.pop())
     children = tuple(map(_compacted, row.children))
-    if all(child.shape is not None for child in children) and len(children) <= _MAX_PARTS:
+    modules = [c for c in children if c.shape is None and c.collection != "quantization"]
+    if not modules and len(children) <= _MAX_PARTS:
         # a kernel before its bias, parameters before their scales, whatever the file's order
-        parts = tuple(
-            sorted(children, key=lambda part: (not part.parameters, part.biases > 0))
-        )
-        return msgspec.structs.replace(row, children=(), parts=parts)
-    if len(children) == 1 and children[0].shape is None:
-        only = children[0]
+        parts = sorted(children, key=lambda part: (not part.parameters, part.biases > 0))
+        return msgspec.structs.replace(row, children=(), parts=tuple(parts))
+    if len(children) == 1 and (only := children[0]).shape is None:
         name = f"{row.name}/{only.name}" if row.name else only.name
         copies = max(row.copies, only.copies)
         return msgspec.structs.replace(only, name=name, copies=copies)

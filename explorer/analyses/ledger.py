@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from explorer.analyses.notes import notes_of
-from explorer.inventory import PARAMS, Inventory, Kind
+from explorer.inventory import BUFFER_COLLECTIONS, PARAMS, Inventory, Kind
 from explorer.paths import name_of
 
 __all__ = ["Ledger", "ledger_of"]
@@ -94,33 +94,54 @@ def _group(
 
 def _provenance(inventory: Inventory) -> dict[str, str]:
     kinds = [kind for kind, _, _ in inventory.kinds]
-    rules = sorted({kind.rule for kind in kinds if kind.rule and not kind.stored})
+    state = [kind for kind in kinds if not kind.is_parameter and not kind.stored]
     packed = sorted({kind.rule for kind in kinds if kind.stored and kind.is_parameter})
-    ties = sorted({tie.by for tie in inventory.ties})
-    assumed = [text for figure, text in inventory.assumptions if figure == "parameters"]
-    assumed += [rule for rule in packed if "assumed" in rule]
-    inferred = [*packed, *ties, *(f"{rule} are no parameters" for rule in rules)]
-    if assumed:
-        parameters = f"assumed ({'; '.join(assumed[:3])})"
-    elif inferred:
-        parameters = f"inferred ({'; '.join(inferred[:4])})"
-    else:
-        parameters = "exact"
-    by_role = f"inferred (roles by {inventory.role_by})"
+    names = sorted({kind.rule for kind in state if kind.rule})
+    told = {kind.collection for kind in kinds if kind.rule}
+    buffers = {kind.rule for kind in state if kind.collection in BUFFER_COLLECTIONS}
+    buffer_names = sorted(buffers - {""})
+    alike = [*sorted({tie.by for tie in inventory.ties}), *inventory.rules]
+    left_out = [f"{name} are no parameters" for name in names]
+    guesses = [rule for rule in packed if "assumed" in rule]
+    untied = [text for _, text in inventory.assumptions]
+    by_role = [f"roles by {inventory.role_by}"]
+    parameters = _known([*untied, *guesses], [*packed, *alike, *left_out])
+    likewise = ["as parameters"] if untied or guesses else []
+    weights = _known(likewise, by_role)
+    by_name = [f"by name and format: {', '.join(names)}"] if names else []
     return {
+        # what a source itself calls by a collection's name is exact; a figure's name wins
+        **{
+            name: _known([], ["by name and shape"] if name in told else [])
+            for name in {kind.collection: None for kind in kinds}
+            if name not in (PARAMS, *BUFFER_COLLECTIONS)
+        },
         "tensors": "exact",
         "parameters": parameters,
         "parameter_tensors": parameters,
-        "weights": by_role,
-        "biases": by_role,
-        "buffers": "exact"
-        if not rules
-        else f"inferred (by name and format: {', '.join(rules[:4])})",
+        "weights": weights,
+        "biases": _known(
+            [t for figure, t in inventory.assumptions if figure == "biases"], by_role
+        ),
+        "buffers": _known(
+            [], buffer_names and [f"by name and format: {', '.join(buffer_names)}"]
+        ),
         "stored_elements": "exact",
-        "nbytes": "exact" if not ties else f"inferred ({'; '.join(ties[:2])})",
+        "nbytes": _known(["as parameters"] if untied else [], alike),
         **({} if inventory.file_bytes is None else {"file_bytes": "exact"}),
-        "roles": by_role,
-        "components": by_role,
-        "dtypes": "exact" if not packed else "inferred (packing undone)",
-        "collections": "exact" if not rules else "inferred (by name and format)",
+        "roles": weights,
+        "components": weights,
+        "dtypes": _known(likewise, [*packed, *alike]),
+        "collections": _known(likewise, [*packed, *alike, *by_name]),
     }
+
+
+def _known(assumed: list[str], inferred: list[str]) -> str:
+    """Return how a figure is known: "exact" where nothing had to be assumed or inferred."""
+    word, reasons = ("assumed", assumed) if assumed else ("inferred", inferred)
+    return f"{word} ({_listed(reasons)})" if reasons else "exact"
+
+
+def _listed(reasons: list[str], most: int = 4) -> str:
+    more = len(reasons) - most
+    return "; ".join([*reasons[:most], *([f"{more} more"] if more > 0 else [])])

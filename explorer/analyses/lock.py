@@ -35,17 +35,17 @@ def parse_lock(text: str, place: str) -> Inventory:
     Raises:
         FormatError: a line that is no lock line.
     """
-    lines = text.split("\n")
-    if lines[0].strip() != _HEADER:
+    first, _, rest = text.partition("\n")
+    if first.strip() != _HEADER:
         raise FormatError(
             place,
-            found=f"starts with {printable(lines[0], 40)!r}",
+            found=f"starts with '{printable(first, 40)}'",
             expected=f"{_HEADER!r}",
             cure="write it with `explorer lock TARGET`",
         )
     tensors = tuple(
         _parse_line(line.rstrip("\r"), f"{place}:{number}")
-        for number, line in enumerate(lines[1:], 2)
+        for number, line in enumerate(rest.split("\n"), 2)
         if line.strip() and not line.startswith("#")
     )
     return Inventory(tensors=tensors, target=place, source="lock")

@@ -1,11 +1,12 @@
 """Notes: whole sentences that explain each difference between a ledger's figures."""
 
-from explorer.inventory import PARAMS, Inventory
-from explorer.paths import name_of
+from explorer.inventory import BUFFER_COLLECTIONS, PARAMS, Inventory
+from explorer.paths import Key, name_of
 
 __all__ = ["notes_of"]
 
 _MTP = "mtp"
+_MOST = 6  # sentences of a sort
 
 
 def notes_of(inventory: Inventory) -> list[str]:
@@ -14,7 +15,7 @@ def notes_of(inventory: Inventory) -> list[str]:
         *_state_notes(inventory),
         *_packing_notes(inventory),
         *_tie_notes(inventory),
-        *(text for _, text in inventory.assumptions[:5]),
+        *_assumption_notes(inventory),
         *inventory.remarks,
     ]
 
@@ -34,27 +35,34 @@ def _state_notes(inventory: Inventory) -> list[str]:
 
 
 _COLLECTION_WORDS = {
-    "buffers": "are buffers",
-    "batch_stats": "are running statistics",
-    "cache": "are a cache",
-    "opt_state": "are optimizer state",
-    "rng_state": "are random-number state",
-    "quantization": "are quantisation state",
+    "opt_state": "optimizer state",
+    "rng_state": "random-number state",
+    "quantization": "quantisation state",
+    "ema": "second copies",
 }
+# of these one tensor holds many: there are no "2 position ids" in two tensors
+_MASS = ("ids", "frequencies", "factors", "statistics", "state", "keys")
 
 
 def _state_note(collection: str, rule: str, tensors: int, elements: int) -> str:
     if collection == _MTP:
         return (
-            f"{tensors:,} tensors of a multi-token-prediction layer: {elements:,} elements "
+            f"{_tensors(tensors)} of multi-token-prediction layers: {elements:,} elements "
             "are reported apart, as the running model leaves them out"
         )
-    words = _COLLECTION_WORDS.get(collection, f"are {collection}")
     if not rule:
-        plural = "" if tensors == 1 else "s"
-        return f"{tensors:,} tensor{plural}, {elements:,} elements, {words}, not parameters"
-    what = f"{tensors:,} {rule}" if tensors > 1 else f"{rule} (one tensor)"
-    return f"{what}: {elements:,} elements {words}, not parameters"
+        what = _tensors(tensors)
+    elif tensors == 1:
+        what = f"{rule} (one tensor)"
+    elif rule.endswith(_MASS):
+        what = f"{tensors:,} tensors of {rule}"
+    else:
+        what = f"{tensors:,} {rule}"
+    if elements == 1:
+        return f"{what}: 1 element, not a parameter"
+    is_buffer = collection in BUFFER_COLLECTIONS
+    words = "buffers" if is_buffer else _COLLECTION_WORDS.get(collection, collection)
+    return f"{what}: {elements:,} elements are {words}, not parameters"
 
 
 def _packing_notes(inventory: Inventory) -> list[str]:
@@ -66,24 +74,53 @@ def _packing_notes(inventory: Inventory) -> list[str]:
             row[1] += unique * kind.stored_size
             row[2] += unique * kind.size
     return [
-        f"{tensors:,} tensors packed by {rule}: {stored:,} stored words are {size:,} parameters"
+        f"{_tensors(tensors)} packed by {rule}: {stored:,} stored elements are {size:,} "
+        "parameters"
         for rule, (tensors, stored, size) in groups.items()
     ]
 
 
 def _tie_notes(inventory: Inventory) -> list[str]:
+    """One sentence for the stored names of a group, one for those that no file stores."""
     by_key = {tensor.key: tensor for tensor in inventory.tensors} if inventory.ties else {}
     notes = []
-    for tie in inventory.ties:
-        owner = tie.keys[0]
-        for key in tie.keys[1:]:
-            tied = f"{name_of(key)} is tied to {name_of(owner)}"
-            if key in by_key:
-                size = by_key[key].size
-                notes.append(f"{tied} ({tie.by}): {size:,} stored elements count once")
-            else:
-                notes.append(f"{tied} and not stored ({tie.by})")
-    shown = notes[:6]
-    if len(notes) > len(shown):
-        shown.append(f"{len(notes) - len(shown):,} more tied names")
-    return shown
+    for tie in inventory.ties[:_MOST]:
+        owner, *others = tie.keys
+        stored = [key for key in others if key in by_key]
+        absent = [key for key in others if key not in by_key]
+        if stored:
+            twice = sum(by_key[key].kind.stored_size for key in stored)
+            notes.append(
+                f"{_tied(stored, owner)} ({tie.by}): {twice:,} stored elements count once"
+            )
+        if absent:
+            notes.append(f"{_tied(absent, owner)} and not stored ({tie.by})")
+    rest = [key for tie in inventory.ties[_MOST:] for key in tie.keys[1:] if key in by_key]
+    if rest:
+        twice = sum(by_key[key].kind.stored_size for key in rest)
+        notes.append(
+            f"{_tensors(len(rest))} more under second names: {twice:,} stored elements "
+            "count once"
+        )
+    return notes
+
+
+def _tied(keys: list[Key], owner: Key) -> str:
+    names = [name_of(key) for key in keys[:_MOST]]
+    if len(keys) > _MOST:
+        names.append(f"{len(keys) - _MOST:,} more")
+    *first, last = names
+    subject = f"{', '.join(first)} and {last} are" if first else f"{last} is"
+    return f"{subject} tied to {name_of(owner)}"
+
+
+def _assumption_notes(inventory: Inventory) -> list[str]:
+    texts = [text for _, text in inventory.assumptions]
+    more = len(texts) - _MOST
+    return texts[:_MOST] + (
+        [f"{more:,} more such pairs are counted apart"] if more > 0 else []
+    )
+
+
+def _tensors(number: int) -> str:
+    return f"{number:,} tensor{'' if number == 1 else 's'}"

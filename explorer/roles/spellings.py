@@ -67,7 +67,7 @@ MODULES: dict[Tag, str] = {
     "attention": """rel_embedding rel_pos_h rel_pos_w relative_position_bias_table
         relative_bias_table cpb_mlp continuous_position_bias_mlp""",
     "mlp": "dense_relu_dense token_mixing channel_mixing",
-    "other": "time_embed time_embedding timestep_embedder",
+    "other": "time_embed time_embedding timestep_embedder time_emb_proj emb_layers",
 }
 # ---- modules -> component: one word of the name, the first row that fits; "*" is any start
 WORDS: tuple[tuple[Tag, str], ...] = (
@@ -77,7 +77,7 @@ WORDS: tuple[tuple[Tag, str], ...] = (
     ("experts", "expert experts exps"),
     ("attention", "rotary rope"),
     ("embedding", "embed embedding embeddings embedder embd emb wte wpe"),
-    ("attention", "*attention *attn att mha"),
+    ("attention", "*attention attentions *attn att mha"),
     ("mlp", "mlp ffn ff feed feedforward"),
 )
 # ---- (parent, module) -> component; "" is the root

@@ -11,7 +11,8 @@ __all__ = ["state_of"]
 
 # collection, what such arrays are, their exact last names
 _LEAVES = (
-    ("buffers", "causal masks", "masked_bias causal_mask"),
+    ("buffers", "causal masks", "causal_mask"),
+    ("buffers", "mask fill values", "masked_bias"),
     ("buffers", "attention masks", "attn_mask attention_mask"),
     ("buffers", "pruning masks", "weight_mask bias_mask"),
     ("buffers", "rotary frequencies", "inv_freq original_inv_freq"),
@@ -26,20 +27,35 @@ _LEAVES = (
     ("buffers", "relative position indices", "relative_position_index"),
     ("buffers", "relative coordinate tables", "relative_coords_table"),
     ("buffers", "logit biases", "final_logits_bias"),
+    ("buffers", "noise schedules", "alphas_cumprod alphas_cumprod_prev betas lvlb_weights"),
+    ("buffers", "noise schedules", "sqrt_alphas_cumprod sqrt_one_minus_alphas_cumprod"),
+    ("buffers", "noise schedules", "log_one_minus_alphas_cumprod posterior_variance"),
+    ("buffers", "noise schedules", "sqrt_recip_alphas_cumprod sqrt_recipm1_alphas_cumprod"),
+    ("buffers", "noise schedules", "posterior_log_variance_clipped posterior_mean_coef1"),
+    ("buffers", "noise schedules", "posterior_mean_coef2"),
     ("rng_state", "random state", "seed_generator_state"),
 )
-# the same for the module that holds the array
+# the same for the module that holds the array, and the one around it where that matters
 _OWNERS = (
     ("buffers", "rotary frequencies", "rope_freqs"),
     ("buffers", "rotary factors", "rope_factors_long rope_factors_short"),
     ("buffers", "router correction biases", "exp_probs_b"),
     ("batch_stats", "running statistics", "mean_ema var_ema"),
+    # a cross-attention has no positions to tell apart: T5's first files keep a table for
+    # it that no later model reads
+    (
+        "unused",
+        "cross-attention position tables",
+        "EncDecAttention/relative_attention_bias",
+    ),
+    ("unused", "cross-attention position tables", "cross_attn_rel_b"),
 )
 # Flax's collections, by a path's first name
 _ROOTS = (
     ("cache", "decoding caches", "cache"),
     ("intermediates", "sown intermediates", "intermediates"),
     ("rng_state", "random state", "rng rngs rng_state rng_key dropout_rng"),
+    ("ema", "moving averages of parameters", "model_ema"),
     ("state", "fp8 scaling histories", "_overwrite_with_gradient"),
 )
 _KINDS = {
@@ -83,7 +99,9 @@ def state_of(
     leaf, owner = names[-1], (names[-2] if len(names) > 1 else "")
     if "batch_stats" in names:
         return _STATISTICS
-    known = _of_leaf.get(leaf) or _of_owner.get(owner)
+    known = (
+        _of_leaf.get(leaf) or _of_owner.get(owner) or _of_owner.get("/".join(names[-3:-1]))
+    )
     if known is None and owner:
         known = _of_root.get(names[0])
     if known is None and _is_mask(leaf, owner, shape, dtype):

@@ -43,17 +43,18 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
             if kind is None:
                 kinds[row] = kind = _kind(key, row, sayings[row[4]] if said else ("", None))
             tensors.append(TensorSpec(key, kind))
-        ties, assumptions = find_ties(tensors, kinds.values(), listing, config)
-        _mark(tensors, ties, listing)
+        ties = find_ties(tensors, kinds.values(), listing, config)
+        _mark(tensors, ties.groups, listing)
     return Inventory(
         tensors=tuple(tensors),
         target=target,
         source=listing.format,
-        ties=tuple(ties),
+        ties=tuple(ties.groups),
         file_bytes=listing.file_bytes,
         files=listing.files,
         remarks=tuple(listing.remarks),
-        assumptions=assumptions,
+        rules=ties.rules,
+        assumptions=ties.assumptions,
         metadata=listing.metadata,
     )
 
@@ -89,7 +90,8 @@ def _sayings(
 def _kind(key: Key, row: tuple, said: _Said) -> Kind:
     (shape, dtype, nbytes), (collection, packed) = row[1:4], said
     path = packed.path if packed else path_of(key)
-    rule, stored = "", None
+    rule = extra_layers.RULE if collection == extra_layers.COLLECTION else ""
+    stored = None
     if packed:
         collection, rule = collection or packed.collection, packed.rule
         stored = (shape, dtype, prod(shape))

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 
 from explorer.paths import Key, name_of
 
-__all__ = ["COLLECTION", "mark", "suspects"]
+__all__ = ["COLLECTION", "RULE", "mark", "suspects"]
 
 COLLECTION = "mtp"
+RULE = "multi-token-prediction layers"
 
 # names that only such a layer has: its input projection and the norms before it
 _MARKERS = ("eh_proj", "enorm", "hnorm")

@@ -69,7 +69,7 @@ def _figures(ledger: Ledger, width: int, style: Style) -> str:
         rows.append(("buffers", units.count(ledger.buffers), known["buffers"]))
     for name, elements in ledger.collections.items():
         if name not in ("params", "buffers", "batch_stats", "cache"):
-            rows.append((name, units.count(elements), known["collections"]))
+            rows.append((name, units.count(elements), known[name]))
     if ledger.stored_elements != ledger.parameters or others:
         rows.append(
             (
@@ -88,7 +88,22 @@ def _figures(ledger: Ledger, width: int, style: Style) -> str:
         Column("", "right"),
         Column("how it is known", elastic=True),
     )
-    return render_table(columns, rows, width, style)
+    taken = [max(len(row[i]) for row in rows) + 2 for i in (0, 1)]
+    return render_table(columns, _continued(rows, width - sum(taken)), width, style)
+
+
+def _continued(
+    rows: Sequence[tuple[str, str, str]], width: int
+) -> list[tuple[str, str, str]]:
+    """Return rows whose last text goes on below itself, at most once, where it is long."""
+    lines = []
+    for *start, known in rows:
+        known = printable(known, 600)
+        first, *rest = textwrap.wrap(
+            known, max(width, 24), max_lines=2, placeholder=" …", break_on_hyphens=False
+        ) or [""]
+        lines += [(*start, first), *[("", "", more) for more in rest]]
+    return lines
 
 
 def _groups(ledger: Ledger, width: int) -> list[str]:

@@ -125,6 +125,11 @@ layers.0.feedforward.0.weight                          256,64         kernel    
 to_logits.weight                                       100,64         kernel    head
 time_embed.0.weight                                    256,64         kernel    other
 time_embedding.linear_1.weight                         256,64         kernel    other
+down_blocks.0.resnets.0.time_emb_proj.weight           320,1280       kernel    other
+input_blocks.1.0.emb_layers.1.weight                   320,1280       kernel    other
+mid_block.attentions.0.to_q.weight                     512,512        kernel    attention
+mid_block.attentions.0.group_norm.weight               512            scale     norm
+down_blocks.0.attentions.0.transformer_blocks.0.ff.net.2.weight 320,1280 kernel    mlp
 time_text_embed.timestep_embedder.linear_1.weight      256,64         kernel    other
 emb.weight                                             100,64         embedding embedding
 temperature                                            -              scale     other

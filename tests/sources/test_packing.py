@@ -46,7 +46,7 @@ def test_an_nf4_matrix_of_512_by_512_has_262144_parameters():
     assert parameters(layer) == 262_144
     packed = read(layer)["fc.weight"]
     assert (packed.shape, packed.dtype) == ((262_144, 1), "nf4")
-    assert packed.rule == "bitsandbytes NF4 (the header holds the size, not the shape)"
+    assert packed.rule == "bitsandbytes NF4, of known size and unknown shape"
 
 
 def test_mxfp4_blocks_hold_two_weights_a_byte_and_leave_the_bias_alone():
@@ -135,7 +135,7 @@ def test_a_large_tensor_with_the_name_of_state_is_not_taken_for_it():
 )
 def test_a_config_that_is_no_config_is_passed_over(config: object):
     rule = read(gptq(1024, 512, 4, 128), config)["up.qweight"].rule
-    assert rule == "GPTQ 4-bit (bits from g_idx)"
+    assert rule == "GPTQ 4-bit, bits from g_idx"
 
 
 def test_keys_that_are_tuples_are_read_like_dotted_names():

@@ -95,7 +95,7 @@ def read_microscaled(
         known = (*_EXPONENTS, "float8_e4m3fn") if name == "NVFP4" else _EXPONENTS
         if name and scale_dtype in known:
             whole = (*shape[:axis], groups * group, *shape[axis + 1 :])
-            return Reading(whole, logical, name, f"{name} block scales")
+            return Reading(whole, logical, name, f"{name} scales")
     return None
 
 

@@ -42,7 +42,7 @@ def read_bitsandbytes(
     if not any(-(-size // block) == blocks for block in (1 << n for n in range(5, 13))):
         return None
     name = kinds[0]
-    rule = f"bitsandbytes {name.upper()} (the header holds the size, not the shape)"
+    rule = f"bitsandbytes {name.upper()}, of known size and unknown shape"
     return Reading((size, 1), name, rule, "bitsandbytes absmax, quant_map and quant_state")
 
 
@@ -78,7 +78,7 @@ def read_hqq(
     if chosen is None:
         return None
     bits, how = chosen[0].bits, chosen[1]
-    rule = f"HQQ {bits}-bit ({how})"
+    rule = f"HQQ {bits}-bit, {how}"
     return Reading(
         (groups * group, 1), f"uint{bits}", rule, "HQQ scales, zero points and meta"
     )
@@ -94,7 +94,7 @@ def read_modelopt(
     if outer != scale_outer or half * 2 != out or not _divides(width, groups):
         return None
     shape = (*outer, out, width)
-    return Reading(shape, "int4", "INT4 with scales of groups (ModelOpt)", "INT4 scales")
+    return Reading(shape, "int4", "ModelOpt INT4 with scales of groups", "INT4 scales")
 
 
 def read_torchao(
@@ -111,7 +111,7 @@ def read_torchao(
         return None
     shape = (weight.shape[0], width)
     return Reading(
-        shape, "int4", "INT4 with scales of groups (torchao)", "INT4 scales and zero points"
+        shape, "int4", "torchao INT4 with scales of groups", "INT4 scales and zero points"
     )
 
 

@@ -54,7 +54,7 @@ def read_gptq(
     return Reading(
         (out, option.width),
         f"uint{option.bits}",
-        f"GPTQ {option.bits}-bit ({how})",
+        f"GPTQ {option.bits}-bit, {how}",
         "GPTQ scales, zero points and group indices",
     )
 
@@ -81,12 +81,12 @@ def read_awq(
         chosen = choose(options, claims, "scales")
         if chosen:
             bits, how = chosen[0].bits, chosen[1]
-            rule = f"AWQ {bits}-bit ({how})"
+            rule = f"AWQ {bits}-bit, {how}"
             return Reading((out, rows), f"uint{bits}", rule, "AWQ scales and zero points")
     padded = zeros.shape[1]
     widths = [_gemv_padding(words * 8, group) for group in (128, 64, 32)]
     if scale.shape == (rows, padded * 8) and zeros.shape[0] == rows and padded in widths:
-        rule = "AWQ 4-bit (GEMV layout)"
+        rule = "AWQ 4-bit, GEMV layout"
         return Reading((rows, words * 8), "uint4", rule, "AWQ scales and zero points")
     return None
 
@@ -150,7 +150,7 @@ def read_compressed(
     return Reading(
         (*shape[:-1], option.width),
         f"int{option.bits}",
-        f"compressed-tensors {option.bits}-bit ({how})",
+        f"compressed-tensors {option.bits}-bit, {how}",
         "compressed-tensors scales and zero points",
     )
 
@@ -177,6 +177,6 @@ def read_mlx(
     if chosen is None:
         return None
     (bits, width, group), how = chosen
-    rule = f"MLX {bits}-bit in groups of {group} ({how})"
+    rule = f"MLX {bits}-bit in groups of {group}, {how}"
     shape = (*weight.shape[:-1], width)
     return Reading(shape, f"uint{bits}", rule, "MLX scales and biases of groups")

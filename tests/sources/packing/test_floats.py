@@ -23,12 +23,12 @@ from tests.sources.packing.layouts import Layout, parameters, read
         ("weight 256x256 uint8, weight_scale 256x32 float8_e4m3fn, "
          "weight_scale_2 1 float32, input_scale 1 float32", "NVFP4"),
         ("weight 128x512 uint8, weight_scale 256x4 float32, pre_quant_scale 512 bfloat16",
-         "INT4 with scales of groups (ModelOpt)"),
+         "ModelOpt INT4 with scales of groups"),
         # DeepSeek-V4: two four-bit weights in an int8
         ("weight 256x256 int8, scale 256x16 float8_e8m0fnu", "MXFP4"),
         # torchao: scales are [groups, out]
         ("_weight_qdata 256x256 uint8, _weight_scale 4x256 bfloat16, "
-         "_weight_zero_point 4x256 bfloat16", "INT4 with scales of groups (torchao)"),
+         "_weight_zero_point 4x256 bfloat16", "torchao INT4 with scales of groups"),
         ("_weight_qdata 256x512 float8_e4m3fn, _weight_scale 256x1 float32",
          "FP8 with one scale per channel"),
     ],

@@ -58,7 +58,7 @@ def test_hqq_packs_whole_groups_along_the_first_axis():
     found = read(layer)
     assert (found["fc.W_q"].shape, found["fc.W_q"].rule) == (
         (524_288, 1),
-        "HQQ 4-bit (bits from scales)",
+        "HQQ 4-bit, bits from scales",
     )
     assert found["fc.W_q"].path == ("fc", "weight")
     assert "fc.bias" not in found

@@ -14,7 +14,7 @@ def test_gptq_bits_are_read_off_the_shapes(bits: int, missing: tuple[str, ...]):
     packed = read(layer)["up.qweight"]
     assert (packed.shape, packed.dtype) == ((1024, 512), f"uint{bits}")
     source = "qzeros" if "g_idx" in missing else "g_idx"
-    assert packed.rule == f"GPTQ {bits}-bit (bits from {source})"
+    assert packed.rule == f"GPTQ {bits}-bit, bits from {source}"
     assert packed.path == ("up", "weight")
 
 
@@ -30,13 +30,13 @@ def test_gptq_state_is_quantization_as_stored():
 def test_config_names_the_bits_when_the_shapes_agree():
     config = {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False}
     rule = read(gptq(1024, 512, 4, 128), config)["up.qweight"].rule
-    assert rule == "GPTQ 4-bit (bits from config.json)"
+    assert rule == "GPTQ 4-bit, bits from config.json"
 
 
 def test_shapes_win_over_a_config_that_lies_and_the_rule_says_so():
     packed = read(gptq(1024, 512, 4, 128), {"bits": 8, "group_size": 128})["up.qweight"]
     assert packed.shape == (1024, 512)
-    assert packed.rule == "GPTQ 4-bit (bits from g_idx, not the 8 of config.json)"
+    assert packed.rule == "GPTQ 4-bit, bits from g_idx, not the 8 of config.json"
 
 
 def test_gptq_with_scales_alone_believes_config_or_says_it_assumed():
@@ -45,7 +45,7 @@ def test_gptq_with_scales_alone_believes_config_or_says_it_assumed():
     # 48 rows of 32 bits are 512 of 3 bits, or 384 of 4
     assert read(layer, {"bits": 3, "group_size": 128})["up.qweight"].shape == (1024, 512)
     assumed = read(layer)["up.qweight"]
-    assert (assumed.shape, assumed.rule) == ((1024, 384), "GPTQ 4-bit (bits assumed)")
+    assert (assumed.shape, assumed.rule) == ((1024, 384), "GPTQ 4-bit, bits assumed")
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_awq_packs_along_the_output():
         "up.qweight"
     ]
     assert (packed.shape, packed.dtype) == ((11008, 4096), "uint4")
-    assert packed.rule == "AWQ 4-bit (bits from config.json)"
-    assert read(layer)["up.qweight"].rule == "AWQ 4-bit (bits from scales)"
+    assert packed.rule == "AWQ 4-bit, bits from config.json"
+    assert read(layer)["up.qweight"].rule == "AWQ 4-bit, bits from scales"
     assert read(layer)["up.qzeros"].rule == "AWQ scales and zero points"
 
 
@@ -104,16 +104,16 @@ def schemes(*weights: tuple[int, int | None]) -> dict:
 @pytest.mark.parametrize(
     ("words", "groups", "config", "width", "rule"),
     [
-        (64, 4, schemes((4, 128)), 512, "4-bit (bits from config.json)"),
-        (64, 4, schemes((8, 64)), 256, "8-bit (bits from config.json)"),
-        (128, 1, schemes((8, None)), 512, "8-bit (bits from config.json)"),
-        (48, 4, schemes((3, 128)), 512, "3-bit (bits from config.json)"),
+        (64, 4, schemes((4, 128)), 512, "4-bit, bits from config.json"),
+        (64, 4, schemes((8, 64)), 256, "8-bit, bits from config.json"),
+        (128, 1, schemes((8, None)), 512, "8-bit, bits from config.json"),
+        (48, 4, schemes((3, 128)), 512, "3-bit, bits from config.json"),
         # 500 x 4 / 32 words; the last group is not full
-        (63, 4, schemes((4, 128)), 504, "4-bit (bits from config.json)"),
-        (64, 4, schemes((4, 128), (8, 64)), 512, "4-bit (bits assumed)"),
-        (64, 4, schemes((5, 128)), 512, "4-bit (bits from group size, not the 5 of"),
-        (64, 4, None, 512, "4-bit (bits assumed)"),
-        (256, 2, None, 1024, "8-bit (bits from scale groups)"),  # groups of 512
+        (63, 4, schemes((4, 128)), 504, "4-bit, bits from config.json"),
+        (64, 4, schemes((4, 128), (8, 64)), 512, "4-bit, bits assumed"),
+        (64, 4, schemes((5, 128)), 512, "4-bit, bits from group size, not the 5 of"),
+        (64, 4, None, 512, "4-bit, bits assumed"),
+        (256, 2, None, 1024, "8-bit, bits from scale groups"),  # groups of 512
     ],
 )
 def test_compressed_tensors_bits(
@@ -128,10 +128,10 @@ def test_compressed_tensors_bits(
 def test_compressed_tensors_zero_points_and_g_idx_settle_the_bits():
     # 256 zero points of 8 bits are 64 words
     layer = pack_quantized(128, 4) | {"up.weight_zero_point": ((64, 4), "int32")}
-    assert read(layer)["up.weight_packed"].rule.endswith("8-bit (bits from zero points)")
+    assert read(layer)["up.weight_packed"].rule.endswith("8-bit, bits from zero points")
     layer = pack_quantized(128, 4) | {"up.weight_g_idx": ((512,), "int32")}
     found = read(layer)
-    assert found["up.weight_packed"].rule.endswith("8-bit (bits from g_idx)")
+    assert found["up.weight_packed"].rule.endswith("8-bit, bits from g_idx")
     assert {found[name].collection for name in layer if name != "up.weight_packed"} == {
         "quantization"
     }
@@ -140,15 +140,15 @@ def test_compressed_tensors_zero_points_and_g_idx_settle_the_bits():
 @pytest.mark.parametrize(
     ("words", "groups", "config", "width", "rule"),
     [
-        (64, 8, (4, 64), 512, "4-bit in groups of 64 (bits from config.json)"),
-        (64, 16, (4, 32), 512, "4-bit in groups of 32 (bits from config.json)"),
-        (32, 8, (2, 64), 512, "2-bit in groups of 64 (bits from config.json)"),
+        (64, 8, (4, 64), 512, "4-bit in groups of 64, bits from config.json"),
+        (64, 16, (4, 32), 512, "4-bit in groups of 32, bits from config.json"),
+        (32, 8, (2, 64), 512, "2-bit in groups of 64, bits from config.json"),
         # a head kept at 8 bits in a 4-bit model
-        (128, 8, (4, 64), 512, "8-bit in groups of 64 (bits from group size, not the 4 of"),
-        (48, 4, None, 512, "3-bit in groups of 128 (bits assumed)"),  # or 6 in 64s
-        (64, 8, None, 512, "4-bit in groups of 64 (bits assumed)"),  # or 8 in 32s
-        (128, 4, None, 512, "8-bit in groups of 128 (bits from scale groups)"),
-        (128, 4, (4, 64), 512, "8-bit in groups of 128 (bits from scale groups, not the 4"),
+        (128, 8, (4, 64), 512, "8-bit in groups of 64, bits from group size, not the 4 of"),
+        (48, 4, None, 512, "3-bit in groups of 128, bits assumed"),  # or 6 in 64s
+        (64, 8, None, 512, "4-bit in groups of 64, bits assumed"),  # or 8 in 32s
+        (128, 4, None, 512, "8-bit in groups of 128, bits from scale groups"),
+        (128, 4, (4, 64), 512, "8-bit in groups of 128, bits from scale groups, not the 4"),
     ],
 )
 def test_mlx_bits(
@@ -164,7 +164,7 @@ def test_mlx_config_may_name_a_layer():
     config = {"group_size": 64, "bits": 4, "model.up": {"group_size": 64, "bits": 8}}
     packed = read(mlx(128, 8), config)["model.up.weight"]
     assert packed.shape == (256, 512)
-    assert packed.rule == "MLX 8-bit in groups of 64 (bits from config.json)"
+    assert packed.rule == "MLX 8-bit in groups of 64, bits from config.json"
 
 
 def test_mlx_biases_are_quantization_state():
