@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from explorer.front_door import ledger as ledger
     from explorer.front_door import load as load
     from explorer.inventory import Inventory as Inventory
-    from explorer.inventory import Kind as Kind
-    from explorer.inventory import TensorSpec as TensorSpec
-    from explorer.inventory import Tie as Tie
     from explorer.roles.splitting import decay_mask as decay_mask
     from explorer.roles.splitting import split_weights_biases as split_weights_biases
+    from explorer.tensors import Kind as Kind
+    from explorer.tensors import TensorSpec as TensorSpec
+    from explorer.tensors import Tie as Tie
     from explorer.tree.partition import combine as combine
     from explorer.tree.partition import partition as partition
 
@@ -65,8 +65,9 @@ _HOMES = {
         "ledger",
         "load",
     ),
-    "inventory": ("Inventory", "Kind", "TensorSpec", "Tie"),
+    "inventory": ("Inventory",),
     "roles.splitting": ("decay_mask", "split_weights_biases"),
+    "tensors": ("Kind", "TensorSpec", "Tie"),
     "tree.partition": ("combine", "partition"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

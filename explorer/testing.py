@@ -8,10 +8,11 @@ from explorer.analyses.lock import parse_lock
 from explorer.errors import FormatError, MismatchError, TargetError
 from explorer.front_door import explore
 from explorer.inventory import Inventory
+from explorer.sources.opening import read_whole
 
 __all__ = ["assert_matches_lock", "assert_parameter_count", "compare_with_lock"]
 
-_MAX_LOCK = 500_000_000
+_MAX_LOCK = 100_000_000  # 10^6 tensors
 
 
 def assert_parameter_count(
@@ -63,16 +64,10 @@ def assert_matches_lock(x: Any, path: str | os.PathLike) -> None:
 def compare_with_lock(inventory: Inventory, path: str) -> Comparison:
     """Return what differs from a lock file to an inventory."""
     try:
-        if os.path.getsize(path) > _MAX_LOCK:
-            raise FormatError(path, found=f"is larger than {_MAX_LOCK:,} bytes")
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except OSError as error:
-        raise TargetError(
-            path,
-            found=f"cannot be read: {error.strerror}",
-            cure="write it with `explorer lock TARGET`",
-        ) from None
+        text = read_whole(path, _MAX_LOCK).decode()
+    except TargetError as error:
+        cure = "write it with `explorer lock TARGET`"
+        raise TargetError(path, found=error.found, cure=cure) from None
     except UnicodeDecodeError:
         raise FormatError(path, found="is no UTF-8", expected="a lock file") from None
     return compare(parse_lock(text, path), inventory)

@@ -20,6 +20,7 @@ FLOORS = [
     {"sources", "views"},
     {"roles", "analyses"},
     {"inventory", "tree"},
+    {"tensors"},
     {"dtypes", "paths", "bulk"},
     {"errors"},
 ]
@@ -83,7 +84,10 @@ def test_rooms_without_jax():
         third_party = {module.split(".")[0] for module in imports_of(tree)}
         if room(name) in ("errors", "dtypes", "paths", "bulk"):
             assert third_party <= {*sys.stdlib_module_names, "explorer"}, name
-        if room(name) in ("inventory", "analyses", "views", "cli") or name == "roles.names":
+        if (
+            room(name) in ("inventory", "tensors", "analyses", "views", "cli")
+            or name == "roles.names"
+        ):
             assert not third_party & {"jax", "flax", "numpy", "optax"}, name
 
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from explorer.bulk import paused_gc
-from explorer.inventory import Inventory, TensorSpec
+from explorer.inventory import Inventory
 from explorer.paths import path_of
+from explorer.tensors import TensorSpec
 
 __all__ = ["Row", "collapse", "compact", "walk"]
 

@@ -4,7 +4,8 @@ from collections import Counter
 
 import msgspec
 
-from explorer.inventory import Inventory, TensorSpec
+from explorer.inventory import Inventory
+from explorer.tensors import TensorSpec
 
 __all__ = ["Change", "Comparison", "compare"]
 

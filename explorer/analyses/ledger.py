@@ -5,8 +5,9 @@ from collections.abc import Callable
 import msgspec
 
 from explorer.analyses.notes import notes_of
-from explorer.inventory import BUFFER_COLLECTIONS, PARAMS, Inventory, Kind
+from explorer.inventory import Inventory
 from explorer.paths import name_of
+from explorer.tensors import BUFFER_COLLECTIONS, PARAMS, Kind
 
 __all__ = ["Ledger", "ledger_of"]
 

@@ -1,7 +1,8 @@
 """Notes: whole sentences that explain each difference between a ledger's figures."""
 
-from explorer.inventory import BUFFER_COLLECTIONS, PARAMS, Inventory
+from explorer.inventory import Inventory
 from explorer.paths import Key, name_of
+from explorer.tensors import BUFFER_COLLECTIONS, PARAMS
 
 __all__ = ["notes_of"]
 

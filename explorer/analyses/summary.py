@@ -6,7 +6,8 @@ from typing import Literal
 import msgspec
 
 from explorer.errors import InputError
-from explorer.inventory import Inventory, TensorSpec
+from explorer.inventory import Inventory
+from explorer.tensors import TensorSpec
 
 __all__ = ["Group", "Summary", "summarize"]
 

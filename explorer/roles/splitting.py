@@ -8,10 +8,11 @@ from jax import tree_util
 
 from explorer.dtypes import is_trainable
 from explorer.errors import TreeError
-from explorer.inventory import PARAMS, Inventory
+from explorer.inventory import Inventory
 from explorer.paths import name_of
 from explorer.roles.names import classify
 from explorer.roles.state import state_of
+from explorer.tensors import PARAMS
 from explorer.tree.collections import collection_of
 from explorer.tree.partition import map_leaves, partition
 from explorer.tree.walk import Path, place_of

@@ -65,6 +65,9 @@ _KINDS = {
     "key": ("rng_state", "random keys"),
     "text": ("buffers", "text arrays"),
 }
+# of one number each; an array of the name is something else
+_SCALES = ("quantization", "activation and cache scales")
+_SCALE_NAMES = frozenset(("k_scale", "v_scale", "q_scale", "input_scale", "output_scale"))
 _STATISTICS = ("batch_stats", "running statistics")
 _POWER_ITERATION = ("buffers", "power iteration vectors")
 
@@ -106,6 +109,8 @@ def state_of(
         known = _of_root.get(names[0])
     if known is None and _is_mask(leaf, owner, shape, dtype):
         known = ("buffers", "causal masks" if _is_square(shape) else "attention masks")
+    if known is None and leaf in _SCALE_NAMES and shape in ((), (1,)):
+        known = _SCALES
     if known is None and _is_power_iteration(leaf, names, shape):
         known = _POWER_ITERATION
     if known is None and not dtypes.is_trainable(dtype):

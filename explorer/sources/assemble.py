@@ -4,7 +4,7 @@ from math import prod
 
 from explorer.bulk import paused_gc
 from explorer.dtypes import is_trainable
-from explorer.inventory import PARAMS, Inventory, Kind, TensorSpec, Tie
+from explorer.inventory import Inventory
 from explorer.paths import Key, path_of, templates_of
 from explorer.roles.names import classify
 from explorer.roles.state import state_of
@@ -13,6 +13,7 @@ from explorer.sources.config import Config
 from explorer.sources.listing import Listing
 from explorer.sources.packing import Packed
 from explorer.sources.tying import find_ties
+from explorer.tensors import PARAMS, Kind, TensorSpec, Tie
 
 __all__ = ["assemble"]
 

@@ -11,6 +11,7 @@ from explorer.bulk import paused_gc
 from explorer.errors import FormatError, TargetError, printable
 from explorer.paths import Key
 from explorer.sources.listing import Listing
+from explorer.sources.opening import unreadable
 from explorer.sources.registry import reader_of, recognise
 from explorer.sources.shards import Index, merge, read_index, verify
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["list_path", "load_path"]
-
-_MAX_ENTRIES = 100_000  # files in a folder that are looked at
 
 # In order of preference; of several single files the first named wins.
 _INDEXES = (".safetensors.index.json", ".bin.index.json")
@@ -44,7 +43,7 @@ def list_path(path: str) -> Listing:
     """
     parts, remarks, index = _parts(path)
     with paused_gc():
-        listings = [reader_of(part.module).read(part.path) for part in parts]
+        listings = [_read(part) for part in parts]
     listing = merge(path, listings)
     if index is not None:
         remarks = [*remarks, *verify(listing, index)]
@@ -57,8 +56,18 @@ def load_path(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray
     the format allows."""
     arrays: dict[Key, np.ndarray] = {}
     for part in _parts(path)[0]:
-        arrays.update(reader_of(part.module).values(part.path, wanted))
+        try:
+            arrays.update(reader_of(part.module).values(part.path, wanted))
+        except OSError as error:
+            raise unreadable(part.path, error) from None
     return arrays
+
+
+def _read(part: _Part) -> Listing:
+    try:
+        return reader_of(part.module).read(part.path)
+    except OSError as error:  # of a disk that fails, or a file gone since it was found
+        raise unreadable(part.path, error) from None
 
 
 _Choice = tuple[list[_Part], list[str], Index | None]
@@ -68,9 +77,9 @@ def _parts(path: str) -> _Choice:
     """Return what is to be read, remarks on the choice, and the index that says so."""
     try:
         is_folder = os.path.isdir(path)
-        names = sorted(os.listdir(path)[:_MAX_ENTRIES]) if is_folder else []
+        names = sorted(os.listdir(path)) if is_folder else []
     except OSError as error:
-        raise TargetError(path, found=f"cannot be read: {error.strerror}") from None
+        raise unreadable(path, error) from None
     if not is_folder:
         if path.endswith(_INDEXES):
             return _indexed(path)

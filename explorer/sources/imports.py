@@ -38,7 +38,7 @@ def import_attribute(target: str) -> Any:
             found = getattr(found, name)
         is_factory = callable(found) and not hasattr(found, "init")
         return found() if is_factory and not _holds_arrays(found) else found
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         line = printable(f"{type(error).__name__}: {error}".split("\n")[0], 200)
         raise InputError(target, found=f"cannot be imported ({line})") from error
 
@@ -53,7 +53,7 @@ def missing(target: str) -> TargetError:
     folder, name = os.path.split(target)
     try:
         near = difflib.get_close_matches(name, os.listdir(folder or ".")[:10_000], 1, 0.6)
-    except OSError:
+    except (OSError, ValueError):  # no such folder, or a name that none can have
         near = []
     return TargetError(
         target,

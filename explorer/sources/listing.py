@@ -2,8 +2,8 @@
 
 import msgspec
 
-from explorer.inventory import Tie
 from explorer.paths import Key
+from explorer.tensors import Tie
 
 __all__ = ["Listing", "Sharding"]
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from explorer import dtypes
 from explorer.errors import FormatError
-from explorer.sources.registry import first_bytes
+from explorer.sources.opening import first_bytes, open_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +71,7 @@ def map_file(path: str) -> mmap.mmap:
         FormatError: it is empty.
     """
     first_bytes(path)
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 

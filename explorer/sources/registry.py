@@ -8,14 +8,13 @@ A reader module has two functions:
 `recognise` looks at what a file starts with before it looks at its name.
 """
 
-import os
-import stat
 from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
 
-from explorer.errors import FormatError, TargetError
+from explorer.errors import TargetError
+from explorer.sources.opening import first_bytes
 
 __all__ = ["FORMATS", "Format", "reader_of", "recognise"]
 
@@ -86,30 +85,9 @@ def recognise(path: str) -> Format:
     )
 
 
-def first_bytes(path: str, count: int = 16) -> bytes:
-    """Return the first bytes of a regular, readable, non-empty file."""
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            # a fifo would be waited for, a device read for ever
-            raise TargetError(path, found="is no regular file", expected="a file or folder")
-        with open(path, "rb") as file:
-            head = file.read(count)
-    except OSError as error:
-        raise TargetError(path, found=f"cannot be read: {error.strerror}") from None
-    if not head:
-        raise FormatError(path, found="is empty", cure="fetch or write it again")
-    return head
-
-
 def _zip_format(path: str) -> Format:
-    import zipfile
+    from explorer.sources.zip_directory import read_directory
 
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise FormatError(
-            path, found=f"is a broken zip archive ({error})", cure="fetch it again"
-        ) from None
+    names = read_directory(path)
     wanted = "npz" if all(name.endswith(".npy") for name in names) else "pytorch"
     return next(fmt for fmt in FORMATS if fmt.name == wanted)

@@ -19,6 +19,7 @@ from explorer import dtypes
 from explorer.errors import FormatError, printable
 from explorer.paths import Key
 from explorer.sources.listing import Listing
+from explorer.sources.opening import open_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_HEADER", "read", "values"]
 
 MAX_HEADER = 100_000_000  # the limit that the reference implementation sets
+_MAX_DIGITS = 100
 
 
 _Natural = Annotated[int, msgspec.Meta(ge=0)]
@@ -121,7 +123,7 @@ def _as_array(path: str, name: str, entry: _Entry, raw: "np.ndarray") -> "np.nda
 
 def _read_header(path: str) -> _Header:
     file_bytes = os.path.getsize(path)
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         length = int.from_bytes(file.read(8), "little")
         if file_bytes < 8 or length > file_bytes - 8:
             raise FormatError(
@@ -154,7 +156,7 @@ def _decode_fast(raw: bytes) -> tuple[dict[str, _Entry], dict[str, str]] | None:
     try:
         entries = _decode_entries(raw)
         metadata = _decode_metadata(raw).text if "__metadata__" in entries else {}
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     metadata_keys = len(metadata) + 1 if entries.pop("__metadata__", None) else 0
     if raw.count(b'":') != 4 * len(entries) + metadata_keys:
@@ -170,6 +172,12 @@ def _decode_strictly(path: str, raw: bytes) -> tuple[dict[str, _Entry], dict[str
         isinstance(text, str) for text in metadata.values()
     ):
         raise FormatError(path, found="__metadata__ is no map of strings to strings")
+    try:
+        "".join([*header, *metadata, *metadata.values()]).encode()
+    except UnicodeEncodeError:
+        raise FormatError(
+            path, found="the header is no UTF-8 (it has half a surrogate pair)"
+        ) from None
     return {
         name: _strict_entry(path, name, entry) for name, entry in header.items()
     }, metadata
@@ -183,10 +191,16 @@ def _strict_object(path: str, raw: bytes) -> dict[str, Any]:
             raise FormatError(path, found=f"key {printable(twice)!r} is given twice")
         return fields
 
+    def bounded(digits: str) -> int:
+        if len(digits) > _MAX_DIGITS:
+            raise FormatError(path, found=f"has a number of {len(digits):,} digits")
+        return int(digits)
+
     try:
-        header = json.loads(raw.decode("utf-8"), object_pairs_hook=without_duplicates)
-        "".join(header if isinstance(header, dict) else ()).encode()  # no lone surrogate
-    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        header = json.loads(
+            raw.decode(), object_pairs_hook=without_duplicates, parse_int=bounded
+        )
+    except UnicodeDecodeError as error:
         raise FormatError(
             path, found=f"the header is no UTF-8 ({error.reason} at byte {error.start})"
         ) from None
@@ -271,7 +285,10 @@ def _refuse_offsets(path: str, header: _Header, data_bytes: int) -> None:
 
 def _fits(dtype: str, shape: tuple[int, ...], nbytes: int) -> bool:
     known = dtypes.find_safetensors(dtype)
-    return known is not None and known.nbytes(_bounded_product(shape)) == nbytes
+    if known is None:
+        return False
+    size = _bounded_product(shape)
+    return known.nbytes(size) == nbytes and size % known.block == 0
 
 
 def _bounded_product(shape: tuple[int, ...]) -> int:
@@ -298,9 +315,15 @@ def _refuse_entry(path: str, header: _Header) -> None:
                 found=f"{tensor} has dtype {printable(entry.dtype, 40)!r}",
                 expected="a dtype of the format, such as F32, BF16 or F8_E4M3",
             )
-        shape = printable(list(entry.shape), 60)
+        shape, size = printable(list(entry.shape), 60), _bounded_product(entry.shape)
+        if size % dtype.block:
+            raise FormatError(
+                path,
+                found=f"{tensor} of shape {shape} and dtype {entry.dtype} ends inside a byte",
+                expected=f"a multiple of {dtype.block} elements",
+            )
         raise FormatError(
             path,
             found=f"{tensor} of shape {shape} and dtype {entry.dtype} has {end - begin:,} bytes",
-            expected=f"{dtype.nbytes(_bounded_product(entry.shape)):,}",
+            expected=f"{dtype.nbytes(size):,}",
         )

@@ -7,21 +7,26 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from explorer.errors import FormatError, TargetError, printable
+from explorer.errors import FormatError, printable
 from explorer.paths import Key
 from explorer.sources.listing import Listing
+from explorer.sources.opening import read_whole, unreadable
 
 __all__ = ["Index", "merge", "read_index", "verify"]
 
-_MAX_INDEX = 200_000_000
+_MAX_INDEX = 30_000_000  # 300,000 tensors: each takes about 100
 _T = TypeVar("_T")
 
 
+class _Metadata(msgspec.Struct):
+    total_size: int | float | str | None = None
+
+
 class Index(msgspec.Struct):
-    """What an index claims: the shard of every tensor, and totals."""
+    """What an index claims: the shard of every tensor, and their bytes in all."""
 
     weight_map: dict[str, str]
-    metadata: dict[str, object] = {}
+    metadata: _Metadata | None = None
     path: str = ""
 
     @property
@@ -38,13 +43,11 @@ def read_index(path: str) -> Index:
         FormatError: it is no index, or names a shard that is missing or elsewhere.
     """
     folder = os.path.dirname(path)
+    raw = read_whole(path, _MAX_INDEX)
     try:
-        if os.path.getsize(path) > _MAX_INDEX:
-            raise FormatError(path, found=f"is larger than {_MAX_INDEX:,} bytes")
-        with open(path, "rb") as file:
-            index = _decode(file.read(), os.listdir(folder or "."))
+        index = _decode(raw, os.listdir(folder or "."))
     except OSError as error:
-        raise TargetError(path, found=f"cannot be read: {error.strerror}") from None
+        raise unreadable(folder or ".", error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(
             path,
@@ -73,7 +76,7 @@ def read_index(path: str) -> Index:
 def _decode(raw: bytes, files: list[str]) -> Index:
     """Decode an index; the names of files that are there are not copied 10^5 times."""
     known = Literal[tuple(files)]  # pyright: ignore
-    fields = [("weight_map", dict[str, known]), ("metadata", dict, {})]
+    fields = [("weight_map", dict[str, known]), ("metadata", _Metadata | None, None)]
     try:
         index: Any = msgspec.json.decode(raw, type=msgspec.defstruct("Known", fields))
         return Index(index.weight_map, index.metadata)
@@ -138,7 +141,8 @@ def verify(listing: Listing, index: Index) -> list[str]:
                 cure="fetch the shards again",
             )
         remarks.append(f"{len(stored - weight_map.keys()):,} tensors are not in the index")
-    size, total = index.metadata.get("total_size"), sum(listing.nbytes)
+    size = index.metadata.total_size if index.metadata else None
+    total = sum(listing.nbytes)
     if isinstance(size, int | float) and size != total:
         remarks.append(
             f"the index claims {size:,} bytes of tensors; the headers hold {total:,}"

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from explorer.inventory import Kind, TensorSpec, Tie
 from explorer.paths import Key, name_of, path_of
 from explorer.sources.config import Config
 from explorer.sources.listing import Listing
+from explorer.tensors import Kind, TensorSpec, Tie
 
 __all__ = ["Ties", "find_ties"]
 

@@ -11,12 +11,13 @@ import zlib
 from typing import BinaryIO, NamedTuple
 
 from explorer.errors import FormatError, printable
+from explorer.sources.opening import open_regular
 
 __all__ = ["Entry", "data_start", "read_directory", "read_entry"]
 
 STORED, DEFLATED = 0, 8
 _MAX_RATIO = 1032  # of deflate
-_MAX_DIRECTORY = 1 << 28
+_MAX_DIRECTORY = 1 << 26  # 600,000 tensors: each takes about 100
 _MAX_TAIL = 22 + 65_535  # end record and its longest comment
 _END, _END64, _LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 _ENTRY, _LOCAL = b"PK\x01\x02", b"PK\x03\x04"
@@ -40,7 +41,7 @@ def read_directory(path: str) -> dict[str, Entry]:
     Raises:
         FormatError: the archive is truncated, or its directory lies.
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         file_bytes = file.seek(0, os.SEEK_END)
         begin, size, count = _find_directory(path, file, file_bytes)
         file.seek(begin)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import explorer as ex
-from explorer.inventory import Kind
+from explorer.tensors import Kind
 from tests import facts
 from tests.checkpoints import write_folder
 

@@ -78,6 +78,8 @@ _STATE = [
     ("conv.parametrizations.weight.0._v", (36,), F32, "buffers", "power iteration vectors"),
     ("anything.indices", (5,), "int32", "buffers", "integer arrays"),
     ("anything.flags", (5,), "bool", "buffers", "boolean arrays"),
+    ("layers/0/self_attn/k_scale", (), "float32", "quantization", "activation and cache scales"),
+    ("layers/0/fc1/input_scale", (1,), "float32", "quantization", "activation and cache scales"),
     ("anything", (), "key<fry>", "rng_state", "random keys"),
     ("betas", (1000,), F32, "buffers", "noise schedules"),
     ("alphas_cumprod", (1000,), F32, "buffers", "noise schedules"),

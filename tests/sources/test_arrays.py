@@ -14,9 +14,9 @@ from jax.sharding import PartitionSpec as P
 
 import explorer as ex
 from explorer.errors import TreeError
-from explorer.inventory import Tie
 from explorer.sources.listing import Sharding
 from explorer.sources.trees.pytree import read
+from explorer.tensors import Tie
 from tests import zoo
 
 # leaves

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from explorer.errors import FormatError
-from explorer.inventory import Tie
 from explorer.sources import gguf
+from explorer.tensors import Tie
 from tests.sources.gguf_bytes import B, save, written
 
 TIED = Tie(

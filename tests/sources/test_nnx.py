@@ -11,9 +11,9 @@ from flax import nnx
 
 import explorer as ex
 from explorer.errors import TreeError
-from explorer.inventory import Tie
 from explorer.sources.listing import Sharding
 from explorer.sources.trees.nnx import read
+from explorer.tensors import Tie
 from tests import zoo
 
 

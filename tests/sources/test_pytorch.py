@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from explorer.errors import UnsafePickleError
-from explorer.inventory import Tie
 from explorer.paths import Key
 from explorer.sources.pytorch import read, values
+from explorer.tensors import Tie
 from tests.sources.torch_bytes import (
     Call,
     Named,

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from explorer.errors import FormatError, MissingPackageError
-from explorer.inventory import Tie
 from explorer.paths import Key
 from explorer.sources.gguf.cursor import quoted
 from explorer.sources.gguf.header import (
@@ -22,6 +21,7 @@ from explorer.sources.gguf.header import (
     read_header,
 )
 from explorer.sources.listing import Listing
+from explorer.tensors import Tie
 
 if TYPE_CHECKING:
     import numpy as np

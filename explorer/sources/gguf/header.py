@@ -19,6 +19,7 @@ import msgspec
 from explorer import dtypes
 from explorer.errors import TargetError, printable
 from explorer.sources.gguf.cursor import MAX_RANK, NUMBERS, Cursor, quoted
+from explorer.sources.opening import open_regular
 
 __all__ = ["Header", "Layout", "Scalar", "find_repeated", "read_header"]
 
@@ -63,7 +64,7 @@ def read_header(path: str) -> Header:
         FormatError: it breaks a rule of the format.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             cursor = Cursor(path, file)
             num_tensors, num_keys = cursor.length(), cursor.length()
             metadata = _read_metadata(cursor, num_keys)

@@ -104,6 +104,13 @@ def _stored(folder: str) -> _Stored:
     if tree is None:
         store = ZarrStore(folder)
         leaves = [tuple(name.split(".")) for name in store.names()]
+        if not leaves:
+            raise FormatError(
+                folder,
+                found="has no _METADATA and no array",
+                expected="what Orbax saves",
+                cure="copy the checkpoint again",
+            )
         tree = Tree(leaves, use_zarr3=store.is_zarr3, has_metadata=False)
     elif tree.use_ocdbt and not os.path.lexists(os.path.join(folder, "manifest.ocdbt")):
         raise FormatError(

@@ -12,8 +12,8 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from explorer.errors import FormatError, TargetError, printable
-from explorer.sources.registry import first_bytes
+from explorer.errors import FormatError, printable
+from explorer.sources.opening import read_whole, unreadable
 
 __all__ = ["NamedSharding", "Tree", "read_key_formats", "read_shardings", "read_tree"]
 
@@ -123,14 +123,6 @@ def _decode(path: str, raw: bytes | str | msgspec.Raw, kind: type[_T], what: str
         ) from None
 
 
-def _read(path: str) -> bytes:
-    first_bytes(path)  # a regular file, and not an empty one
-    if os.path.getsize(path) > _MAX_BYTES:
-        raise FormatError(path, found=f"is larger than {_MAX_BYTES:,} bytes")
-    with open(path, "rb") as file:
-        return file.read()
-
-
 def read_tree(folder: str) -> Tree | None:
     """Return the leaves that _METADATA lists; None where there is no _METADATA.
 
@@ -142,7 +134,9 @@ def read_tree(folder: str) -> Tree | None:
     path = os.path.join(folder, "_METADATA")
     if not os.path.lexists(path):
         return None
-    metadata = _decode(path, _read(path), _Metadata, "the JSON of an Orbax tree")
+    metadata = _decode(
+        path, read_whole(path, _MAX_BYTES), _Metadata, "the JSON of an Orbax tree"
+    )
     raw = metadata.tree_metadata
     entries = _decode(path, raw, dict[str, _Entry], "the leaves of an Orbax tree")
     paths = [tuple([name.key for name in e.key_metadata]) for e in entries.values()]
@@ -172,7 +166,7 @@ def read_key_formats(folder: str) -> dict[str, str]:
     formats: dict[str, str] = {}
     for name in _names(inner) if os.path.isdir(inner) else ():
         path = os.path.join(inner, name)
-        raw = _read(path)
+        raw = read_whole(path, _MAX_BYTES)
         if b"random_key_impl" not in raw:
             continue
         for entry in _decode(path, raw, _ArrayMetadatas, "array metadata").array_metadatas:
@@ -187,7 +181,7 @@ def _names(folder: str) -> list[str]:
     try:
         return sorted(os.listdir(folder))
     except OSError as error:
-        raise TargetError(folder, found=f"cannot be read: {error.strerror}") from None
+        raise unreadable(folder, error) from None
 
 
 def read_shardings(folder: str) -> dict[str, NamedSharding]:
@@ -199,7 +193,9 @@ def read_shardings(folder: str) -> dict[str, NamedSharding]:
     path = os.path.join(folder, "_sharding")
     if not os.path.lexists(path):
         return {}
-    saved = _decode(path, _read(path), dict[str, str], "shardings by array")
+    saved = _decode(
+        path, read_whole(path, _MAX_BYTES), dict[str, str], "shardings by array"
+    )
     decoded = {text: _named(path, text) for text in set(saved.values())}
     named = {key: sharding for key, text in saved.items() if (sharding := decoded[text])}
     try:

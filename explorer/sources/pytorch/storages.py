@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from explorer.errors import FormatError, printable
+from explorer.sources.opening import open_regular
 from explorer.sources.pytorch.pickles import load
 from explorer.sources.pytorch.records import Storage, storage_of
 from explorer.sources.pytorch.torch_names import finder
@@ -71,7 +72,7 @@ def open_checkpoint(path: str) -> Checkpoint:
     """
     if os.path.getsize(path) == 0:
         raise FormatError(path, found="is empty", cure="fetch or save it again")
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         head = file.read(len(_LFS))
         if head.startswith(b"PK\x03\x04"):
             return _open_archive(path)
@@ -90,7 +91,7 @@ def read_storage(checkpoint: Checkpoint, key: str) -> "np.ndarray":
     path, entry = checkpoint.path, checkpoint.entries.get(key)
     begin, nbytes = checkpoint.begins.get(key, 0), checkpoint.sizes[key]
     if entry is not None:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             if entry.method:
                 raw = read_entry(path, file, f"data/{key}", entry, entry.size)
                 return np.frombuffer(bytearray(raw), np.uint8)
@@ -113,7 +114,7 @@ def _open_archive(path: str) -> Checkpoint:
         entry = entries.get(prefix + name)
         if entry is None:
             return b""
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return read_entry(path, file, prefix + name, entry, limit)
 
     order = read("byteorder", 16) or b"little"

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from explorer import dtypes
 from explorer.errors import FormatError, printable
-from explorer.inventory import Tie
 from explorer.paths import Key, name_of
 from explorer.sources.pytorch.records import Tensor
 from explorer.sources.pytorch.storages import Checkpoint
 from explorer.sources.pytorch.tree import Leaf
+from explorer.tensors import Tie
 
 __all__ = ["Views", "measure", "shared"]
 

@@ -12,9 +12,9 @@ from jax.core import Tracer
 
 from explorer import dtypes
 from explorer.errors import TreeError
-from explorer.inventory import PARAMS, Tie
 from explorer.sources.listing import Listing, Sharding
 from explorer.sources.trees.shardings import largest_shard, words_of
+from explorer.tensors import PARAMS, Tie
 from explorer.tree.collections import collection_of
 from explorer.tree.walk import Leaves, Path, place_of
 

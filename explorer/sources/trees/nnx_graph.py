@@ -10,9 +10,9 @@ from flax import nnx
 from flax.nnx.training.optimizer import OptState
 from jax.sharding import Sharding
 
-from explorer.inventory import PARAMS
 from explorer.sources.trees.arrays import Mark
 from explorer.sources.trees.shardings import names_of_axes, words_of
+from explorer.tensors import PARAMS
 from explorer.tree.collections import collection_of
 from explorer.tree.walk import Path, children_of
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from explorer.bulk import paused_gc
 from explorer.errors import TreeError
-from explorer.inventory import PARAMS
 from explorer.sources.listing import Listing
 from explorer.sources.trees.arrays import Mark, list_leaves
 from explorer.sources.trees.shardings import names_of_axes
+from explorer.tensors import PARAMS
 from explorer.tree.walk import Enter, Path, place_of, walk
 
 __all__ = ["read"]
