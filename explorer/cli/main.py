@@ -5,7 +5,7 @@ Results go to stdout, warnings to stderr. Exit 0: done; 1: the answer is "no"; 2
 
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -57,6 +57,8 @@ for command in COMMANDS:
 
 def main() -> None:
     """Run the command; turn every error into one line on stderr and an exit code."""
+    if sys.stdout is None:
+        _leave("explorer: standard output: is closed", 2)
     try:
         sys.exit(cli(prog_name="explorer", standalone_mode=False) or 0)
     except MismatchError as error:
@@ -68,11 +70,15 @@ def main() -> None:
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         _leave("explorer: stopped", 130)
-    except BrokenPipeError:  # `explorer show TARGET | head`
+    except OSError as error:  # readers turn theirs into explorer's: this is of the output
+        # what could not be written must not be tried again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        if isinstance(error, BrokenPipeError):  # `explorer show TARGET | head`
+            sys.exit(0)
+        _leave(f"explorer: standard output: cannot be written: {error.strerror}", 2)
 
 
-def _leave(message: str, code: int) -> None:
-    sys.stderr.write(message.encode("utf-8", "backslashreplace").decode() + "\n")
+def _leave(message: str, code: int) -> NoReturn:
+    if sys.stderr is not None:
+        sys.stderr.write(message.encode("utf-8", "backslashreplace").decode() + "\n")
     sys.exit(code)

@@ -305,6 +305,29 @@ def test_colour_only_in_a_terminal(minilm: Path):
     assert "\x1b[" not in in_terminal(NO_COLOR="1")
 
 
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        (
+            "> /dev/full",
+            "explorer: standard output: cannot be written: No space left on device\n",
+        ),
+        (">&-", "explorer: standard output: is closed\n"),
+    ],
+)
+@pytest.mark.parametrize("command", ["show {}", "lock {}", "--help"])
+def test_output_that_cannot_be_written(
+    minilm: Path, where: str, message: str, command: str
+):
+    done = subprocess.run(
+        f"{sys.executable} -m explorer {command.format(minilm)} {where}",
+        shell=True,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (2, message)
+
+
 def test_a_closed_pipe_is_no_error(minilm: Path):
     done = subprocess.run(
         f"{sys.executable} -m explorer show {minilm} --all | head -1",

@@ -47,6 +47,7 @@ class Cursor:
         size: bytes of the file.
         at: bytes stepped over so far.
         inside: what is being read, in words, for errors.
+        nested: arrays in arrays stepped over so far.
         places: for each rank, the numbers that follow a tensor's rank.
     """
 
@@ -54,6 +55,7 @@ class Cursor:
         self.path, self._file, self.at = path, file, 0
         self.size = os.fstat(file.fileno()).st_size
         self._data = bytearray()
+        self.nested = 0
         self.inside = "its first 8 bytes"
         self._need(8)
         self.version, self.order = self._version()
@@ -157,13 +159,18 @@ class Cursor:
             )
         return self.text(length, "the name of ")
 
-    def check_count(self, count: int, things: str, least: int) -> None:
-        """Refuse more things, of at least so many bytes each, than a header can hold."""
+    def check_count(
+        self, count: int, things: str, least: int, most: int = MAX_HEADER
+    ) -> None:
+        """Refuse more things, of at least so many bytes each, than a header can hold.
+
+        Where each of them takes a step of its own, `most` bounds the time that takes.
+        """
         left = min(self.size, MAX_HEADER) - self.at
-        if count * least > left:
+        if count > min(left // least, most):
             raise self.refuse(
                 f"claims {count:,} {things} with {left:,} bytes left",
-                f"at most {left // least:,}",
+                f"at most {min(left // least, most):,}",
             )
 
     def skip_texts(self, count: int) -> None:

@@ -25,6 +25,8 @@ __all__ = ["Header", "Layout", "Scalar", "find_repeated", "read_header"]
 
 _MAX_TEXT = 65_536  # longer values are told by their length
 _MAX_DEPTH = 4  # arrays in arrays
+_MAX_NESTED = 100_000
+_MAX_TENSORS = _MAX_KEYS = 1_000_000
 
 _BOOL, _TEXT, _ARRAY = 7, 8, 9
 
@@ -88,7 +90,7 @@ def read_header(path: str) -> Header:
 
 
 def _read_metadata(cursor: Cursor, count: int) -> dict[str, Scalar]:
-    cursor.check_count(count, "keys", cursor.length_bytes + 5)
+    cursor.check_count(count, "keys", cursor.length_bytes + 5, _MAX_KEYS)
     metadata: dict[str, Scalar] = {}
     for index in range(count):
         cursor.inside = f"key {index + 1:,} of {count:,}"
@@ -131,7 +133,9 @@ def _skip_array(cursor: Cursor, depth: int) -> str:
         cursor.skip_texts(count)
         return f"array of {count:,} strings"
     if kind == _ARRAY:
-        cursor.check_count(count, items, cursor.length_bytes + 4)
+        left = _MAX_NESTED - cursor.nested
+        cursor.check_count(count, items, cursor.length_bytes + 4, left)
+        cursor.nested += count
         for _ in range(count):
             _skip_array(cursor, depth + 1)
         return f"array of {count:,} arrays"
@@ -143,7 +147,7 @@ def _skip_array(cursor: Cursor, depth: int) -> str:
 
 def _read_tensors(cursor: Cursor, count: int) -> tuple[list[str], list[Layout], list[int]]:
     """Return the columns of names, layouts and offsets into the data."""
-    cursor.check_count(count, "tensors", cursor.length_bytes + 16)
+    cursor.check_count(count, "tensors", cursor.length_bytes + 16, _MAX_TENSORS)
     keys, layouts, offsets = [], [], []
     known: dict[tuple[int, ...], Layout] = {}
     for index in range(count):

@@ -16,7 +16,7 @@ import msgspec
 
 from explorer.errors import FormatError, printable
 from explorer.sources.opening import open_regular
-from explorer.sources.pytorch.pickles import load
+from explorer.sources.pytorch.pickles import Global, load
 from explorer.sources.pytorch.records import Storage, storage_of
 from explorer.sources.pytorch.torch_names import finder
 from explorer.sources.zip_directory import Entry, data_start, read_directory, read_entry
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoint", "open_checkpoint", "read_storage"]
 
-MAX_PICKLE = 512 << 20
+MAX_PACKED = 64 << 20  # of a pickle that is deflated; others are looked at where they lie
+MAX_RATIO = 64
 MAX_CODE = 16 << 20
 _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
@@ -110,7 +111,7 @@ def _open_archive(path: str) -> Checkpoint:
     script = f"{prefix}constants.pkl" in entries
     find = finder(path, script=script)
 
-    def read(name: str, limit: int = MAX_PICKLE) -> bytes:
+    def read(name: str, limit: int) -> bytes:
         entry = entries.get(prefix + name)
         if entry is None:
             return b""
@@ -124,13 +125,12 @@ def _open_archive(path: str) -> Checkpoint:
             found=f"its byte order is {printable(order, 30)}",
             expected="little or big",
         )
-    pickled = read("data.pkl")
-    root, _ = load(path, pickled, find, storage_of)
+    root, pickle_bytes = _unpickle(path, prefix + "data.pkl", entries, find)
     checkpoint = Checkpoint(
         path,
         "torchscript" if script else "pytorch zip",
         root,
-        len(pickled),
+        pickle_bytes,
         big_endian=order == b"big",
     )
     folder = f"{prefix}data/"
@@ -139,13 +139,40 @@ def _open_archive(path: str) -> Checkpoint:
         constants = _inside(entries, f"{prefix}constants/")
         if constants and not _inside(entries, folder):
             # a frozen program: all that was learned is in its constants
-            folder, pickled = f"{prefix}constants/", read("constants.pkl")
-            checkpoint.root = {"constants": load(path, pickled, find, storage_of)[0]}
+            folder, name = f"{prefix}constants/", f"{prefix}constants.pkl"
+            root, checkpoint.pickle_bytes = _unpickle(path, name, entries, find)
+            checkpoint.root = {"constants": root}
         else:
             checkpoint.constants = sum(entry.size for entry in constants.values())
     checkpoint.entries = _inside(entries, folder)
     checkpoint.sizes = {key: entry.size for key, entry in checkpoint.entries.items()}
     return checkpoint
+
+
+def _unpickle(
+    path: str, name: str, entries: dict[str, Entry], find: Callable[[str, str], Global]
+) -> tuple[object, int]:
+    """Return the records of a pickle in an archive, and its length.
+
+    PyTorch stores its pickles as they are. One that somebody has deflated must not be
+    far longer than what is there of it: work is bounded by what is in the file.
+    """
+    entry = entries[name]
+    with open_regular(path) as file:
+        if entry.method:
+            limit = min(MAX_PACKED, MAX_RATIO * (entry.packed + 1024))
+            data = read_entry(path, file, name, entry, limit)
+            return load(path, data, find, storage_of)[0], entry.size
+        begin = data_start(path, file, name, entry)
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    root, end = load(path, data, find, storage_of, begin)
+    if end > begin + entry.size:
+        raise FormatError(
+            path,
+            found=f"its pickle runs on beyond the {entry.size:,} bytes of {printable(name)!r}",
+            cure="fetch or save the file again",
+        )
+    return root, entry.size
 
 
 def _inside(entries: dict[str, Entry], folder: str) -> dict[str, Entry]:
