@@ -216,3 +216,32 @@ def test_no_tensor_byte_is_read(tmp_path: Path):
     blocks = path.stat().st_blocks
     assert ex.explore(str(path)).num_parameters == size // 2
     assert path.stat().st_blocks == blocks
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        # a field of one is missing where another has one twice: the numbers of keys agree
+        b'{"a":{"dtype":"U8","data_offsets":[0,1]},'
+        b'"b":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[1,2]}}',
+        b'{"a":{"dtype":"U8","more":1,"data_offsets":[0,1]},'
+        b'"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}',
+    ],
+)
+def test_no_missing_field_is_made_up_for_by_another(tmp_path: Path, header: bytes):
+    path = write(tmp_path / "m.safetensors", header, b"\0\0")
+    with pytest.raises(
+        FormatError, match=r"key 'dtype' is given twice|tensor 'a' has no shape"
+    ):
+        safetensors.read(path)
+
+
+@pytest.mark.parametrize(
+    "metadata", [{}, {"format": "pt"}, {"a": "}"}, {"a": '"b":'}, {"a": "ü "}]
+)
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_metadata_of_any_text(tmp_path: Path, metadata: dict, separators: tuple):
+    header = {"__metadata__": metadata, "x": entry(0, 4)}
+    raw = json.dumps(header, separators=separators, ensure_ascii=False).encode() + b"   "
+    listing = safetensors.read(write(tmp_path / "m.safetensors", raw, b"\0" * 4))
+    assert (listing.keys, listing.metadata) == (["x"], metadata)

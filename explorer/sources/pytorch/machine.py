@@ -65,8 +65,10 @@ class Machine:
         find: Callable[[str, str], Global],
         persistent: Callable[[object], object] | None,
         start: int,
+        end: int | None = None,
     ):
-        self.data, self.at, self.size = data, start, len(data)
+        self.data, self.at = data, start
+        self.size = len(data) if end is None else end
         self.find, self.persistent = find, persistent
         self.stack: list = []
         self.marks: list[list] = []

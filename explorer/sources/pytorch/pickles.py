@@ -34,6 +34,7 @@ def load(
     find: Callable[[str, str], Global],
     persistent: Callable[[object], object] | None = None,
     start: int = 0,
+    end: int | None = None,
 ) -> tuple[object, int]:
     """Return the records of one pickle, and where it ends.
 
@@ -43,6 +44,7 @@ def load(
         find: (module, name) -> the stand-in; raises for what is not allowed.
         persistent: makes a record of an object that is stored outside the pickle.
         start: where in `data` the pickle begins.
+        end: where it ends at the latest; None for the end of `data`.
 
     Raises:
         UnsafePickleError: it names something that `find` refuses.
@@ -51,9 +53,12 @@ def load(
     >>> load("x.pkl", b"(I1\\nVtwo\\nd.", find=lambda module, name: Global(name))
     ({1: 'two'}, 11)
     """
-    machine = Machine(data, find, persistent, start)
+    machine = Machine(data, find, persistent, start, end)
     try:
-        return _run(machine), machine.at
+        root = _run(machine)
+        if machine.at <= machine.size:
+            return root, machine.at
+        fault = _EARLY
     except BrokenError as broken:
         fault = str(broken)
     except IndexError:  # of data[at], of stack[-1] or of memo[index]

@@ -165,13 +165,7 @@ def _unpickle(
             return load(path, data, find, storage_of)[0], entry.size
         begin = data_start(path, file, name, entry)
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    root, end = load(path, data, find, storage_of, begin)
-    if end > begin + entry.size:
-        raise FormatError(
-            path,
-            found=f"its pickle runs on beyond the {entry.size:,} bytes of {printable(name)!r}",
-            cure="fetch or save the file again",
-        )
+    root, _ = load(path, data, find, storage_of, begin, begin + entry.size)
     return root, entry.size
 
 
