@@ -84,14 +84,15 @@ def _parts(path: str) -> _Choice:
         if path.endswith(_INDEXES):
             return _indexed(path)
         return [_Part(recognise(path).module, path)], [], None
-    from explorer.sources import orbax
-
-    if orbax.recognises(path):
-        return [_Part("orbax", path)], [], None
     for ending in _INDEXES:
         for name in names:
             if name.endswith(ending):
                 return _indexed(os.path.join(path, name))
+    if not set(_SINGLE) & set(names):
+        from explorer.sources import orbax
+
+        if orbax.recognises(path):
+            return [_Part("orbax", path)], [], None
     return _unindexed(path, names)
 
 

@@ -208,7 +208,7 @@ def test_a_packed_pickle_is_read_and_bounded(tmp_path, monkeypatch):
     path = write_zip(tmp_path / "x.pt", root, {"0": zeros(2)}, zipfile.ZIP_DEFLATED)
     assert read(path).keys == ["w"]
     bomb = write_zip(tmp_path / "bomb.pt", b"}" * 5000, packing=zipfile.ZIP_DEFLATED)
-    monkeypatch.setattr(storages, "MAX_PICKLE", 4096)
+    monkeypatch.setattr(storages, "MAX_PACKED", 4096)
     with pytest.raises(
         FormatError, match=r"has 5,000 bytes in 'archive/data\.pkl', of 4,096"
     ):
