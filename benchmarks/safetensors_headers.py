@@ -46,6 +46,15 @@ assert len(found) == 100_000
 print(min(times))
 """
 
+GET_TENSOR_LOOP = SAFE_OPEN_LOOP.replace(
+    """                part = file.get_slice(name)
+                found[name] = part.get_shape(), part.get_dtype()
+""",
+    """                array = file.get_tensor(name)
+                found[name] = array.shape, array.dtype
+""",
+)
+
 
 def write_shards(folder: Path) -> None:
     """Write a mixture of experts of 100,000 tensors of 4 x 4, as the Hub lays it out."""
@@ -56,14 +65,14 @@ def write_shards(folder: Path) -> None:
         for i in range(TENSORS // SHARDS):
             part = ("gate", "up", "down")[i % 3]
             name = f"model.layers.{shard}.mlp.experts.{i // 3}.{part}_proj.weight"
-            header[name] = {"dtype": "BF16", "shape": [4, 4], "data_offsets": [at, at + 32]}
-            at += 32
+            header[name] = {"dtype": "F32", "shape": [4, 4], "data_offsets": [at, at + 64]}
+            at += 64
             weight_map[name] = file
         raw = json.dumps(header, separators=(",", ":")).encode()
         path = folder / file
         path.write_bytes(struct.pack("<Q", len(raw)) + raw)
         os.truncate(path, 8 + len(raw) + at)
-    index = {"metadata": {"total_size": 32 * TENSORS}, "weight_map": weight_map}
+    index = {"metadata": {"total_size": 64 * TENSORS}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
@@ -88,13 +97,16 @@ def main() -> None:
                 best([modelinfo, index], 7),
                 goal="at least 2x faster",
             )
-        report(
-            "100,000 tensors in 20 shards, ex.explore and its counts",
-            best([sys.executable, "-c", LIBRARY_CALL, folder], 3, printed=True),
-            "safe_open loop",
-            best([sys.executable, "-c", SAFE_OPEN_LOOP, folder], 3, printed=True),
-            goal="at least 3x faster",
-        )
+        ours = best([sys.executable, "-c", LIBRARY_CALL, folder], 3, printed=True)
+        loops = {"get_slice": SAFE_OPEN_LOOP, "get_tensor": GET_TENSOR_LOOP}
+        for call, loop in loops.items():
+            report(
+                "100,000 tensors in 20 shards, ex.explore and its counts",
+                ours,
+                f"safe_open loop with {call}",
+                best([sys.executable, "-c", loop, folder], 3, printed=True),
+                goal="at least 3x faster",
+            )
         print(
             f"  peak memory of explorer count: {peak_memory([explorer, 'count', folder])} MB"
         )

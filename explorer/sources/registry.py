@@ -38,7 +38,10 @@ def _starts_as_safetensors(head: bytes) -> bool:
 
 
 def _starts_as_msgpack_map(head: bytes) -> bool:
-    return head[:1] in (b"\xde", b"\xdf") or b"\x80" <= head[:1] <= b"\x8f"
+    # a map's head of one, three or five bytes, and the head of its first name
+    begin = {0xDE: 3, 0xDF: 5}.get(head[0], 1 if 0x80 <= head[0] <= 0x8F else len(head))
+    key = head[begin : begin + 1]
+    return b"\xa0" <= key <= b"\xbf" or key in (b"\xd9", b"\xda", b"\xdb")
 
 
 _TORCH = (".pt", ".pth", ".bin", ".ckpt", ".jit", ".ptl", ".pkl", ".pickle")

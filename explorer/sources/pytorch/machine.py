@@ -13,7 +13,7 @@ from explorer.errors import printable
 
 __all__ = ["BrokenError", "Global", "Instance", "Machine"]
 
-MAX_TEXT = 1 << 30
+MAX_TEXT = 1 << 28
 MAX_LINE = 1 << 20
 MAX_INTEGER_BYTES = 256
 MAX_GAP = 1_000  # Python 2 began to count at 1
