@@ -4,13 +4,10 @@ Tabulate traces the module itself; explorer is timed from the shapes on, and fro
 module too.
 """
 
-import time
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from timing import report
+from timing import best_call, report
 
 import explorer as ex
 
@@ -41,16 +38,6 @@ class Transformer(nn.Module):
         return embed.attend(nn.LayerNorm()(x))
 
 
-def best(call: Callable[[], object], repeats: int = 3) -> float:
-    """Return the best time of some calls in seconds."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
 def main() -> None:
     model = Transformer()
     shapes = jax.eval_shape(model.init, jax.random.key(0), TOKENS)
@@ -61,19 +48,19 @@ def main() -> None:
         == ex.count_parameters(ex.explore(model, TOKENS))
         == total
     )
-    tabulate = best(
+    tabulate = best_call(
         lambda: model.tabulate(jax.random.key(0), TOKENS, console_kwargs={"width": 200})
     )
     report(
         f"{LAYERS} layers, {total:,} parameters, the table from shapes",
-        best(lambda: str(ex.explore(shapes))),
+        best_call(lambda: str(ex.explore(shapes))),
         "linen tabulate",
         tabulate,
         goal="under a tenth",
     )
     report(
         f"{LAYERS} layers, the table from the module",
-        best(lambda: str(ex.explore(model, TOKENS))),
+        best_call(lambda: str(ex.explore(model, TOKENS))),
         "linen tabulate",
         tabulate,
         goal="none: most of both is tracing the module",

@@ -3,13 +3,10 @@
 Both in one process, best of some runs; clu without its statistics, which read values.
 """
 
-import time
-from collections.abc import Callable
-
 import jax
 import numpy as np
 from clu import parameter_overview
-from timing import report
+from timing import best_call, report
 
 import explorer as ex
 
@@ -29,16 +26,6 @@ def build_params() -> dict:
     }
 
 
-def best(call: Callable[[], object], repeats: int = 3) -> float:
-    """Return the best time of some calls in seconds."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
 def main() -> None:
     params = build_params()
     assert (
@@ -48,27 +35,27 @@ def main() -> None:
     )
     report(
         "100,000 leaves, every tensor listed and all totals",
-        best(lambda: ex.explore(params).num_parameters),
+        best_call(lambda: ex.explore(params).num_parameters),
         "clu rows and total",
-        best(
+        best_call(
             lambda: parameter_overview.get_parameter_overview(params, include_stats=False)
         ),
         goal="at least 5x faster",
     )
     report(
         "100,000 leaves, the table as text",
-        best(lambda: str(ex.explore(params))),
+        best_call(lambda: str(ex.explore(params))),
         "clu table",
-        best(
+        best_call(
             lambda: parameter_overview.get_parameter_overview(params, include_stats=False)
         ),
         goal="at least 5x faster",
     )
     report(
         "100,000 leaves, parameters counted",
-        best(lambda: ex.count_parameters(params)),
+        best_call(lambda: ex.count_parameters(params)),
         "clu count (which tells no kinds of leaves apart)",
-        best(lambda: parameter_overview.count_parameters(params)),
+        best_call(lambda: parameter_overview.count_parameters(params)),
         goal="none",
     )
 

@@ -3,9 +3,10 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["best", "peak_memory", "report", "script"]
+__all__ = ["best", "best_call", "peak_memory", "report", "script"]
 
 
 def script(name: str) -> Path:
@@ -25,6 +26,16 @@ def best(command: list, repeats: int = 15, *, printed: bool = False) -> float:
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         took = time.perf_counter() - start
         times.append(float(done.stdout.split()[-1]) if printed else took)
+    return min(times)
+
+
+def best_call(call: Callable[[], object], repeats: int = 3) -> float:
+    """Return the best time of some calls in this process, in seconds."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
     return min(times)
 
 
