@@ -167,7 +167,7 @@ class Inventory:
             if keys and kept[keys[0]].alias:
                 kept[keys[0]] = msgspec.structs.replace(kept[keys[0]], alias=False)
             if len(keys) > 1:
-                ties.append(Tie(keys, tie.by))
+                ties.append(Tie(keys, tie.by, tie.shown))
         return replace(
             self, tensors=tuple(kept.values()), ties=tuple(ties), file_bytes=None
         )

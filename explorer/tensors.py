@@ -127,7 +127,9 @@ class Tie(msgspec.Struct, frozen=True):
     """Keys that share one storage, the counted one first, and how that is known.
 
     A key that no tensor has is a tensor the architecture has and the file leaves out.
+    `shown` is true where the source itself shows one storage and no rule had to decide.
     """
 
     keys: tuple[Key, ...]
     by: str
+    shown: bool = False

@@ -178,3 +178,17 @@ def test_random_trees(tree, random):
     check_halves(tree, *ex.partition(tree, lambda path, leaf: random.random() < 0.5))
     mask = jax.tree.map(lambda leaf: random.random() < 0.5, tree)
     check_halves(tree, *ex.partition(tree, mask))
+
+
+def test_ties_by_identity_are_exact_and_shown_as_tied():
+    """An array in two places is one by its identity: no rule decides, nothing is assumed."""
+    kernel = jnp.ones((4, 3))
+    tree = {"a": {"kernel": kernel, "bias": jnp.ones(3)}, "b": {"kernel": kernel}}
+    ledger = ex.ledger(tree)
+    assert (ledger.parameters, ledger.stored_elements) == (15, 27)
+    assert ledger.tied == [["a/kernel", "b/kernel"]]
+    assert ledger.provenance["parameters"] == "exact"
+    assert ledger.provenance["nbytes"] == "exact"
+    row = next(line for line in str(ex.explore(tree)).splitlines() if line.startswith("b "))
+    assert "[4, 3]" in row
+    assert "tied" in row

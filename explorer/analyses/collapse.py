@@ -12,7 +12,7 @@ import msgspec
 from explorer.bulk import paused_gc
 from explorer.inventory import Inventory
 from explorer.paths import path_of
-from explorer.tensors import TensorSpec
+from explorer.tensors import PARAMS, TensorSpec
 
 __all__ = ["Row", "collapse", "compact", "walk"]
 
@@ -79,7 +79,7 @@ def _compacted(row: Row) -> Row:
     if not row.children:
         return row
     collections = {leaf.collection for leaf, _ in walk(row) if leaf.shape is not None}
-    if not row.parameters and len(collections) == 1:  # state: its size is what is asked
+    if len(collections) == 1 and PARAMS not in collections:  # of state its size is asked
         return msgspec.structs.replace(row, children=(), collection=collections.pop())
     children = tuple(map(_compacted, row.children))
     modules = [c for c in children if c.shape is None and c.collection != "quantization"]

@@ -85,7 +85,11 @@ def test_one_array_in_two_places_counts_once():
     table = jnp.ones((5, 3))
     tree = {"embed": {"embedding": table}, "head": {"kernel": table}, "copy": table + 0}
     assert read(tree).ties == [
-        Tie((("embed", "embedding"), ("head", "kernel")), "the same array object")
+        Tie(
+            (("embed", "embedding"), ("head", "kernel")),
+            "the same array object",
+            shown=True,
+        )
     ]
     inventory = ex.explore(tree)
     assert (inventory.num_tensors, inventory.num_parameters) == (3, 30)

@@ -195,6 +195,7 @@ def test_shared_variables_count_once():
             ("head",),
         ),
         "the same Variable",
+        shown=True,
     )
     for module in (Tied(nnx.Rngs(0)), nnx.eval_shape(lambda: Tied(nnx.Rngs(0)))):
         listing = read(module)

@@ -87,7 +87,9 @@ def test_a_state_dict_has_no_collections_and_its_first_key_counts():
     listing = read(str(DATA / "state_dict.pt"))
     assert listing.format == "pytorch zip"
     assert listing.collections is None
-    assert listing.ties[0] == Tie(("bias", "head.bias"), "same storage in the file")
+    assert listing.ties[0] == Tie(
+        ("bias", "head.bias"), "same storage in the file", shown=True
+    )
 
 
 @pytest.mark.parametrize("name", ["views.pt", "views_legacy.pt"])
@@ -96,7 +98,9 @@ def test_views_are_explained(name: str):
     nbytes = dict(zip(listing.keys, listing.nbytes, strict=True))
     assert nbytes["part"] == 40
     assert nbytes["repeated"] == 4  # five elements over one
-    assert listing.ties == [Tie(("flat", "row", "turned"), "same storage in the file")]
+    assert listing.ties == [
+        Tie(("flat", "row", "turned"), "same storage in the file", shown=True)
+    ]
     assert listing.remarks == [
         "left and right are overlapping views of one storage and both are counted",
         "part uses 40 of the 4,000 bytes of a storage that the file holds whole; "

@@ -147,7 +147,7 @@ def shared(
             overlaps += overlap
             counted = list(owners)
             ties += [
-                Tie(tuple(leaves[i].key for i in (owner, *sorted(aliases))), BY)
+                Tie(tuple(leaves[i].key for i in (owner, *sorted(aliases))), BY, shown=True)
                 for owner, aliases in owners.items()
                 if aliases
             ]

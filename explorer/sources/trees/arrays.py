@@ -191,7 +191,7 @@ def _ties(leaves: Leaves, collections: list[str]) -> list[Tie]:
                 if leaves.marks[group[0]].owner
                 else "the same array object"
             )
-            ties.append(Tie(tuple(leaves.paths[index] for index in group), by))
+            ties.append(Tie(tuple(leaves.paths[index] for index in group), by, shown=True))
     return ties
 
 
