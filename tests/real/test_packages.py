@@ -95,3 +95,5 @@ def test_silero():
     assert (ledger.tensors, ledger.parameters) == (15, 309_633)
     script = ex.explore(ROOT / "silero_vad/data/silero_vad.jit")
     assert (script.num_tensors, script.num_stored_elements) == (30, 545_282)
+    # what parameters() and buffers() of torch.jit.load count: two Fourier bases are buffers
+    assert (script.num_parameters, script.num_buffers) == (462_594, 82_688)
