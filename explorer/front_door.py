@@ -132,7 +132,9 @@ def _nest(place: str, arrays: dict[Key, Any]) -> dict[str, Any]:
 
 
 def _explore_name(target: str, inputs: tuple, kwargs: dict) -> Inventory:
-    if os.path.lexists(target):
+    from explorer.sources.opening import exists
+
+    if exists(target):
         from explorer.sources.config import read_config
         from explorer.sources.files import list_path
 

@@ -118,10 +118,13 @@ def _insert(root: _Node, tensor: TensorSpec) -> None:
             node[name] = child = {} if child is None else {_OWN: child}
         node = child
     last = path[-1] if path else _OWN
-    while last in node:
+    if last in node:
         child = node[last]
-        node[last] = node = child if type(child) is dict else {_OWN: child}
-        last = _OWN
+        if type(child) is not dict:
+            node[last] = child = {_OWN: child}
+        node, last = child, _OWN
+        while last in node:  # "a.b" and "a/b" are two keys of one path
+            last += _OWN
     node[last] = tensor
 
 

@@ -18,7 +18,9 @@ __all__ = ["COMMANDS"]
 _GROUPS = ["role", "component", "module", "dtype", "collection"]
 _SORTS = ["parameters", "nbytes", "tensors", "name"]
 
-_target = click.argument("target", type=click.Path(exists=False))
+# completed as a path; whether it can be read is for its reader to say
+_PATH = click.Path(readable=False)
+_target = click.argument("target", type=_PATH)
 
 
 @click.command()
@@ -123,7 +125,7 @@ def lock(target: str) -> None:
 
 @click.command()
 @_target
-@click.argument("lock_file", metavar="LOCK", type=click.Path())
+@click.argument("lock_file", metavar="LOCK", type=_PATH)
 @click.pass_context
 def check(ctx: click.Context, target: str, lock_file: str) -> None:
     """Compare a target with a lock; exit 1 and list every difference if they differ.

@@ -5,6 +5,7 @@ Results go to stdout, warnings to stderr. Exit 0: done; 1: the answer is "no"; 2
 
 import os
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
@@ -79,6 +80,7 @@ def main() -> None:
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    if sys.stderr is not None:
+    # closed or full, there is nobody to tell: the code says enough
+    with suppress(OSError, AttributeError):
         sys.stderr.write(message.encode("utf-8", "backslashreplace").decode() + "\n")
     sys.exit(code)

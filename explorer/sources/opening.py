@@ -1,17 +1,35 @@
 """How every file is opened: only a regular one, and no more of it than was reckoned with."""
 
+import errno
 import os
 import stat
 from typing import BinaryIO
 
 from explorer.errors import FormatError, TargetError
 
-__all__ = ["first_bytes", "open_regular", "read_whole", "unreadable"]
+__all__ = ["exists", "first_bytes", "open_regular", "read_whole", "unreadable"]
 
 
 def unreadable(path: str, error: OSError) -> TargetError:
     """Return the error that says why the system does not give a file or folder."""
     return TargetError(path, found=f"cannot be read: {error.strerror or error}")
+
+
+def exists(path: str) -> bool:
+    """Say whether anything is at a path, be it a link to nothing.
+
+    Raises:
+        TargetError: a folder on the way there may not be searched, or is a loop.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False  # a ValueError: no path can be written so
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise unreadable(path, error) from None
+    return True
 
 
 def open_regular(path: str) -> BinaryIO:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ __all__ = ["csv_table", "json_text", "markdown_table", "rows_of", "tensor_record
 
 def json_text(value: Any) -> str:
     """Return records as indented JSON; integers stay exact."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    return json.dumps(msgspec.to_builtins(value), indent=2)
 
 
 def csv_table(records: Sequence[dict[str, Any]]) -> str:
@@ -105,14 +106,15 @@ def _cell(value: Any) -> Any:
         return value
     if isinstance(value, tuple) and all(isinstance(size, int) for size in value):
         return "x".join(map(str, value))
-    return msgspec.json.encode(value).decode()
+    return json.dumps(msgspec.to_builtins(value))
 
 
 def _markdown_cell(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {number:,}" for name, number in value.items())
+        pairs = ((name, _markdown_cell(inner)) for name, inner in value.items())
+        return ", ".join(f"{printable(name)} {inner}" for name, inner in pairs)
     return "" if value is None else str(_cell(value))
 
 

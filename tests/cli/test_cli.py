@@ -227,6 +227,20 @@ def test_bad_targets_are_one_line_and_exit_2(minilm: Path, tmp_path: Path):
         assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("target", ["x" * 5000, "a\tb", "", "minilm/model.safetensors/x"])
+def test_paths_that_cannot_be_are_no_targets(minilm: Path, target: str):
+    done = run("count", target, cwd=minilm.parent)
+    assert done.returncode == 2
+    assert "no such file or folder" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_error_that_nobody_can_read_still_has_its_code(tmp_path: Path):
+    for where in ("2> /dev/full", "2>&-"):
+        command = f"{sys.executable} -m explorer count nothing {where}"
+        assert subprocess.run(command, shell=True, cwd=tmp_path).returncode == 2
+
+
 def test_a_python_model_is_a_target(tmp_path: Path):
     (tmp_path / "my_models.py").write_text(
         "import flax.linen as nn, jax, jax.numpy as jnp\n"

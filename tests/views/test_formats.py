@@ -33,3 +33,10 @@ def test_markdown_names_are_literal():
 
 def test_nothing_is_an_empty_table():
     assert csv_table([]) == markdown_table([]) == ""
+
+
+def test_half_a_surrogate_pair_is_escaped():
+    """Python keys may hold what UTF-8 cannot; JSON can spell it."""
+    record = {"path": "a\ud800", "count": 5 * 2**62}
+    assert json.loads(json_text(record)) == record
+    assert "\ud800" not in csv_table([record]) + markdown_table([record])

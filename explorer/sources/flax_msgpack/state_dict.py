@@ -19,7 +19,7 @@ __all__ = ["Leaf", "walk"]
 _CHUNKED = "__msgpack_chunked_array__"
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3  # Flax's extension types
 _MAX_DEPTH = 200
-_MAX_NAMES = 10_000_000  # names in all paths together: bounds time and memory
+_MAX_NAMES = 3_000_000  # names in all paths together: bounds time and memory
 
 
 class Leaf(msgspec.Struct, gc=False):

@@ -88,11 +88,18 @@ def _names(path: str) -> list[str]:
 
 
 def _folders(path: str) -> list[str]:
-    return [
-        name
-        for name in _names(path)
-        if _UNFINISHED not in name and os.path.isdir(os.path.join(path, name))
-    ]
+    try:
+        with os.scandir(path) as entries:
+            return sorted(
+                e.name for e in entries if _UNFINISHED not in e.name and _holds(e)
+            )
+    except OSError:  # as above
+        return []
+
+
+def _holds(entry: os.DirEntry[str]) -> bool:
+    """Say whether an entry is a folder, or a link to one, asking again only for links."""
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
 
 
 def _unfinished(path: str) -> list[str]:
