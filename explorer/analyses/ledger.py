@@ -101,7 +101,12 @@ def _provenance(inventory: Inventory) -> dict[str, str]:
     told = {kind.collection for kind in kinds if kind.rule}
     buffers = {kind.rule for kind in state if kind.collection in BUFFER_COLLECTIONS}
     buffer_names = sorted(buffers - {""})
-    alike = [*sorted({tie.by for tie in inventory.ties if not tie.shown}), *inventory.rules]
+    # a second name that is not stored changes no figure
+    aliases = {t.key for t in inventory.tensors if t.alias} if inventory.ties else set()
+    deciding = {
+        t.by for t in inventory.ties if not t.shown and aliases.intersection(t.keys)
+    }
+    alike = [*sorted(deciding), *inventory.rules]
     left_out = [f"{name} are no parameters" for name in names]
     guesses = [rule for rule in packed if "assumed" in rule]
     untied = [text for _, text in inventory.assumptions]

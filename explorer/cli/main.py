@@ -5,7 +5,8 @@ Results go to stdout, warnings to stderr. Exit 0: done; 1: the answer is "no"; 2
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import click
@@ -16,11 +17,34 @@ from explorer.errors import ExplorerError, MismatchError
 __all__ = ["cli", "main"]
 
 
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """Stop quietly when nobody reads on (`| head`); click would say 1, which is a "no"."""
+    try:
+        yield
+    except BrokenPipeError:
+        _drop_output()
+        raise click.exceptions.Exit(0) from None
+
+
+def _drop_output() -> None:
+    """See to it that what could not be written is not tried again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class _Group(click.Group):
     """Commands in the order in which a newcomer meets them, with near misses named."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _reader_may_leave():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _reader_may_leave():
+            return super().invoke(ctx)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         try:
@@ -67,15 +91,13 @@ def main() -> None:
     except ExplorerError as error:
         _leave(f"explorer: {error}", 2)
     except click.ClickException as error:
-        error.show()
+        if sys.stderr is not None:  # or it would be shown on stdout
+            error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         _leave("explorer: stopped", 130)
     except OSError as error:  # readers turn theirs into explorer's: this is of the output
-        # what could not be written must not be tried again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):  # `explorer show TARGET | head`
-            sys.exit(0)
+        _drop_output()
         _leave(f"explorer: standard output: cannot be written: {error.strerror}", 2)
 
 

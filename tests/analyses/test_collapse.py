@@ -1,5 +1,6 @@
 """The folded tree stands for every tensor and adds up."""
 
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ def test_rows_add_up(tmp_path: Path, model_id: str, shape):
         ("nbytes", inventory.nbytes),
     ):
         assert sum(getattr(row, word) for row in ends) == getattr(root, word) == total
+
+
+@pytest.mark.parametrize("names", [*permutations(["a.b", "a/b", "a", "a/b/c", "a/b/."], 4)])
+def test_one_path_of_several_keys_has_a_row_for_each(tmp_path: Path, names: tuple):
+    layout = dict.fromkeys(names, ((2, 2), "F32"))
+    root = collapse(ex.explore(write_folder(tmp_path, layout)))
+    ends = [row for row, _ in walk(root) if not row.children]
+    assert len(ends) == root.tensors == 4
 
 
 def test_91_991_tensors_print_in_one_screen(tmp_path: Path):

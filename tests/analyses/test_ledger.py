@@ -95,6 +95,7 @@ def test_gpt2_masks_are_buffers(tmp_path: Path):
         for note in ledger.notes
     )
     assert ledger.tied == [["wte/weight", "lm_head/weight"]]
+    assert ledger.provenance["nbytes"] == "exact"  # the head is not stored: no rule decided
 
 
 def test_gpt_oss_unpacks_mxfp4(tmp_path: Path):

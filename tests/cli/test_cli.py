@@ -342,11 +342,53 @@ def test_output_that_cannot_be_written(
     assert (done.returncode, done.stderr) == (2, message)
 
 
-def test_a_closed_pipe_is_no_error(minilm: Path):
+@pytest.mark.parametrize("arguments", [["show", "."], ["show", "--help"], ["--help"]])
+def test_a_closed_pipe_is_no_error(minilm: Path, arguments: list[str]):
+    reading, writing = os.pipe()
+    os.close(reading)
     done = subprocess.run(
-        f"{sys.executable} -m explorer show {minilm} --all | head -1",
-        shell=True,
-        capture_output=True,
-        text=True,
+        [sys.executable, "-m", "explorer", *arguments],
+        cwd=minilm,
+        stdout=writing,
+        stderr=subprocess.PIPE,
     )
-    assert done.stderr == ""
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_wrong_command_is_never_told_on_stdout(tmp_path: Path):
+    done = subprocess.run(
+        f"{sys.executable} -m explorer shwo 2>&-", shell=True, capture_output=True
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json", "lock"])
+@pytest.mark.parametrize("kind", ["fifo", "folder", "device", "loop", "large"])
+def test_nothing_but_a_small_regular_file_is_read_whole(minilm: Path, name: str, kind: str):
+    path = minilm / name
+    path.unlink(missing_ok=True)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "large":
+        path.touch()
+        os.truncate(path, 1 << 40)
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else name)
+    done = run(*(["check", minilm, path] if name == "lock" else ["count", minilm]))
+    assert (done.returncode, done.stdout) == (2, "")
+    said = {
+        "loop": "cannot be read: Too many levels of symbolic links",
+        "large": "is larger than ",
+    }.get(kind, "is no regular file")
+    assert done.stderr.startswith(f"explorer: {path}: {said}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_model_that_exits_is_an_error(tmp_path: Path):
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    done = run("count", "leaves:model", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "explorer: leaves:model: cannot be imported (SystemExit: 0)\n"

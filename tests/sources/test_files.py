@@ -127,6 +127,59 @@ def test_bad_config_beside_the_weights(tmp_path: Path, config: str, message: str
     assert message in str(error.value)
 
 
+def test_a_config_of_python_may_hold_infinity(tmp_path: Path):
+    folder = write_folder(tmp_path / "m", LAYOUT)
+    (folder / "config.json").write_text('{"time_step_limit": [0.0, Infinity]}')
+    assert ex.explore(folder).num_tensors == 10
+
+
+def test_shards_may_be_links_into_a_cache(tmp_path: Path):
+    """As the Hub's cache has them: snapshots/REVISION/FILE -> ../../blobs/HASH."""
+    folder = write_sharded(tmp_path / "blobs", LAYOUT, 3)
+    snapshot = tmp_path / "snapshots" / "main"
+    snapshot.mkdir(parents=True)
+    for number, file in enumerate(list(folder.iterdir())):
+        blob = file.rename(folder / f"{number}")
+        (snapshot / file.name).symlink_to(Path("../../blobs", blob.name))
+    assert ex.explore(snapshot).num_tensors == 10
+
+
+def test_an_index_without_totals(tmp_path: Path):
+    folder = write_sharded(tmp_path / "m", LAYOUT, 3)
+    path = folder / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    for metadata in (None, {}, {"total_size": "unknown", "more": [[]]}):
+        path.write_text(json.dumps(index | {"metadata": metadata}))
+        assert not ex.explore(folder).remarks
+
+
+def test_one_byte_is_no_msgpack(tmp_path: Path):
+    (tmp_path / "x.pt").write_bytes(b"\x80")
+    with pytest.raises(FormatError, match="its pickle"):
+        ex.explore(tmp_path / "x.pt")
+
+
+def test_a_folder_that_may_not_be_searched(tmp_path: Path, monkeypatch):
+    def lstat(path: str):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    with pytest.raises(TargetError, match="x: cannot be read: Permission denied"):
+        ex.explore("x")
+
+
+def test_a_disk_that_fails_while_it_is_read(tmp_path: Path, monkeypatch):
+    from explorer.sources import safetensors
+
+    def read(path: str):
+        raise OSError(5, "Input/output error")
+
+    folder = write_folder(tmp_path / "m", LAYOUT)
+    monkeypatch.setattr(safetensors, "read", read)
+    with pytest.raises(TargetError, match="cannot be read: Input/output error"):
+        ex.explore(folder)
+
+
 def test_load_nests_maps_and_selects(tmp_path: Path):
     arrays = {
         "a.weight": np.arange(6.0).reshape(2, 3),

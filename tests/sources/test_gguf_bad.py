@@ -232,6 +232,11 @@ def test_bad_input_is_told_in_one_line(tmp_path, case):
             "claims 1,073,741,824 items in the value of 'a' with 99,999,951 bytes left; "
             "expected at most 12,499,993",
         ),
+        (
+            array(9, 200_000),
+            "claims 200,000 items in the value of 'a' with 99,999,951 bytes left; "
+            "expected at most 100,000",
+        ),
     ],
 )
 def test_a_header_longer_than_any_real_one_is_not_read(tmp_path, value, message):
@@ -242,6 +247,15 @@ def test_a_header_longer_than_any_real_one_is_not_read(tmp_path, value, message)
     with pytest.raises(FormatError) as error:
         gguf.read(str(path))
     assert str(error.value) == f"{path}: {message}; {AGAIN}"
+
+
+def test_the_number_of_tensors_is_bounded(tmp_path):
+    path = tmp_path / "a.gguf"
+    with path.open("wb") as file:
+        file.write(HEAD + B.pack("QQ", 1_000_001, 0))
+        file.truncate(1 << 37)
+    with pytest.raises(FormatError, match=r"claims 1,000,001 tensors .* most 1,000,000"):
+        gguf.read(str(path))
 
 
 def test_a_file_that_cannot_be_read_is_the_targets_fault(tmp_path):

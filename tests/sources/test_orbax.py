@@ -393,6 +393,11 @@ def test_a_fifo_is_not_waited_for(copy, name):
     assert f"{name}: is no regular file" in refusal(path)
 
 
+def test_a_database_that_is_a_folder(tmp_path):
+    (tmp_path / "manifest.ocdbt").mkdir()
+    assert "has no _METADATA and no array; expected what Orbax saves" in refusal(tmp_path)
+
+
 def test_a_symlink_loop(copy):
     path = copy("folders_zarr2")
     (path / "_METADATA").unlink()

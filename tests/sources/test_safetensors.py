@@ -131,7 +131,28 @@ BAD_HEADERS = {
         1,
         "key 'a' is given twice",
     ),
+    "duplicate metadata": (
+        b'{"__metadata__":{"a":"1","a":"2"}}',
+        0,
+        "key 'a' is given twice",
+    ),
+    "half a pair in metadata": (
+        b'{"__metadata__":{"a":"\\ud800"}}',
+        0,
+        "the header is no UTF-8 (it has half a surrogate pair)",
+    ),
     "deep": (b'{"a":' + b"[" * 200_000, 0, "the header nests too deeply"),
+    "deep objects": (b'{"a":' * 200_000, 0, "the header nests too deeply"),
+    "long number": (
+        b'{"a":{"dtype":"U8","shape":[' + b"9" * 5000 + b'],"data_offsets":[0,1]}}',
+        1,
+        "has a number of 5,000 digits",
+    ),
+    "half a byte": (
+        {"a": entry(0, 2, [3], "F4")},
+        2,
+        "of shape [3] and dtype F4 ends inside a byte; expected a multiple of 2 elements",
+    ),
 }  # fmt: skip
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from explorer.errors import FormatError, InputError, UnsafePickleError
 from explorer.sources.pytorch import read, storages, values
+from explorer.sources.pytorch.pickles import load
+from explorer.sources.pytorch.torch_names import finder
 from tests.sources.torch_bytes import (
     MAGIC,
     Call,
@@ -213,6 +215,22 @@ def test_a_packed_pickle_is_read_and_bounded(tmp_path, monkeypatch):
         FormatError, match=r"has 5,000 bytes in 'archive/data\.pkl', of 4,096"
     ):
         read(bomb)
+
+
+def test_a_packed_pickle_far_longer_than_what_is_there_is_a_bomb(tmp_path):
+    bomb = write_zip(tmp_path / "x.pt", b"]" * 1_000_000, packing=zipfile.ZIP_DEFLATED)
+    with pytest.raises(
+        FormatError, match=r"has 1,000,000 bytes in 'archive/data\.pkl', of 1\d\d,\d\d\d at"
+    ):
+        read(bomb)
+
+
+def test_a_pickle_does_not_run_on_into_the_next_entry(tmp_path):
+    path = write_zip(tmp_path / "x.pt", b"\x80\x02]")
+    with pytest.raises(FormatError, match="its pickle"):
+        read(path)
+    with pytest.raises(FormatError, match="ends in the middle"):
+        load("x", b"\x80\x02N.", find=finder("x"), end=3)
 
 
 def test_another_packing_is_refused(tmp_path):

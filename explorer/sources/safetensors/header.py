@@ -59,7 +59,10 @@ def _decode_fast(raw: bytes) -> tuple[dict[str, Entry], dict[str, str]] | None:
     try:
         if raw.startswith(_METADATA):  # where it always is; texts alone are in it
             end = raw.index(b"}") + 1
-            metadata = _decode_metadata(raw[len(_METADATA) - 1 : end])
+            texts = raw[len(_METADATA) - 1 : end]
+            metadata = _decode_metadata(texts)
+            if texts.count(b'":') != len(metadata):
+                return None
             raw = b"{" + raw[end:].removeprefix(b",")
         entries = _decode_entries(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
