@@ -1,0 +1,89 @@
+"""Families: small translations from Hugging Face configs into architectures.
+
+A family's module has `translate(fields, model_type) -> Architecture` and
+`names(architecture) -> Names`.
+"""
+
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from explorer.errors import printable
+from explorer.models.architecture import Architecture
+from explorer.models.fields import Fields
+from explorer.models.names import Names
+
+__all__ = ["SUPPORTED", "architecture_of", "names_of"]
+
+_MODULES = {
+    "bert": ("bert", "roberta", "distilbert"),
+    "deepseek": ("deepseek_v2", "deepseek_v3", "kimi_k2"),
+    "gemma": ("gemma", "gemma2", "gemma3_text"),
+    "gpt2": ("gpt2",),
+    "gpt_neox": ("gpt_neox",),
+    "gpt_oss": ("gpt_oss",),
+    "gptj": ("gptj",),
+    "grok": ("grok-1",),
+    "llama": ("llama", "mistral", "qwen2", "qwen3"),
+    "mixtures": ("mixtral", "qwen3_moe", "olmoe"),
+    "olmo": ("olmo", "olmo2"),
+    "opt": ("opt",),
+    "phi": ("phi",),
+    "phi3": ("phi3",),
+    "stablelm": ("stablelm",),
+    "vit": ("vit",),
+}
+_MODULE_OF = {kind: module for module, kinds in _MODULES.items() for kind in kinds}
+SUPPORTED = tuple(sorted(_MODULE_OF))
+
+
+class Family(Protocol):
+    """What the module of a family has."""
+
+    def translate(self, fields: Fields, model_type: str) -> Architecture:
+        """Return the architecture that a config describes."""
+        ...
+
+    def names(self, architecture: Architecture) -> Names:
+        """Return how its checkpoints name its tensors."""
+        ...
+
+
+def architecture_of(config: Mapping[str, Any], place: str = "config") -> Architecture:
+    """Return the architecture that a Hugging Face config describes.
+
+    Args:
+        config: the content of a config.json.
+        place: what errors call it.
+
+    Raises:
+        InputError: an unknown model_type, or a field that is missing or wrong; one line
+            names it, what was found and what is allowed.
+    """
+    fields = Fields(config, place)
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str):
+        raise fields.error(found="model_type is missing", expected=_listed())
+    if model_type not in _MODULE_OF:
+        near = difflib.get_close_matches(model_type[:100], SUPPORTED, 1, 0.75)
+        raise fields.error(
+            found=f"model_type {printable(repr(model_type), 60)} is not built",
+            expected=_listed(),
+            cure=f"did you mean {near[0]}?" if near else "",
+        )
+    return _family(model_type).translate(fields, model_type)
+
+
+def names_of(architecture: Architecture) -> Names:
+    """Return how checkpoints of an architecture's family name its tensors."""
+    return _family(architecture.family).names(architecture)
+
+
+def _family(model_type: str) -> Family:
+    module = import_module(f"explorer.models.families.{_MODULE_OF[model_type]}")
+    return cast(Family, module)
+
+
+def _listed() -> str:
+    return f"one of {', '.join(SUPPORTED)}"

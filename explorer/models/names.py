@@ -1,0 +1,260 @@
+"""How checkpoints name and lay out a model's tensors, and back.
+
+A row maps one stored tensor, or one an expert, to the leaves that it holds. Rows of a
+layer are written once for all layers.
+"""
+
+from collections.abc import Container, Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from explorer.models.architecture import Architecture, Block
+from explorer.models.declare import declare_whole, layer_name, leaves_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = [
+    "KEEP",
+    "TRANSPOSED",
+    "Form",
+    "Names",
+    "Row",
+    "Stored",
+    "likely_bare",
+    "linear",
+    "row",
+    "spare_tensors",
+    "stored_tensors",
+]
+
+Shape = tuple[int, ...]
+
+
+class Form(msgspec.Struct, frozen=True):
+    """How leaves lie in a stored tensor.
+
+    Each leaf has its axes put in the order `axes` (None keeps it). Several leaves are
+    joined along `axis`, as they are, or in `groups` of equal parts: the first part of each
+    leaf, then the second of each (heads of GPT-NeoX, pairs of gpt-oss).
+    """
+
+    axes: tuple[int, ...] | None = None
+    axis: int = 0
+    groups: int = 1
+
+    def shape(self, shapes: Iterable[Shape]) -> Shape:
+        """Return the stored shape of leaves of these shapes."""
+        laid = [self._laid(shape) for shape in shapes]
+        first = list(laid[0])
+        first[self.axis] = sum(shape[self.axis] for shape in laid)
+        return tuple(first)
+
+    def store(self, leaves: "list[np.ndarray]") -> "np.ndarray":
+        """Return the stored tensor that holds these leaves."""
+        import numpy as np
+
+        laid = [leaf if self.axes is None else leaf.transpose(self.axes) for leaf in leaves]
+        if len(laid) == 1:
+            return laid[0]
+        axis = self.axis % laid[0].ndim
+        split = [_grouped(leaf, axis, self.groups) for leaf in laid]
+        joined = np.concatenate(split, axis + 1)
+        return joined.reshape(self.shape([leaf.shape for leaf in leaves]))
+
+    def leaves(self, stored: "np.ndarray", shapes: list[Shape]) -> "list[np.ndarray]":
+        """Return the leaves of these shapes that a stored tensor holds."""
+        import numpy as np
+
+        laid = [self._laid(shape) for shape in shapes]
+        if len(laid) == 1:
+            parts = [stored]
+        else:
+            axis = self.axis % stored.ndim
+            ends = np.cumsum([shape[axis] // self.groups for shape in laid])[:-1]
+            pieces = np.split(_grouped(stored, axis, self.groups), ends.tolist(), axis + 1)
+            parts = [p.reshape(shape) for p, shape in zip(pieces, laid, strict=True)]
+        if self.axes is None:
+            return parts
+        back = sorted(range(len(self.axes)), key=self.axes.__getitem__)
+        return [part.transpose(back) for part in parts]
+
+    def _laid(self, shape: Shape) -> Shape:
+        return shape if self.axes is None else tuple(shape[axis] for axis in self.axes)
+
+
+def _grouped(array: "np.ndarray", axis: int, groups: int) -> "np.ndarray":
+    shape = array.shape
+    return array.reshape(*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
+
+
+KEEP = Form()
+TRANSPOSED = Form(axes=(1, 0))
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A stored name, with "{e}" where there is one an expert, and the leaves it holds.
+
+    Leaves are paths joined by "/", from the layer for the rows of a layer.
+    """
+
+    stored: str
+    leaves: tuple[str, ...]
+    form: Form = KEEP
+
+
+def row(stored: str, *leaves: str, form: Form = KEEP) -> Row:
+    """Return a row.
+
+    >>> row("ln_f.weight", "final_norm/scale").leaves
+    ('final_norm/scale',)
+    """
+    return Row(stored, leaves, form)
+
+
+def linear(stored: str, flax: str) -> tuple[Row, Row]:
+    """Return the rows of a PyTorch linear layer [outputs, inputs] and its bias.
+
+    >>> [each.leaves for each in linear("lm_head", "lm_head")]
+    [('lm_head/kernel',), ('lm_head/bias',)]
+    """
+    return (
+        row(f"{stored}.weight", f"{flax}/kernel", form=TRANSPOSED),
+        row(f"{stored}.bias", f"{flax}/bias"),
+    )
+
+
+class Names(msgspec.Struct, frozen=True, kw_only=True):
+    """The names of one family's checkpoints.
+
+    `layer` is the prefix of a layer, "{i}" its number. `base` is the prefix that a model
+    with a head puts before its body, and a bare body leaves out. A row whose leaves a model
+    does not have is skipped. Where two rows hold the same leaves, the first is
+    written and either is read. `spare` are further names of leaves (a tied head), allowed
+    and never needed.
+    """
+
+    base: str
+    layer: str
+    whole: tuple[Row, ...]
+    layers: tuple[Row, ...]
+    spare: tuple[Row, ...] = ()
+
+
+class Stored(NamedTuple):
+    """One stored tensor: its shape, the leaves it holds, and of which expert."""
+
+    shape: Shape
+    leaves: tuple[tuple[str, ...], ...]
+    form: Form
+    expert: int | None = None
+
+
+def stored_tensors(
+    architecture: Architecture,
+    names: Names,
+    bare: bool = False,
+    present: Container[str] | None = None,
+) -> dict[str, Stored]:
+    """Return the tensors that a checkpoint of an architecture holds, by stored name.
+
+    Args:
+        architecture: the model.
+        names: its family's names.
+        bare: whether names lack the family's base prefix, as those of a bare body do.
+        present: names that a checkpoint has, which choose among ways to store a leaf.
+
+    The second names of tied tensors are not among them: see `spare_tensors`.
+    """
+    return _stored(architecture, names, bare, present, enumerate(architecture.blocks()))
+
+
+def _stored(
+    architecture: Architecture,
+    names: Names,
+    bare: bool,
+    present: Container[str] | None,
+    blocks: Iterable[tuple[int, Block]],
+) -> dict[str, Stored]:
+    found: dict[str, Stored] = {}
+    whole = {leaf.path: leaf.shape for leaf in declare_whole(architecture)}
+    _store(found, names.whole, whole, "", (), names.base if bare else "", present)
+    for index, block in blocks:
+        shapes = {leaf.path: leaf.shape for leaf in leaves_of(block)}
+        prefix = names.layer.replace("{i}", str(index))
+        front = (layer_name(index),)
+        _store(
+            found, names.layers, shapes, prefix, front, names.base if bare else "", present
+        )
+    return found
+
+
+def likely_bare(architecture: Architecture, names: Names, present: Container[str]) -> bool:
+    """Say whether the names that a checkpoint has lack the family's base prefix."""
+
+    first = list(islice(enumerate(architecture.blocks()), 1))
+
+    def fitting(bare: bool) -> int:
+        stored = _stored(architecture, names, bare, present, first)
+        return sum(name in present for name in stored)
+
+    return fitting(True) > fitting(False)
+
+
+def spare_tensors(
+    architecture: Architecture, names: Names, bare: bool = False
+) -> dict[str, Stored]:
+    """Return the tensors that a checkpoint may hold a second time, by stored name."""
+    found: dict[str, Stored] = {}
+    whole = {leaf.path: leaf.shape for leaf in declare_whole(architecture)}
+    for each in names.spare:  # one at a time: they share leaves
+        _store(found, (each,), whole, "", (), names.base if bare else "", None)
+    return found
+
+
+def _store(
+    found: dict[str, Stored],
+    rows: tuple[Row, ...],
+    shapes: dict[tuple[str, ...], Shape],
+    prefix: str,
+    front: tuple[str, ...],
+    strip: str,
+    present: Container[str] | None,
+) -> None:
+    """Add what the rows of a body or of one layer store."""
+    for each, paths in _chosen(rows, shapes, prefix, strip, present):
+        name = (prefix + each.stored).removeprefix(strip)
+        leaf_shapes = [shapes[path] for path in paths]
+        leaves = tuple(front + path for path in paths)
+        if "{e}" not in name:
+            found[name] = Stored(each.form.shape(leaf_shapes), leaves, each.form)
+            continue
+        shape = each.form.shape([shape[1:] for shape in leaf_shapes])
+        before, after = name.split("{e}")
+        for expert in range(leaf_shapes[0][0]):
+            found[f"{before}{expert}{after}"] = Stored(shape, leaves, each.form, expert)
+
+
+def _chosen(
+    rows: tuple[Row, ...],
+    shapes: dict[tuple[str, ...], Shape],
+    prefix: str,
+    strip: str,
+    present: Container[str] | None,
+) -> list[tuple[Row, list[tuple[str, ...]]]]:
+    """Return the rows that hold a model's leaves, each leaf once; those present first."""
+    apart = [(each, [tuple(leaf.split("/")) for leaf in each.leaves]) for each in rows]
+    fitting = [(r, paths) for r, paths in apart if all(path in shapes for path in paths)]
+    covered: set[tuple[str, ...]] = set()
+    chosen = []
+    for must_be_present in (True, False) if present is not None else (False,):
+        for each, paths in fitting:
+            first = (prefix + each.stored).removeprefix(strip).replace("{e}", "0")
+            if covered.isdisjoint(paths) and (
+                not must_be_present or (present is not None and first in present)
+            ):
+                covered.update(paths)
+                chosen.append((each, paths))
+    return chosen
