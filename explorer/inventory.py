@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from explorer.card import Card
 from explorer.paths import matches, name_of
 from explorer.tensors import BUFFER_COLLECTIONS, Kind, TensorSpec, Tie
 
@@ -21,7 +22,7 @@ class Inventory:
     `target` is the name the user gave, `source` the kind of thing it is ("safetensors",
     "flax linen", ...). `role_by` says how roles were found. `remarks` are the source's own
     notes; `rules` decided that tensors alike are not one; an assumption names the figure
-    that it touches. Indexing, iteration and `len` are over tensors.
+    that it touches; `card` says what architecture it is, where that is known. Indexing, iteration and `len` are over tensors.
     """
 
     tensors: tuple[TensorSpec, ...]
@@ -34,6 +35,7 @@ class Inventory:
     remarks: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     assumptions: tuple[tuple[str, str], ...] = ()
+    card: Card | None = None
     metadata: dict[str, str] = field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:

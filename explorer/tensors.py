@@ -4,6 +4,7 @@ A tensor is one array leaf of a tree or one named array of a file. What tensors 
 same pattern, shape and format have in common is kept once, in their `Kind`.
 """
 
+from math import prod
 from typing import Literal
 
 import msgspec
@@ -34,7 +35,8 @@ class Kind(msgspec.Struct, frozen=True, gc=False):
     """What tensors of one pattern, shape and format have in common.
 
     `size` is the logical element count ("8B"); `nbytes` the stored bytes. Where packing
-    makes the stored array another one, `stored` holds its shape and format.
+    makes the stored array another one, `stored` holds its shape and format. `stack` says
+    how many alike layers, then experts, lie along the leading axes; () where none do.
     """
 
     shape: tuple[int, ...]
@@ -46,6 +48,7 @@ class Kind(msgspec.Struct, frozen=True, gc=False):
     collection: str
     rule: str = ""
     stored: tuple[tuple[int, ...], str, int] | None = None
+    stack: tuple[int, ...] = ()
 
     @property
     def is_parameter(self) -> bool:
@@ -86,6 +89,11 @@ class TensorSpec(msgspec.Struct, frozen=True, gc=False):
     def shape(self) -> tuple[int, ...]:
         """Logical shape."""
         return self.kind.shape
+
+    @property
+    def multiplicity(self) -> int:
+        """How many alike tensors it stacks: layers times experts."""
+        return prod(self.kind.stack)
 
     @property
     def dtype(self) -> str:

@@ -27,7 +27,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     Sums are over all the tensors it stands for; `device_nbytes` is what the fullest device
     holds of them. `copies` says how many siblings were
-    folded into it; `shape` and the words are those of one tensor. `parts` are the tensors
+    folded into it; `shape`, `stack` and the words are those of one tensor. `parts` are the tensors
     of a module that is shown as one row.
     """
 
@@ -41,6 +41,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     nbytes: int
     device_nbytes: int
     shape: tuple[int, ...] | None = None
+    stack: tuple[int, ...] = ()
     dtypes: tuple[str, ...] = ()
     role: str = ""
     component: str = ""
@@ -204,6 +205,7 @@ def _tensor_row(name: str, leaves: list[TensorSpec]) -> Row:
         nbytes=sum([kind.nbytes for kind in counted]),
         device_nbytes=sum([leaf.on_device for leaf in unique]),
         shape=first.shape,
+        stack=first.stack,
         dtypes=tuple(dict.fromkeys([leaf.kind.dtype for leaf in leaves])),
         role=first.role,
         component=first.component,

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from explorer.analyses.active import ActiveParameters, active_parameters
 from explorer.analyses.notes import notes_of
+from explorer.card import Advertised, Agreement
 from explorer.inventory import Inventory
 from explorer.paths import name_of
 from explorer.tensors import BUFFER_COLLECTIONS, PARAMS, Kind
@@ -16,8 +18,9 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     """What `explorer count` prints of one target; every count and byte total is an int.
 
     `roles` and `components` add up to `parameters`; `dtypes` and `collections` to all
-    unique elements. `active_parameters` is None where nothing says how many experts a
-    token uses. `provenance` says of each figure whether it is "exact", "inferred (rule)"
+    unique elements. `active_parameters` is None where no architecture says how many experts
+    a token uses; `advertised` what the publisher claims, `agreement` how a checkpoint fits
+    its config. `provenance` says of each figure whether it is "exact", "inferred (rule)"
     or "assumed (why)".
     """
 
@@ -38,13 +41,16 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     dtypes: dict[str, int]
     collections: dict[str, int]
     tied: list[list[str]]
-    active_parameters: dict[str, object] | None
+    active_parameters: ActiveParameters | None
+    advertised: Advertised | None
+    agreement: Agreement | None
     provenance: dict[str, str]
     notes: list[str]
 
 
 def ledger_of(inventory: Inventory) -> Ledger:
     """Return the ledger of an inventory."""
+    card = inventory.card
     return Ledger(
         target=inventory.target,
         source=inventory.source,
@@ -63,7 +69,9 @@ def ledger_of(inventory: Inventory) -> Ledger:
         dtypes=_group(inventory, lambda kind: kind.dtype),
         collections=_group(inventory, lambda kind: kind.collection),
         tied=[[name_of(key) for key in tie.keys] for tie in inventory.ties],
-        active_parameters=None,
+        active_parameters=active_parameters(inventory),
+        advertised=card.advertised if card else None,
+        agreement=card.agreement if card else None,
         provenance=_provenance(inventory),
         notes=notes_of(inventory),
     )

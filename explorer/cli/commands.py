@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from explorer.analyses.ledger import ledger_of
+from explorer.cli.catalog import catalog
 from explorer.cli.console import echo, format_option, style, width
 from explorer.errors import InputError
 from explorer.front_door import explore
@@ -154,4 +155,4 @@ def _records(records: list[dict], form: str, json: object) -> str:
     return csv_table(records) if form == "csv" else markdown_table(records)
 
 
-COMMANDS = (show, count, lock, check)
+COMMANDS = (show, count, catalog, lock, check)

@@ -2,6 +2,8 @@
 
 from math import prod
 
+import msgspec
+
 from explorer.bulk import paused_gc
 from explorer.dtypes import is_trainable
 from explorer.inventory import Inventory
@@ -36,13 +38,16 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
         sayings, said = _sayings(listing, set(templates), config)
         if said:
             columns.append(said)
+        if listing.roles:
+            columns.append([listing.roles.get(key) for key in listing.keys])
         # what a row is depends on nothing but the row: one tensor stands for all alike
         kinds: dict[tuple, Kind] = {}
         tensors = []
         for key, row in zip(listing.keys, zip(*columns, strict=True), strict=True):
             kind = kinds.get(row)
             if kind is None:
-                kinds[row] = kind = _kind(key, row, sayings[row[4]] if said else ("", None))
+                kind = _kind(key, row, sayings[row[4]] if said else ("", None))
+                kinds[row] = kind = _told(kind, key, listing)
             tensors.append(TensorSpec(key, kind))
         ties = find_ties(tensors, kinds.values(), listing, config)
         _mark(tensors, ties.groups, listing)
@@ -56,6 +61,7 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
         remarks=tuple(listing.remarks),
         rules=ties.rules,
         assumptions=ties.assumptions,
+        role_by="name" if listing.roles is None else "use",
         metadata=listing.metadata,
     )
 
@@ -115,6 +121,15 @@ def _kind(key: Key, row: tuple, said: _Said) -> Kind:
         rule=rule,
         stored=stored,
     )
+
+
+def _told(kind: Kind, key: Key, listing: Listing) -> Kind:
+    """Return a kind with what the source knows beyond names: stacks and traced roles."""
+    stack = listing.stacks.get(key)
+    role = listing.roles.get(key) if listing.roles else None
+    if stack is None and (role is None or not kind.is_parameter):
+        return kind
+    return msgspec.structs.replace(kind, stack=stack or (), role=role or kind.role)
 
 
 def _mark(tensors: list[TensorSpec], ties: list[Tie], listing: Listing) -> None:

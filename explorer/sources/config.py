@@ -9,7 +9,7 @@ import msgspec
 from explorer.errors import FormatError
 from explorer.sources.opening import read_whole
 
-__all__ = ["Config", "read_config"]
+__all__ = ["Config", "read_config", "read_config_file"]
 
 _MAX_BYTES = 5_000_000  # one with 20,000 labels has 2 million
 
@@ -78,8 +78,11 @@ def read_config(folder: str) -> Config | None:
         FormatError: it is no JSON object, or a field is of the wrong type.
     """
     path = os.path.join(folder, "config.json")
-    if not os.path.lexists(path):
-        return None
+    return read_config_file(path) if os.path.lexists(path) else None
+
+
+def read_config_file(path: str) -> Config:
+    """Return the Hugging Face config in a file; errors as of `read_config`."""
     raw = read_whole(path, _MAX_BYTES)
     try:
         content = json.loads(raw)  # takes Python's Infinity, which real ones have

@@ -18,7 +18,7 @@ from explorer.sources.shards import Index, merge, read_index, verify
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["list_path", "load_path"]
+__all__ = ["is_config", "list_path", "load_path"]
 
 # In order of preference; of several single files the first named wins.
 _INDEXES = (".safetensors.index.json", ".bin.index.json")
@@ -49,6 +49,22 @@ def list_path(path: str) -> Listing:
         remarks = [*remarks, *verify(listing, index)]
     listing.remarks = [*listing.remarks, *remarks]
     return listing
+
+
+def is_config(path: str) -> bool:
+    """Say whether a path is of a config alone: a config's file, or a folder that holds one
+    and no weights."""
+    if not os.path.isdir(path):
+        return path.endswith(".json") and not path.endswith(_INDEXES)
+    try:
+        names = os.listdir(path)
+    except OSError as error:
+        raise unreadable(path, error) from None
+    if "config.json" not in names or any(n.endswith((*_ENDINGS, *_INDEXES)) for n in names):
+        return False
+    from explorer.sources import orbax
+
+    return not orbax.recognises(path)
 
 
 def load_path(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray]":

@@ -1,15 +1,14 @@
 """`package.module:attribute` targets: the one place that imports the user's code."""
 
-import difflib
 import os
 import re
 import sys
 from importlib import import_module
 from typing import Any
 
-from explorer.errors import InputError, TargetError, printable
+from explorer.errors import InputError, printable
 
-__all__ = ["import_attribute", "looks_importable", "missing"]
+__all__ = ["import_attribute", "looks_importable"]
 
 _IMPORTABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -46,18 +45,3 @@ def import_attribute(target: str) -> Any:
 def _holds_arrays(found: Any) -> bool:
     """Say whether a callable is a model itself rather than a function that makes one."""
     return not isinstance(found, type) and not hasattr(found, "__code__")
-
-
-def missing(target: str) -> TargetError:
-    """Return the error for a target that is nothing, with the nearest name there is."""
-    folder, name = os.path.split(target)
-    try:
-        near = difflib.get_close_matches(name, os.listdir(folder or ".")[:10_000], 1, 0.6)
-    except (OSError, ValueError):  # no such folder, or a name that none can have
-        near = []
-    return TargetError(
-        target,
-        found="no such file or folder",
-        expected="a path or package.module:attribute",
-        cure=f"did you mean {printable(os.path.join(folder, near[0]))}?" if near else "",
-    )

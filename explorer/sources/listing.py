@@ -3,7 +3,7 @@
 import msgspec
 
 from explorer.paths import Key
-from explorer.tensors import Tie
+from explorer.tensors import Role, Tie
 
 __all__ = ["Listing", "Sharding"]
 
@@ -32,6 +32,9 @@ class Listing(msgspec.Struct):
             when the source never says.
         ties: keys that the source shows to share one storage, the counted one first.
         shardings: of the tensors that have one.
+        roles: what tensors do, where their use was traced; names tell of all others. None
+            where nothing was traced.
+        stacks: of tensors whose leading axes stack alike ones: how many, an axis each.
         remarks: notes that only the reader can make, whole sentences.
         file_bytes: size of the files on disk; None where there is no file.
         files: number of files.
@@ -46,6 +49,8 @@ class Listing(msgspec.Struct):
     collections: list[str] | None = None
     ties: list[Tie] = []
     shardings: dict[Key, Sharding] = {}
+    stacks: dict[Key, tuple[int, ...]] = {}
+    roles: dict[Key, Role] | None = None
     remarks: list[str] = []
     file_bytes: int | None = None
     files: int = 0

@@ -50,6 +50,7 @@ def tensor_records(inventory: Inventory) -> list[dict[str, Any]]:
         {
             "path": tensor.name,
             "shape": tensor.shape,
+            "stack": tensor.kind.stack,
             "dtype": tensor.dtype,
             "role": tensor.role,
             "component": tensor.component,
@@ -82,6 +83,7 @@ def rows_of(root: Row) -> list[dict[str, Any]]:
                     "path": "/".join(path),
                     "tensors": row.tensors,
                     "shape": row.shape,
+                    "stack": row.stack,
                     "dtype": ",".join(row.dtypes),
                     "role": row.role,
                     "component": row.component,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from explorer.analyses.ledger import Ledger, ledger_of
+from explorer.card import Agreement
 from explorer.errors import printable
 from explorer.inventory import Inventory
 from explorer.views import units
@@ -42,9 +43,10 @@ def ledger_text(ledger: Ledger, width: int, style: Style = PLAIN) -> str:
     lines = [f"{style.bold}{title}{style.reset}", "", *_wrap(_sentence(ledger), width), ""]
     lines.append(_figures(ledger, width, style))
     lines += ["", *_groups(ledger, width)]
-    if ledger.notes:
+    fits = agreement_text(ledger.agreement) if ledger.agreement else []
+    if fits or ledger.notes:
         lines += ["", f"{style.dim}notes{style.reset}"]
-        for note in ledger.notes:
+        for note in (*fits, *ledger.notes):
             lines += _wrap(printable(note, 600), width, "  - ", "    ")
     return "\n".join(lines)
 
@@ -65,6 +67,9 @@ def _figures(ledger: Ledger, width: int, style: Style) -> str:
         ("  weights", units.count(ledger.weights), known["weights"]),
         ("  biases", units.count(ledger.biases), known["biases"]),
     ]
+    rows += _active_rows(ledger)
+    if ledger.advertised:
+        rows.insert(2, ("  advertised", ledger.advertised.parameters, "by its publisher"))
     if ledger.buffers:
         rows.append(("buffers", units.count(ledger.buffers), known["buffers"]))
     for name, elements in ledger.collections.items():
@@ -90,6 +95,53 @@ def _figures(ledger: Ledger, width: int, style: Style) -> str:
     )
     taken = [max(len(row[i]) for row in rows) + 2 for i in (0, 1)]
     return render_table(columns, _continued(rows, width - sum(taken)), width, style)
+
+
+_CONVENTIONS = {
+    "with_embedding_and_head": "active for one token",
+    "without_input_embedding": "  without the embedding",
+    "without_embedding_and_head": "  nor the head",
+}
+
+
+def _active_rows(ledger: Ledger) -> list[tuple[str, str, str]]:
+    """Return what one token activates, where that is not everything."""
+    active = ledger.active_parameters
+    if active is None or active.with_embedding_and_head == ledger.parameters:
+        return []
+    advertised = ledger.advertised.active if ledger.advertised else ""
+    rows = []
+    for name, title in _CONVENTIONS.items():
+        number = getattr(active, name)
+        if number is not None:
+            quoted = name == active.publisher and advertised
+            known = f"the publisher's {advertised}" if quoted else ""
+            rows.append((title, units.count(number), known))
+    return rows
+
+
+def agreement_text(agreement: Agreement) -> list[str]:
+    """Return sentences on how a checkpoint fits its config: what would fail to load."""
+    model = agreement.class_name
+    if agreement.agrees:
+        return [
+            f"file and config agree: the {agreement.tensors:,} tensors that config.json "
+            f"({model}) calls for are there, each in its shape"
+        ]
+    lines = []
+    for found, what in (
+        (agreement.missing, "missing from the file"),
+        (agreement.misshapen, "of another shape"),
+        (agreement.unexpected, "not in the model"),
+    ):
+        if found:
+            shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+            lines.append(f"{len(found):,} {what}: {shown}")
+    if agreement.parameters != agreement.found:
+        lines.append(
+            f"{agreement.parameters:,} parameters promised, {agreement.found:,} found"
+        )
+    return [f"file and config ({model}) disagree: {'; '.join(lines)}"]
 
 
 def _continued(
@@ -160,6 +212,8 @@ def counts_text(ledgers: Sequence[Ledger], width: int, style: Style = PLAIN) -> 
             ledger.target,
             units.count(ledger.tensors),
             units.count(ledger.parameters),
+            _active_cell(ledger),
+            _advertised_cell(ledger),
             units.count(ledger.weights),
             units.count(ledger.biases),
             units.count(ledger.buffers),
@@ -171,16 +225,33 @@ def counts_text(ledgers: Sequence[Ledger], width: int, style: Style = PLAIN) -> 
     ]
     columns = (
         Column("target", elastic=True),
-        Column("tensors", "right", rank=1),
+        Column("tensors", "right", rank=2),
         Column("parameters", "right"),
-        Column("weights", "right", rank=2),
-        Column("biases", "right", rank=2),
-        Column("buffers", "right", rank=4),
-        Column("bits/weight", "right", rank=5),
-        Column("bytes", "right", rank=3),
-        Column("source", rank=6),
+        Column("active", "right", rank=3),
+        Column("advertised", "right", rank=1),
+        Column("weights", "right", rank=4),
+        Column("biases", "right", rank=4),
+        Column("buffers", "right", rank=6),
+        Column("bits/weight", "right", rank=7),
+        Column("bytes", "right", rank=5),
+        Column("source", rank=8),
     )
     return render_table(columns, rows, width, style)
+
+
+def _active_cell(ledger: Ledger) -> str:
+    """Return the active parameters of a mixture as its publisher counts them; nothing of
+    a model that uses all of them."""
+    active = ledger.active_parameters
+    if active is None or active.with_embedding_and_head == ledger.parameters:
+        return ""
+    return units.count(getattr(active, active.publisher or "with_embedding_and_head"))
+
+
+def _advertised_cell(ledger: Ledger) -> str:
+    """Return what the publisher says of all parameters and of the active ones."""
+    said = ledger.advertised
+    return "/".join(filter(None, (said.parameters, said.active))) if said else ""
 
 
 def _wrap(text: str, width: int, first: str = "", rest: str = "") -> list[str]:

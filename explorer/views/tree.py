@@ -34,7 +34,7 @@ def row_cells(row: Row, level: int) -> tuple[str, ...]:
     shown = [part for part in parts if part.collection == "params"] or parts
     return (
         "  " * level + (row.name or '""'),
-        " + ".join(units.shape(part.shape) for part in shown),
+        " + ".join(units.shape(part.shape, part.stack) for part in shown),
         _dtypes(tuple(dict.fromkeys(name for part in shown for name in part.dtypes))),
         " + ".join(dict.fromkeys(_job(part) for part in parts)),
         ", ".join(dict.fromkeys(part.component for part in shown)),
@@ -98,7 +98,7 @@ def tensors_text(inventory: Inventory, width: int, style: Style = PLAIN) -> str:
     rows = [
         (
             tensor.name,
-            units.shape(tensor.shape),
+            units.shape(tensor.shape, tensor.kind.stack),
             tensor.dtype,
             _job(tensor),
             tensor.component,

@@ -43,13 +43,16 @@ def share(part: int, whole: int) -> str:
     return f"{per_mille // 10}.{per_mille % 10}%"
 
 
-def shape(sizes: tuple[int, ...] | None) -> str:
-    """Return a shape in brackets; nothing for None.
+def shape(sizes: tuple[int, ...] | None, stack: tuple[int, ...] = ()) -> str:
+    """Return a shape in brackets, before it what its leading axes stack; nothing for None.
 
-    >>> shape((30522, 384)), shape(())
-    ('[30522, 384]', '[]')
+    >>> shape((30522, 384)), shape(()), shape((61, 256, 7168, 2048), (61, 256))
+    ('[30522, 384]', '[]', '61×256×[7168, 2048]')
     """
-    return "" if sizes is None else f"[{', '.join(map(str, sizes))}]"
+    if sizes is None:
+        return ""
+    front = "".join(f"{number}×" for number in stack)
+    return f"{front}[{', '.join(map(str, sizes[len(stack) :]))}]"
 
 
 def bits(number: float | None) -> str:

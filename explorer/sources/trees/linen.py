@@ -1,14 +1,19 @@
 """Linen modules: the shapes of their variables, from an `init` that allocates nothing."""
 
 import inspect
+import sys
 from typing import Any
 
 import jax
 from flax import linen as nn
 
 from explorer.errors import InputError, TreeError, printable
+from explorer.paths import Key
+from explorer.roles.dataflow import trace_roles
+from explorer.sources.declared import stacks_of
 from explorer.sources.listing import Listing
 from explorer.sources.trees import pytree
+from explorer.tensors import PARAMS
 
 __all__ = ["read"]
 
@@ -36,12 +41,51 @@ def read(module: nn.Module, *inputs: Any, **kwargs: Any) -> Listing:
     ([('params', 'bias'), ('params', 'kernel')], [(3,), (2, 3)])
     """
     if module.scope is not None:
-        variables = module.variables
+        listing = pytree.read(module.variables)
     else:
         variables = _abstract_init(module, inputs, kwargs)
-    listing = pytree.read(variables)
+        listing = pytree.read(variables)
+        _trace_roles(listing, module, variables, inputs, kwargs)
     listing.format = _FORM
+    listing.stacks = _stacks(module)
     return listing
+
+
+def _stacks(module: nn.Module) -> dict[Key, tuple[int, ...]]:
+    """Return what the tensors of explorer's own models stack: no tree says so itself."""
+    # a class of a module that is not imported cannot have been instantiated
+    transformer = sys.modules.get("explorer.models.transformer")
+    if transformer is None or not isinstance(module, transformer.Transformer):
+        return {}
+    stacks = stacks_of(module.architecture, module.scan)
+    return {(PARAMS, *path): stack for path, stack in stacks.items()}
+
+
+def _trace_roles(
+    listing: Listing, module: nn.Module, variables: Any, inputs: tuple, kwargs: dict
+) -> None:
+    """Add what each parameter does in a call; a call that cannot be traced is a remark."""
+    variables = nn.meta.unbox(variables)
+    state = [name for name in variables if name != PARAMS]
+
+    def call(variables: Any, *args: Any, **keywords: Any) -> Any:
+        return module.apply(variables, *args, rngs=_rngs(), mutable=state, **keywords)[0]
+
+    try:
+        roles = trace_roles(call, variables, *inputs, **kwargs)
+    except InputError as error:
+        listing.remarks = [f"roles are by name, for its use was not traced: {error}"]
+        return
+    listing.roles = {
+        tuple(jax.tree_util.keystr((key,), simple=True) for key in path): record.role
+        for path, record in jax.tree_util.tree_flatten_with_path(roles)[0]
+        if record.reached  # of what nothing uses, the name tells what it was meant for
+    }
+
+
+def _rngs() -> dict[str, jax.Array]:
+    # a stream of any other name is drawn from "params"; keys are traced, not made
+    return {name: jax.random.key(0) for name in (PARAMS, "dropout")}
 
 
 def _abstract_init(
@@ -61,9 +105,7 @@ def _abstract_init(
         given = iter(arrays)
         call = [next(given) if _has_shape(leaf) else leaf for leaf in leaves]
         args, keywords = treedef.unflatten(call)
-        # a stream of any other name is drawn from "params"; keys are traced, not made
-        rngs = {name: jax.random.key(0) for name in ("params", "dropout")}
-        return module.init(rngs, *args, **keywords)
+        return module.init(_rngs(), *args, **keywords)
 
     try:
         return jax.eval_shape(init, shaped)

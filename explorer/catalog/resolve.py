@@ -1,0 +1,132 @@
+"""A name, a config or a path of one -> the architecture it means, and its inventory."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import msgspec
+
+from explorer.card import Advertised
+from explorer.catalog.entries import Entry, Undisclosed, find, nearest
+from explorer.errors import InputError, TargetError, printable
+from explorer.inventory import Inventory
+from explorer.models.architecture import Architecture
+from explorer.models.families import SUPPORTED, architecture_of
+from explorer.sources import declared
+from explorer.sources.agreement import agreement_of
+from explorer.sources.assemble import assemble
+from explorer.sources.config import Config, read_config_file
+from explorer.sources.opening import exists
+
+__all__ = ["Known", "inventory_of", "resolve", "with_card"]
+
+_SILENT = "config.json names no format: bytes are those of float32"
+
+
+class Known(NamedTuple):
+    """An architecture, the name it was asked for by, and what its publisher says of it."""
+
+    architecture: Architecture
+    name: str = ""
+    advertised: Advertised | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def resolve(target: str | os.PathLike | Mapping[str, Any]) -> Known:
+    """Return the architecture that a target means.
+
+    Args:
+        target: a catalogued name or id, a Hugging Face config as a dict, a path of a
+            config.json or of the folder that holds one.
+
+    Raises:
+        InputError: no such name (the nearest is told), one whose publisher discloses
+            nothing, or a config with a wrong field.
+
+    >>> resolve("llama-2-70b").architecture.num_layers
+    80
+    """
+    if isinstance(target, Mapping):
+        return _described(target, "config", "")
+    name = os.fspath(target)
+    if exists(name):
+        path = os.path.join(name, "config.json") if os.path.isdir(name) else name
+        return _described(read_config_file(path).content, path, name)
+    entry = find(name)
+    if entry is None:
+        raise _missing(name)
+    if isinstance(entry, Undisclosed):
+        raise _undisclosed(name, entry)
+    advertised = Advertised(
+        parameters=entry.advertised,
+        active=entry.advertised_active,
+        convention=entry.publisher_convention,
+        source=entry.source,
+    )
+    return Known(architecture_of(entry.config, entry.id), name, advertised)
+
+
+def inventory_of(known: Known, scan: bool = False) -> Inventory:
+    """Return the inventory of an architecture, nothing allocated and no JAX loaded.
+
+    >>> inventory_of(resolve("gpt2-xl")).num_parameters
+    1557611200
+    """
+    inventory = assemble(declared.read(known.architecture, scan), known.name)
+    card = declared.card_of(known.architecture, known.advertised)
+    return replace(inventory, card=card, remarks=(*inventory.remarks, *known.remarks))
+
+
+def with_card(inventory: Inventory, config: Config, path: str) -> Inventory:
+    """Return a checkpoint's inventory with the architecture that its config describes.
+
+    The tensors of a whole checkpoint are held against it. A config of a known family that
+    is wrong leaves a remark, for the tensors count without it.
+    """
+    if config.model_type not in SUPPORTED:
+        return inventory
+    try:
+        architecture = architecture_of(config.content, "config.json")
+    except InputError as error:
+        remark = f"not held against its config: {error}"
+        return replace(inventory, remarks=(*inventory.remarks, remark))
+    card = declared.card_of(architecture)
+    named_alike = inventory.source.startswith(("safetensors", "pytorch"))
+    if named_alike and os.path.isdir(path):
+        agreement = agreement_of(inventory.tensors, inventory.num_parameters, architecture)
+        card = msgspec.structs.replace(card, agreement=agreement)
+    return replace(inventory, card=card)
+
+
+def _described(content: Mapping[str, Any], place: str, name: str) -> Known:
+    silent = content.get("torch_dtype") is None and content.get("dtype") is None
+    remarks = (_SILENT,) if silent else ()
+    return Known(architecture_of(content, place), name, None, remarks)
+
+
+def _missing(name: str) -> TargetError:
+    """Return the error for a name that is nothing, with the nearest that there is."""
+    folder, last = os.path.split(name)
+    try:
+        there = os.listdir(folder or ".")[:10_000]
+    except (OSError, ValueError):  # no such folder, or a name that none can have
+        there = []
+    files = difflib.get_close_matches(last, there, 1, 0.6)
+    near = os.path.join(folder, files[0]) if files else nearest(name)
+    return TargetError(
+        name,
+        found="no such file or folder, and no architecture of that name",
+        expected="a path, a name of `explorer catalog`, or package.module:attribute",
+        cure=f"did you mean {printable(near)}?" if near else "",
+    )
+
+
+def _undisclosed(name: str, entry: Undisclosed) -> TargetError:
+    estimate = f"a public estimate, no count: {entry.estimate}" if entry.estimate else ""
+    return TargetError(
+        name,
+        found=f"{entry.publisher} discloses neither its architecture nor its parameters",
+        cure=estimate,
+    )
