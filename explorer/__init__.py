@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from explorer.errors import TargetError as TargetError
     from explorer.errors import TreeError as TreeError
     from explorer.errors import UnsafePickleError as UnsafePickleError
+    from explorer.front_door import build_model as build_model
     from explorer.front_door import compare as compare
     from explorer.front_door import count_bytes as count_bytes
     from explorer.front_door import count_parameters as count_parameters
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from explorer.front_door import ledger as ledger
     from explorer.front_door import load as load
     from explorer.inventory import Inventory as Inventory
+    from explorer.pretrained.loading import load_pretrained as load_pretrained
+    from explorer.pretrained.saving import to_checkpoint as to_checkpoint
     from explorer.roles.splitting import decay_mask as decay_mask
     from explorer.roles.splitting import split_weights_biases as split_weights_biases
     from explorer.tensors import Kind as Kind
@@ -57,6 +60,7 @@ _HOMES = {
         "UnsafePickleError",
     ),
     "front_door": (
+        "build_model",
         "compare",
         "count_bytes",
         "count_parameters",
@@ -66,6 +70,8 @@ _HOMES = {
         "load",
     ),
     "inventory": ("Inventory",),
+    "pretrained.loading": ("load_pretrained",),
+    "pretrained.saving": ("to_checkpoint",),
     "roles.splitting": ("decay_mask", "split_weights_biases"),
     "tensors": ("Kind", "TensorSpec", "Tie"),
     "tree.partition": ("combine", "partition"),

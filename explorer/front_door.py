@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from explorer.analyses import comparison
@@ -12,9 +14,11 @@ from explorer.inventory import Inventory, set_renderer
 from explorer.paths import Key, matches, path_of
 
 if TYPE_CHECKING:
+    from explorer.models.transformer import Transformer
     from explorer.sources.listing import Listing
 
 __all__ = [
+    "build_model",
     "compare",
     "count_bytes",
     "count_parameters",
@@ -24,13 +28,15 @@ __all__ = [
     "load",
 ]
 
+_NO_WEIGHTS = "the folder holds no weights that explorer knows: its config.json is shown"
+
 
 def explore(target: Any, *inputs: Any, **kwargs: Any) -> Inventory:
     """Return what is in a model, from its structure alone.
 
     Args:
-        target: a path or `package.module:attribute` (a string); any pytree of arrays or
-            of shapes; a Linen module; an NNX, Equinox or Haiku model; a TrainState; an
+        target: a path, a catalogued name ("llama-2-70b") or `package.module:attribute` (a
+            string); a Hugging Face config (a dict); any pytree of arrays or of shapes; a Linen module; an NNX, Equinox or Haiku model; a TrainState; an
             optax state.
         *inputs: example inputs of a Linen module; `jax.ShapeDtypeStruct`s will do.
         **kwargs: keyword arguments of a Linen module's call.
@@ -47,9 +53,44 @@ def explore(target: Any, *inputs: Any, **kwargs: Any) -> Inventory:
         return target
     if isinstance(target, str | os.PathLike):
         return _explore_name(os.fspath(target), inputs, kwargs)
+    if isinstance(target, Mapping) and isinstance(target.get("model_type"), str):
+        return _explore_architecture(target)
     # a tree has no name of its own; a module has its class's
     name = "" if type(target).__module__ == "builtins" else type(target).__name__
-    return _assemble(_list_object(target, inputs, kwargs), name)
+    inventory = _assemble(_list_object(target, inputs, kwargs), name)
+    if not _is_transformer(target):
+        return inventory
+    from explorer.sources.declared import card_of
+
+    return replace(inventory, card=card_of(target.architecture))
+
+
+def build_model(
+    target: Any, *, scan: bool = False, dtype: Any = None, param_dtype: Any = None
+) -> "Transformer":
+    """Return the Flax module of a named architecture or of a config; nothing is allocated.
+
+    Args:
+        target: a catalogued name, a Hugging Face config, or a path of one.
+        scan: whether alike layers are stacked and scanned: a trace then takes as long for
+            one layer as for a hundred.
+        dtype: what to compute in; None for the parameters' own format.
+        param_dtype: what `init` makes; None for the format of the published weights.
+
+    Raises:
+        InputError: as `explore`.
+
+    >>> model = build_model("gpt2")
+    >>> model.architecture.num_layers
+    12
+    """
+    from explorer.catalog.resolve import resolve
+    from explorer.models.transformer import Transformer
+
+    architecture = resolve(target).architecture
+    return Transformer(
+        architecture, scan=scan, dtype=dtype, param_dtype=param_dtype or architecture.dtype
+    )
 
 
 def count_tensors(target: Any) -> int:
@@ -135,21 +176,40 @@ def _explore_name(target: str, inputs: tuple, kwargs: dict) -> Inventory:
     from explorer.sources.opening import exists
 
     if exists(target):
-        from explorer.sources.config import read_config
-        from explorer.sources.files import list_path
-
-        folder = target if os.path.isdir(target) else os.path.dirname(target)
-        with paused_gc():
-            return _assemble(list_path(target), target, read_config(folder))
-    from explorer.sources.imports import import_attribute, looks_importable, missing
+        return _explore_path(target)
+    from explorer.sources.imports import import_attribute, looks_importable
 
     if not looks_importable(target):
-        raise missing(target)
+        return _explore_architecture(target)
     found = import_attribute(target)
-    if isinstance(found, tuple) and _is_linen(found[0] if found else None):
-        found, *given = found
-        inputs = (*given, *inputs)
+    if isinstance(found, tuple) and found and callable(found[0]):
+        return _assemble(_list_call(found), target)
     return _assemble(_list_object(found, inputs, kwargs), target)
+
+
+def _explore_path(path: str) -> Inventory:
+    from explorer.sources.config import read_config
+    from explorer.sources.files import is_config, list_path
+
+    if is_config(path):
+        inventory = _explore_architecture(path)
+        remarks = (*inventory.remarks, *([_NO_WEIGHTS] if os.path.isdir(path) else []))
+        return replace(inventory, remarks=remarks)
+    folder = path if os.path.isdir(path) else os.path.dirname(path)
+    config = read_config(folder)
+    with paused_gc():
+        inventory = _assemble(list_path(path), path, config)
+        if config is None:
+            return inventory
+        from explorer.catalog.resolve import with_card
+
+        return with_card(inventory, config, path)
+
+
+def _explore_architecture(target: Any) -> Inventory:
+    from explorer.catalog.resolve import inventory_of, resolve
+
+    return inventory_of(resolve(target))
 
 
 def _assemble(listing: "Listing", target: str = "", config: Any = None) -> Inventory:
@@ -163,25 +223,41 @@ def _list_object(target: Any, inputs: tuple, kwargs: dict) -> "Listing":
         from explorer.sources.trees import linen
 
         return linen.read(target, *inputs, **kwargs)
-    if inputs or kwargs:
-        raise TreeError(
-            type(target).__name__,
-            found="inputs were given with something that is no Linen module",
-            expected="explore(module, *inputs) or explore(tree)",
-        )
     if _is_nnx(target):
         from explorer.sources.trees import nnx
 
-        return nnx.read(target)
+        return nnx.read(target, *inputs, **kwargs)
+    if inputs or kwargs:
+        raise TreeError(
+            type(target).__name__,
+            found="inputs were given with something that is no module",
+            expected="explore(module, *inputs) or explore(tree)",
+        )
     from explorer.sources.trees import pytree
 
     return pytree.read(target)
+
+
+def _list_call(target: tuple) -> "Listing":
+    """List the parameters of (module, *inputs) or of (fn, params, inputs)."""
+    if _is_linen(target[0]) or _is_nnx(target[0]):
+        return _list_object(target[0], target[1:], {})
+    from explorer.sources.trees import pytree
+    from explorer.sources.trees.calls import of_function, traced
+
+    call = of_function(target)
+    return traced(pytree.read(call.params), call)
 
 
 def _is_linen(target: Any) -> bool:
     # an object of a package that is not imported cannot have been given
     linen = sys.modules.get("flax.linen")
     return linen is not None and isinstance(target, linen.Module)
+
+
+def _is_transformer(target: Any) -> bool:
+    transformer = sys.modules.get("explorer.models.transformer")
+    return transformer is not None and isinstance(target, transformer.Transformer)
 
 
 def _is_nnx(target: Any) -> bool:

@@ -17,13 +17,18 @@ FLOORS = [
     {"cli"},
     {"testing"},
     {"front_door"},
+    {"catalog", "pretrained"},
     {"sources", "views"},
     {"roles", "analyses"},
     {"inventory", "tree"},
-    {"tensors"},
-    {"dtypes", "paths", "bulk"},
+    {"tensors", "card"},
+    {"models", "dtypes", "paths", "bulk"},
     {"errors"},
 ]
+# of the models, what needs no arrays: an architecture is known without JAX
+RECORDS = tuple(
+    f"models.{name}" for name in ("specs", "architecture", "declare", "fields", "names")
+)
 FLOOR_OF = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 FILES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text())
@@ -85,10 +90,14 @@ def test_rooms_without_jax():
         if room(name) in ("errors", "dtypes", "paths", "bulk"):
             assert third_party <= {*sys.stdlib_module_names, "explorer"}, name
         if (
-            room(name) in ("inventory", "tensors", "analyses", "views", "cli")
+            room(name)
+            in ("inventory", "tensors", "card", "analyses", "views", "cli", "catalog")
             or name == "roles.names"
+            or name.startswith("models.families")
         ):
             assert not third_party & {"jax", "flax", "numpy", "optax"}, name
+        if name in RECORDS:
+            assert not third_party & {"jax", "flax", "optax"}, name
 
 
 def test_readers_load_no_array_library_at_module_level():
@@ -135,9 +144,9 @@ def test_public_names_are_pinned():
     assert ex.__all__ == [
         "Comparison", "ExplorerError", "FormatError", "InputError", "Inventory", "Kind", "Ledger",
         "MismatchError", "MissingPackageError", "Summary", "TargetError", "TensorSpec", "Tie",
-        "TreeError", "UnsafePickleError", "combine", "compare", "count_bytes",
-        "count_parameters", "count_tensors", "decay_mask", "explore", "ledger", "load",
-        "partition", "split_weights_biases", "summarize",
+        "TreeError", "UnsafePickleError", "build_model", "combine", "compare", "count_bytes",
+        "count_parameters", "count_tensors", "decay_mask", "explore", "ledger", "load", "load_pretrained",
+        "partition", "split_weights_biases", "summarize", "to_checkpoint",
     ]  # fmt: skip
     for name in ex.__all__:
         value = getattr(ex, name)

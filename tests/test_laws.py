@@ -146,7 +146,7 @@ def test_linen_modules_tell_what_their_variables_tell(entry):
     variables = zoo.variables(module, *inputs, **kwargs)
     abstract = content_of(module, *inputs, **kwargs)
     assert abstract.tensors == ex.explore(variables).tensors
-    assert abstract == content_of(module.bind(variables))
+    assert abstract.tensors == content_of(module.bind(variables)).tensors
 
 
 LEAVES = st.one_of(

@@ -23,10 +23,10 @@ __all__ = [
     "Names",
     "Row",
     "Stored",
-    "likely_bare",
     "linear",
     "row",
     "spare_tensors",
+    "spelled_bare",
     "stored_tensors",
 ]
 
@@ -191,16 +191,20 @@ def _stored(
     return found
 
 
-def likely_bare(architecture: Architecture, names: Names, present: Container[str]) -> bool:
-    """Say whether the names that a checkpoint has lack the family's base prefix."""
+def spelled_bare(
+    architecture: Architecture, names: Names, present: Container[str], natural: bool
+) -> bool:
+    """Say whether the names that a checkpoint has lack the family's base prefix.
 
+    The body and the first layer tell; where they do not, a model's `natural` spelling.
+    """
     first = list(islice(enumerate(architecture.blocks()), 1))
 
-    def fitting(bare: bool) -> int:
+    def fitting(bare: bool) -> tuple[int, bool]:
         stored = _stored(architecture, names, bare, present, first)
-        return sum(name in present for name in stored)
+        return sum(name in present for name in stored), bare == natural
 
-    return fitting(True) > fitting(False)
+    return max((False, True), key=fitting)
 
 
 def spare_tensors(

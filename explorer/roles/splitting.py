@@ -10,19 +10,20 @@ from explorer.dtypes import is_trainable
 from explorer.errors import TreeError
 from explorer.inventory import Inventory
 from explorer.paths import name_of
+from explorer.roles.dataflow.records import ParameterRole
 from explorer.roles.names import classify
 from explorer.roles.state import state_of
 from explorer.tensors import PARAMS
 from explorer.tree.collections import collection_of
 from explorer.tree.partition import map_leaves, partition
-from explorer.tree.walk import Path, place_of
+from explorer.tree.walk import Path, place_of, walk
 
 __all__ = ["decay_mask", "split_weights_biases"]
 
-Roles = Mapping[Any, str] | Inventory
+Roles = Mapping[Any, Any] | Inventory
 
 
-def split_weights_biases(params: Any, *, roles: Roles | None = None) -> tuple[Any, Any]:
+def split_weights_biases(params: Any, *, roles: Roles | Any = None) -> tuple[Any, Any]:
     """Return the weights and the biases of a model as two trees of one structure.
 
     A weight is every parameter that is no bias: kernels, embeddings and gains alike.
@@ -30,8 +31,9 @@ def split_weights_biases(params: Any, *, roles: Roles | None = None) -> tuple[An
     Args:
         params: a tree of parameters: nested containers, FrozenDicts, NNX States, Equinox
             modules, boxed leaves. It is not changed.
-        roles: where names do not tell: a role for each path ("layer/bias", or a tuple of
-            names), or an Inventory that has them. Names decide about all other paths.
+        roles: where names do not tell: what `trace_roles` found, a role for each path
+            ("layer/bias", or a tuple of names), or an Inventory that has them. Names decide
+            about all other paths, and about parameters that nothing uses.
 
     Returns:
         `(weights, biases)`: the same leaf objects, and None where the other half has the
@@ -84,11 +86,18 @@ def decay_mask(params: Any) -> Any:
     return map_leaves(decays, params)
 
 
-def _role_finder(roles: Roles | None) -> Callable[[Path, Any], str]:
+def _role_finder(roles: Any) -> Callable[[Path, Any], str]:
     if isinstance(roles, Inventory):
         given = {tensor.name: str(tensor.role) for tensor in roles}
+    elif isinstance(roles, Mapping) and all(isinstance(r, str) for r in roles.values()):
+        given = {name_of(key): role for key, role in roles.items()}
     else:
-        given = {name_of(key): role for key, role in (roles or {}).items()}
+        traced = walk(roles)
+        given = {
+            name_of(path): record.role
+            for path, record in zip(traced.paths, traced.values, strict=True)
+            if isinstance(record, ParameterRole) and record.reached
+        }
 
     def role_of(path: Path, array: Any) -> str:
         return given.get(name_of(path)) or classify(path, _shape(array))[0]

@@ -209,7 +209,8 @@ def test_bad_targets_are_one_line_and_exit_2(minilm: Path, tmp_path: Path):
     unreadable.mkdir()
     for target, message in {
         tmp_path
-        / "minilmm": "no such file or folder; expected a path or package.module:attribute; "
+        / "minilmm": "no such file or folder, and no architecture of that name; expected a "
+        "path, a name of `explorer catalog`, or package.module:attribute; "
         f"did you mean {minilm}?",
         tmp_path / "empty.safetensors": "is empty",
         tmp_path / "nothing": "holds no weights that explorer knows (nothing)",

@@ -9,13 +9,13 @@ from flax import linen as nn
 
 from explorer.errors import InputError, TreeError, printable
 from explorer.paths import Key
-from explorer.roles.dataflow import trace_roles
 from explorer.sources.declared import stacks_of
 from explorer.sources.listing import Listing
 from explorer.sources.trees import pytree
+from explorer.sources.trees.calls import of_linen, rngs, traced
 from explorer.tensors import PARAMS
 
-__all__ = ["read"]
+__all__ = ["abstract_init", "read"]
 
 _FORM = "flax linen"
 
@@ -43,9 +43,10 @@ def read(module: nn.Module, *inputs: Any, **kwargs: Any) -> Listing:
     if module.scope is not None:
         listing = pytree.read(module.variables)
     else:
-        variables = _abstract_init(module, inputs, kwargs)
-        listing = pytree.read(variables)
-        _trace_roles(listing, module, variables, inputs, kwargs)
+        variables = abstract_init(module, inputs, kwargs)
+        listing = traced(
+            pytree.read(variables), of_linen(module, variables, inputs, kwargs)
+        )
     listing.format = _FORM
     listing.stacks = _stacks(module)
     return listing
@@ -61,36 +62,10 @@ def _stacks(module: nn.Module) -> dict[Key, tuple[int, ...]]:
     return {(PARAMS, *path): stack for path, stack in stacks.items()}
 
 
-def _trace_roles(
-    listing: Listing, module: nn.Module, variables: Any, inputs: tuple, kwargs: dict
-) -> None:
-    """Add what each parameter does in a call; a call that cannot be traced is a remark."""
-    variables = nn.meta.unbox(variables)
-    state = [name for name in variables if name != PARAMS]
-
-    def call(variables: Any, *args: Any, **keywords: Any) -> Any:
-        return module.apply(variables, *args, rngs=_rngs(), mutable=state, **keywords)[0]
-
-    try:
-        roles = trace_roles(call, variables, *inputs, **kwargs)
-    except InputError as error:
-        listing.remarks = [f"roles are by name, for its use was not traced: {error}"]
-        return
-    listing.roles = {
-        tuple(jax.tree_util.keystr((key,), simple=True) for key in path): record.role
-        for path, record in jax.tree_util.tree_flatten_with_path(roles)[0]
-        if record.reached  # of what nothing uses, the name tells what it was meant for
-    }
-
-
-def _rngs() -> dict[str, jax.Array]:
-    # a stream of any other name is drawn from "params"; keys are traced, not made
-    return {name: jax.random.key(0) for name in (PARAMS, "dropout")}
-
-
-def _abstract_init(
+def abstract_init(
     module: nn.Module, inputs: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
+    """Return the shapes of the variables that a module makes; errors as of `read`."""
     if not inputs and not kwargs and _needs_inputs(module):
         raise TreeError(
             type(module).__name__,
@@ -105,7 +80,7 @@ def _abstract_init(
         given = iter(arrays)
         call = [next(given) if _has_shape(leaf) else leaf for leaf in leaves]
         args, keywords = treedef.unflatten(call)
-        return module.init(_rngs(), *args, **keywords)
+        return module.init(rngs(), *args, **keywords)
 
     try:
         return jax.eval_shape(init, shaped)

@@ -14,11 +14,11 @@ from explorer.sources.trees.nnx_graph import recognises
 __all__ = ["read", "recognises"]
 
 
-def read(target: Any) -> Listing:
+def read(target: Any, *inputs: Any, **kwargs: Any) -> Listing:
     """List the Variables of an NNX module, State, optimizer, or of a (GraphDef, State).
 
     A Variable that several attributes share is one tensor with several names. An array
-    that is in no Variable is a buffer.
+    that is in no Variable is a buffer. With inputs, roles are those of its call.
 
     Raises:
         TreeError: there is nothing of NNX in the target, or a Variable holds no numbers.
@@ -34,4 +34,9 @@ def read(target: Any) -> Listing:
             found="is nothing of NNX",
             expected="an nnx.Module, nnx.State, nnx.Variable or (GraphDef, State)",
         )
-    return pytree.read(target)
+    listing = pytree.read(target)
+    if not inputs and not kwargs:
+        return listing
+    from explorer.sources.trees.calls import of_nnx, traced
+
+    return traced(listing, of_nnx(target, inputs, kwargs))

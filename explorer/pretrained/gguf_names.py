@@ -1,0 +1,187 @@
+"""GGUF's names for a model's tensors, and the layouts that its converters changed.
+
+llama.cpp has one name for what many families name differently, so one table holds them
+all. Names map straight to leaves; what a converter did to the values, a form undoes.
+
+References:
+    gguf-py/gguf/constants.py and conversion/*.py, github.com/ggml-org/llama.cpp (2025).
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from explorer.models.architecture import Architecture
+from explorer.models.names import KEEP, TRANSPOSED, Form, Names, Row, linear, row
+from explorer.models.specs import Attention
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Interleaved", "Raised", "names", "rejoined"]
+
+Shape = tuple[int, ...]
+_EXPERTS = Form(axes=(0, 2, 1))
+_INTERLEAVED = ("llama", "mixtral", "olmo")
+_RAISED = ("gemma", "gemma2", "gemma3_text")
+
+
+class Interleaved(Form, frozen=True):
+    """Rows of queries or keys whose rotary pairs a converter put side by side.
+
+    A head's rows 0, 1, 2, ... 2n - 1 are stored as 0, n, 1, n + 1, ...
+    """
+
+    heads: int = 1
+
+    def store(self, leaves: "list[np.ndarray]") -> "np.ndarray":
+        """Return the stored tensor that holds these leaves."""
+        return self._swapped(super().store(leaves), (self.heads, 2, -1))
+
+    def leaves(self, stored: "np.ndarray", shapes: list[Shape]) -> "list[np.ndarray]":
+        """Return the leaves of these shapes that a stored tensor holds."""
+        return super().leaves(self._swapped(stored, (self.heads, -1, 2)), shapes)
+
+    def _swapped(self, rows: "np.ndarray", split: Shape) -> "np.ndarray":
+        return rows.reshape(*split, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+
+
+class Raised(Form, frozen=True):
+    """A gain that is learned as its distance from 1 and stored as it multiplies."""
+
+    def store(self, leaves: "list[np.ndarray]") -> "np.ndarray":
+        """Return the stored tensor that holds these leaves."""
+        return super().store(leaves) + leaves[0].dtype.type(1)
+
+    def leaves(self, stored: "np.ndarray", shapes: list[Shape]) -> "list[np.ndarray]":
+        """Return the leaves of these shapes that a stored tensor holds."""
+        return super().leaves(stored - stored.dtype.type(1), shapes)
+
+
+def names(architecture: Architecture) -> Names:
+    """Return how a GGUF file names the tensors of an architecture."""
+    gain = Raised() if architecture.family in _RAISED else KEEP
+    return Names(
+        base="",
+        layer="blk.{i}.",
+        whole=(
+            row("token_embd.weight", "embed/embedding"),
+            row("position_embd.weight", "position_embed/embedding"),
+            row("token_types.weight", "type_embed/embedding"),
+            *_norm("token_embd_norm", "embed_norm", gain),
+            *_norm("output_norm", "final_norm", gain),
+            *linear("output", "lm_head"),
+        ),
+        layers=(
+            *_attention_rows(architecture, gain),
+            *_latent_rows(),
+            *_mlp_rows(architecture.family),
+            *_expert_rows(),
+            *_norm("attn_norm", "attention_norm", gain),
+            *_norm("attn_output_norm", "attention_sum_norm", gain),
+            *_norm("layer_output_norm", "mlp_sum_norm", gain),
+            *_norm("post_ffw_norm", "mlp_post_norm", gain),
+            *_middle_norms(architecture.family, gain),
+        ),
+    )
+
+
+def rejoined(tensors: "Mapping[str, np.ndarray]") -> "dict[str, np.ndarray]":
+    """Return tensors with the halves of latent attention's `attn_kv_b` joined again.
+
+    A converter splits it into keys [heads, latent, nope] and values [heads, value, latent].
+    Halves that do not fit each other stay, and are told as unexpected.
+    """
+    import numpy as np
+
+    found = dict(tensors)
+    for name, keys in tensors.items():
+        front = name.removesuffix("attn_k_b.weight")
+        values = tensors.get(f"{front}attn_v_b.weight")
+        if front == name or values is None or keys.ndim != 3 or values.ndim != 3:
+            continue
+        if (keys.shape[0], keys.shape[1]) == (values.shape[0], values.shape[2]):
+            del found[name], found[f"{front}attn_v_b.weight"]
+            both = np.concatenate([keys.swapaxes(1, 2), values], axis=1)
+            found[f"{front}attn_kv_b.weight"] = both.reshape(-1, keys.shape[1])
+    return found
+
+
+def _norm(stored: str, flax: str, gain: Form) -> tuple[Row, Row]:
+    return (
+        row(f"{stored}.weight", f"{flax}/scale", form=gain),
+        row(f"{stored}.bias", f"{flax}/bias"),
+    )
+
+
+def _attention_rows(architecture: Architecture, gain: Form) -> tuple[Row, ...]:
+    block = next(architecture.blocks())
+    weights, biases = (TRANSPOSED, TRANSPOSED), (KEEP, KEEP)
+    if architecture.family in _INTERLEAVED and isinstance(block.attention, Attention):
+        counts = (block.attention.heads, block.attention.kv_heads)
+        weights = tuple(Interleaved(axes=(1, 0), heads=count) for count in counts)
+        biases = tuple(Interleaved(heads=count) for count in counts)
+    parts = ("query", "key", "value")
+    return (
+        row("attn_q.weight", "attention/query/kernel", form=weights[0]),
+        row("attn_q.bias", "attention/query/bias", form=biases[0]),
+        row("attn_k.weight", "attention/key/kernel", form=weights[1]),
+        row("attn_k.bias", "attention/key/bias", form=biases[1]),
+        *linear("attn_v", "attention/value"),
+        row("attn_qkv.weight", *(f"attention/{p}/kernel" for p in parts), form=TRANSPOSED),
+        row("attn_qkv.bias", *(f"attention/{p}/bias" for p in parts)),
+        *linear("attn_output", "attention/out"),
+        *_norm("attn_q_norm", "attention/query_norm", gain),
+        *_norm("attn_k_norm", "attention/key_norm", gain),
+        row("attn_sinks.weight", "attention/sinks/sinks"),
+    )
+
+
+def _latent_rows() -> tuple[Row, ...]:
+    return (
+        *linear("attn_q_a", "attention/query_down"),
+        row("attn_q_a_norm.weight", "attention/query_norm/scale"),
+        *linear("attn_q_b", "attention/query_up"),
+        *linear("attn_kv_a_mqa", "attention/latent_down"),
+        row("attn_kv_a_norm.weight", "attention/latent_norm/scale"),
+        *linear("attn_kv_b", "attention/latent_up"),
+    )
+
+
+def _mlp_rows(family: str) -> tuple[Row, ...]:
+    if family == "phi3":
+        both = ("mlp/gate_proj/kernel", "mlp/up_proj/kernel")
+        up = (row("ffn_up.weight", *both, form=TRANSPOSED),)
+    else:
+        up = (*linear("ffn_gate", "mlp/gate_proj"), *linear("ffn_up", "mlp/up_proj"))
+    return (*up, *linear("ffn_down", "mlp/down_proj"))
+
+
+def _expert_rows() -> tuple[Row, ...]:
+    stacked = (
+        each
+        for part in ("gate", "up", "down")
+        for each in (
+            row(
+                f"ffn_{part}_exps.weight",
+                f"moe/experts/{part}_proj/kernel",
+                form=_EXPERTS,
+            ),
+            row(f"ffn_{part}_exps.bias", f"moe/experts/{part}_proj/bias"),
+            *linear(f"ffn_{part}_shexp", f"moe/shared_experts/{part}_proj"),
+        )
+    )
+    return (
+        *linear("ffn_gate_inp", "moe/router"),
+        row("exp_probs_b.bias", "moe/router/e_score_correction_bias"),
+        *stacked,
+    )
+
+
+def _middle_norms(family: str, gain: Form) -> tuple[Row, ...]:
+    """Return the norms between attention and feed-forward network."""
+    if family == "gpt_oss":  # its converter calls the one there by the other's name
+        return _norm("post_attention_norm", "mlp_norm", gain)
+    return (
+        *_norm("post_attention_norm", "attention_post_norm", gain),
+        *_norm("ffn_norm", "mlp_norm", gain),
+    )

@@ -1,0 +1,116 @@
+"""Rotary positions as a GGUF file describes them, as fields of a Hugging Face config."""
+
+from collections.abc import Mapping
+from math import pi
+from typing import TYPE_CHECKING, Any
+
+from explorer.models.fields import Fields
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["FACTORS", "rotary", "shortest"]
+
+FACTORS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+
+_KINDS = {name: name for name in ("none", "linear", "yarn", "longrope")}
+# of Llama 3: the length of its first training, and between which wavelengths it stretches
+_ORIGINAL, _LOW, _HIGH = 8192, 1.0, 4.0
+
+
+def rotary(
+    fields: Fields, factors: "Mapping[str, np.ndarray]", head_size: int
+) -> dict[str, Any]:
+    """Return rope_theta and, where the file has them, a share of the head and a scaling.
+
+    Args:
+        fields: the metadata of the file's architecture.
+        factors: those of the file's tensors that are named in FACTORS.
+        head_size: entries of a head, or of what is rotated of it.
+    """
+    theta = fields.number("rope.freq_base", default=10_000.0)
+    config: dict[str, Any] = {"rope_theta": theta}
+    size = fields.size("rope.dimension_count", default=head_size)
+    if size != head_size:
+        # half an entry more, so that the product with head_size is not rounded below size
+        config["partial_rotary_factor"] = (size + 0.5) / head_size
+    scaling = _scaling(fields, factors, theta)
+    return config | ({"rope_scaling": scaling} if scaling else {})
+
+
+def shortest(value: float) -> float:
+    """Return the shortest decimal that a float32 stands for.
+
+    >>> shortest(9.999999974752427e-07)
+    1e-06
+    """
+    import numpy as np
+
+    narrow = np.float32(value)
+    return float(str(narrow)) if float(narrow) == value else value
+
+
+def _scaling(
+    fields: Fields, factors: "Mapping[str, np.ndarray]", theta: float
+) -> dict[str, Any] | None:
+    kind = fields.choice(_KINDS, "rope.scaling.type", default="none")
+    if "rope_factors_long.weight" in factors:
+        return _longrope(fields, factors)
+    if "rope_freqs.weight" in factors:
+        return _llama3(fields, factors["rope_freqs.weight"], theta)
+    if kind == "none":
+        return None
+    if kind == "longrope":
+        raise fields.error(
+            found="rope_factors_long.weight is missing", expected="it with longrope"
+        )
+    scaling = {"rope_type": kind, "factor": fields.number("rope.scaling.factor")}
+    if kind == "yarn":
+        original = fields.size("rope.scaling.original_context_length")
+        scaling["original_max_position_embeddings"] = original
+        for ours, theirs in (
+            ("beta_fast", "yarn_beta_fast"),
+            ("beta_slow", "yarn_beta_slow"),
+            ("attention_factor", "yarn_attn_factor"),
+        ):
+            if fields.has(f"rope.scaling.{theirs}"):
+                scaling[ours] = fields.number(f"rope.scaling.{theirs}")
+    return scaling
+
+
+def _longrope(fields: Fields, factors: "Mapping[str, np.ndarray]") -> dict[str, Any]:
+    scaling: dict[str, Any] = {"rope_type": "longrope"}
+    for kind in ("short", "long"):
+        name = f"rope_factors_{kind}.weight"
+        if name not in factors:
+            raise fields.error(
+                found=f"{name} is missing", expected="short and long factors"
+            )
+        scaling[f"{kind}_factor"] = list(map(shortest, factors[name].ravel().tolist()))
+    if fields.has("rope.scaling.attn_factor"):
+        scaling["attention_factor"] = fields.number("rope.scaling.attn_factor")
+    return scaling
+
+
+def _llama3(fields: Fields, factors: "np.ndarray", theta: float) -> dict[str, Any] | None:
+    """Return the scaling that made these factors: the file keeps only what came of it."""
+    import numpy as np
+
+    factor = float(factors.max())
+    if factor == 1:
+        return None
+    places = np.arange(factors.size) / factors.size
+    turns = _ORIGINAL / (2 * pi * theta**places)
+    smooth = np.clip((turns - _LOW) / (_HIGH - _LOW), 0, 1)
+    if not np.allclose(factors.ravel(), 1 / ((1 - smooth) / factor + smooth), rtol=1e-4):
+        raise fields.error(
+            found="rope_freqs.weight holds factors of another scaling than Llama 3's",
+            expected=f"those of original length {_ORIGINAL}, low factor 1, high factor 4",
+        )
+    return {
+        "rope_type": "llama3",
+        "factor": factor,
+        "low_freq_factor": _LOW,
+        "high_freq_factor": _HIGH,
+        "original_max_position_embeddings": _ORIGINAL,
+    }

@@ -1,0 +1,142 @@
+"""Stored tensors -> the leaves of a module's parameters, one leaf at a time, and back."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, MutableMapping
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from explorer.models.architecture import Architecture
+from explorer.models.declare import Declared, declare, layer_name
+from explorer.models.names import Stored
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Origin", "gather", "nest", "origins"]
+
+Path = tuple[str, ...]
+_ALIGNMENT = 64  # what XLA asks of memory on a CPU
+
+
+class Origin(NamedTuple):
+    """A leaf, and the leaves of the unrolled layout that it stacks, or that it is."""
+
+    leaf: Declared
+    layers: tuple[Path, ...]
+    stacked: bool
+
+
+class _Source(NamedTuple):
+    """Where a leaf lies: in which stored tensor, and as which of the leaves it holds."""
+
+    name: str
+    stored: Stored
+    position: int
+
+
+def origins(architecture: Architecture, scan: bool) -> Iterator[Origin]:
+    """Yield every leaf of a layout with the unrolled leaves that it consists of."""
+    stacks = dict(_stacks(architecture))
+    for leaf in declare(architecture, scan):
+        layers = stacks.get(leaf.path[:2]) if scan else None
+        if layers is None:
+            yield Origin(leaf, (leaf.path,), False)
+        else:
+            rest = leaf.path[2:]
+            yield Origin(leaf, tuple((layer, *rest) for layer in layers), True)
+
+
+def _stacks(architecture: Architecture) -> Iterator[tuple[Path, list[str]]]:
+    """Yield each stacked block with the names of the layers in it."""
+    start = 0
+    for number, stage in enumerate(architecture.stages):
+        period = len(stage.blocks)
+        for index in range(period):
+            layers = range(start + index, start + stage.layers, period)
+            yield (f"stages_{number}", f"block_{index}"), list(map(layer_name, layers))
+        start += stage.layers
+
+
+def gather(
+    architecture: Architecture,
+    stored: Mapping[str, Stored],
+    tensors: "MutableMapping[str, np.ndarray]",
+    scan: bool,
+    dtype: "np.dtype | None",
+) -> dict[str, Any]:
+    """Return the nested parameters that stored tensors hold, each leaf an array of its own.
+
+    Args:
+        architecture: the model.
+        stored: the tensors that hold its leaves, all of them.
+        tensors: their values; each is dropped from here after its last use.
+        scan: whether alike layers are stacked.
+        dtype: the format of every leaf; None keeps the stored one. Where layers of several
+            formats are stacked, it is the smallest that holds all their values.
+    """
+    import jax
+
+    shapes = {leaf.path: leaf.shape for leaf in declare(architecture)}
+    sources: dict[Path, list[_Source]] = {}
+    for name, tensor in stored.items():
+        for position, path in enumerate(tensor.leaves):
+            sources.setdefault(path, []).append(_Source(name, tensor, position))
+    uses = Counter(source.name for each in sources.values() for source in each)
+    params: dict[Path, jax.Array] = {}
+    for leaf, layers, stacked in origins(architecture, scan):
+        every = [
+            (row, source) for row, path in enumerate(layers) for source in sources[path]
+        ]
+        formats = {tensors[source.name].dtype for _, source in every}
+        out = _memory(leaf.shape, dtype or _common(formats))
+        for row, source in every:
+            where = (row,) if stacked else ()
+            expert = source.stored.expert
+            where = where if expert is None else (*where, expert)
+            out[where or ...] = _read(source, tensors[source.name], shapes)
+            uses[source.name] -= 1
+            if not uses[source.name]:
+                del tensors[source.name]
+        params[leaf.path] = jax.device_put(out)
+    return nest(params)
+
+
+def _read(source: _Source, tensor: "np.ndarray", shapes: dict[Path, Any]) -> "np.ndarray":
+    of_expert = source.stored.expert is not None
+    wanted = [
+        shapes[path][1:] if of_expert else shapes[path] for path in source.stored.leaves
+    ]
+    return source.stored.form.leaves(tensor, wanted)[source.position]
+
+
+def _memory(shape: tuple[int, ...], dtype: "np.dtype") -> "np.ndarray":
+    """Return an array to fill, so aligned that JAX takes it over and copies nothing."""
+    import numpy as np
+
+    size = prod(shape) * dtype.itemsize
+    raw = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def _common(formats: "set[np.dtype]") -> "np.dtype":
+    from functools import reduce
+
+    import jax.numpy as jnp
+
+    return reduce(jnp.promote_types, formats)
+
+
+def nest(leaves: Mapping[Path, Any]) -> dict[str, Any]:
+    """Return a nested dict of leaves by path.
+
+    >>> nest({("a", "b"): 1, ("a", "c"): 2})
+    {'a': {'b': 1, 'c': 2}}
+    """
+    tree: dict[str, Any] = {}
+    for path, leaf in leaves.items():
+        node = tree
+        for name in path[:-1]:
+            node = node.setdefault(name, {})
+        node[path[-1]] = leaf
+    return tree
