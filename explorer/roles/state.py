@@ -7,8 +7,10 @@ recognised elsewhere, before this is asked.
 from explorer import dtypes
 from explorer.roles.names import component_of_module, split_names
 
-__all__ = ["state_of"]
+__all__ = ["CORRECTION", "state_of"]
 
+# DeepSeek-V3's, which balances its experts and is set, not learned
+CORRECTION = "e_score_correction_bias"
 # collection, what such arrays are, their exact last names
 _LEAVES = (
     ("buffers", "causal masks", "causal_mask"),
@@ -23,7 +25,7 @@ _LEAVES = (
     ("buffers", "batch counters", "num_batches_tracked"),
     ("batch_stats", "running statistics", "running_mean running_var"),
     ("batch_stats", "running statistics", "moving_mean moving_variance"),
-    ("buffers", "router correction biases", "e_score_correction_bias exp_probs_b"),
+    ("buffers", "router correction biases", f"{CORRECTION} exp_probs_b"),
     ("buffers", "relative position indices", "relative_position_index"),
     ("buffers", "relative coordinate tables", "relative_coords_table"),
     ("buffers", "logit biases", "final_logits_bias"),

@@ -9,7 +9,7 @@ from explorer.dtypes import is_trainable
 from explorer.inventory import Inventory
 from explorer.paths import Key, path_of, templates_of
 from explorer.roles.names import classify
-from explorer.roles.state import state_of
+from explorer.roles.state import CORRECTION, state_of
 from explorer.sources import extra_layers, packing
 from explorer.sources.config import Config
 from explorer.sources.listing import Listing
@@ -105,8 +105,10 @@ def _kind(key: Key, row: tuple, said: _Said) -> Kind:
         shape, dtype = packed.shape, packed.dtype
     elif collection in ("", PARAMS):
         state = state_of(path, shape, dtype)
-        # where the source says "params", only a format that cannot be learned overrules it
-        if state and (not collection or not is_trainable(dtype)):
+        # where the source says "params", only a format that cannot be learned overrules it,
+        # and a name that no parameter has
+        sure = not is_trainable(dtype) or path[-1:] == (CORRECTION,)
+        if state and (not collection or sure):
             collection, rule = state
     collection = collection or PARAMS
     role, component = classify(path, shape)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from explorer.card import Advertised, Card
 from explorer.dtypes import find
 from explorer.paths import Key
+from explorer.roles.state import CORRECTION
 from explorer.sources.listing import Listing
 from explorer.tensors import PARAMS, Tie
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from explorer.models.declare import Declared
 
 __all__ = ["card_of", "is_parameter", "read", "stacks_of"]
-
-_CORRECTION = "e_score_correction_bias"
 
 
 def read(architecture: "Architecture", scan: bool = False) -> Listing:
@@ -59,7 +58,7 @@ def _stacks(declared: "list[Declared]") -> dict[Key, tuple[int, ...]]:
 
 def is_parameter(path: tuple[str, ...]) -> bool:
     """Say whether training changes a tensor: all but the stored correction of routers."""
-    return path[-1] != _CORRECTION
+    return path[-1] != CORRECTION
 
 
 def card_of(architecture: "Architecture", advertised: Advertised | None = None) -> Card:

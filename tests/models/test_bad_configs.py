@@ -91,12 +91,12 @@ _CASES = [
     (
         _QWEN,
         {"head_dim": 3},
-        "rotary positions over 1 * 3 entries of a head; expected an even",
+        "partial_rotary_factor 1 of a head's 3 entries; expected an even",
     ),
     (
         _PHI,
         {"partial_rotary_factor": 2.0},
-        "rotary positions over 2 * 96 entries of a head",
+        "partial_rotary_factor 2 of a head's 96 entries",
     ),
     # words that nobody knows
     (_LLAMA, {"hidden_act": "swoosh"}, "hidden_act is 'swoosh'; expected one of gelu, "),
@@ -222,7 +222,9 @@ def test_an_unknown_model_type_is_told_with_those_that_are_built(config, told):
 
 
 _WRONG = st.one_of(
-    st.sampled_from([_GONE, None, True, "", "x", -1, 0, 1, 3, 2**31 - 1, 2**63, 10**400, 10**5000]),
+    st.sampled_from(
+        [_GONE, None, True, "", "x", -1, 0, 1, 3, 2**31 - 1, 2**63, 10**400, 10**5000]
+    ),
     st.sampled_from([-0.5, 1e-300, 0.3, 1e300, float("nan"), float("inf")]),
     st.sampled_from([[], {}, [None], ["full_attention"], [[]], {"type": "x"}, "\ud800\n"]),
     st.fixed_dictionaries(

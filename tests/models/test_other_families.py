@@ -7,7 +7,7 @@ import pytest
 
 from explorer.models.declare import declare
 from explorer.models.families import architecture_of, names_of
-from explorer.models.names import likely_bare, spare_tensors, stored_tensors
+from explorer.models.names import spare_tensors, spelled_bare, stored_tensors
 from tests.facts import listing, models
 from tests.roles.test_published import breakdown
 
@@ -91,7 +91,9 @@ def test_published_names_and_shapes(name):
 def test_the_published_file_of_gpt2_leaves_the_prefix_out(name):
     architecture, file = published(name), listing(name, ondisk=True)["tensors"]
     names = names_of(architecture)
-    stored = stored_tensors(architecture, names, likely_bare(architecture, names, file))
+    stored = stored_tensors(
+        architecture, names, spelled_bare(architecture, names, file, False)
+    )
     masks = {f"h.{index}.attn.bias" for index in range(architecture.num_layers)}
     assert {n: list(t.shape) for n, t in stored.items()} == {
         n: shape for n, (shape, _) in file.items() if n not in masks

@@ -30,13 +30,15 @@ def rope_of(
     inner = inner or Fields({}, fields.place)
     theta = fields.number("rope_theta", "rotary_emb_base", default=theta)
     theta = inner.number("rope_theta", default=theta)
+    if theta <= 1:
+        raise fields.error(found=f"rope_theta is {theta:g}", expected="a number above 1")
     share = fields.number("partial_rotary_factor", "rotary_pct", default=share)
     share = inner.number("partial_rotary_factor", default=share)
     size = int(head_size * share) if share <= 1 else 0
     if size % 2 or not size:
         raise fields.error(
-            found=f"rotary positions over {share:g} * {head_size} entries of a head",
-            expected="an even number of them",
+            found=f"partial_rotary_factor {share:g} of a head's {head_size} entries",
+            expected="an even number of entries from 2 to the head's",
         )
     return Rope(size, theta, scaling=_scaling_of(fields, inner, size))
 
@@ -54,6 +56,10 @@ def _scaling_of(fields: Fields, inner: Fields, size: int) -> RopeScaling | None:
             return RopeScaling("dynamic", inner.number("factor"), longest)
         case "llama3":
             low, high = inner.number("low_freq_factor"), inner.number("high_freq_factor")
+            if high <= low:
+                raise inner.wrong(
+                    "high_freq_factor", f"a number above low_freq_factor {low:g}"
+                )
             return RopeScaling("llama3", inner.number("factor"), original, low, high)
         case "yarn":
             return _yarn(inner, original, longest)

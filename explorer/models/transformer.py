@@ -1,0 +1,160 @@
+"""The Flax module that runs any architecture."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from explorer.errors import InputError
+from explorer.models.architecture import Architecture
+from explorer.models.block import Block, Stage
+from explorer.models.declare import layer_name
+from explorer.models.embeddings import Embedding, Patches, Token
+from explorer.models.heads import Outputs, outputs_of
+from explorer.models.norms import normed
+from explorer.models.sights import Sight, sights_of
+
+__all__ = ["Outputs", "Transformer"]
+
+
+class Transformer(nn.Module):
+    """A model of an architecture: tokens or pixels in, logits and hidden vectors out.
+
+    `scan` stacks alike layers along a leading axis of their parameters and scans over them.
+    `dtype` is what the stream is computed in, None for the embedding's own; norms, routers
+    and softmaxes are in float32 always.
+
+    >>> from explorer.models.families import architecture_of
+    >>> config = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 96,
+    ...           "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100}
+    >>> model = Transformer(architecture_of(config))
+    >>> ids = jnp.zeros((1, 8), int)
+    >>> params = model.init(jax.random.key(0), ids)
+    >>> model.apply(params, ids).logits.shape
+    (1, 8, 100)
+    """
+
+    architecture: Architecture
+    scan: bool = False
+    dtype: DTypeLike | None = None
+    param_dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        input_ids: jax.Array,
+        *,
+        attention_mask: jax.Array | None = None,
+        position_ids: jax.Array | None = None,
+        token_type_ids: jax.Array | None = None,
+    ) -> Outputs:
+        """Return logits and hidden vectors.
+
+        Args:
+            input_ids: [batch, length]; pixels [batch, height, width, channels] where the
+                model sees images.
+            attention_mask: [batch, length], 0 for padding, which no query sees.
+            position_ids: [batch or 1, length]; each token's index in the sequence where
+                None (RoBERTa: its number among those that are no padding, from 1).
+            token_type_ids: [batch, length], of models that embed them; 0 where None.
+
+        Raises:
+            InputError: an input of the wrong kind or shape, or a sequence longer than the
+                position embedding.
+        """
+        spec, dtype = self.architecture, self.param_dtype
+        embed = None
+        if spec.patch_embed is not None:
+            x = Patches(spec.patch_embed, self.dtype, dtype, name="patch_embed")(input_ids)
+        else:
+            _check_kind(input_ids)
+            embed = self._embedding("embed")
+            x = embed(input_ids)
+        if spec.embed_scale is not None:
+            x = x * jnp.asarray(spec.embed_scale, x.dtype)
+        if spec.cls_token is not None:
+            x = Token(spec.cls_token, dtype, name="cls_token")(x)
+        batch, length = x.shape[:2]
+        _check_shape("attention_mask", attention_mask, (batch, length))
+        _check_shape("position_ids", position_ids, (batch, length), (1, length))
+        _check_shape("token_type_ids", token_type_ids, (batch, length))
+        if position_ids is None:
+            position_ids = _default_positions(spec, input_ids, length)
+        x = self._placed(x, position_ids, token_type_ids)
+        x = self._layers(x, sights_of(spec, position_ids, attention_mask))
+        hidden = normed(spec.final_norm, x, dtype, "final_norm")
+        return outputs_of(spec, hidden, embed, dtype)
+
+    @nn.nowrap
+    def _embedding(self, name: str) -> Embedding:
+        spec = getattr(self.architecture, name)
+        return Embedding(spec, self.dtype, self.param_dtype, name=name)
+
+    @nn.nowrap
+    def _placed(
+        self, x: jax.Array, positions: jax.Array, types: jax.Array | None
+    ) -> jax.Array:
+        """Return the stream with learned positions and token types added."""
+        spec = self.architecture
+        if spec.type_embed is not None:
+            types = jnp.zeros((1, 1), jnp.int32) if types is None else types
+            x = x + self._embedding("type_embed")(types)
+        if spec.position_embed is not None:
+            x = x + self._embedding("position_embed")(positions)
+        return normed(spec.embed_norm, x, self.param_dtype, "embed_norm")
+
+    @nn.nowrap
+    def _layers(self, x: jax.Array, sights: list[tuple[Sight, ...]]) -> jax.Array:
+        """Return the stream after all blocks."""
+        layer = 0
+        for number, (stage, seen) in enumerate(
+            zip(self.architecture.stages, sights, strict=True)
+        ):
+            if self.scan:
+                scanned = nn.scan(
+                    Stage,
+                    variable_axes={"params": 0, "intermediates": 0},
+                    split_rngs={"params": True},
+                    in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType]
+                    length=stage.repeats,
+                )
+                body = scanned(stage.blocks, self.param_dtype, name=f"stages_{number}")
+                x, _ = body(x, seen)
+                continue
+            for block, sight in zip(stage.blocks * stage.repeats, seen * stage.repeats):
+                x = Block(block, self.param_dtype, name=layer_name(layer))(x, sight)
+                layer += 1
+        return x
+
+
+def _default_positions(spec: Architecture, ids: jax.Array, length: int) -> jax.Array:
+    """Return each token's index, or its number among those that are no padding."""
+    table = spec.position_embed
+    if table is not None:
+        # numbers of tokens start from 1, indices from 0
+        longest = table.rows - table.offset - (spec.pad_token is not None)
+        if length > longest:
+            raise InputError(
+                "input_ids",
+                found=f"a sequence of {length} tokens",
+                expected=f"at most {longest}, as many as have a position",
+            )
+    if spec.pad_token is None:
+        return jnp.arange(length)[None]
+    real = (ids != spec.pad_token).astype(jnp.int32)
+    return jnp.cumsum(real, -1) * real
+
+
+def _check_kind(ids: jax.Array) -> None:
+    if ids.ndim != 2 or not jnp.issubdtype(ids.dtype, jnp.integer):
+        raise InputError(
+            "input_ids",
+            found=f"{ids.dtype} of shape {ids.shape}",
+            expected="integers [batch, length]",
+        )
+
+
+def _check_shape(name: str, array: jax.Array | None, *shapes: tuple[int, ...]) -> None:
+    if array is not None and array.shape not in shapes:
+        allowed = " or ".join(map(str, shapes))
+        raise InputError(name, found=f"shape {array.shape}", expected=f"shape {allowed}")
