@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from explorer.analyses.ledger import Ledger as Ledger
     from explorer.analyses.summary import Summary as Summary
     from explorer.analyses.summary import summarize as summarize
+    from explorer.building import build_model as build_model
     from explorer.errors import ExplorerError as ExplorerError
     from explorer.errors import FormatError as FormatError
     from explorer.errors import InputError as InputError
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from explorer.errors import TargetError as TargetError
     from explorer.errors import TreeError as TreeError
     from explorer.errors import UnsafePickleError as UnsafePickleError
-    from explorer.front_door import build_model as build_model
     from explorer.front_door import compare as compare
     from explorer.front_door import count_bytes as count_bytes
     from explorer.front_door import count_parameters as count_parameters
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from explorer.inventory import Inventory as Inventory
     from explorer.pretrained.loading import load_pretrained as load_pretrained
     from explorer.pretrained.saving import to_checkpoint as to_checkpoint
+    from explorer.role_reports import report_roles as report_roles
+    from explorer.roles.dataflow.audit import audit_roles as audit_roles
+    from explorer.roles.dataflow.records import ParameterRole as ParameterRole
+    from explorer.roles.dataflow.tracing import trace_roles as trace_roles
     from explorer.roles.splitting import decay_mask as decay_mask
     from explorer.roles.splitting import split_weights_biases as split_weights_biases
     from explorer.tensors import Kind as Kind
@@ -59,8 +63,8 @@ _HOMES = {
         "TreeError",
         "UnsafePickleError",
     ),
+    "building": ("build_model",),
     "front_door": (
-        "build_model",
         "compare",
         "count_bytes",
         "count_parameters",
@@ -72,6 +76,10 @@ _HOMES = {
     "inventory": ("Inventory",),
     "pretrained.loading": ("load_pretrained",),
     "pretrained.saving": ("to_checkpoint",),
+    "role_reports": ("report_roles",),
+    "roles.dataflow.audit": ("audit_roles",),
+    "roles.dataflow.records": ("ParameterRole",),
+    "roles.dataflow.tracing": ("trace_roles",),
     "roles.splitting": ("decay_mask", "split_weights_biases"),
     "tensors": ("Kind", "TensorSpec", "Tie"),
     "tree.partition": ("combine", "partition"),

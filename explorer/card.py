@@ -8,12 +8,14 @@ __all__ = ["Advertised", "Agreement", "Card"]
 class Advertised(msgspec.Struct, frozen=True, kw_only=True):
     """What the publisher says: "671B", "37B" active, and which count of those active.
 
-    `convention` is one of the keys of explorer's active parameters.
+    `convention` is one of the keys of explorer's active parameters; `tensors` are those of
+    the published files, where known: experts apart, queries, keys and values perhaps joined.
     """
 
     parameters: str
     active: str = ""
     convention: str | None = None
+    tensors: int | None = None
     source: str = ""
 
 

@@ -14,11 +14,9 @@ from explorer.inventory import Inventory, set_renderer
 from explorer.paths import Key, matches, path_of
 
 if TYPE_CHECKING:
-    from explorer.models.transformer import Transformer
     from explorer.sources.listing import Listing
 
 __all__ = [
-    "build_model",
     "compare",
     "count_bytes",
     "count_parameters",
@@ -63,34 +61,6 @@ def explore(target: Any, *inputs: Any, **kwargs: Any) -> Inventory:
     from explorer.sources.declared import card_of
 
     return replace(inventory, card=card_of(target.architecture))
-
-
-def build_model(
-    target: Any, *, scan: bool = False, dtype: Any = None, param_dtype: Any = None
-) -> "Transformer":
-    """Return the Flax module of a named architecture or of a config; nothing is allocated.
-
-    Args:
-        target: a catalogued name, a Hugging Face config, or a path of one.
-        scan: whether alike layers are stacked and scanned: a trace then takes as long for
-            one layer as for a hundred.
-        dtype: what to compute in; None for the parameters' own format.
-        param_dtype: what `init` makes; None for the format of the published weights.
-
-    Raises:
-        InputError: as `explore`.
-
-    >>> model = build_model("gpt2")
-    >>> model.architecture.num_layers
-    12
-    """
-    from explorer.catalog.resolve import resolve
-    from explorer.models.transformer import Transformer
-
-    architecture = resolve(target).architecture
-    return Transformer(
-        architecture, scan=scan, dtype=dtype, param_dtype=param_dtype or architecture.dtype
-    )
 
 
 def count_tensors(target: Any) -> int:

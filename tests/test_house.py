@@ -17,8 +17,9 @@ FLOORS = [
     {"cli"},
     {"testing"},
     {"front_door"},
+    {"role_reports", "building"},
     {"catalog", "pretrained"},
-    {"sources", "views"},
+    {"training", "sources", "views"},
     {"roles", "analyses"},
     {"inventory", "tree"},
     {"tensors", "card"},
@@ -143,10 +144,10 @@ def test_no_pickle_is_ever_loaded():
 def test_public_names_are_pinned():
     assert ex.__all__ == [
         "Comparison", "ExplorerError", "FormatError", "InputError", "Inventory", "Kind", "Ledger",
-        "MismatchError", "MissingPackageError", "Summary", "TargetError", "TensorSpec", "Tie",
-        "TreeError", "UnsafePickleError", "build_model", "combine", "compare", "count_bytes",
+        "MismatchError", "MissingPackageError", "ParameterRole", "Summary", "TargetError", "TensorSpec", "Tie",
+        "TreeError", "UnsafePickleError", "audit_roles", "build_model", "combine", "compare", "count_bytes",
         "count_parameters", "count_tensors", "decay_mask", "explore", "ledger", "load", "load_pretrained",
-        "partition", "split_weights_biases", "summarize", "to_checkpoint",
+        "partition", "report_roles", "split_weights_biases", "summarize", "to_checkpoint", "trace_roles",
     ]  # fmt: skip
     for name in ex.__all__:
         value = getattr(ex, name)

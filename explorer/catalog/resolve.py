@@ -63,6 +63,7 @@ def resolve(target: str | os.PathLike | Mapping[str, Any]) -> Known:
         parameters=entry.advertised,
         active=entry.advertised_active,
         convention=entry.publisher_convention,
+        tensors=entry.tensors,
         source=entry.source,
     )
     return Known(architecture_of(entry.config, entry.id), name, advertised)

@@ -105,9 +105,34 @@ def count(targets: tuple[str, ...], form: str) -> None:
     """
     ledgers = [ledger_of(explore(target)) for target in targets]
     if form == "text":
-        echo(text.counts_text(ledgers, width(), style()))
+        from explorer.views.counts import counts_text
+
+        echo(counts_text(ledgers, width(), style()))
     else:
         echo(_records([_fields(ledger) for ledger in ledgers], form, json=ledgers))
+
+
+@click.command()
+@_target
+@click.option("--length", type=click.IntRange(1), help="Tokens of the sequence.")
+@format_option
+def roles(target: str, length: int | None, form: str) -> None:
+    """Print what each parameter does in the forward pass, and its work.
+
+    \b
+    Examples:
+      explorer roles deepseek-v3
+      explorer roles path/to/config.json --length 1024
+      explorer roles my_package.models:make_model
+    """
+    from explorer.role_reports import report_roles
+    from explorer.views.roles import roles_text
+
+    report = report_roles(target, length=length)
+    if form == "text":
+        echo(roles_text(report, width(), style()))
+    else:
+        echo(_records([_fields(row) for row in report.rows], form, json=report))
 
 
 @click.command()
@@ -155,4 +180,4 @@ def _records(records: list[dict], form: str, json: object) -> str:
     return csv_table(records) if form == "csv" else markdown_table(records)
 
 
-COMMANDS = (show, count, catalog, lock, check)
+COMMANDS = (show, count, catalog, roles, lock, check)

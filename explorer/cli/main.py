@@ -62,12 +62,14 @@ def cli() -> None:
     """What is in this model? Tensors, parameters, weights and biases, counted right.
 
     A TARGET is a checkpoint file or folder (safetensors, GGUF, PyTorch, Orbax, Flax
-    msgpack, npy, npz), or package.module:attribute for a model in Python code.
+    msgpack, npy, npz), a name of `explorer catalog` or a config.json, or
+    package.module:attribute for a model in Python code.
 
     \b
     Examples:
       explorer show model.safetensors
-      explorer count model-a/ model-b.gguf
+      explorer count model-a/ model-b.gguf llama-2-70b
+      explorer roles deepseek-v3
       explorer lock model/ > params.lock
       explorer check model/ params.lock
       explorer show my_package.models:make_model

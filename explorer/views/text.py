@@ -1,7 +1,7 @@
 """The ledger, its groups and counts side by side, as plain text."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from explorer.analyses.ledger import Ledger, ledger_of
@@ -12,7 +12,6 @@ from explorer.views import units
 from explorer.views.table import PLAIN, Column, Style, render_table
 
 __all__ = [
-    "counts_text",
     "inventory_text",
     "ledger_text",
     "summary_text",
@@ -58,36 +57,11 @@ def _sentence(ledger: Ledger) -> str:
     )
 
 
+_Row = tuple[str, str, str]
+
+
 def _figures(ledger: Ledger, width: int, style: Style) -> str:
-    known = ledger.provenance
-    others = ledger.tensors - ledger.parameter_tensors
-    rows = [
-        ("tensors", units.count(ledger.tensors), known["tensors"]),
-        ("parameters", units.count(ledger.parameters), known["parameters"]),
-        ("  weights", units.count(ledger.weights), known["weights"]),
-        ("  biases", units.count(ledger.biases), known["biases"]),
-    ]
-    rows += _active_rows(ledger)
-    if ledger.advertised:
-        rows.insert(2, ("  advertised", ledger.advertised.parameters, "by its publisher"))
-    if ledger.buffers:
-        rows.append(("buffers", units.count(ledger.buffers), known["buffers"]))
-    for name, elements in ledger.collections.items():
-        if name not in ("params", "buffers", "batch_stats", "cache"):
-            rows.append((name, units.count(elements), known[name]))
-    if ledger.stored_elements != ledger.parameters or others:
-        rows.append(
-            (
-                "stored elements",
-                units.count(ledger.stored_elements),
-                known["stored_elements"],
-            )
-        )
-    rows.append(("unique bytes", units.count(ledger.nbytes), known["nbytes"]))
-    if ledger.file_bytes is not None:
-        rows.append(("file bytes", units.count(ledger.file_bytes), known["file_bytes"]))
-    if ledger.bits_per_weight is not None:
-        rows.append(("bits per weight", units.bits(ledger.bits_per_weight), ""))
+    rows = [*_counted(ledger), *_active_rows(ledger), *_stored(ledger)]
     columns = (
         Column("figure"),
         Column("", "right"),
@@ -97,6 +71,36 @@ def _figures(ledger: Ledger, width: int, style: Style) -> str:
     return render_table(columns, _continued(rows, width - sum(taken)), width, style)
 
 
+def _counted(ledger: Ledger) -> Iterator[_Row]:
+    known, said = ledger.provenance, ledger.advertised
+    yield "tensors", units.count(ledger.tensors), known["tensors"]
+    if said and said.tensors:
+        yield "  as published", units.count(said.tensors), "in the publisher's files"
+    yield "parameters", units.count(ledger.parameters), known["parameters"]
+    if said:
+        yield "  advertised", said.parameters, "by its publisher"
+    yield "  weights", units.count(ledger.weights), known["weights"]
+    yield "  biases", units.count(ledger.biases), known["biases"]
+
+
+def _stored(ledger: Ledger) -> Iterator[_Row]:
+    known = ledger.provenance
+    if ledger.buffers:
+        yield "buffers", units.count(ledger.buffers), known["buffers"]
+    for name, elements in ledger.collections.items():
+        if name not in ("params", "buffers", "batch_stats", "cache"):
+            yield name, units.count(elements), known[name]
+    others = ledger.tensors - ledger.parameter_tensors
+    if ledger.stored_elements != ledger.parameters or others:
+        stored = units.count(ledger.stored_elements)
+        yield "stored elements", stored, known["stored_elements"]
+    yield "unique bytes", units.count(ledger.nbytes), known["nbytes"]
+    if ledger.file_bytes is not None:
+        yield "file bytes", units.count(ledger.file_bytes), known["file_bytes"]
+    if ledger.bits_per_weight is not None:
+        yield "bits per weight", units.bits(ledger.bits_per_weight), ""
+
+
 _CONVENTIONS = {
     "with_embedding_and_head": "active for one token",
     "without_input_embedding": "  without the embedding",
@@ -104,7 +108,7 @@ _CONVENTIONS = {
 }
 
 
-def _active_rows(ledger: Ledger) -> list[tuple[str, str, str]]:
+def _active_rows(ledger: Ledger) -> list[_Row]:
     """Return what one token activates, where that is not everything."""
     active = ledger.active_parameters
     if active is None or active.with_embedding_and_head == ledger.parameters:
@@ -144,9 +148,7 @@ def agreement_text(agreement: Agreement) -> list[str]:
     return [f"file and config ({model}) disagree: {'; '.join(lines)}"]
 
 
-def _continued(
-    rows: Sequence[tuple[str, str, str]], width: int
-) -> list[tuple[str, str, str]]:
+def _continued(rows: Sequence[_Row], width: int) -> list[_Row]:
     """Return rows whose last text goes on below itself, at most once, where it is long."""
     lines = []
     for *start, known in rows:
@@ -203,55 +205,6 @@ def summary_text(summary: "Summary", width: int, style: Style = PLAIN) -> str:
         Column("bytes", "right", rank=4),
     )
     return render_table(columns, rows, width, style, total=True)
-
-
-def counts_text(ledgers: Sequence[Ledger], width: int, style: Style = PLAIN) -> str:
-    """Return one row a target, side by side."""
-    rows = [
-        (
-            ledger.target,
-            units.count(ledger.tensors),
-            units.count(ledger.parameters),
-            _active_cell(ledger),
-            _advertised_cell(ledger),
-            units.count(ledger.weights),
-            units.count(ledger.biases),
-            units.count(ledger.buffers),
-            units.bits(ledger.bits_per_weight),
-            units.size(ledger.nbytes),
-            ledger.source,
-        )
-        for ledger in ledgers
-    ]
-    columns = (
-        Column("target", elastic=True),
-        Column("tensors", "right", rank=2),
-        Column("parameters", "right"),
-        Column("active", "right", rank=3),
-        Column("advertised", "right", rank=1),
-        Column("weights", "right", rank=4),
-        Column("biases", "right", rank=4),
-        Column("buffers", "right", rank=6),
-        Column("bits/weight", "right", rank=7),
-        Column("bytes", "right", rank=5),
-        Column("source", rank=8),
-    )
-    return render_table(columns, rows, width, style)
-
-
-def _active_cell(ledger: Ledger) -> str:
-    """Return the active parameters of a mixture as its publisher counts them; nothing of
-    a model that uses all of them."""
-    active = ledger.active_parameters
-    if active is None or active.with_embedding_and_head == ledger.parameters:
-        return ""
-    return units.count(getattr(active, active.publisher or "with_embedding_and_head"))
-
-
-def _advertised_cell(ledger: Ledger) -> str:
-    """Return what the publisher says of all parameters and of the active ones."""
-    said = ledger.advertised
-    return "/".join(filter(None, (said.parameters, said.active))) if said else ""
 
 
 def _wrap(text: str, width: int, first: str = "", rest: str = "") -> list[str]:

@@ -1,0 +1,150 @@
+"""The arguments of a trace: parameters, inputs and the function, each checked."""
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from explorer.errors import InputError, TreeError, printable
+
+__all__ = ["distinct", "leaves_of", "paths_of", "shape_of", "split_call", "traced"]
+
+
+def leaves_of(params: Any) -> tuple[list[Any], Any]:
+    """Return the leaves of a tree of parameters, and its structure.
+
+    Raises:
+        TreeError: there is none, or one is no array.
+    """
+    leaves, treedef = jax.tree.flatten(params)
+    if not leaves:
+        raise TreeError("params", found="no parameters", expected="a tree of arrays")
+    for path, leaf in zip(paths_of(params), leaves, strict=True):
+        if not _is_array(leaf):
+            raise TreeError(
+                f"params/{path}" if path else "params",
+                found=f"is {type(leaf).__name__}",
+                expected="an array or a ShapeDtypeStruct",
+            )
+    return leaves, treedef
+
+
+def paths_of(params: Any) -> list[str]:
+    """Return the path of every leaf, its names joined by "/"; boxes add no name."""
+    return [jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in _held(params)]
+
+
+def distinct(leaves: list[Any], params: Any) -> list[int]:
+    """Return, of each leaf, the number of the first that is the same array.
+
+    Arrays are one where the object is one, shapes where one NNX Variable holds them.
+    """
+    first: dict[Any, int] = {}
+    return [
+        first.setdefault(_identity(leaf, owner) or number, number)
+        for number, (leaf, (_, owner)) in enumerate(zip(leaves, _held(params), strict=True))
+    ]
+
+
+def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
+    """Return an array without its values."""
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+
+
+def split_call(inputs: Any, kwargs: Any) -> tuple[list[Any], Callable[[list[Any]], tuple]]:
+    """Return the arrays of a call, and how to make the call with others of their shape."""
+    leaves, treedef = jax.tree.flatten((inputs, kwargs))
+    found = [_is_array(leaf) for leaf in leaves]
+
+    def call(arrays: list[Any]) -> tuple:
+        rest = iter(arrays)
+        return treedef.unflatten(
+            [
+                next(rest) if is_array else x
+                for x, is_array in zip(leaves, found, strict=True)
+            ]
+        )
+
+    return [
+        shape_of(x) for x, is_array in zip(leaves, found, strict=True) if is_array
+    ], call
+
+
+def traced(name: str, flat: Callable, shapes: list[Any], arrays: list[Any]) -> Any:
+    """Return the program of a function of parameters and inputs.
+
+    Raises:
+        InputError: it cannot be called with them, or returns something else than arrays.
+    """
+
+    def outputs(shapes: list[Any], arrays: list[Any]) -> list[Any]:
+        results = flat(shapes, arrays)
+        for path, leaf in jax.tree_util.tree_flatten_with_path(results)[0]:
+            if not (_is_array(leaf) or isinstance(leaf, int | float | complex)):
+                raise InputError(
+                    name,
+                    found=f"returns {type(leaf).__name__}{_at(path)}",
+                    expected="arrays",
+                )
+        return jax.tree.leaves(results)
+
+    try:
+        return jax.make_jaxpr(outputs)(shapes, arrays)
+    except InputError:
+        raise
+    except RecursionError as error:
+        raise InputError(name, found="calls itself without end") from error
+    except jax.errors.UnexpectedTracerError as error:
+        raise InputError(
+            name,
+            found="uses a traced array that was kept from another call",
+            expected="a pure function",
+        ) from error
+    except Exception as error:  # whatever the user's function may raise
+        message = (str(error).strip() or type(error).__name__).splitlines()[0]
+        described = ", ".join(f"{array.dtype}{list(array.shape)}" for array in arrays)
+        raise InputError(
+            name,
+            found=f"cannot be called with ({printable(described, 200)}): {message}",
+            cure="pass what it takes after the parameters",
+        ) from error
+
+
+def _is_array(leaf: Any) -> bool:
+    dtype = getattr(leaf, "dtype", None)
+    if dtype is None or not hasattr(leaf, "shape"):
+        return False
+    return not (isinstance(dtype, np.dtype) and dtype.kind in "OSUMm")
+
+
+def _held(params: Any) -> Iterator[tuple[tuple, Any]]:
+    """Yield the path of every leaf, and what Variable it is of; None of none."""
+    boxes = _boxes()
+    nodes, _ = jax.tree_util.tree_flatten_with_path(
+        params, is_leaf=lambda node: isinstance(node, boxes)
+    )
+    for path, node in nodes:
+        if not isinstance(node, boxes):
+            yield path, None
+            continue
+        inside, _ = jax.tree_util.tree_flatten_with_path(node)
+        for number, (rest, _) in enumerate(inside):
+            yield (path if len(inside) == 1 else path + rest), (id(node), number)
+
+
+def _boxes() -> tuple[type, ...]:
+    """Return the types that hold one array each: of libraries that are loaded."""
+    nnx, meta = sys.modules.get("flax.nnx"), sys.modules.get("flax.core.meta")
+    found = (getattr(nnx, "Variable", None), getattr(meta, "AxisMetadata", None))
+    return tuple(filter(None, found))
+
+
+def _identity(leaf: Any, owner: Any) -> Any:
+    is_concrete = isinstance(leaf, jax.Array | np.ndarray)
+    return ("array", id(leaf)) if is_concrete else owner
+
+
+def _at(path: tuple) -> str:
+    return f" at {jax.tree_util.keystr(path, simple=True, separator='/')}" if path else ""

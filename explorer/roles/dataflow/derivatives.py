@@ -1,0 +1,52 @@
+"""Where a gradient passes a function that has a derivative rule of its own."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
+
+from explorer.roles.dataflow.sources import is_of_library
+from explorer.roles.dataflow.values import is_inexact
+
+__all__ = ["backward_of"]
+
+
+def backward_of(eqn: Any) -> Any:
+    """Return the program of a custom rule: operands and gradients of results -> gradients
+    of operands, Literals left out.
+
+    None where the rule is a library's own derivative of a smooth function (`jax.nn.relu`),
+    or cannot be traced apart from its surroundings (a device mesh).
+    """
+    if eqn.primitive.name == "custom_jvp_call" and is_of_library(_file_of(eqn)):
+        return None
+    operands = [var for var in eqn.invars if type(var) is not Literal]
+    alone = Jaxpr(
+        constvars=(),
+        invars=operands,
+        outvars=eqn.outvars,
+        eqns=[eqn],
+        debug_info=eqn.params["call_jaxpr"].jaxpr.debug_info.with_unknown_names(),
+    )
+    call = jaxpr_as_fun(ClosedJaxpr(alone, ()))
+
+    def backward(operands: Sequence[Any], gradients: Sequence[Any]) -> Any:
+        return jax.vjp(call, *operands)[1](list(gradients))
+
+    primals = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in operands]
+    try:
+        return jax.make_jaxpr(backward)(primals, list(map(_gradient, eqn.outvars))).jaxpr
+    except Exception:  # the user's rule may raise anything where it is on its own
+        return None
+
+
+def _gradient(var: Any) -> jax.ShapeDtypeStruct:
+    dtype = var.aval.dtype if is_inexact(var) else jax.dtypes.float0
+    return jax.ShapeDtypeStruct(var.aval.shape, dtype)
+
+
+def _file_of(eqn: Any) -> str:
+    """Return the file in which the function was written."""
+    info = getattr(eqn.params["call_jaxpr"].jaxpr, "debug_info", None)
+    return str(getattr(info, "func_src_info", "")).rpartition(" at ")[2]

@@ -1,0 +1,116 @@
+"""Where operations keep their programs, and which operands and results those have.
+
+Versions of JAX differ in this; what depends on the version stands here.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+from explorer.roles.dataflow.contractions import named
+
+__all__ = [
+    "CALLS",
+    "WITH_INNER",
+    "Loop",
+    "branches_of",
+    "devices_of",
+    "inner_of",
+    "open_jaxpr",
+    "programs_in",
+    "scan_of",
+    "solve_of",
+    "while_of",
+]
+
+# operations that call one program once
+CALLS = named(
+    """jit pjit closed_call core_call core_closed_call call named_call xla_call remat remat2
+    checkpoint composite linear_call"""
+)
+WITH_INNER = CALLS | named(
+    "shard_map custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr"
+)
+# where they keep it
+_PROGRAMS = ("jaxpr", "call_jaxpr", "fun_jaxpr", "callee")
+
+
+class Loop(NamedTuple):
+    """A scan or a while loop.
+
+    Attributes:
+        body: the program of a step: constants, carry, rows -> carry, rows.
+        consts: how many operands are the body's constants.
+        carry: how many come after them and are carried.
+        condition: of a while loop, the program that ends it; its constants come first
+            among the operands.
+        asked: how many those are.
+    """
+
+    body: Any
+    consts: int
+    carry: int
+    condition: Any = None
+    asked: int = 0
+
+
+def open_jaxpr(program: Any) -> Any:
+    """Return a program without its constants' values."""
+    return program.jaxpr if isinstance(program, ClosedJaxpr) else program
+
+
+def inner_of(eqn: Any) -> tuple[Any, int]:
+    """Return the program that an operation calls once and how many of its inputs are
+    constants that come first."""
+    program = open_jaxpr(next(eqn.params[key] for key in _PROGRAMS if key in eqn.params))
+    return program, len(program.invars) - len(eqn.invars)
+
+
+def scan_of(eqn: Any) -> Loop:
+    """Return the parts of a scan."""
+    body = open_jaxpr(eqn.params["jaxpr"])
+    if "ft_in" in eqn.params:
+        consts, carry, _ = (len(list(part)) for part in eqn.params["ft_in"].unpack())
+    else:
+        consts, carry = eqn.params["num_consts"], eqn.params["num_carry"]
+    return Loop(body, consts, carry)
+
+
+def while_of(eqn: Any) -> Loop:
+    """Return the parts of a while loop."""
+    body, condition = (open_jaxpr(eqn.params[key]) for key in ("body_jaxpr", "cond_jaxpr"))
+    consts, asked = eqn.params["body_nconsts"], eqn.params["cond_nconsts"]
+    return Loop(body, consts, len(eqn.outvars), condition, asked)
+
+
+def branches_of(eqn: Any) -> list[Any]:
+    """Return the programs of a conditional; its first operand chooses."""
+    return list(map(open_jaxpr, eqn.params["branches"]))
+
+
+def solve_of(eqn: Any) -> tuple[Any, slice, slice]:
+    """Return the program of a `custom_linear_solve` that finds its results, and where the
+    operation has that program's constants and the right sides."""
+    lengths = eqn.params["const_lengths"]
+    start = lengths.matvec + lengths.vecmat
+    constants = slice(start, start + lengths.solve)
+    return open_jaxpr(eqn.params["jaxprs"].solve), constants, slice(sum(lengths), None)
+
+
+def devices_of(eqn: Any) -> int:
+    """Return how many devices run the program of a `shard_map`."""
+    sizes = dict(eqn.params["mesh"].shape)
+    axes = eqn.params.get("newly_manual_axes", eqn.params.get("manual_axes"))
+    devices = 1
+    for axis in sizes if axes is None else axes:
+        devices *= sizes[axis]
+    return devices
+
+
+def programs_in(eqn: Any) -> Iterator[Any]:
+    """Yield the programs inside an operation, whatever it does with them."""
+    for param in eqn.params.values():
+        for part in param if isinstance(param, tuple | list) else (param,):
+            if isinstance(part, Jaxpr | ClosedJaxpr):
+                yield open_jaxpr(part)

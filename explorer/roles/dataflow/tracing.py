@@ -1,0 +1,142 @@
+"""trace_roles: a function and its parameters -> what each parameter does."""
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import jax
+
+from explorer.bulk import paused_gc
+from explorer.errors import InputError
+from explorer.roles.dataflow.arguments import (
+    distinct,
+    leaves_of,
+    paths_of,
+    shape_of,
+    split_call,
+    traced,
+)
+from explorer.roles.dataflow.liveness import ImpureError
+from explorer.roles.dataflow.records import ParameterRole, Use
+from explorer.roles.dataflow.values import CONSTANT, Value, merged
+from explorer.roles.dataflow.walk import Walk
+from explorer.tensors import Role
+
+__all__ = ["RoleTrace", "trace", "trace_roles"]
+
+# of several uses, the last that there is decides
+_ORDER: tuple[Role, ...] = ("other", "bias", "scale", "embedding", "kernel")
+_DATA = Value(data=True)
+
+
+class RoleTrace(NamedTuple):
+    """What a program does with its parameters, and its work.
+
+    Attributes:
+        roles: a tree like the parameters', of ParameterRole.
+        macs: multiply-adds of all contractions of one call.
+        free_macs: of those that belong to no parameter (the scores of attention). The
+            others add up to the parameters' own.
+    """
+
+    roles: Any
+    macs: int
+    free_macs: int
+
+
+def trace_roles(fn: Callable[..., Any], params: Any, *inputs: Any, **kwargs: Any) -> Any:
+    """Return what each parameter does in `fn(params, *inputs, **kwargs)`, by its use.
+
+    Nothing runs and nothing is allocated: arrays count by shape and format, and so do
+    `jax.ShapeDtypeStruct`s. Renaming keys changes nothing, nor do jit, remat, scan or vmap.
+    Random keys are no data, and arrays that fn closes over are constants; of a function
+    without inputs, they are its data.
+
+    Args:
+        fn: a pure function of parameters and inputs.
+        params: any pytree of arrays, a whole dict of variables, an NNX state or module.
+        inputs: further arguments of fn; numbers, strings and flags stay what they are.
+        kwargs: keyword arguments of fn.
+
+    Returns:
+        A tree like `params` with a ParameterRole at each leaf.
+
+    Raises:
+        TreeError: there are no parameters, or one is no array.
+        InputError: fn cannot be called so, or has side effects.
+
+    >>> import jax.numpy as jnp
+    >>> params = {"a": jnp.ones((3, 2)), "b": jnp.ones(2)}
+    >>> roles = trace_roles(lambda p, x: x @ p["a"] + p["b"], params, jnp.ones((5, 3)))
+    >>> roles["a"].role, roles["b"].role, roles["a"].macs
+    ('kernel', 'bias', 30)
+    """
+    return trace(fn, params, *inputs, **kwargs).roles
+
+
+def trace(fn: Callable[..., Any], params: Any, *inputs: Any, **kwargs: Any) -> RoleTrace:
+    """Return the roles as `trace_roles` does, and the multiply-adds of one call."""
+    leaves, treedef = leaves_of(params)
+    shapes = [shape_of(leaf) for leaf in leaves]
+    arrays, call = split_call(inputs, kwargs)
+    name = getattr(fn, "__name__", type(fn).__name__)
+
+    def flat(leaves: list[Any], arrays: list[Any]) -> Any:
+        inputs, kwargs = call(arrays)
+        return fn(treedef.unflatten(leaves), *inputs, **kwargs)
+
+    closed = traced(name, flat, shapes, arrays)
+    numbers = distinct(leaves, params)
+    inputs_ = [_parameter(number, shapes[number]) for number in numbers]
+    inputs_ += [CONSTANT if _is_key(array) else _DATA for array in arrays]
+    walk = Walk([prod(shape.shape) for shape in shapes])
+    # without inputs, what the function closes over is its data
+    closed_over = {} if arrays else {"given": _DATA}
+    live = [True] * len(closed.jaxpr.outvars)
+    try:
+        with paused_gc():
+            results = walk.run(closed.jaxpr, inputs_, live, **closed_over)
+    except ImpureError as error:
+        found = f"has side effects ({error})"
+        raise InputError(name, found=found, expected="a pure function") from None
+    walk.notes.returned(results)
+    roles = _roles(walk.notes.uses, merged(results), numbers, paths_of(params))
+    return RoleTrace(treedef.unflatten(roles), walk.notes.macs, walk.notes.free_macs)
+
+
+def _parameter(number: int, shape: jax.ShapeDtypeStruct) -> Value:
+    learns = jax.numpy.issubdtype(shape.dtype, jax.numpy.inexact)
+    return Value(1 << number, reach=1 << number, grad=learns << number)
+
+
+def _is_key(shape: jax.ShapeDtypeStruct) -> bool:
+    return jax.numpy.issubdtype(shape.dtype, jax.dtypes.prng_key)
+
+
+def _roles(
+    uses: Sequence[list[Use]], end: Value, numbers: list[int], paths: list[str]
+) -> list[ParameterRole]:
+    """Return the record of every leaf; leaves that are one array share one number."""
+    names: dict[int, list[str]] = {}
+    for number, path in zip(numbers, paths, strict=True):
+        names.setdefault(number, []).append(path)
+    return [
+        _role(
+            tuple(uses[number]),
+            reached=bool(end.reach >> number & 1),
+            differentiable=bool(end.grad >> number & 1),
+            shared_with=tuple(other for other in names[number] if other != path),
+        )
+        for number, path in zip(numbers, paths, strict=True)
+    ]
+
+
+def _role(uses: tuple[Use, ...], **facts: Any) -> ParameterRole:
+    """Return the record of a parameter: the first role of its uses, but that a table which
+    is looked up stays an embedding where it is the output projection as well."""
+    found: Role = "other"
+    for role in _ORDER:
+        if any(use.role == role for use in uses):
+            found = role
+    tied = found == "kernel" and any(use.manner == "looked up" for use in uses)
+    return ParameterRole(role="embedding" if tied else found, uses=uses, tied=tied, **facts)
