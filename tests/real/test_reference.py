@@ -1,5 +1,7 @@
 """Real weights answer as the reference implementation answers (tests/conformance)."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -36,6 +38,14 @@ def test_minilm_embeds_sentences_as_the_reference_does():
     assert len(SENTENCES) == 10
     assert (np.abs(1 - cosine) < 1e-5).all()
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_the_example_pairs_sentences_of_one_meaning():
+    example = Path(__file__).parents[2] / "examples/embed_sentences.py"
+    done = subprocess.run(
+        [sys.executable, example], capture_output=True, text=True, check=True
+    )
+    assert "'The cat sleeps in the sun.' is nearest to 'A kitten naps" in done.stdout
 
 
 def test_gemma_predicts_the_tokens_that_the_reference_predicts(gemma: Path):
