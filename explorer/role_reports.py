@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import msgspec
 from flax import linen as nn
 
 from explorer.analyses.role_report import RoleReport, RoleRow, component_work, totals
@@ -122,7 +123,7 @@ def _report_of(
     """
     traced = call.trace()
     tokens = _tokens(call)
-    rows = tuple(_rows(call, traced.roles, tokens, stacks or {}))
+    rows = _with_routed_biases(_rows(call, traced.roles, tokens, stacks or {}))
     parameters = sum(row.parameters for row in rows)
     biases = sum(
         row.parameters
@@ -189,6 +190,26 @@ def _rows(
             differentiable=record.differentiable,
             tied=record.tied or is_second,
         )
+
+
+def _with_routed_biases(rows: Iterable[RoleRow]) -> tuple[RoleRow, ...]:
+    """Return the rows with the biases of sparsely computed experts as active as the kernels
+    beside them: a token takes the rows of its experts from both."""
+    found = tuple(rows)
+    kernels = {
+        row.path.rpartition("/")[0]: row
+        for row in found
+        if row.role == "kernel" and 0 < row.active < row.parameters
+    }
+
+    def routed(row: RoleRow) -> RoleRow:
+        kernel = kernels.get(row.path.rpartition("/")[0])
+        if kernel is None or row.role != "bias":
+            return row
+        active = row.parameters * kernel.active // kernel.parameters
+        return msgspec.structs.replace(row, active=active)
+
+    return tuple(map(routed, found))
 
 
 def _is_parameter(path: tuple[str, ...], shape: tuple[int, ...], dtype: str) -> bool:
