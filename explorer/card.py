@@ -8,14 +8,12 @@ __all__ = ["Advertised", "Agreement", "Card"]
 class Advertised(msgspec.Struct, frozen=True, kw_only=True):
     """What the publisher says: "671B", "37B" active, and which count of those active.
 
-    `convention` is one of the keys of explorer's active parameters; `tensors` are those of
-    the published files, where known: experts apart, queries, keys and values perhaps joined.
+    `convention` is one of the keys of explorer's active parameters.
     """
 
     parameters: str
     active: str = ""
     convention: str | None = None
-    tensors: int | None = None
     source: str = ""
 
 
@@ -36,15 +34,17 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def agrees(self) -> bool:
-        """Whether every tensor is there, in its shape, and no other."""
-        return not (self.missing or self.unexpected or self.misshapen)
+        """Whether every tensor is there, in its shape, no other, and all can be learned."""
+        differs = self.missing or self.unexpected or self.misshapen
+        return not differs and self.parameters == self.found
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
     """The architecture behind an inventory.
 
-    `experts` of which each token uses `experts_per_token` are 0 in a dense model. `agreement`
-    is there where a checkpoint was held against its config.
+    `experts` of which each token uses `experts_per_token` are 0 in a dense model.
+    `checkpoint_tensors` are those of its checkpoints, under Hugging Face's names: experts
+    apart, queries, keys and values perhaps joined. `agreement` is there where a checkpoint was held against its config.
     """
 
     family: str
@@ -52,5 +52,6 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     tied: bool = False
     experts: int = 0
     experts_per_token: int = 0
+    checkpoint_tensors: int = 0
     advertised: Advertised | None = None
     agreement: Agreement | None = None

@@ -51,7 +51,7 @@ def explore(target: Any, *inputs: Any, **kwargs: Any) -> Inventory:
         return target
     if isinstance(target, str | os.PathLike):
         return _explore_name(os.fspath(target), inputs, kwargs)
-    if isinstance(target, Mapping) and isinstance(target.get("model_type"), str):
+    if _is_config(target):
         return _explore_architecture(target)
     # a tree has no name of its own; a module has its class's
     name = "" if type(target).__module__ == "builtins" else type(target).__name__
@@ -155,6 +155,16 @@ def _explore_name(target: str, inputs: tuple, kwargs: dict) -> Inventory:
     if isinstance(found, tuple) and found and callable(found[0]):
         return _assemble(_list_call(found), target)
     return _assemble(_list_object(found, inputs, kwargs), target)
+
+
+def _is_config(target: Any) -> bool:
+    """Say whether a target is a config of Hugging Face, be it a wrong one: no tree of
+    arrays has a number or words where a config has them."""
+    if not isinstance(target, Mapping):
+        return False
+    if "model_type" in target or isinstance(target.get("architectures"), list):
+        return not hasattr(target.get("model_type"), "shape")
+    return any(type(target.get(name)) is int for name in ("hidden_size", "n_embd"))
 
 
 def _explore_path(path: str) -> Inventory:

@@ -74,6 +74,11 @@ class Inventory:
         return sum(unique * quantity(k) for k, _, unique in self.kinds if where(k))
 
     @property
+    def is_declared(self) -> bool:
+        """Whether it was declared by an architecture: there is no array behind it."""
+        return self.source.endswith(" architecture")
+
+    @property
     def num_tensors(self) -> int:
         """Named tensors: parameters, buffers and all other state, aliases too."""
         return len(self.tensors)
@@ -170,8 +175,13 @@ class Inventory:
                 kept[keys[0]] = msgspec.structs.replace(kept[keys[0]], alias=False)
             if len(keys) > 1:
                 ties.append(Tie(keys, tie.by, tie.shown))
+        # what is said of the whole model is true of no part
         return replace(
-            self, tensors=tuple(kept.values()), ties=tuple(ties), file_bytes=None
+            self,
+            tensors=tuple(kept.values()),
+            ties=tuple(ties),
+            file_bytes=None,
+            card=None,
         )
 
     def __str__(self) -> str:

@@ -27,7 +27,8 @@ def active_parameters(inventory: Inventory) -> ActiveParameters | None:
     experts and norms always do.
     """
     card = inventory.card
-    if card is None:
+    # of a part of a model, or of another one, k of n says nothing
+    if card is None or (card.agreement and card.agreement.missing):
         return None
     routed = inventory.total(
         lambda kind: kind.size,

@@ -20,7 +20,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     `roles` and `components` add up to `parameters`; `dtypes` and `collections` to all
     unique elements. `active_parameters` is None where no architecture says how many experts
     a token uses; `advertised` what the publisher claims, `agreement` how a checkpoint fits
-    its config. `provenance` says of each figure whether it is "exact", "inferred (rule)"
+    its config, `checkpoint_tensors` how many tensors its checkpoints have. `provenance` says of each figure whether it is "exact", "inferred (rule)"
     or "assumed (why)".
     """
 
@@ -43,6 +43,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     tied: list[list[str]]
     active_parameters: ActiveParameters | None
     advertised: Advertised | None
+    checkpoint_tensors: int | None
     agreement: Agreement | None
     provenance: dict[str, str]
     notes: list[str]
@@ -71,6 +72,7 @@ def ledger_of(inventory: Inventory) -> Ledger:
         tied=[[name_of(key) for key in tie.keys] for tie in inventory.ties],
         active_parameters=active_parameters(inventory),
         advertised=card.advertised if card else None,
+        checkpoint_tensors=card.checkpoint_tensors if card else None,
         agreement=card.agreement if card else None,
         provenance=_provenance(inventory),
         notes=notes_of(inventory),
@@ -141,13 +143,22 @@ def _provenance(inventory: Inventory) -> dict[str, str]:
             [], buffer_names and [f"by name and format: {', '.join(buffer_names)}"]
         ),
         "stored_elements": "exact",
-        "nbytes": _known(["as parameters"] if untied else [], alike),
+        "nbytes": _known(
+            ["as parameters"] if untied else _unpacked(inventory, kinds), alike
+        ),
         **({} if inventory.file_bytes is None else {"file_bytes": "exact"}),
         "roles": weights,
         "components": weights,
         "dtypes": _known(likewise, [*packed, *alike]),
         "collections": _known(likewise, [*packed, *alike, *by_name]),
     }
+
+
+def _unpacked(inventory: Inventory, kinds: list[Kind]) -> list[str]:
+    """Return what is taken for granted of the bytes of a model without files."""
+    if inventory.card is None or inventory.files or not inventory.is_declared:
+        return []
+    return [f"every tensor in {kinds[0].dtype}"] if kinds else []
 
 
 def _known(assumed: list[str], inferred: list[str]) -> str:

@@ -1,6 +1,7 @@
 """The catalogue's records, and who is meant by a name."""
 
 import difflib
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ CONVENTIONS = (
     "without_embedding_and_head",
 )
 _HERE = Path(__file__).parent
+_NUMBERS = re.compile("[0-9]+")
 _LONGEST_NAME = 100  # a typing error is not longer, and the comparison is quadratic
 
 
@@ -94,7 +96,11 @@ def nearest(name: str) -> str | None:
     if len(name) > _LONGEST_NAME:
         return None
     typed = name.lower().replace("_", "-").replace(" ", "-")
-    close = difflib.get_close_matches(typed, _by_name(), n=1, cutoff=0.75)
+    # another number is another model, not a slip of the pen
+    alike = [
+        name for name in _by_name() if _NUMBERS.findall(name) == _NUMBERS.findall(typed)
+    ]
+    close = difflib.get_close_matches(typed, alike, n=1, cutoff=0.75)
     return _by_name()[close[0]].names[0] if close else None
 
 

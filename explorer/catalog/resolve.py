@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from explorer.card import Advertised
-from explorer.catalog.entries import Entry, Undisclosed, find, nearest
+from explorer.catalog.entries import Undisclosed, find, nearest
 from explorer.errors import InputError, TargetError, printable
 from explorer.inventory import Inventory
 from explorer.models.architecture import Architecture
@@ -63,10 +63,10 @@ def resolve(target: str | os.PathLike | Mapping[str, Any]) -> Known:
         parameters=entry.advertised,
         active=entry.advertised_active,
         convention=entry.publisher_convention,
-        tensors=entry.tensors,
         source=entry.source,
     )
-    return Known(architecture_of(entry.config, entry.id), name, advertised)
+    remarks = tuple(filter(None, (entry.note, _packing(entry.config))))
+    return Known(architecture_of(entry.config, entry.id), name, advertised, remarks)
 
 
 def inventory_of(known: Known, scan: bool = False) -> Inventory:
@@ -95,16 +95,27 @@ def with_card(inventory: Inventory, config: Config, path: str) -> Inventory:
         return replace(inventory, remarks=(*inventory.remarks, remark))
     card = declared.card_of(architecture)
     named_alike = inventory.source.startswith(("safetensors", "pytorch"))
-    if named_alike and os.path.isdir(path):
+    if named_alike:
         agreement = agreement_of(inventory.tensors, inventory.num_parameters, architecture)
+        if not (agreement.agrees or os.path.isdir(path)):
+            return inventory  # one file of several, or an adapter
         card = msgspec.structs.replace(card, agreement=agreement)
     return replace(inventory, card=card)
 
 
 def _described(content: Mapping[str, Any], place: str, name: str) -> Known:
     silent = content.get("torch_dtype") is None and content.get("dtype") is None
-    remarks = (_SILENT,) if silent else ()
+    remarks = tuple(filter(None, (_SILENT if silent else "", _packing(content))))
     return Known(architecture_of(content, place), name, None, remarks)
+
+
+def _packing(content: Mapping[str, Any]) -> str:
+    """Return what a config that asks for packed weights means for the bytes shown."""
+    settings = content.get("quantization_config")
+    if not isinstance(settings, Mapping):
+        return ""
+    method = printable(settings.get("quant_method", "quantised"), 40)
+    return f"the config asks for {method} weights: bytes are those before packing"
 
 
 def _missing(name: str) -> TargetError:

@@ -37,7 +37,7 @@ def _row(entry: Entry) -> CatalogRow:
         name=entry.names[0],
         parameters=entry.parameters,
         advertised=entry.advertised,
-        active=None if entry.active is None else entry.active[CONVENTIONS[0]],
+        active=entry.active and entry.active[entry.publisher_convention or CONVENTIONS[0]],
         advertised_active=entry.advertised_active,
         tensors=entry.tensors,
         family=entry.config["model_type"],

@@ -1,4 +1,4 @@
 """Architectures: layer records, families that translate configs into them, Flax modules.
 
-Records (specs, positions) and families load no JAX; modules do.
+Records (specs, architecture, declare, fields, names) and families load no JAX; modules do.
 """

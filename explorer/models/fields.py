@@ -132,10 +132,11 @@ class Fields:
             )
         return whole // part
 
-    def wrong(self, name: str, allowed: str) -> InputError:
+    def wrong(self, name: str, allowed: str, cure: str = "") -> InputError:
         """Return the error of a field: its name, what was found, what is allowed."""
         value = printable(_shown(self.content.get(name)), 60)
-        return self.error(found=f"{self.prefix}{name} is {value}", expected=allowed)
+        found = f"{self.prefix}{name} is {value}"
+        return self.error(found=found, expected=allowed, cure=cure)
 
     def error(self, *, found: str, expected: str = "", cure: str = "") -> InputError:
         """Return an error at this config."""

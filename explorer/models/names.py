@@ -4,14 +4,14 @@ A row maps one stored tensor, or one an expert, to the leaves that it holds. Row
 layer are written once for all layers.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from explorer.models.architecture import Architecture, Block
-from explorer.models.declare import declare_whole, layer_name, leaves_of
+from explorer.models.declare import Declared, declare_whole, layer_name, leaves_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +23,7 @@ __all__ = [
     "Names",
     "Row",
     "Stored",
+    "count_stored",
     "linear",
     "row",
     "spare_tensors",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 Shape = tuple[int, ...]
+Path = tuple[str, ...]
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -132,8 +134,8 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
     `layer` is the prefix of a layer, "{i}" its number. `base` is the prefix that a model
     with a head puts before its body, and a bare body leaves out. A row whose leaves a model
     does not have is skipped. Where two rows hold the same leaves, the first is
-    written and either is read. `spare` are further names of leaves (a tied head), allowed
-    and never needed.
+    written and either is read. `spare` are further names of leaves (a tied head), laid out
+    as under the first: allowed, never needed, and of the same values.
     """
 
     base: str
@@ -152,6 +154,36 @@ class Stored(NamedTuple):
     expert: int | None = None
 
 
+class _Alike(NamedTuple):
+    """One stored tensor; or one for each of `experts`, where the name has an "{e}"."""
+
+    name: str
+    stored: Stored
+    experts: int
+
+    @property
+    def count(self) -> int:
+        """How many tensors these are."""
+        return self.experts or 1
+
+    def each(self) -> Iterator[tuple[str, Stored]]:
+        """Yield every tensor with its name."""
+        if not self.experts:
+            yield self.name, self.stored
+            return
+        before, after = self.name.split("{e}")
+        for expert in range(self.experts):
+            yield f"{before}{expert}{after}", self.stored._replace(expert=expert)
+
+
+class _Fitting(NamedTuple):
+    """A row whose leaves a body or a block has, and their shapes."""
+
+    row: Row
+    paths: tuple[Path, ...]
+    shapes: tuple[Shape, ...]
+
+
 def stored_tensors(
     architecture: Architecture,
     names: Names,
@@ -168,27 +200,31 @@ def stored_tensors(
 
     The second names of tied tensors are not among them: see `spare_tensors`.
     """
-    return _stored(architecture, names, bare, present, enumerate(architecture.blocks()))
+    return dict(each_stored(architecture, names, bare, present))
 
 
-def _stored(
+def each_stored(
     architecture: Architecture,
     names: Names,
-    bare: bool,
-    present: Container[str] | None,
-    blocks: Iterable[tuple[int, Block]],
-) -> dict[str, Stored]:
-    found: dict[str, Stored] = {}
-    whole = {leaf.path: leaf.shape for leaf in declare_whole(architecture)}
-    _store(found, names.whole, whole, "", (), names.base if bare else "", present)
-    for index, block in blocks:
-        shapes = {leaf.path: leaf.shape for leaf in leaves_of(block)}
-        prefix = names.layer.replace("{i}", str(index))
-        front = (layer_name(index),)
-        _store(
-            found, names.layers, shapes, prefix, front, names.base if bare else "", present
-        )
-    return found
+    bare: bool = False,
+    present: Container[str] | None = None,
+) -> Iterator[tuple[str, Stored]]:
+    """Yield the tensors of `stored_tensors` one by one, so that few of many can be had."""
+    blocks = enumerate(architecture.blocks())
+    for alike in _all_alike(architecture, names, bare, present, blocks):
+        yield from alike.each()
+
+
+def count_stored(
+    architecture: Architecture,
+    names: Names,
+    bare: bool = False,
+    present: Container[str] | None = None,
+) -> int:
+    """Return how many tensors `stored_tensors` has; experts are counted, not listed."""
+    blocks = enumerate(architecture.blocks())
+    every = _all_alike(architecture, names, bare, present, blocks)
+    return sum(alike.count for alike in every)
 
 
 def spelled_bare(
@@ -196,13 +232,14 @@ def spelled_bare(
 ) -> bool:
     """Say whether the names that a checkpoint has lack the family's base prefix.
 
-    The body and the first layer tell; where they do not, a model's `natural` spelling.
+    The body and the first layer tell, with the first of its experts; where they do not, a
+    model's `natural` spelling.
     """
     first = list(islice(enumerate(architecture.blocks()), 1))
 
     def fitting(bare: bool) -> tuple[int, bool]:
-        stored = _stored(architecture, names, bare, present, first)
-        return sum(name in present for name in stored), bare == natural
+        every = _all_alike(architecture, names, bare, present, first)
+        return sum(next(alike.each())[0] in present for alike in every), bare == natural
 
     return max((False, True), key=fitting)
 
@@ -211,54 +248,79 @@ def spare_tensors(
     architecture: Architecture, names: Names, bare: bool = False
 ) -> dict[str, Stored]:
     """Return the tensors that a checkpoint may hold a second time, by stored name."""
-    found: dict[str, Stored] = {}
     whole = {leaf.path: leaf.shape for leaf in declare_whole(architecture)}
-    for each in names.spare:  # one at a time: they share leaves
-        _store(found, (each,), whole, "", (), names.base if bare else "", None)
-    return found
+    strip = names.base if bare else ""
+    return {
+        name: stored
+        for each in names.spare  # one at a time: they share leaves
+        for alike in _alike(_fitting((each,), whole), "", (), strip, None)
+        for name, stored in alike.each()
+    }
 
 
-def _store(
-    found: dict[str, Stored],
-    rows: tuple[Row, ...],
-    shapes: dict[tuple[str, ...], Shape],
+def _all_alike(
+    architecture: Architecture,
+    names: Names,
+    bare: bool,
+    present: Container[str] | None,
+    blocks: Iterable[tuple[int, Block]],
+) -> Iterator[_Alike]:
+    """Yield the tensors of the body, then of some blocks, experts unlisted."""
+    strip = names.base if bare else ""
+    whole = {leaf.path: leaf.shape for leaf in declare_whole(architecture)}
+    yield from _alike(_fitting(names.whole, whole), "", (), strip, present)
+    # many layers share one block, which lives as long as the architecture
+    known: dict[int, list[_Fitting]] = {}
+    for index, block in blocks:
+        if id(block) not in known:
+            shapes = {leaf.path: leaf.shape for leaf in leaves_of(block)}
+            known[id(block)] = _fitting(names.layers, shapes)
+        prefix = names.layer.replace("{i}", str(index))
+        yield from _alike(known[id(block)], prefix, (layer_name(index),), strip, present)
+
+
+def _fitting(rows: tuple[Row, ...], shapes: dict[Path, Shape]) -> list[_Fitting]:
+    """Return the rows all of whose leaves a model has."""
+    apart = [(each, tuple(tuple(leaf.split("/")) for leaf in each.leaves)) for each in rows]
+    return [
+        _Fitting(each, paths, tuple(shapes[path] for path in paths))
+        for each, paths in apart
+        if all(path in shapes for path in paths)
+    ]
+
+
+def _alike(
+    fitting: list[_Fitting],
     prefix: str,
-    front: tuple[str, ...],
+    front: Path,
     strip: str,
     present: Container[str] | None,
-) -> None:
-    """Add what the rows of a body or of one layer store."""
-    for each, paths in _chosen(rows, shapes, prefix, strip, present):
-        name = (prefix + each.stored).removeprefix(strip)
-        leaf_shapes = [shapes[path] for path in paths]
-        leaves = tuple(front + path for path in paths)
-        if "{e}" not in name:
-            found[name] = Stored(each.form.shape(leaf_shapes), leaves, each.form)
-            continue
-        shape = each.form.shape([shape[1:] for shape in leaf_shapes])
-        before, after = name.split("{e}")
-        for expert in range(leaf_shapes[0][0]):
-            found[f"{before}{expert}{after}"] = Stored(shape, leaves, each.form, expert)
+) -> Iterator[_Alike]:
+    """Yield what the rows of a body or of one layer store."""
+    for each, name in _chosen(fitting, prefix, strip, present):
+        form = each.row.form
+        leaves = tuple(front + path for path in each.paths)
+        if "{e}" in name:
+            shape = form.shape([shape[1:] for shape in each.shapes])
+            yield _Alike(name, Stored(shape, leaves, form, 0), each.shapes[0][0])
+        else:
+            yield _Alike(name, Stored(form.shape(each.shapes), leaves, form), 0)
 
 
 def _chosen(
-    rows: tuple[Row, ...],
-    shapes: dict[tuple[str, ...], Shape],
-    prefix: str,
-    strip: str,
-    present: Container[str] | None,
-) -> list[tuple[Row, list[tuple[str, ...]]]]:
-    """Return the rows that hold a model's leaves, each leaf once; those present first."""
-    apart = [(each, [tuple(leaf.split("/")) for leaf in each.leaves]) for each in rows]
-    fitting = [(r, paths) for r, paths in apart if all(path in shapes for path in paths)]
-    covered: set[tuple[str, ...]] = set()
+    fitting: list[_Fitting], prefix: str, strip: str, present: Container[str] | None
+) -> list[tuple[_Fitting, str]]:
+    """Return the rows to read or write, and their names: each leaf once, those present
+    first."""
+    named = [(each, (prefix + each.row.stored).removeprefix(strip)) for each in fitting]
+    covered: set[Path] = set()
     chosen = []
     for must_be_present in (True, False) if present is not None else (False,):
-        for each, paths in fitting:
-            first = (prefix + each.stored).removeprefix(strip).replace("{e}", "0")
-            if covered.isdisjoint(paths) and (
-                not must_be_present or (present is not None and first in present)
+        for each, name in named:
+            if covered.isdisjoint(each.paths) and (
+                not must_be_present
+                or (present is not None and name.replace("{e}", "0") in present)
             ):
-                covered.update(paths)
-                chosen.append((each, paths))
+                covered.update(each.paths)
+                chosen.append((each, name))
     return chosen

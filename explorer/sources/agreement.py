@@ -37,7 +37,7 @@ def agreement_of(
     kinds = {
         _plain_name(str(tensor.key), tensor.kind): tensor.kind
         for tensor in tensors
-        if tensor.kind.collection in (PARAMS, "buffers")
+        if tensor.kind.collection != "quantization"
     }
     shapes = {name: kind.shape for name, kind in kinds.items()}
     fits = fit(architecture, names_of(architecture), shapes)
@@ -47,9 +47,7 @@ def agreement_of(
         tensors=len(fits.stored),
         missing=tuple(f"{name} {list(s)}" for name, s in fits.missing.items()),
         unexpected=tuple(
-            f"{name} {list(shape)}"
-            for name, shape in fits.unexpected.items()
-            if kinds[name].collection == PARAMS
+            f"{name} {list(shape)}" for name, shape in fits.unexpected.items()
         ),
         misshapen=tuple(
             f"{name} {list(shape)} for {list(wanted)}"

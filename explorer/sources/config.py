@@ -87,6 +87,8 @@ def read_config_file(path: str) -> Config:
     try:
         content = json.loads(raw)  # takes Python's Infinity, which real ones have
     except (ValueError, RecursionError) as error:
+        if isinstance(error, ValueError) and "4300 digits" in str(error):
+            error = ValueError("a number of more than 4,300 digits")
         raise FormatError(
             path, found=f"is no JSON ({error})", cure="mend or remove it"
         ) from None

@@ -63,6 +63,9 @@ def is_parameter(path: tuple[str, ...]) -> bool:
 
 def card_of(architecture: "Architecture", advertised: Advertised | None = None) -> Card:
     """Return what an architecture says beyond its tensors."""
+    from explorer.models.families import names_of
+    from explorer.models.names import count_stored
+
     router = architecture.router
     return Card(
         family=architecture.family,
@@ -70,6 +73,7 @@ def card_of(architecture: "Architecture", advertised: Advertised | None = None) 
         tied=architecture.tied,
         experts=router.experts if router else 0,
         experts_per_token=router.per_token if router else 0,
+        checkpoint_tensors=count_stored(architecture, names_of(architecture)),
         advertised=advertised,
     )
 

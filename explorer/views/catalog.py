@@ -11,9 +11,10 @@ from explorer.views.table import PLAIN, Column, Style, render_table
 __all__ = ["CatalogRow", "catalog_text"]
 
 _LEGEND = (
-    "active: what one token passes through in a mixture of experts, embedding and head "
-    "included. advertised: the publisher's figures, for all and for active parameters, "
-    "which some count without the embedding. tensors: of the published checkpoint."
+    "active: what one token passes through in a mixture of experts, counted as its "
+    "publisher does (some leave the embedding out). advertised: the publisher's figures, for "
+    "all and for active parameters. tensors: of the published files, derived from the "
+    "architecture where no header was at hand."
 )
 _COLUMNS = (
     Column("name", elastic=True),

@@ -1,4 +1,4 @@
-"""The ledger, its groups and counts side by side, as plain text."""
+"""The ledger and its groups, as plain text."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -74,8 +74,9 @@ def _figures(ledger: Ledger, width: int, style: Style) -> str:
 def _counted(ledger: Ledger) -> Iterator[_Row]:
     known, said = ledger.provenance, ledger.advertised
     yield "tensors", units.count(ledger.tensors), known["tensors"]
-    if said and said.tensors:
-        yield "  as published", units.count(said.tensors), "in the publisher's files"
+    if ledger.file_bytes is None and ledger.checkpoint_tensors:
+        checkpoint = units.count(ledger.checkpoint_tensors)
+        yield "  of a checkpoint", checkpoint, "exact, under Hugging Face's names"
     yield "parameters", units.count(ledger.parameters), known["parameters"]
     if said:
         yield "  advertised", said.parameters, "by its publisher"

@@ -142,3 +142,44 @@ def test_an_architecture_is_known_without_jax():
         "assert not {'jax', 'numpy', 'flax'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_what_is_said_of_a_model_is_not_said_of_a_part():
+    whole = ex.explore("deepseek-v3")
+    part = whole.select("layers_0/**")
+    assert whole.card is not None
+    assert part.card is None
+    assert ex.ledger(part).active_parameters is None
+    assert ex.ledger(whole).checkpoint_tensors == 45_395  # its main part, experts apart
+    assert ex.ledger(whole).provenance["nbytes"] == "assumed (every tensor in bfloat16)"
+
+
+def test_a_config_that_asks_for_packed_weights():
+    packed = ex.explore(TINY | {"quantization_config": {"quant_method": "mxfp4"}})
+    assert (
+        "the config asks for mxfp4 weights: bytes are those before packing"
+        in packed.remarks
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"hidden_size": 64, "vocab_size": 9}, "model_type is missing"),
+        ({"model_type": 3, "hidden_size": 64}, "model_type is missing"),
+        ({"model_type": "llava", "text_config": {"model_type": "llama"}},
+         "its text_config is a llama, which is built"),
+        (TINY | {"architectures": ["LlamaForSequenceClassification"]},
+         "without it LlamaForCausalLM is built"),
+    ],
+)  # fmt: skip
+def test_configs_that_nothing_is_built_from(config: dict, told: str):
+    with pytest.raises(InputError, match=told):
+        ex.explore(config)
+
+
+@pytest.mark.parametrize("name", ["t5-small", "llama3", "gemma-4"])
+def test_another_number_is_another_model(name: str):
+    with pytest.raises(TargetError) as caught:
+        ex.explore(name)
+    assert "did you mean" not in str(caught.value)

@@ -91,12 +91,12 @@ _CASES = [
     (
         _QWEN,
         {"head_dim": 3},
-        "partial_rotary_factor 1 of a head's 3 entries; expected an even",
+        "a head of 3 entries to rotate; expected an even",
     ),
     (
         _PHI,
         {"partial_rotary_factor": 2.0},
-        "partial_rotary_factor 2 of a head's 96 entries",
+        "partial_rotary_factor 2 of a head of 96 entries",
     ),
     # words that nobody knows
     (_LLAMA, {"hidden_act": "swoosh"}, "hidden_act is 'swoosh'; expected one of gelu, "),
@@ -208,7 +208,7 @@ def test_a_wrong_field_is_told_in_one_line(name, changes, told):
         ({"model_type": 3}, "model_type is missing; expected one of bert, "),
         ({"model_type": "t5"}, "model_type 't5' is not built; expected one of bert, "),
         ({"model_type": "mixtrall"}, "; did you mean mixtral?"),
-        ({"model_type": "deepseek_v33"}, "; did you mean deepseek_v3?"),
+        ({"model_type": "deepseek-v3"}, "; did you mean deepseek_v3?"),
         ({"model_type": "gpt_os"}, "; did you mean gpt_oss?"),
         ({"model_type": "x\n\x1b[31m" * 999}, "is not built; expected one of bert, "),
     ],

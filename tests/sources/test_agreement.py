@@ -92,3 +92,18 @@ def test_a_wrong_config_leaves_a_remark_and_an_unknown_one_nothing(tmp_path: Pat
     unknown = write_folder(tmp_path / "unknown", layout, {"model_type": "never_heard_of"})
     assert ex.explore(unknown).card is None
     assert not ex.explore(unknown).remarks
+
+
+def test_formats_that_cannot_be_learned_do_not_agree(tmp_path: Path):
+    listing = facts.listing("meta-llama/Llama-3.2-1B")["tensors"]
+    layout = {name: (tuple(shape), "I8") for name, shape in listing.items()}
+    config = BUILT["meta-llama/Llama-3.2-1B"]["config"]
+    agreement = agreement_of(write_folder(tmp_path / "model", layout, config))
+    assert not agreement.agrees
+    assert (agreement.parameters, agreement.found) == (1_235_814_400, 0)
+
+
+def test_one_file_of_several_is_no_whole_model(tmp_path: Path):
+    layer = "model.layers.3.mlp.up_proj.weight"
+    folder = folder_of(tmp_path, "meta-llama/Llama-3.2-1B", {layer: None})
+    assert ex.explore(folder / "model.safetensors").card is None

@@ -66,13 +66,25 @@ def architecture_of(config: Mapping[str, Any], place: str = "config") -> Archite
     if not isinstance(model_type, str):
         raise fields.error(found="model_type is missing", expected=_listed())
     if model_type not in _MODULE_OF:
-        near = difflib.get_close_matches(model_type[:100], SUPPORTED, 1, 0.75)
         raise fields.error(
             found=f"model_type {printable(repr(model_type), 60)} is not built",
             expected=_listed(),
-            cure=f"did you mean {near[0]}?" if near else "",
+            cure=_cure(config, model_type),
         )
     return _family(model_type).translate(fields, model_type)
+
+
+def _cure(config: Mapping[str, Any], model_type: str) -> str:
+    """Return what to do about a model_type that is not built."""
+    text = config.get("text_config")
+    inner = text.get("model_type") if isinstance(text, Mapping) else None
+    if isinstance(inner, str) and inner in _MODULE_OF:
+        return f"its text_config is a {inner}, which is built"
+    near = difflib.get_close_matches(model_type[:100].lower(), SUPPORTED, 1, 0.85)
+    # gemma3 is no slip of the pen for gemma
+    beyond = model_type.removeprefix(near[0]) if near else ""
+    is_slip = near and (beyond == model_type or beyond.isalpha())
+    return f"did you mean {near[0]}?" if is_slip else ""
 
 
 def names_of(architecture: Architecture) -> Names:

@@ -28,7 +28,7 @@ _MOST_ATTENTION = 30.0
 
 def translate(fields: Fields, model_type: str) -> Architecture:
     """Return the architecture of a grok-1 config."""
-    class_name = class_of(fields, "Grok1ForCausalLM", "Grok1Model")
+    class_name = class_of(fields, "Grok1ForCausalLM", "Grok1ModelForCausalLM", "Grok1Model")
     if not fields.flag("tie_word_embeddings", default=True):
         raise fields.wrong("tie_word_embeddings", "true")
     size = fields.size("hidden_size")
@@ -38,7 +38,7 @@ def translate(fields: Fields, model_type: str) -> Architecture:
         size,
         heads,
         scale=fields.number("attn_output_multiplier", default=_ATTENTION_SCALE),
-        softcap=fields.number("max_attn_val", default=_MOST_ATTENTION),
+        softcap=fields.number("max_attn_val", "max_attn_value", default=_MOST_ATTENTION),
         rope=rope_of(fields, heads[2]),
     )
     router = router_of(fields, "num_experts", "num_local_experts")

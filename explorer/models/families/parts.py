@@ -61,7 +61,11 @@ def class_of(fields: Fields, *allowed: str) -> str:
     if named in (None, [], ()):
         return allowed[0]
     if not isinstance(named, list | tuple) or named[0] not in allowed:
-        raise fields.wrong("architectures", f"one of {', '.join(allowed)}")
+        raise fields.wrong(
+            "architectures",
+            f"one of {', '.join(allowed)}",
+            cure=f"without it {allowed[0]} is built",
+        )
     return named[0]
 
 

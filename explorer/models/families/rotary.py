@@ -37,10 +37,14 @@ def rope_of(
     size = int(head_size * share) if share <= 1 else 0
     if size % 2 or not size:
         raise fields.error(
-            found=f"partial_rotary_factor {share:g} of a head's {head_size} entries",
-            expected="an even number of entries from 2 to the head's",
+            found=f"{_share(share)}a head of {head_size} entries to rotate",
+            expected="an even number of them from 2 to all",
         )
     return Rope(size, theta, scaling=_scaling_of(fields, inner, size))
+
+
+def _share(share: float) -> str:
+    return "" if share == 1 else f"partial_rotary_factor {share:g} of "
 
 
 def _scaling_of(fields: Fields, inner: Fields, size: int) -> RopeScaling | None:
