@@ -6,10 +6,19 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from explorer.errors import InputError, TreeError, printable
 
-__all__ = ["distinct", "leaves_of", "paths_of", "shape_of", "split_call", "traced"]
+__all__ = [
+    "distinct",
+    "first_line",
+    "leaves_of",
+    "paths_of",
+    "shape_of",
+    "split_call",
+    "traced",
+]
 
 
 def leaves_of(params: Any) -> tuple[list[Any], Any]:
@@ -21,10 +30,10 @@ def leaves_of(params: Any) -> tuple[list[Any], Any]:
     leaves, treedef = jax.tree.flatten(params)
     if not leaves:
         raise TreeError("params", found="no parameters", expected="a tree of arrays")
-    for path, leaf in zip(paths_of(params), leaves, strict=True):
+    for number, leaf in enumerate(leaves):
         if not _is_array(leaf):
             raise TreeError(
-                f"params/{path}" if path else "params",
+                "/".join(filter(None, ("params", paths_of(params)[number]))),
                 found=f"is {type(leaf).__name__}",
                 expected="an array or a ShapeDtypeStruct",
             )
@@ -49,8 +58,10 @@ def distinct(leaves: list[Any], params: Any) -> list[int]:
 
 
 def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
-    """Return an array without its values."""
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    """Return an array without its values, in the format that JAX would give it."""
+    of_numpy = isinstance(leaf, np.ndarray | np.generic)
+    dtype = jax.dtypes.canonicalize_dtype(leaf.dtype) if of_numpy else leaf.dtype
+    return jax.ShapeDtypeStruct(leaf.shape, dtype)
 
 
 def split_call(inputs: Any, kwargs: Any) -> tuple[list[Any], Callable[[list[Any]], tuple]]:
@@ -91,25 +102,39 @@ def traced(name: str, flat: Callable, shapes: list[Any], arrays: list[Any]) -> A
         return jax.tree.leaves(results)
 
     try:
-        return jax.make_jaxpr(outputs)(shapes, arrays)
+        closed = jax.make_jaxpr(outputs)(shapes, arrays)
     except InputError:
         raise
     except RecursionError as error:
         raise InputError(name, found="calls itself without end") from error
     except jax.errors.UnexpectedTracerError as error:
-        raise InputError(
-            name,
-            found="uses a traced array that was kept from another call",
-            expected="a pure function",
-        ) from error
+        raise _leak(name) from error
     except Exception as error:  # whatever the user's function may raise
-        message = (str(error).strip() or type(error).__name__).splitlines()[0]
-        described = ", ".join(f"{array.dtype}{list(array.shape)}" for array in arrays)
-        raise InputError(
-            name,
-            found=f"cannot be called with ({printable(described, 200)}): {message}",
-            cure="pass what it takes after the parameters",
-        ) from error
+        raise _refused(name, error, arrays) from error
+    if any(isinstance(const, Tracer) for const in closed.consts):
+        raise _leak(name)
+    return closed
+
+
+def _leak(name: str) -> InputError:
+    found = "uses a traced array that was kept from another call"
+    return InputError(name, found=found, expected="a pure function")
+
+
+def _refused(name: str, error: Exception, arrays: list[Any]) -> InputError:
+    described = ", ".join(f"{array.dtype}{list(array.shape)}" for array in arrays)
+    return InputError(
+        name,
+        found=f"cannot be called with ({printable(described, 200)}): {first_line(error)}",
+        cure="pass what it takes after the parameters",
+    )
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error of another library says first, with its kind where that says
+    too little ("'x'" of a KeyError)."""
+    kind, text = type(error).__name__, str(error).strip().partition("\n")[0]
+    return f"{kind}: {text}" if isinstance(error, KeyError) else text or kind
 
 
 def _is_array(leaf: Any) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
+from explorer.roles.dataflow.layouts import inner_of
 from explorer.roles.dataflow.sources import is_of_library
 from explorer.roles.dataflow.values import is_inexact
 
@@ -22,12 +23,16 @@ def backward_of(eqn: Any) -> Any:
     if eqn.primitive.name == "custom_jvp_call" and is_of_library(_file_of(eqn)):
         return None
     operands = [var for var in eqn.invars if type(var) is not Literal]
+    nameless = {
+        "arg_names": ("",) * len(operands),
+        "result_paths": ("",) * len(eqn.outvars),
+    }
     alone = Jaxpr(
         constvars=(),
         invars=operands,
         outvars=eqn.outvars,
         eqns=[eqn],
-        debug_info=eqn.params["call_jaxpr"].jaxpr.debug_info.with_unknown_names(),
+        debug_info=inner_of(eqn)[0].debug_info._replace(**nameless),
     )
     call = jaxpr_as_fun(ClosedJaxpr(alone, ()))
 
@@ -48,5 +53,4 @@ def _gradient(var: Any) -> jax.ShapeDtypeStruct:
 
 def _file_of(eqn: Any) -> str:
     """Return the file in which the function was written."""
-    info = getattr(eqn.params["call_jaxpr"].jaxpr, "debug_info", None)
-    return str(getattr(info, "func_src_info", "")).rpartition(" at ")[2]
+    return str(inner_of(eqn)[0].debug_info.func_src_info).rpartition(" at ")[2]

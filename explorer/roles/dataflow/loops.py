@@ -48,7 +48,7 @@ def scan(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Values
 
 
 def while_loop(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Values:
-    """A loop: how often its body runs is not known."""
+    """A loop: how often its body runs is not known; forward, a gradient passes it."""
     body, inner, _, condition, outer = while_of(eqn)
     asked, fixed, start = _split(values, outer, inner)
     needed = walk.liveness.loop(eqn, tuple(live))

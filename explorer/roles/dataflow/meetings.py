@@ -90,12 +90,19 @@ def is_row(eqn: Any, operand: int = 0) -> bool:
 
 
 def picked_sizes(eqn: Any, operand: int = 0) -> Sequence[int]:
-    """Return the shape of what is picked at once from an operand."""
-    if eqn.primitive.name != "dot_general":
-        return eqn.params.get("slice_sizes", ())
-    contracted, batch = (axes[operand] for axes in eqn.params["dimension_numbers"])
+    """Return the shape of what is picked at once: the axes after the one that is indexed,
+    as those before it are of a batch."""
     shape = eqn.invars[operand].aval.shape
-    return [n for axis, n in enumerate(shape) if axis not in (*contracted, *batch)]
+    if eqn.primitive.name == "dot_general":
+        contracted, batch = (axes[operand] for axes in eqn.params["dimension_numbers"])
+        free = (axis for axis in range(len(shape)) if axis not in (*contracted, *batch))
+        return [shape[axis] for axis in free if axis > min(contracted)]
+    sizes = eqn.params["slice_sizes"]
+    if eqn.primitive.name == "gather":
+        indexed = eqn.params["dimension_numbers"].start_index_map
+    else:
+        indexed = [axis for axis, size in enumerate(sizes) if size < shape[axis]]
+    return sizes[min(indexed, default=0) + 1 :]
 
 
 def _contraction(eqn: Any, values: Sequence[Value], operand: int) -> Meeting | None:
@@ -152,15 +159,21 @@ def _solve(eqn: Any, values: Sequence[Value], operand: int) -> Meeting:
     return KERNEL
 
 
-def _but_indices(rule: Rule, first: int, count: int = 99) -> Rule:
-    """Return a rule of operations some of whose operands are positions."""
+def _but(rule: Rule, positions: Callable[[int], bool]) -> Rule:
+    """Return a rule of operations some of whose operands only say where."""
 
     def ruled(eqn: Any, values: Sequence[Value], operand: int) -> Meeting | None:
-        if first <= operand < first + count:
-            return OTHER
-        return rule(eqn, values, operand)
+        return OTHER if positions(operand) else rule(eqn, values, operand)
 
     return ruled
+
+
+def _second(operand: int) -> bool:
+    return operand == 1
+
+
+def _after_second(operand: int) -> bool:
+    return operand > 1
 
 
 def _any(values: Sequence[Value], operand: int, trait: int) -> bool:
@@ -173,10 +186,10 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("add", "sub", "add_any"), _sum),
     **dict.fromkeys(("gather", "dynamic_slice"), _pick),
     **dict.fromkeys(("concatenate", "pad"), _place),
-    **dict.fromkeys(("scatter-add", "scatter-sub"), _but_indices(_sum, 1, 1)),
-    "scatter-mul": _but_indices(_product, 1, 1),
-    "scatter": _but_indices(_place, 1, 1),
-    "dynamic_update_slice": _but_indices(_place, 2),
+    **dict.fromkeys(("scatter-add", "scatter-sub"), _but(_sum, _second)),
+    "scatter-mul": _but(_product, _second),
+    "scatter": _but(_place, _second),
+    "dynamic_update_slice": _but(_place, _after_second),
     "select_n": _select,
     "triangular_solve": _solve,
 }

@@ -1,6 +1,6 @@
 """trace_roles: a function and its parameters -> what each parameter does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import prod
 from typing import Any, NamedTuple
 
@@ -100,7 +100,16 @@ def trace(fn: Callable[..., Any], params: Any, *inputs: Any, **kwargs: Any) -> R
         found = f"has side effects ({error})"
         raise InputError(name, found=found, expected="a pure function") from None
     walk.notes.returned(results)
-    roles = _roles(walk.notes.uses, merged(results), numbers, paths_of(params))
+    end, shared = merged(results), _shared(numbers, params)
+    roles = [
+        _role(
+            tuple(walk.notes.uses[number]),
+            reached=bool(end.reach >> number & 1),
+            differentiable=bool(end.grad >> number & 1),
+            shared_with=shared.get(leaf, ()),
+        )
+        for leaf, number in enumerate(numbers)
+    ]
     return RoleTrace(treedef.unflatten(roles), walk.notes.macs, walk.notes.free_macs)
 
 
@@ -113,22 +122,19 @@ def _is_key(shape: jax.ShapeDtypeStruct) -> bool:
     return jax.numpy.issubdtype(shape.dtype, jax.dtypes.prng_key)
 
 
-def _roles(
-    uses: Sequence[list[Use]], end: Value, numbers: list[int], paths: list[str]
-) -> list[ParameterRole]:
-    """Return the record of every leaf; leaves that are one array share one number."""
-    names: dict[int, list[str]] = {}
-    for number, path in zip(numbers, paths, strict=True):
-        names.setdefault(number, []).append(path)
-    return [
-        _role(
-            tuple(uses[number]),
-            reached=bool(end.reach >> number & 1),
-            differentiable=bool(end.grad >> number & 1),
-            shared_with=tuple(other for other in names[number] if other != path),
-        )
-        for number, path in zip(numbers, paths, strict=True)
-    ]
+def _shared(numbers: list[int], params: Any) -> dict[int, tuple[str, ...]]:
+    """Return, of the leaves that are one array with others, the paths of the others."""
+    if len(set(numbers)) == len(numbers):
+        return {}
+    paths = paths_of(params)
+    leaves: dict[int, list[int]] = {}
+    for leaf, number in enumerate(numbers):
+        leaves.setdefault(number, []).append(leaf)
+    return {
+        leaf: tuple(paths[other] for other in group if other != leaf)
+        for group in leaves.values()
+        for leaf in group
+    }
 
 
 def _role(uses: tuple[Use, ...], **facts: Any) -> ParameterRole:

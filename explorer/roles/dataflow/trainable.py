@@ -3,8 +3,10 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from explorer.errors import InputError
+from explorer.roles.dataflow.arguments import first_line, shape_of
 from explorer.roles.dataflow.values import Value
 from explorer.roles.dataflow.walk import Walk
 
@@ -21,23 +23,25 @@ def changed_by(optimizer: Any, params: Any) -> list[bool]:
     Raises:
         InputError: the transformation does not fit the parameters.
     """
-    leaves, treedef = jax.tree.flatten(params)
-    shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
-    tree = treedef.unflatten(shapes)
+    from optax import with_extra_args_support  # who has an optimizer has loaded it
 
-    def update(grads: Any, state: Any, params: Any) -> Any:
-        return optimizer.update(grads, state, params)[0]
+    leaves, treedef = jax.tree.flatten(params)
+    tree = treedef.unflatten(map(shape_of, leaves))
+
+    def update(grads: Any, state: Any, params: Any, loss: jax.Array) -> Any:
+        rule = with_extra_args_support(optimizer)
+        known = {"value": loss, "grad": grads, "value_fn": lambda params: loss}
+        return rule.update(grads, state, params, **known)[0]
 
     try:
         state = jax.eval_shape(optimizer.init, tree)
-        closed = jax.make_jaxpr(update)(tree, state, tree)
-    except (TypeError, ValueError, KeyError) as error:  # labels or masks of another tree
-        message = (str(error).strip() or type(error).__name__).splitlines()[0]
+        closed = jax.make_jaxpr(update)(tree, state, tree, jnp.zeros(()))
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise InputError(
             "optimizer",
-            found=f"does not fit the parameters: {message}",
+            found=f"does not fit the parameters: {first_line(error)}",
             expected="an optax transformation for this tree",
         ) from error
-    inputs = [Value(data=True)] * len(closed.jaxpr.invars)
-    outputs = Walk([]).run(closed.jaxpr, inputs, [True] * len(closed.jaxpr.outvars))
+    data = [Value(data=True)] * len(closed.jaxpr.invars)
+    outputs = Walk(()).run(closed.jaxpr, data, [True] * len(closed.jaxpr.outvars))
     return [value.data for value in outputs]

@@ -31,11 +31,11 @@ _OF_CONTENTS = VARIED | SPECTRUM | SCORES | PEAK | ROUTED
 NOISE = named("""random_bits random_wrap random_unwrap random_seed random_fold_in random_split
     random_gamma threefry2x32 rng_bit_generator rng_uniform""")
 # operations that keep what a value is, whatever they do to its shape or format
-_SHAPES = named("""broadcast_in_dim reshape transpose squeeze expand_dims convert_element_type copy
-    rev reduce_precision stop_gradient slice dynamic_slice device_put sharding_constraint
-    optimization_barrier pad concatenate select_n pvary gather split""")
-_ELEMENTWISE = named("""add sub mul div max min neg exp exp2 log log1p expm1 tanh logistic integer_pow pow
-    sqrt rsqrt square abs sign clamp erf add_any real imag conj complex""")
+_SHAPES = named("""broadcast_in_dim reshape transpose squeeze expand_dims copy rev pad split
+    convert_element_type reduce_precision stop_gradient slice dynamic_slice gather select_n
+    concatenate device_put sharding_constraint optimization_barrier pvary""")
+_ELEMENTWISE = named("""add add_any sub mul div max min clamp neg abs sign exp exp2 expm1
+    log log1p tanh logistic erf integer_pow pow sqrt rsqrt square real imag conj complex""")
 _PICKS = ("slice", "dynamic_slice", "gather")
 _MAKERS = frozenset(("iota", "eq", "fft", *_PICKS, *CONTRACTIONS))
 # zero where every operand is; where one is
@@ -110,9 +110,9 @@ def _of_pick(eqn: Any, values: Sequence[Value], kept: int) -> int:
         return _picked(eqn) | kept
     if eqn.primitive.name == "gather":
         return _of_indices(eqn, kept)
-    partial = [axis for axis in range(len(before) - 1) if 1 < after[axis] < before[axis]]
-    taken = SLICED if any(partial) else 0
-    if partial[:1] == [0] or (kept & SLICED_FIRST and after[0] > 1):
+    cut = {axis for axis in range(len(before) - 1) if 1 < after[axis] < before[axis]}
+    taken = SLICED if cut - {0} else 0
+    if 0 in cut or (kept & SLICED_FIRST and after[0] > 1):
         taken |= SLICED_FIRST
     return taken
 
