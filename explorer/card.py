@@ -20,12 +20,14 @@ class Advertised(msgspec.Struct, frozen=True, kw_only=True):
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """How a checkpoint's tensors fit the architecture that its config describes.
 
-    `missing` and `misshapen` would fail to load, `unexpected` would be left out. `parameters`
+    Of `lacking` tensors, `missing` names those that are few enough to be listed. They and
+    the `misshapen` would fail to load, `unexpected` would be left out. `parameters`
     is the count that the config promises, `found` what the checkpoint holds.
     """
 
     class_name: str
     tensors: int
+    lacking: int
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     misshapen: tuple[str, ...]
@@ -35,7 +37,7 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def agrees(self) -> bool:
         """Whether every tensor is there, in its shape, no other, and all can be learned."""
-        differs = self.missing or self.unexpected or self.misshapen
+        differs = self.lacking or self.unexpected or self.misshapen
         return not differs and self.parameters == self.found
 
 

@@ -6,15 +6,13 @@ layer are written once for all layers.
 
 from collections.abc import Container, Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from explorer.models.architecture import Architecture, Block
-from explorer.models.declare import Declared, declare_whole, layer_name, leaves_of
-
-if TYPE_CHECKING:
-    import numpy as np
+from explorer.models.declare import declare_whole, layer_name, leaves_of
+from explorer.models.forms import KEEP, TRANSPOSED, Form
 
 __all__ = [
     "KEEP",
@@ -24,6 +22,7 @@ __all__ = [
     "Row",
     "Stored",
     "count_stored",
+    "each_stored",
     "linear",
     "row",
     "spare_tensors",
@@ -33,67 +32,6 @@ __all__ = [
 
 Shape = tuple[int, ...]
 Path = tuple[str, ...]
-
-
-class Form(msgspec.Struct, frozen=True):
-    """How leaves lie in a stored tensor.
-
-    Each leaf has its axes put in the order `axes` (None keeps it). Several leaves are
-    joined along `axis`, as they are, or in `groups` of equal parts: the first part of each
-    leaf, then the second of each (heads of GPT-NeoX, pairs of gpt-oss).
-    """
-
-    axes: tuple[int, ...] | None = None
-    axis: int = 0
-    groups: int = 1
-
-    def shape(self, shapes: Iterable[Shape]) -> Shape:
-        """Return the stored shape of leaves of these shapes."""
-        laid = [self._laid(shape) for shape in shapes]
-        first = list(laid[0])
-        first[self.axis] = sum(shape[self.axis] for shape in laid)
-        return tuple(first)
-
-    def store(self, leaves: "list[np.ndarray]") -> "np.ndarray":
-        """Return the stored tensor that holds these leaves."""
-        import numpy as np
-
-        laid = [leaf if self.axes is None else leaf.transpose(self.axes) for leaf in leaves]
-        if len(laid) == 1:
-            return laid[0]
-        axis = self.axis % laid[0].ndim
-        split = [_grouped(leaf, axis, self.groups) for leaf in laid]
-        joined = np.concatenate(split, axis + 1)
-        return joined.reshape(self.shape([leaf.shape for leaf in leaves]))
-
-    def leaves(self, stored: "np.ndarray", shapes: list[Shape]) -> "list[np.ndarray]":
-        """Return the leaves of these shapes that a stored tensor holds."""
-        import numpy as np
-
-        laid = [self._laid(shape) for shape in shapes]
-        if len(laid) == 1:
-            parts = [stored]
-        else:
-            axis = self.axis % stored.ndim
-            ends = np.cumsum([shape[axis] // self.groups for shape in laid])[:-1]
-            pieces = np.split(_grouped(stored, axis, self.groups), ends.tolist(), axis + 1)
-            parts = [p.reshape(shape) for p, shape in zip(pieces, laid, strict=True)]
-        if self.axes is None:
-            return parts
-        back = sorted(range(len(self.axes)), key=self.axes.__getitem__)
-        return [part.transpose(back) for part in parts]
-
-    def _laid(self, shape: Shape) -> Shape:
-        return shape if self.axes is None else tuple(shape[axis] for axis in self.axes)
-
-
-def _grouped(array: "np.ndarray", axis: int, groups: int) -> "np.ndarray":
-    shape = array.shape
-    return array.reshape(*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
-
-
-KEEP = Form()
-TRANSPOSED = Form(axes=(1, 0))
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -161,11 +99,6 @@ class _Alike(NamedTuple):
     stored: Stored
     experts: int
 
-    @property
-    def count(self) -> int:
-        """How many tensors these are."""
-        return self.experts or 1
-
     def each(self) -> Iterator[tuple[str, Stored]]:
         """Yield every tensor with its name."""
         if not self.experts:
@@ -224,7 +157,7 @@ def count_stored(
     """Return how many tensors `stored_tensors` has; experts are counted, not listed."""
     blocks = enumerate(architecture.blocks())
     every = _all_alike(architecture, names, bare, present, blocks)
-    return sum(alike.count for alike in every)
+    return sum(alike.experts or 1 for alike in every)
 
 
 def spelled_bare(

@@ -5,8 +5,9 @@
     to_checkpoint(params, config) -> tensors       under the names of Hugging Face's classes
     config_of(path) -> config                      a config.json, or a GGUF file's metadata
 
-Nothing is rounded, guessed or left out in silence: a tensor that is missing, left over or
-of another shape is an error that names it.
+All four are imported from `explorer.pretrained`; `load_pretrained` is also `explorer`'s.
+Nothing is rounded, guessed or left out in silence: a tensor that is missing, left over, of
+another shape, or of two values under two names is an error that names it.
 """
 
 from explorer.pretrained.loading import config_of, load_pretrained

@@ -31,6 +31,7 @@ class Tensors(NamedTuple):
 
 
 _LAYERNORM, _RMS = "attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon"
+_OF_EXPERT = "expert_feed_forward_length"
 
 
 def translate(metadata: Mapping[str, Any], tensors: Tensors, place: str) -> Config:
@@ -65,12 +66,18 @@ def translate(metadata: Mapping[str, Any], tensors: Tensors, place: str) -> Conf
     }
     fields = Fields(content, place, front)
     config = _TRANSLATIONS[named](fields, tensors)
+    if fields.size("vocab_size", default=table[0]) != table[0]:
+        raise fields.wrong("vocab_size", f"{table[0]:,}, the rows of token_embd.weight")
     tied = "output.weight" not in tensors.shapes
     return config | {"vocab_size": table[0], "tie_word_embeddings": tied}
 
 
 def _decoder(
-    fields: Fields, tensors: Tensors, model_type: str, eps: str = "rms_norm_eps"
+    fields: Fields,
+    tensors: Tensors,
+    model_type: str,
+    eps: str = "rms_norm_eps",
+    inner: str = "feed_forward_length",
 ) -> Config:
     """Return what the files of most decoders say in the same words."""
     size = fields.size("embedding_length")
@@ -82,14 +89,19 @@ def _decoder(
         "num_attention_heads": heads,
         "num_key_value_heads": fields.size("attention.head_count_kv", default=heads),
         "max_position_embeddings": fields.size("context_length"),
+        "intermediate_size": fields.size(inner),
         eps: fields.number(_RMS if eps == "rms_norm_eps" else _LAYERNORM),
     }
-    if fields.has("feed_forward_length"):
-        config["intermediate_size"] = fields.size("feed_forward_length")
     each = fields.size("attention.key_length", default=max(1, size // heads))
     if fields.has("attention.key_length"):
         config["head_dim"] = each
+    _require_values(fields, each)
     return config | rotary(fields, tensors.factors, each)
+
+
+def _require_values(fields: Fields, each: int) -> None:
+    if fields.size("attention.value_length", default=each) != each:
+        raise fields.wrong("attention.value_length", f"{each:,}, as queries and keys have")
 
 
 def _llama(fields: Fields, tensors: Tensors) -> Config:
@@ -115,10 +127,12 @@ def _qwen3(fields: Fields, tensors: Tensors) -> Config:
 
 
 def _qwen3_moe(fields: Fields, tensors: Tensors) -> Config:
-    return _decoder(fields, tensors, "qwen3_moe") | {
+    # of dense layers, which no file has: some leave it out
+    inner = "feed_forward_length" if fields.has("feed_forward_length") else _OF_EXPERT
+    return _decoder(fields, tensors, "qwen3_moe", inner=inner) | {
         "num_experts": fields.size("expert_count"),
         "num_experts_per_tok": fields.size("expert_used_count"),
-        "moe_intermediate_size": fields.size("expert_feed_forward_length"),
+        "moe_intermediate_size": fields.size(_OF_EXPERT),
         "norm_topk_prob": True,
     }
 
@@ -177,11 +191,13 @@ def _phi3(fields: Fields, tensors: Tensors) -> Config:
 
 
 def _gpt2(fields: Fields, tensors: Tensors) -> Config:
+    size, heads = fields.size("embedding_length"), fields.size("attention.head_count")
+    _require_values(fields, max(1, size // heads))
     return {
         "model_type": "gpt2",
-        "n_embd": fields.size("embedding_length"),
+        "n_embd": size,
         "n_layer": fields.layers("block_count"),
-        "n_head": fields.size("attention.head_count"),
+        "n_head": heads,
         "n_inner": fields.size("feed_forward_length"),
         "n_positions": fields.size("context_length"),
         "layer_norm_epsilon": fields.number(_LAYERNORM),
@@ -222,11 +238,10 @@ def _olmoe(fields: Fields, tensors: Tensors) -> Config:
 
 
 def _gpt_oss(fields: Fields, tensors: Tensors) -> Config:
-    config = _decoder(fields, tensors, "gpt_oss")
+    config = _decoder(fields, tensors, "gpt_oss", inner=_OF_EXPERT)
     if "rope_scaling" in config:
         config["rope_scaling"]["truncate"] = False
     return config | {
-        "intermediate_size": fields.size("expert_feed_forward_length"),
         "num_local_experts": fields.size("expert_count"),
         "num_experts_per_tok": fields.size("expert_used_count"),
         "sliding_window": fields.size("attention.sliding_window"),

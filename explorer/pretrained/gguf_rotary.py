@@ -29,12 +29,20 @@ def rotary(
         head_size: entries of a head, or of what is rotated of it.
     """
     theta = fields.number("rope.freq_base", default=10_000.0)
+    if theta <= 1:
+        raise fields.wrong("rope.freq_base", "a number above 1")
     config: dict[str, Any] = {"rope_theta": theta}
     size = fields.size("rope.dimension_count", default=head_size)
+    if size % 2 or size > head_size:
+        raise fields.error(
+            found=f"rotary positions over {size} of a head's {head_size} entries "
+            f"({fields.prefix}rope.dimension_count)",
+            expected="an even number from 2 to all of them",
+        )
     if size != head_size:
         # half an entry more, so that the product with head_size is not rounded below size
         config["partial_rotary_factor"] = (size + 0.5) / head_size
-    scaling = _scaling(fields, factors, theta)
+    scaling = _scaling(fields, factors, theta, size)
     return config | ({"rope_scaling": scaling} if scaling else {})
 
 
@@ -51,12 +59,13 @@ def shortest(value: float) -> float:
 
 
 def _scaling(
-    fields: Fields, factors: "Mapping[str, np.ndarray]", theta: float
+    fields: Fields, factors: "Mapping[str, np.ndarray]", theta: float, size: int
 ) -> dict[str, Any] | None:
     kind = fields.choice(_KINDS, "rope.scaling.type", default="none")
     if "rope_factors_long.weight" in factors:
-        return _longrope(fields, factors)
+        return _longrope(fields, factors, size)
     if "rope_freqs.weight" in factors:
+        _require_count(fields, "rope_freqs.weight", factors, size)
         return _llama3(fields, factors["rope_freqs.weight"], theta)
     if kind == "none":
         return None
@@ -78,7 +87,19 @@ def _scaling(
     return scaling
 
 
-def _longrope(fields: Fields, factors: "Mapping[str, np.ndarray]") -> dict[str, Any]:
+def _require_count(
+    fields: Fields, name: str, factors: "Mapping[str, np.ndarray]", size: int
+) -> None:
+    if factors[name].size != size // 2:
+        raise fields.error(
+            found=f"{name} has {factors[name].size} entries",
+            expected=f"{size // 2}, half the rotary entries of a head",
+        )
+
+
+def _longrope(
+    fields: Fields, factors: "Mapping[str, np.ndarray]", size: int
+) -> dict[str, Any]:
     scaling: dict[str, Any] = {"rope_type": "longrope"}
     for kind in ("short", "long"):
         name = f"rope_factors_{kind}.weight"
@@ -86,6 +107,7 @@ def _longrope(fields: Fields, factors: "Mapping[str, np.ndarray]") -> dict[str, 
             raise fields.error(
                 found=f"{name} is missing", expected="short and long factors"
             )
+        _require_count(fields, name, factors, size)
         scaling[f"{kind}_factor"] = list(map(shortest, factors[name].ravel().tolist()))
     if fields.has("rope.scaling.attn_factor"):
         scaling["attention_factor"] = fields.number("rope.scaling.attn_factor")
@@ -97,12 +119,16 @@ def _llama3(fields: Fields, factors: "np.ndarray", theta: float) -> dict[str, An
     import numpy as np
 
     factor = float(factors.max())
-    if factor == 1:
+    if (factors == 1).all():
         return None
     places = np.arange(factors.size) / factors.size
     turns = _ORIGINAL / (2 * pi * theta**places)
     smooth = np.clip((turns - _LOW) / (_HIGH - _LOW), 0, 1)
-    if not np.allclose(factors.ravel(), 1 / ((1 - smooth) / factor + smooth), rtol=1e-4):
+    # factors below 1 are of no stretching, and a NaN is not 1 or more either
+    stretching = bool((factors >= 1).all())
+    if not stretching or not np.allclose(
+        factors.ravel(), 1 / ((1 - smooth) / factor + smooth), rtol=1e-4
+    ):
         raise fields.error(
             found="rope_freqs.weight holds factors of another scaling than Llama 3's",
             expected=f"those of original length {_ORIGINAL}, low factor 1, high factor 4",

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from explorer.errors import InputError, printable
 from explorer.models.architecture import Architecture
 from explorer.models.declare import Declared, declare, layer_name
 from explorer.models.names import Stored
@@ -63,6 +64,7 @@ def gather(
     tensors: "MutableMapping[str, np.ndarray]",
     scan: bool,
     dtype: "np.dtype | None",
+    place: str,
 ) -> dict[str, Any]:
     """Return the nested parameters that stored tensors hold, each leaf an array of its own.
 
@@ -71,8 +73,11 @@ def gather(
         stored: the tensors that hold its leaves, all of them.
         tensors: their values; each is dropped from here after its last use.
         scan: whether alike layers are stacked.
-        dtype: the format of every leaf; None keeps the stored one. Where layers of several
-            formats are stacked, it is the smallest that holds all their values.
+        dtype: the format of every leaf; None keeps the stored one.
+        place: what errors call the source.
+
+    Raises:
+        InputError: no dtype is given, and one leaf stacks tensors of several formats.
     """
     import jax
 
@@ -81,14 +86,16 @@ def gather(
     for name, tensor in stored.items():
         for position, path in enumerate(tensor.leaves):
             sources.setdefault(path, []).append(_Source(name, tensor, position))
+    if dtype is None:
+        formats = {name: tensors[name].dtype for name in stored}
+        _refuse_mixtures(architecture, sources, formats, scan, place)
     uses = Counter(source.name for each in sources.values() for source in each)
     params: dict[Path, jax.Array] = {}
     for leaf, layers, stacked in origins(architecture, scan):
         every = [
             (row, source) for row, path in enumerate(layers) for source in sources[path]
         ]
-        formats = {tensors[source.name].dtype for _, source in every}
-        out = _memory(leaf.shape, dtype or _common(formats))
+        out = _memory(leaf.shape, dtype or tensors[every[0][1].name].dtype)
         for row, source in every:
             where = (row,) if stacked else ()
             expert = source.stored.expert
@@ -99,6 +106,29 @@ def gather(
                 del tensors[source.name]
         params[leaf.path] = jax.device_put(out)
     return nest(params)
+
+
+def _refuse_mixtures(
+    architecture: Architecture,
+    sources: Mapping[Path, list[_Source]],
+    formats: "Mapping[str, np.dtype]",
+    scan: bool,
+    place: str,
+) -> None:
+    """Refuse to stack tensors of several formats: some could not be given back as stored."""
+    for _, layers, stacked in origins(architecture, scan):
+        first, *others = [source.name for path in layers for source in sources[path]]
+        other = next((n for n in others if formats[n] != formats[first]), None)
+        if other is not None:
+            kinds = {formats[name] for name in (first, *others)}
+            unstacked = ", or scan=False" if stacked else ""
+            raise InputError(
+                place,
+                found=f"would stack {printable(first)} {formats[first].name} and "
+                f"{printable(other)} {formats[other].name}",
+                expected="one format in a stack",
+                cure=f'pass dtype="{_common(kinds).name}"{unstacked}',
+            )
 
 
 def _read(source: _Source, tensor: "np.ndarray", shapes: dict[Path, Any]) -> "np.ndarray":

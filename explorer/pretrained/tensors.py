@@ -3,12 +3,13 @@
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from explorer.errors import InputError, printable
+from explorer.errors import InputError, TreeError, printable
 from explorer.models.architecture import Architecture
 from explorer.models.families import architecture_of, names_of
 from explorer.models.names import Names
-from explorer.sources.fitting import fit, listed
+from explorer.pretrained.arrays import FLOATS, array_of, same_values
 from explorer.pretrained.leaves import gather
+from explorer.sources.fitting import Fit, fit, fitting_class, listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from explorer.models.transformer import Transformer
 
 __all__ = ["architecture_from", "build", "from_tensors"]
-
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def from_tensors(
@@ -35,19 +34,23 @@ def from_tensors(
         tensors: arrays under the names of the config's class, with or without its base
             prefix. They are copied, never changed.
         scan: whether alike layers are stacked along a leading axis.
-        dtype: a float format for every leaf; None keeps the stored ones.
+        dtype: a float format for every leaf; None keeps the stored ones, and refuses to
+            stack layers or experts of several.
         place: what errors call the source.
 
     Returns:
         The module and its "params": `module.apply({"params": params}, tokens)`.
 
     Raises:
-        InputError: the config's model is not built, weights are quantised, or a tensor is
-            missing, left over or of another shape; one line names it.
+        InputError: the config's model is not built, weights are quantised, a tensor is
+            missing, left over or of another shape, or the names of a tied one have other
+            values; one line names it.
+        TreeError: an argument that is no mapping, or a tensor that is no array.
     """
     architecture = architecture_from(config, place)
     arrays = _arrays(tensors, place)
-    return build(architecture, names_of(architecture), arrays, scan, dtype, place=place)
+    names = names_of(architecture)
+    return build(architecture, names, arrays, scan, dtype, place=place, config=config)
 
 
 def architecture_from(config: Mapping[str, Any], place: str) -> Architecture:
@@ -55,7 +58,14 @@ def architecture_from(config: Mapping[str, Any], place: str) -> Architecture:
 
     Raises:
         InputError: it says that they are quantised, or its model is not built.
+        TreeError: it is no mapping.
     """
+    if not isinstance(config, Mapping):
+        raise TreeError(
+            place,
+            found=f"config is {type(config).__name__}",
+            expected="a dict, the content of a config.json",
+        )
     packing = config.get("quantization_config") or config.get("quantization")
     if packing:
         method = packing.get("quant_method") if isinstance(packing, Mapping) else None
@@ -71,35 +81,70 @@ def build(
     dtype: Any,
     *,
     place: str,
+    config: Mapping[str, Any] | None = None,
 ) -> "tuple[Transformer, dict[str, Any]]":
-    """Return the module of an architecture and its parameters; `tensors` is used up."""
+    """Return the module of an architecture and its parameters; `tensors` is used up.
+
+    `config` is what describes the architecture; None where a file describes itself.
+    """
     from explorer.models.transformer import Transformer
 
     target = None if dtype is None else _float_format(dtype)
-    found = fit(architecture, names, {n: tensor.shape for n, tensor in tensors.items()})
-    held = [name for name in (*found.stored, *found.unexpected) if name in tensors]
-    _refuse_formats({name: tensors[name].dtype.name for name in held}, target, place)
-    found.require(place)
-    params = gather(architecture, found.stored, tensors, scan, target)
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    found = fit(architecture, names, shapes)
+    _refuse_packed(found, tensors, place)
+    _refuse_rounding(found, tensors, target, place)
+    if not found.whole and config is None:
+        whose, cure = "the model in its metadata", "fetch or write it again"
+        found.require(place, model=whose, cure=cure)
+    if not found.whole and config is not None:
+        # of a config that declares far more than is there, no class is near
+        fitting = fitting_class(config, shapes) if found.stored else None
+        cure = f'set architectures to ["{fitting}"], whose tensors these are'
+        found.require(place, cure=cure if fitting else "")
+    for second, first in found.seconds.items():
+        _require_tied(first, second, tensors, architecture.tied, place)
+        del tensors[second]
+    params = gather(architecture, found.stored, tensors, scan, target, place)
     return Transformer(architecture, scan=scan), params
 
 
 def _arrays(tensors: Mapping[str, Any], place: str) -> "dict[str, np.ndarray]":
-    import numpy as np
-
+    if not isinstance(tensors, Mapping):
+        raise TreeError(
+            place,
+            found=f"tensors is {type(tensors).__name__}",
+            expected="a dict of arrays by name",
+        )
     arrays = {}
     for name, tensor in tensors.items():
-        try:
-            if not hasattr(tensor, "__array__"):
-                raise TypeError
-            arrays[name] = np.asarray(tensor)
-        except TypeError:  # PyTorch's tensors raise it for a format that NumPy lacks
-            raise InputError(
+        if not isinstance(name, str):
+            raise TreeError(
                 place,
-                found=f"{printable(name)} is {type(tensor).__name__}, which NumPy cannot hold",
-                expected="arrays of NumPy, ml_dtypes or JAX",
-            ) from None
+                found=f"the name {printable(repr(name), 60)} is {type(name).__name__}",
+                expected="names that are str",
+            )
+        arrays[name] = array_of(tensor, place, name)
     return arrays
+
+
+def _require_tied(
+    first: str,
+    second: str,
+    tensors: "Mapping[str, np.ndarray]",
+    tied: bool,
+    place: str,
+) -> None:
+    """Refuse a tensor that is there by two names with different values."""
+    if same_values(tensors[first], tensors[second]):
+        return
+    own = "set tie_word_embeddings to false if each is its own, or "
+    raise InputError(
+        place,
+        found=f"{printable(second)} has other values than {printable(first)}",
+        expected="the same: they are two names of one tensor",
+        cure=f"{own if tied else ''}leave one of them out",
+    )
 
 
 def _float_format(dtype: Any) -> "np.dtype":
@@ -109,21 +154,33 @@ def _float_format(dtype: Any) -> "np.dtype":
         found = jnp.dtype(dtype)
     except TypeError:
         found = None
-    if found is None or found.name not in _FLOATS:
+    if found is None or found.name not in FLOATS:
         raise InputError(
-            "dtype", found=f"is {printable(dtype, 60)}", expected=", ".join(_FLOATS)
+            "dtype", found=f"is {printable(dtype, 60)}", expected=", ".join(FLOATS)
         )
     return found
 
 
-def _refuse_formats(formats: dict[str, str], target: "np.dtype | None", place: str) -> None:
-    """Refuse formats that are no floats, and float64 where JAX would round it."""
-    import jax
-
-    packed = [f"{printable(n)} {f}" for n, f in formats.items() if f not in _FLOATS]
+def _refuse_packed(found: Fit, tensors: "Mapping[str, np.ndarray]", place: str) -> None:
+    """Refuse formats that are no floats, in what is read and in what is compared."""
+    held = (*found.stored, *found.seconds, *found.unexpected)
+    formats = {name: tensors[name].dtype.name for name in held if name in tensors}
+    packed = [f"{printable(n)} {f}" for n, f in formats.items() if f not in FLOATS]
     if packed:
         raise _packed(place, f"holds {listed(packed)}, as quantised weights are stored")
-    wide = [n for n, f in formats.items() if (target.name if target else f) == "float64"]
+
+
+def _refuse_rounding(
+    found: Fit,
+    tensors: "Mapping[str, np.ndarray]",
+    target: "np.dtype | None",
+    place: str,
+) -> None:
+    """Refuse float64 where JAX would round it."""
+    import jax
+
+    held = [name for name in found.stored if name in tensors]
+    wide = [n for n in held if (target or tensors[n].dtype).name == "float64"]
     if wide and not jax.config.read("jax_enable_x64"):
         raise InputError(
             place,
@@ -137,6 +194,6 @@ def _packed(place: str, found: str) -> InputError:
     return InputError(
         place,
         found=found,
-        expected=f"weights in {', '.join(_FLOATS)}: this packing is not read as weights",
+        expected=f"weights in {', '.join(FLOATS)}: this packing is not read as weights",
         cure="dequantise them with the library that packed them, and save the result",
     )

@@ -44,7 +44,8 @@ def agreement_of(
     promised = [leaf for leaf in declare(architecture) if is_parameter(leaf.path)]
     return Agreement(
         class_name=architecture.class_name,
-        tensors=len(fits.stored),
+        tensors=fits.declared,
+        lacking=fits.lacking,
         missing=tuple(f"{name} {list(s)}" for name, s in fits.missing.items()),
         unexpected=tuple(
             f"{name} {list(shape)}" for name, shape in fits.unexpected.items()

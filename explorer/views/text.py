@@ -134,14 +134,14 @@ def agreement_text(agreement: Agreement) -> list[str]:
             f"({model}) calls for are there, each in its shape"
         ]
     lines = []
-    for found, what in (
-        (agreement.missing, "missing from the file"),
-        (agreement.misshapen, "of another shape"),
-        (agreement.unexpected, "not in the model"),
+    for found, number, what in (
+        (agreement.missing, agreement.lacking, "missing from the file"),
+        (agreement.misshapen, len(agreement.misshapen), "of another shape"),
+        (agreement.unexpected, len(agreement.unexpected), "not in the model"),
     ):
-        if found:
-            shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-            lines.append(f"{len(found):,} {what}: {shown}")
+        if number:
+            shown = ", ".join(found[:3]) + (", ..." if number > 3 else "")
+            lines.append(f"{number:,} {what}: {shown}")
     if agreement.parameters != agreement.found:
         lines.append(
             f"{agreement.parameters:,} parameters promised, {agreement.found:,} found"

@@ -167,7 +167,7 @@ _BAD = [
     ("gpt2", {"add_cross_attention": True}, "add_cross_attention is True; expected false"),
     ("gpt2", {"scale_attn_weights": 1}, "scale_attn_weights is 1; expected true or false"),
     ("gpt2", {"layer_norm_epsilon": -1.0}, "layer_norm_epsilon is -1.0; expected a number above 0"),
-    ("gpt2", {"architectures": ["GPT2Tiny"]}, "architectures is ['GPT2Tiny']; expected one of GPT2LMHeadModel, GPT2Model"),
+    ("gpt2", {"architectures": ["GPT2Tiny"]}, "architectures is ['GPT2Tiny']; expected one of GPT2LMHeadModel, GPT2Model; without it GPT2LMHeadModel is built"),
     ("gpt_neox", {"num_attention_heads": 0}, "num_attention_heads is 0; expected 1 to 2,147,483,647"),
     ("gpt_neox", {"rotary_pct": 0}, "rotary_pct is 0; expected a number above 0"),
     ("gpt_neox", {"intermediate_size": None}, "intermediate_size is missing; expected it of a gpt_neox model"),

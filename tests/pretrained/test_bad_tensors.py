@@ -1,10 +1,13 @@
 """What does not fit a config is told in one line; what no model needs is left out."""
 
+from typing import Any
+
+import jax
 import numpy as np
 import pytest
 
 from explorer.errors import InputError
-from explorer.pretrained import from_tensors, to_checkpoint
+from explorer.pretrained import arrays, from_tensors, to_checkpoint
 from tests.pretrained.test_round_trip import CONFIGS, LLAMA, same
 from tests.pretrained.tiny import checkpoint, random_array
 
@@ -62,7 +65,10 @@ def test_three_are_named_and_the_rest_counted():
 def test_a_bare_body_lacks_its_class_head():
     tensors = checkpoint(LLAMA, bare=True)
     del tensors["lm_head.weight"]
-    assert message(LLAMA, tensors) == f"config: lacks lm_head.weight [40, 32]{WANTED}"
+    assert message(LLAMA, tensors) == (
+        "config: lacks lm_head.weight [40, 32]; expected the 30 tensors of this config's "
+        'LlamaForCausalLM; set architectures to ["LlamaModel"], whose tensors these are'
+    )
     body = LLAMA | {"architectures": ["LlamaModel"]}
     assert same(to_checkpoint(from_tensors(body, tensors)[1], body), tensors)
 
@@ -128,6 +134,93 @@ def test_a_tied_table_may_be_there_by_its_second_name_alone():
     assert same(to_checkpoint(from_tensors(TIED, renamed)[1], TIED), tensors)
 
 
+TABLE = "model.embed_tokens.weight"
+
+
+def test_a_second_name_with_other_values():
+    tensors = checkpoint(TIED)
+    other = tensors[TABLE].copy()
+    other[-1, -1] += 1
+    assert message(TIED, tensors | {"lm_head.weight": other}) == (
+        f"config: lm_head.weight has other values than {TABLE}; expected the same: they are "
+        "two names of one tensor; set tie_word_embeddings to false if each is its own, or "
+        "leave one of them out"
+    )
+
+
+def test_a_second_name_in_another_format_may_hold_the_same_numbers():
+    tensors = checkpoint(TIED, "bfloat16")
+    wide = tensors[TABLE].astype("float32")
+    params = from_tensors(TIED, tensors | {"lm_head.weight": wide})[1]
+    assert same(to_checkpoint(params, TIED), tensors)
+    wide[0, 0] += 1e-3
+    assert "has other values" in message(TIED, tensors | {"lm_head.weight": wide})
+
+
+def test_a_second_name_of_numbers_that_are_none():
+    tensors = checkpoint(TIED)
+    tensors[TABLE][0, 0] = np.nan
+    params = from_tensors(TIED, tensors | {"lm_head.weight": tensors[TABLE].copy()})[1]
+    assert same(to_checkpoint(params, TIED), tensors)
+
+
+def test_a_second_name_is_compared_to_its_last_row(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(arrays, "_CHUNK", 100)
+    tensors = checkpoint(TIED)
+    params = from_tensors(TIED, tensors | {"lm_head.weight": tensors[TABLE].copy()})[1]
+    assert same(to_checkpoint(params, TIED), tensors)
+    other = tensors[TABLE].copy()
+    other[-1, -1] += 1
+    assert "has other values" in message(TIED, tensors | {"lm_head.weight": other})
+
+
+def test_a_second_name_of_packed_weights():
+    tensors = checkpoint(TIED)
+    packed = np.zeros(tensors[TABLE].shape, "int8")
+    assert message(TIED, tensors | {"lm_head.weight": packed}).startswith(
+        "config: holds lm_head.weight int8, as quantised weights are stored"
+    )
+
+
+BERT = CONFIGS["google-bert/bert-base-uncased"]
+MASKED = BERT | {"architectures": ["BertForMaskedLM"]}
+
+
+def test_the_two_names_of_the_bias_of_a_masked_head():
+    tensors = checkpoint(MASKED)
+    second = "cls.predictions.decoder.bias"
+    bias = tensors["cls.predictions.bias"]
+    params = from_tensors(MASKED, tensors | {second: bias})[1]
+    assert same(to_checkpoint(params, MASKED), tensors)
+    assert message(MASKED, tensors | {second: bias + 1}).startswith(
+        f"config: {second} has other values than cls.predictions.bias; expected the same"
+    )
+
+
+def test_the_class_of_the_published_bert_is_named():
+    tensors = checkpoint(BERT | {"architectures": ["BertForPreTraining"]})
+    cure = 'set architectures to ["BertForPreTraining"], whose tensors these are'
+    assert message(MASKED, tensors).endswith(f"this config's BertForMaskedLM; {cure}")
+    told = BERT | {"architectures": ["BertForPreTraining"]}
+    assert same(to_checkpoint(from_tensors(told, tensors)[1], told), tensors)
+
+
+def test_far_more_experts_than_tensors():
+    mixtral = CONFIGS["mistralai/Mixtral-8x7B-v0.1"]
+    config = mixtral | {"num_local_experts": 300_000, "num_hidden_layers": 3}
+    # of each of 3 layers: 3 matrices an expert, 4 of attention, 2 norms, a router; 3 more
+    declared = 3 * (3 * 300_000 + 4 + 2 + 1) + 3
+    tensors = checkpoint(LLAMA)
+    router = "block_sparse_moe.gate.weight"
+    assert message(config, tensors) == (
+        f"config: lacks model.layers.0.{router} [300000, 32], "
+        "model.layers.0.block_sparse_moe.experts.0.w1.weight [48, 32], "
+        "model.layers.0.block_sparse_moe.experts.1.w1.weight [48, 32] "
+        f"and at least {declared - 30 - 3:,} more; expected the {declared:,} tensors of "
+        f"this config's MixtralForCausalLM{CURE}"
+    )
+
+
 @pytest.mark.parametrize(
     ("packing", "words"),
     [
@@ -179,9 +272,44 @@ def test_a_dtype_that_is_no_float_format(dtype: object):
 
 
 def test_values_that_are_no_arrays():
-    assert message(LLAMA, {"x": [1, 2]}).startswith(
-        "config: x is list, which NumPy cannot hold; expected arrays of NumPy"
+    array = "; expected an array of NumPy or JAX"
+    assert message(LLAMA, {"x": [1, 2]}) == f"config: x is list{array}"
+    shape = jax.ShapeDtypeStruct((2,), "float32")
+    assert message(LLAMA, {"x": shape}) == (
+        f"config: x is ShapeDtypeStruct, which holds no values{array}"
     )
+
+
+class OnAnotherDevice:
+    """As PyTorch's tensors are that need a gradient or lie on a GPU."""
+
+    def __init__(self, error: type[Exception]):
+        self.error = error
+
+    def __array__(self, *_: object, **__: object) -> np.ndarray:
+        raise self.error("call .cpu() or .detach() first")
+
+
+@pytest.mark.parametrize("error", [TypeError, RuntimeError])
+def test_values_that_numpy_cannot_reach(error: type[Exception]):
+    assert message(LLAMA, {"x": OnAnotherDevice(error)}) == (
+        "config: x is OnAnotherDevice, whose values NumPy cannot read; expected an array "
+        "of NumPy or JAX that holds values"
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "tensors", "told"),
+    [
+        (None, {}, "config is NoneType; expected a dict, the content of a config.json"),
+        ("gpt2", {}, "config is str; expected a dict, the content of a config.json"),
+        (LLAMA, None, "tensors is NoneType; expected a dict of arrays by name"),
+        (LLAMA, [1], "tensors is list; expected a dict of arrays by name"),
+        (LLAMA, {3: np.ones(2)}, "the name 3 is int; expected names that are str"),
+    ],
+)
+def test_arguments_of_another_type(config: Any, tensors: Any, told: str):
+    assert message(config, tensors) == f"config: {told}"
 
 
 def test_a_model_that_is_not_built():

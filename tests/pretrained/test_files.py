@@ -2,13 +2,20 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from explorer.errors import FormatError, InputError, TargetError, UnsafePickleError
+from explorer.errors import (
+    FormatError,
+    InputError,
+    TargetError,
+    TreeError,
+    UnsafePickleError,
+)
 from explorer.pretrained import config_of, load_pretrained, to_checkpoint
 from tests.pretrained.test_round_trip import CONFIGS, LLAMA, same
 from tests.pretrained.tiny import checkpoint
@@ -87,23 +94,53 @@ def test_what_is_written_is_read_by_others(tmp_path: Path):
     assert np.array_equal(again[name], tensors[name].astype("float16"))
 
 
-def refused(path: Path, kind: type[InputError] = InputError) -> str:
+def refused(path: Path | str, kind: type[InputError] = InputError) -> str:
     with pytest.raises(kind) as error:
         load_pretrained(path)
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
+EXPECTED = "is no file or folder; expected a folder with config.json and weights, or a GGUF"
+
+
 def test_no_such_path(tmp_path: Path):
     path = tmp_path / "no"
-    assert refused(path, TargetError) == f"{path}: is no file or folder"
+    assert refused(path, TargetError) == f"{path}: {EXPECTED} file"
+
+
+def test_a_name_has_no_weights():
+    told = (
+        f"gpt2: {EXPECTED} file; a name has no weights: fetch them, and give their folder"
+    )
+    assert refused("gpt2", TargetError) == told
+    with pytest.raises(TargetError) as error:
+        config_of("gpt2")
+    assert str(error.value) == told
+
+
+@pytest.mark.parametrize("path", [None, 3, {}, b"gpt2"])
+def test_a_path_of_another_type(path: Any):
+    told = f"path: is {type(path).__name__}; expected a str or a pathlib.Path"
+    assert refused(path, TreeError) == told
+
+
+def test_a_config_is_no_weights(tmp_path: Path):
+    save_file(checkpoint(LLAMA), folder(tmp_path) / "model.safetensors")
+    path = tmp_path / "config.json"
+    assert refused(path, TargetError) == (
+        f"{path}: is a config, not weights; expected a folder with one beside its weights, "
+        f"or a GGUF file; give the folder, {tmp_path}"
+    )
+    assert config_of(path) == LLAMA
 
 
 def test_no_config(tmp_path: Path):
     save_file(checkpoint(LLAMA), folder(tmp_path, None) / "model.safetensors")
     assert refused(tmp_path, TargetError) == (
         f"{tmp_path}: has no config.json; expected a folder with one beside its weights, or "
-        "a GGUF file; fetch it, or give its content to from_tensors(config, tensors)"
+        "a GGUF file; fetch it, or give its content and the tensors to "
+        "explorer.pretrained.from_tensors(config, tensors)"
     )
 
 

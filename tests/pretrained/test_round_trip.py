@@ -5,10 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 
-from explorer.errors import TreeError
+from explorer.errors import InputError, TreeError
 from explorer.models.declare import declare
 from explorer.pretrained import from_tensors, to_checkpoint
 from tests.pretrained.tiny import FORMATS, architecture, checkpoint, configs
@@ -105,16 +106,34 @@ def test_dtype_is_that_of_every_leaf(dtype: Any):
     assert np.array_equal(table, rounded)
 
 
-def test_stacked_layers_of_two_formats_keep_every_value():
+def test_layers_of_two_formats_are_kept_and_not_stacked_in_silence():
     tensors = checkpoint(LLAMA)
     name = "model.layers.1.mlp.up_proj.weight"
     tensors[name] = tensors[name].astype("float16")
-    stacked = from_tensors(LLAMA, tensors, scan=True)[1]["stages_0"]["block_0"]
-    kernel = stacked["mlp"]["up_proj"]["kernel"]
-    assert kernel.dtype == "float32"
+    assert same(to_checkpoint(from_tensors(LLAMA, tensors)[1], LLAMA), tensors)
+    with pytest.raises(InputError) as error:
+        from_tensors(LLAMA, tensors, scan=True)
+    assert str(error.value) == (
+        "config: would stack model.layers.0.mlp.up_proj.weight float32 and "
+        f"{name} float16; expected one format in a stack; "
+        'pass dtype="float32", or scan=False'
+    )
+    stacked = from_tensors(LLAMA, tensors, scan=True, dtype="float32")[1]
+    kernel = stacked["stages_0"]["block_0"]["mlp"]["up_proj"]["kernel"]
     assert np.array_equal(kernel[1], tensors[name].T)
-    params = from_tensors(LLAMA, tensors)[1]
-    assert params["layers_1"]["mlp"]["up_proj"]["kernel"].dtype == "float16"
+
+
+def test_experts_of_two_formats_are_stacked_in_either_layout():
+    mixtral = CONFIGS["mistralai/Mixtral-8x7B-v0.1"]
+    tensors = checkpoint(mixtral, "float16")
+    name = "model.layers.1.block_sparse_moe.experts.2.w1.weight"
+    tensors[name] = tensors[name].astype(ml_dtypes.bfloat16)
+    with pytest.raises(InputError) as error:
+        from_tensors(mixtral, tensors)
+    assert str(error.value) == (
+        "config: would stack model.layers.1.block_sparse_moe.experts.0.w1.weight float16 "
+        f'and {name} bfloat16; expected one format in a stack; pass dtype="float32"'
+    )
 
 
 @pytest.fixture
@@ -162,6 +181,73 @@ def test_parameters_of_another_model(change, message: str):
     assert str(error.value).startswith(message)
 
 
-def test_parameters_that_are_no_tree():
-    with pytest.raises(TreeError, match="params: is list; expected a nested dict"):
-        to_checkpoint([1], LLAMA)  # pyright: ignore[reportArgumentType]
+def refused(params: Any, config: Any = LLAMA) -> str:
+    with pytest.raises(TreeError) as error:
+        to_checkpoint(params, config)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_arguments_that_are_no_tree():
+    params = from_tensors(LLAMA, checkpoint(LLAMA))[1]
+    assert refused([1]) == "params: is list; expected a nested dict of arrays"
+    content = "expected a dict, the content of a config.json"
+    assert refused(params, None) == f"config: is NoneType; {content}"
+    assert refused(params, "gpt2") == f"config: is str; {content}"
+
+
+def donated() -> jax.Array:
+    array = jnp.ones(32)
+    array.delete()
+    return array
+
+
+HELD = "expected an array of NumPy or JAX"
+
+
+@pytest.mark.parametrize(
+    ("leaf", "message"),
+    [
+        (None, f"is NoneType; {HELD}"),
+        ("abc", f"is str; {HELD}"),
+        ([[1], [1, 2]], f"is list; {HELD}"),
+        (
+            jax.ShapeDtypeStruct((32,), "float32"),
+            f"is ShapeDtypeStruct, which holds no values; {HELD}",
+        ),
+        (
+            donated(),
+            f"is ArrayImpl, whose values NumPy cannot read; {HELD} that holds values",
+        ),
+        (
+            np.ones(32, "int32"),
+            "is int32; expected float16, bfloat16, float32, float64",
+        ),
+        (
+            np.array([None] * 32),
+            "is object; expected float16, bfloat16, float32, float64",
+        ),
+    ],
+)
+def test_leaves_that_no_checkpoint_holds(leaf: object, message: str):
+    params = from_tensors(LLAMA, checkpoint(LLAMA))[1]
+    params["final_norm"]["scale"] = leaf
+    assert refused(params) == f"params/final_norm/scale: {message}"
+
+
+def test_parameters_inside_a_compiled_function():
+    params = from_tensors(LLAMA, checkpoint(LLAMA))[1]
+    with pytest.raises(TreeError, match="Tracer, whose values NumPy cannot read"):
+        jax.jit(lambda p: to_checkpoint(p, LLAMA))(params)
+
+
+def test_leaves_of_two_formats_that_one_tensor_holds():
+    gpt2 = CONFIGS["openai-community/gpt2"]
+    params = from_tensors(gpt2, checkpoint(gpt2))[1]
+    query = params["layers_0"]["attention"]["query"]
+    query["kernel"] = query["kernel"].astype("bfloat16")
+    assert refused(params, gpt2) == (
+        "params: layers_0/attention/query/kernel, layers_0/attention/key/kernel, "
+        "layers_0/attention/value/kernel are bfloat16 and float32; expected one format, as "
+        "transformer.h.0.attn.c_attn.weight holds them all"
+    )

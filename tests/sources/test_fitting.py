@@ -4,7 +4,7 @@ import pytest
 
 from explorer.errors import InputError
 from explorer.models.families import SUPPORTED, architecture_of, names_of
-from explorer.sources.fitting import Fit, fit
+from explorer.sources.fitting import Fit, fit, fitting_class
 from tests.facts import listing, models
 
 # the class that a listing is of, where the config was saved from another
@@ -56,3 +56,58 @@ def test_gpt_oss_as_published_lacks_the_experts_that_are_packed():
         InputError, match=r"^x: lacks model\.layers\.0\.mlp\.experts\.gate_up"
     ):
         found.require("x")
+
+
+def config_and_shapes(model: str, class_name: str) -> tuple[dict, dict]:
+    """The published tensors beside a config of some class."""
+    tensors = listing(model)["tensors"]
+    config = CONFIGS[model] | {"architectures": [class_name]}
+    return config, {name: tuple(shape) for name, shape in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "fitting"),
+    [
+        (
+            "google-bert/bert-base-uncased#pretraining",
+            "BertForMaskedLM",
+            "BertForPreTraining",
+        ),
+        ("google-bert/bert-base-uncased", "BertForMaskedLM", "BertModel"),
+        ("meta-llama/Llama-2-7b-hf", "LlamaModel", "LlamaForCausalLM"),
+        ("google/vit-base-patch16-224", "ViTModel", "ViTForImageClassification"),
+    ],
+)
+def test_the_class_that_tensors_fit(model: str, given: str, fitting: str):
+    assert fitting_class(*config_and_shapes(model, given)) == fitting
+
+
+def test_tensors_that_no_class_fits():
+    config, shapes = config_and_shapes("meta-llama/Llama-2-7b-hf", "LlamaModel")
+    assert fitting_class(config | {"vocab_size": 7}, shapes) is None
+
+
+def test_what_far_outnumbers_the_tensors_is_counted_and_not_listed():
+    config, shapes = config_and_shapes("meta-llama/Llama-2-7b-hf", "LlamaForCausalLM")
+    config = config | {"num_hidden_layers": 10_000}
+    architecture = architecture_of(config)
+    found = fit(architecture, names_of(architecture), shapes)
+    assert found.declared == 10_000 * 9 + 3
+    assert found.lacking == (10_000 - 32) * 9
+    assert list(found.missing) == [
+        f"model.layers.32.self_attn.{part}_proj.weight" for part in "qkv"
+    ]
+    assert not found.stored
+    assert not found.whole
+
+
+def test_a_model_is_listed_where_a_few_of_its_tensors_are_there():
+    """A part of DeepSeek-V3 is told from all of it by name, if it is a tenth or more."""
+    model = "deepseek-ai/DeepSeek-V3"
+    config, shapes = config_and_shapes(model, "DeepseekV3ForCausalLM")
+    architecture = architecture_of(config)
+    tenth = dict(list(shapes.items())[: len(shapes) // 10])
+    found = fit(architecture, names_of(architecture), tenth)
+    assert found.declared == len(found.stored) == len(shapes)
+    assert found.missing == {n: s for n, s in shapes.items() if n not in tenth}
+    assert found.lacking == len(found.missing)
