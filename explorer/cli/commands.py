@@ -1,4 +1,4 @@
-"""show, count, lock, check: each parses, calls and prints.
+"""show, count, roles, lock, check: each parses, calls and prints.
 
 What one command alone needs is imported when it runs: a start counts in milliseconds.
 """
@@ -9,6 +9,7 @@ import msgspec
 from explorer.analyses.ledger import ledger_of
 from explorer.cli.catalog import catalog
 from explorer.cli.console import echo, format_option, style, width
+from explorer.cli.train import train
 from explorer.errors import InputError
 from explorer.front_door import explore
 from explorer.inventory import Inventory
@@ -180,4 +181,4 @@ def _records(records: list[dict], form: str, json: object) -> str:
     return csv_table(records) if form == "csv" else markdown_table(records)
 
 
-COMMANDS = (show, count, catalog, roles, lock, check)
+COMMANDS = (show, count, catalog, roles, train, lock, check)

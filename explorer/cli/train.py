@@ -1,0 +1,80 @@
+"""train: a whole run of a recipe, from nothing or from where it stopped."""
+
+import dataclasses
+import logging
+import os
+import signal
+import sys
+
+import click
+import msgspec
+
+from explorer.analyses.ledger import ledger_of
+from explorer.cli.console import echo, style, width
+from explorer.front_door import explore
+from explorer.training.recipes import RECIPES, settings_of
+from explorer.views import text
+
+__all__ = ["train"]
+
+
+def _complete(ctx: click.Context, option: click.Parameter, begun: str) -> list[str]:
+    return [name for name in RECIPES if name.startswith(begun)]
+
+
+def _quieten_libraries() -> None:
+    """Keep to one line an error, which is raised: Orbax logs it, its threads print it."""
+    logging.getLogger().addHandler(logging.NullHandler())
+    sys.unraisablehook = lambda _: None
+
+
+@click.command()
+@click.argument("recipe", metavar="RECIPE", shell_complete=_complete)
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting."
+)
+@click.option("--settings", "ask", is_flag=True, help="Print the settings and leave.")
+@click.option(
+    "--out", type=click.Path(), metavar="FOLDER", help="The run.  [default: runs/RECIPE]"
+)
+@click.pass_context
+def train(
+    ctx: click.Context, recipe: str, changes: tuple[str, ...], ask: bool, out: str | None
+) -> None:
+    """Train a model, watched as it learns: linear, digits or charlm.
+
+    \b
+      linear  y = a x + b: one weight and one bias, from noisy points
+      digits  a multilayer perceptron that reads handwritten digits
+      charlm  a small GPT that learns to write Python
+
+    Stopped by Ctrl-C or SIGTERM, it saves; the same command goes on from there.
+
+    \b
+    Examples:
+      explorer train linear
+      explorer train digits --set width=64 --set seed=1 --out runs/narrow
+      explorer train charlm --settings
+    """
+    settings = settings_of(recipe, changes)
+    if ask:
+        values = msgspec.structs.asdict(settings)
+        echo("\n".join(f"{name}={value}" for name, value in values.items()))
+        return
+    _quieten_libraries()
+    from explorer.training.progress import LineProgress
+    from explorer.training.recipes.running import run
+
+    folder = out or os.path.join("runs", recipe)
+    progress = LineProgress()
+    done = run(settings, folder, progress)
+    if done.stopped == "signal":
+        progress.note(
+            f"{done.reason}; {folder} has it: the same command goes on from there"
+        )
+        ctx.exit(128 + signal.Signals[done.reason.split()[0]])
+    progress.note(f"{done.reason}: {folder} is finished")
+    echo("\n".join(done.lines) + "\n")
+    learned = dataclasses.replace(explore(done.state.params), target=recipe)
+    echo(text.ledger_text(ledger_of(learned), width(), style()))
+    echo(f"\nsaved in {folder}: explorer show {folder}")

@@ -1,0 +1,66 @@
+"""Gradients that are no numbers: seen on the device, named on the host, never applied."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from explorer.paths import name_of
+from explorer.tree.walk import names_of
+
+__all__ = ["MAX_NAMED", "Health", "health_of", "kept_unless", "names_of_bad"]
+
+MAX_NAMED = 3
+
+
+class Health(NamedTuple):
+    """The norm of all gradients, whether loss and norm are finite, and who is at fault.
+
+    `bad` (int32 [3]) are the places, in the order of `jax.tree.leaves`, of the first
+    tensors whose gradient has no finite norm; -1 where there are no more.
+    """
+
+    grad_norm: jax.Array
+    finite: jax.Array
+    bad: jax.Array
+
+
+def health_of(loss: jax.Array, grads: Any) -> Health:
+    """Return whether a step may be taken; nothing leaves the device.
+
+    Squares are summed in float32 at least: a gradient whose norm is beyond that counts as
+    infinite, for no optimizer would make a number of it.
+
+    >>> bad = {"a": jnp.ones(2), "b": jnp.array([jnp.nan]), "c": jnp.ones(2)}
+    >>> health_of(jnp.float32(1), bad).bad.tolist()
+    [1, -1, -1]
+    """
+    squares = jnp.stack([_sum_of_squares(leaf) for leaf in jax.tree.leaves(grads)])
+    norm = jnp.sqrt(squares.sum())
+    bad = jnp.nonzero(~jnp.isfinite(squares), size=MAX_NAMED, fill_value=-1)[0]
+    return Health(norm, jnp.isfinite(loss) & jnp.isfinite(norm), bad.astype(jnp.int32))
+
+
+def kept_unless(finite: jax.Array, new: Any, old: Any) -> Any:
+    """Return the new tree where `finite` is true, else the old one, which it is."""
+    return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+
+
+def names_of_bad(params: Any, bad: Any) -> tuple[str, ...]:
+    """Return the paths of the tensors that a step's "bad" is about.
+
+    Args:
+        params: the parameters, or any tree of their structure.
+        bad: "bad" of one step's metrics, on the host.
+
+    >>> names_of_bad({"dense": {"bias": 0, "kernel": 0}}, [1, -1, -1])
+    ('dense/kernel',)
+    """
+    paths = [names_of(keys) for keys, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
+    return tuple(name_of(paths[index]) for index in np.asarray(bad).tolist() if index >= 0)
+
+
+def _sum_of_squares(leaf: jax.Array) -> jax.Array:
+    wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+    return jnp.sum(jnp.real(wide * jnp.conj(wide))).astype(jnp.float32)

@@ -1,0 +1,141 @@
+"""Gradients of a loss: in what precision, with what kept, over how many micro-batches."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import Mesh
+from jax.typing import DTypeLike
+
+from explorer.errors import InputError, printable
+from explorer.training.activations import along_batch
+from explorer.training.evaluation import (
+    Context,
+    LossFn,
+    Outcome,
+    count_examples,
+    outcome_of,
+)
+from explorer.training.freezing import stopped
+from explorer.training.sharding import batch_devices, batch_sharding, check_divides
+from explorer.training.state import cast_floats
+
+__all__ = ["REMAT", "Differentiate", "Found", "differentiate"]
+
+_policies = jax.checkpoint_policies
+# what the backward pass finds kept; what is not, it computes again
+REMAT: dict[str, Callable[..., Any]] = {
+    "full": _policies.nothing_saveable,
+    "dots": _policies.dots_saveable,
+    "dots_no_batch": _policies.dots_with_no_batch_dims_saveable,
+}
+
+
+class Found(NamedTuple):
+    """What a loss function answered, and the gradients of its loss, like the parameters."""
+
+    outcome: Outcome
+    grads: Any
+
+
+# (params, batch, rng, batch_stats) -> Found
+Differentiate = Callable[[Any, Any, jax.Array, Any], Found]
+
+
+def differentiate(
+    loss_fn: LossFn,
+    *,
+    accumulate: int = 1,
+    compute_dtype: DTypeLike | None = None,
+    remat: str | None = None,
+    labels: Any = None,
+    mesh: Mesh | None = None,
+) -> Differentiate:
+    """Return a traceable function that finds the gradients of a loss function.
+
+    Args: as of `make_train_step`.
+
+    Raises:
+        InputError: `remat` is no name of a policy.
+    """
+    if remat is not None and remat not in REMAT:
+        raise InputError(
+            "remat",
+            found=printable(repr(remat), 60),
+            expected=f"None or one of {', '.join(REMAT)}",
+        )
+
+    def loss_of(params: Any, batch: Any, rng: jax.Array, batch_stats: Any) -> Any:
+        cast = cast_floats(stopped(params, labels), compute_dtype)
+        with along_batch(mesh, count_examples(batch)):
+            outcome = outcome_of(loss_fn, cast, batch, Context(rng, batch_stats, True))
+        return outcome.loss, outcome
+
+    if remat is not None:
+        loss_of = jax.checkpoint(loss_of, policy=REMAT[remat])
+
+    def whole(params: Any, batch: Any, rng: jax.Array, batch_stats: Any) -> Found:
+        batch = _constrained(batch, mesh, 0)
+        gradient = jax.value_and_grad(loss_of, has_aux=True)
+        (_, outcome), grads = gradient(params, batch, rng, batch_stats)
+        return Found(outcome, grads)
+
+    return whole if accumulate == 1 else _accumulated(whole, accumulate, mesh)
+
+
+def _accumulated(whole: Differentiate, count: int, mesh: Mesh | None) -> Differentiate:
+    """Return a function that takes the mean over the micro-batches of a batch."""
+
+    def accumulated(params: Any, batch: Any, rng: jax.Array, batch_stats: Any) -> Found:
+        def one(carry: Any, part: Any) -> Any:
+            sums, batch_stats = carry
+            index, examples = part
+            key = jax.random.fold_in(rng, index)
+            (loss, metrics, batch_stats), grads = whole(params, examples, key, batch_stats)
+            sums = jax.tree.map(lambda a, b: a + b.astype(a.dtype), sums, grads)
+            return (sums, batch_stats), (loss, metrics)
+
+        parts = (jnp.arange(count), _split(batch, count, mesh))
+        carry = (jax.tree.map(_wide_zeros, params), batch_stats)
+        (sums, batch_stats), (losses, metrics) = lax.scan(one, carry, parts)
+        grads = jax.tree.map(lambda s, p: (s / count).astype(p.dtype), sums, params)
+        means = jax.tree.map(lambda values: values.mean(0), metrics)
+        return Found(Outcome(losses.mean(), means, batch_stats), grads)
+
+    return accumulated
+
+
+def _split(batch: Any, count: int, mesh: Mesh | None) -> Any:
+    """Return a batch as micro-batches along a new first axis.
+
+    Every n-th example is of one micro-batch: devices that hold neighbours then have a part
+    of each, and none must pass on what it holds.
+    """
+    examples = count_examples(batch)
+    if examples is None or examples % count:
+        found = "no arrays" if examples is None else f"{examples} examples"
+        raise InputError(
+            "the batch", found=found, expected=f"a multiple of accumulate={count}"
+        )
+
+    def split(leaf: jax.Array) -> jax.Array:
+        parts = leaf.reshape(examples // count, count, *leaf.shape[1:])
+        return parts.swapaxes(0, 1)
+
+    return _constrained(jax.tree.map(split, batch), mesh, 1)
+
+
+def _constrained(batch: Any, mesh: Mesh | None, axis: int) -> Any:
+    """Return a batch that lies over a mesh by its axis of examples."""
+    if mesh is None or not jax.tree.leaves(batch):
+        return batch
+    for leaf in jax.tree.leaves(batch):
+        check_divides(leaf.shape, axis, batch_devices(mesh))
+    return lax.with_sharding_constraint(batch, batch_sharding(mesh, axis))
+
+
+def _wide_zeros(leaf: jax.Array) -> jax.Array:
+    """Return zeros to sum gradients in: bfloat16 would lose the later ones."""
+    return jnp.zeros_like(leaf, jnp.promote_types(leaf.dtype, jnp.float32))

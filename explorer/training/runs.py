@@ -1,0 +1,90 @@
+"""Whose folder is it? A run claims one and no other run gets it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from explorer.errors import FormatError, InputError, printable
+
+__all__ = ["claim"]
+
+_CLAIM = "run.json"
+
+
+def claim(folder: Path, config: Mapping[str, Any]) -> None:
+    """Make a folder that of the run that `config` describes, or see that it is already.
+
+    Args:
+        folder: made where there is none, with all above it.
+        config: what the run is, as JSON has it.
+
+    Raises:
+        InputError: it cannot be made or written to, holds something else, or is another
+            run's: what differs is named.
+        FormatError: its run.json is broken.
+    """
+    document = folder / _CLAIM
+    try:
+        os.makedirs(folder, exist_ok=True)
+        # a hidden name is a claim that was not finished
+        strangers = [name for name in os.listdir(folder) if not name.startswith(".")]
+        if _CLAIM in strangers:
+            _check_same(document, document.read_bytes(), config)
+        elif strangers:
+            raise InputError(
+                folder,
+                found=f"holds {printable(min(strangers), 60)!r} and no {_CLAIM}",
+                expected="an empty folder, or the one of this run",
+                cure="train into another folder",
+            )
+        else:
+            unfinished = folder / f".{_CLAIM}"
+            unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(config)))
+            os.replace(unfinished, document)
+    except OSError as error:
+        raise InputError(
+            folder,
+            found=f"cannot be written to ({error.strerror})",
+            expected="a folder that this user may write to, with room",
+            cure="train into another folder",
+        ) from None
+
+
+def _check_same(document: Path, raw: bytes, config: Mapping[str, Any]) -> None:
+    try:
+        there = msgspec.json.decode(raw, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FormatError(
+            document, found=f"is broken ({error})", cure="train into another folder"
+        ) from None
+    before, now = _flat(there), _flat(msgspec.to_builtins(config))
+    differing = [
+        f"{name} is {_shown(before, name)} there, {_shown(now, name)} now"
+        for name in dict.fromkeys((*now, *before))
+        if before.get(name, _flat) != now.get(name, _flat)
+    ]
+    if differing:
+        raise InputError(
+            document.parent,
+            found="is another run: " + ", ".join(differing[:4]),
+            expected="the settings it began with",
+            cure="train into another folder",
+        )
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Return the leaves of nested dicts by dotted name."""
+    if not isinstance(value, dict):
+        return {name: value}
+    return {
+        path: leaf
+        for key, inner in value.items()
+        for path, leaf in _flat(inner, f"{name}.{key}" if name else key).items()
+    }
+
+
+def _shown(values: dict[str, Any], name: str) -> str:
+    return printable(repr(values[name]), 60) if name in values else "not set"

@@ -1,0 +1,26 @@
+"""Processes with devices of their own, which a test process has no more of than one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+__all__ = ["start"]
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(module: str, *arguments: object, devices: int) -> subprocess.Popen[str]:
+    """Return a process that runs a module of these tests on so many CPU devices."""
+    flags = (
+        f"--xla_force_host_platform_device_count={devices}",
+        "--xla_backend_optimization_level=0",  # compiled in less time, for a few steps
+    )
+    return subprocess.Popen(
+        [sys.executable, "-m", f"tests.training.{module}", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

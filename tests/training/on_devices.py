@@ -1,0 +1,101 @@
+"""A run on eight devices of one process: `python -m tests.training.on_devices`.
+
+It prints what it found as JSON; the test compares that with runs on one device.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from math import prod
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from explorer.errors import InputError
+from explorer.models.small import MultilayerPerceptron
+from explorer.training.sharding import make_mesh, place_batch
+from explorer.training.state import create_state
+from explorer.training.step import make_train_step
+from tests.training import tiny
+
+OPTIMIZER = optax.adamw(1e-2)
+
+
+def run(module: Any, loss_fn: Any, batch: Any, mesh: Any, **options: Any) -> dict[str, Any]:
+    """Return losses, norms and where tensors lie, of two steps on a mesh or on none."""
+    inputs = jax.tree.leaves(batch)[0][:1]
+    state = create_state(module, OPTIMIZER, tiny.KEY, inputs, mesh=mesh)
+    born = parts_of(state)
+    step = make_train_step(loss_fn, OPTIMIZER, mesh=mesh, **options)
+    batch = place_batch(batch, mesh) if mesh else batch
+    losses, norms = [], []
+    for _ in range(2):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"]))
+        norms.append(float(metrics["grad_norm"]))
+    sums = [float(np.abs(np.asarray(leaf)).sum()) for leaf in jax.tree.leaves(state.params)]
+    return {
+        "losses": losses,
+        "norms": norms,
+        "sums": sums,
+        "born": born,
+        "kept": parts_of(state),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        "gathered": gathered(step.lower(state, batch).compile().as_text()),
+        "compiled": step._jitted._cache_size() if mesh else 0,  # pyright: ignore
+    }
+
+
+def runs() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what was found of a network and of a transformer, on one device and on eight."""
+    network, model = MultilayerPerceptron((16, 8)), tiny.llama(scan=False, layers=1)
+    points = (network, tiny.squares(network), tiny.points(16, outputs=8))
+    text = (model, tiny.next_token(model), tiny.tokens(16))
+    yield "network", run(*points, None)
+    yield "data", run(*points, make_mesh(8, 1, 1))
+    yield "transformer", run(*text, None)
+    yield "fsdp", run(*text, make_mesh(1, 8, 1))
+    yield "tensor", run(*text, make_mesh(2, 2, 2), accumulate=2)
+
+
+def refusals() -> Iterator[str]:
+    """Yield what is said of batches that eight devices cannot divide."""
+    mesh = make_mesh(8)
+    state = tiny.begun(tiny.LINE, OPTIMIZER, np.ones((1, 1), np.float32), mesh=mesh)
+    step = make_train_step(tiny.squares(tiny.LINE), OPTIMIZER, mesh=mesh, accumulate=4)
+    x = np.ones((16, 1), np.float32)
+    for call in (lambda: place_batch(np.ones((12, 3)), mesh), lambda: step(state, (x, x))):
+        try:
+            call()
+        except InputError as error:
+            yield str(error)
+
+
+def gathered(program: str) -> int:
+    """Return how many floats a compiled program brings to a device, sums apart."""
+    moved = r"= \(?(f32\[.*?) (?:all-gather|all-to-all|collective-permute)\("
+    shapes = " ".join(re.findall(moved, program))
+    return sum(
+        prod(int(size) for size in shape.split(",") if size)
+        for shape in re.findall(r"f32\[([\d,]*)\]", shapes)
+    )
+
+
+def parts_of(state: Any) -> dict[str, list[Any]]:
+    """Return the whole size of every tensor, and the sizes that devices hold of it."""
+    return {
+        jax.tree_util.keystr(keys): [
+            leaf.size,
+            [shard.data.size for shard in leaf.addressable_shards],
+        ]
+        for keys, leaf in jax.tree_util.tree_flatten_with_path(
+            {"params": state.params, "opt_state": state.opt_state}
+        )[0]
+    }
+
+
+if __name__ == "__main__":
+    json.dump({**dict(runs()), "refusals": list(refusals())}, sys.stdout)

@@ -1,0 +1,322 @@
+"""The loop: the numbers of a plain one, wherever it is stopped and gone on with."""
+
+import io
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from explorer.errors import InputError
+from explorer.models.small import MultilayerPerceptron
+from explorer.training.checkpoints import Checkpoints
+from explorer.training.data import Arrays, Batches
+from explorer.training.history import History
+from explorer.training.loop import FitResult, fit
+from explorer.training.progress import LineProgress, Report
+from explorer.training.state import State, create_state
+from explorer.training.step import make_train_step
+from explorer.training.watch import Watch
+
+MODULE = MultilayerPerceptron((8, 3))
+OPTIMIZER = optax.adam(0.05)
+WATCH = Watch(every=4)
+rng = np.random.default_rng(0)
+POINTS = {
+    "x": rng.normal(size=(50, 4)).astype(np.float32),
+    "y": rng.integers(0, 3, 50).astype(np.int32),
+}
+
+
+def loss_fn(params: Any, batch: Any, context: Any) -> tuple[jax.Array, dict]:
+    # dropout: what is drawn at a step must not depend on where the run was resumed
+    kept = jax.random.bernoulli(context.rng, 0.9, batch["x"].shape)
+    logits = MODULE.apply({"params": params}, batch["x"] * kept)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["y"])
+    return losses.mean(), {"right": (logits.argmax(-1) == batch["y"]).mean()}
+
+
+@cache
+def created() -> State:
+    return create_state(MODULE, OPTIMIZER, jax.random.key(1), jnp.ones((1, 4)), watch=WATCH)
+
+
+def create() -> State:
+    """Return the first state, in memory that a step may take over."""
+    return jax.tree.map(jnp.copy, created())
+
+
+@pytest.fixture(scope="module")
+def step() -> Callable[[State, Any], tuple[State, Any]]:
+    return make_train_step(loss_fn, OPTIMIZER, watch=WATCH)
+
+
+def make_batches(**arguments: int) -> Batches:
+    return Batches(Arrays(POINTS), 8, seed=3, **arguments)
+
+
+def make_history() -> History:
+    return History(WATCH.rows(created().params))
+
+
+def run(
+    step: Any, state: State, batches: Iterator[Any], steps: int, **more: Any
+) -> FitResult:
+    more.setdefault("history", make_history())
+    return fit(state, step, batches, steps=steps, watch_every=WATCH.every, **more)
+
+
+def words(state: State) -> list[bytes]:
+    plain = state.replace(rng=jax.random.key_data(state.rng))
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(plain)]
+
+
+def test_the_numbers_are_those_of_a_plain_loop(step: Any):
+    state, batches, losses = create(), make_batches(), []
+    for _ in range(30):
+        state, metrics = step(state, next(batches))
+        losses.append(float(metrics["loss"]))
+    found = run(step, create(), make_batches(), 30)
+    assert (found.stopped, found.reason) == ("steps", "all 30 steps are taken")
+    assert words(found.state) == words(state)
+    numbers, recorded = found.history.metric("loss")
+    assert numbers.tolist() == list(range(1, 31))
+    assert recorded.tolist() == losses
+
+
+def test_only_watched_steps_have_a_table(step: Any):
+    found = run(step, create(), make_batches(), 10)
+    watched = [r.step for r in found.history.records if r.watch is not None]
+    assert watched == [1, 5, 9]
+    first = found.history.records[0].watch
+    norms = [np.linalg.norm(leaf) for leaf in jax.tree.leaves(created().params)]
+    assert first is not None
+    np.testing.assert_allclose(first[:, 0], norms, rtol=1e-5)
+
+
+@pytest.mark.parametrize("stop", [1, 7, 13, 29])
+def test_resumed_it_ends_bit_for_bit_where_it_would_have(
+    step: Any, tmp_path: Path, stop: int
+):
+    """Stopped by a signal, saved, and gone on with by new objects in the same folder."""
+    whole = run(step, create(), make_batches(), 30)
+    with Checkpoints(tmp_path / "run", every=5) as checkpoints:
+        batches = stopping(make_batches(), stop)
+        first = run(step, create(), batches, 30, checkpoints=checkpoints)
+    assert (first.stopped, first.reason) == ("signal", f"SIGTERM came after step {stop}")
+    with Checkpoints(tmp_path / "run", every=5) as checkpoints:
+        saved = checkpoints.restore(create())
+        assert saved is not None
+        assert saved.step == stop
+        batches = make_batches()
+        batches.restore(saved.data)
+        second = run(step, saved.state, batches, 30, checkpoints=checkpoints)
+    assert words(second.state) == words(whole.state)
+    losses = [*first.history.metric("loss")[1], *second.history.metric("loss")[1]]
+    assert losses == whole.history.metric("loss")[1].tolist()
+
+
+class stopping(Batches):  # noqa: N801
+    """Batches whose n-th brings a signal with it."""
+
+    def __init__(self, batches: Batches, at: int, number: int = signal.SIGTERM):
+        self._inner, self._left, self._number = batches, at, number
+
+    def __next__(self) -> Any:
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), self._number)
+        return next(self._inner)
+
+    def state(self) -> dict[str, int]:
+        return self._inner.state()
+
+
+def test_ctrl_c_stops_between_two_steps_and_a_second_one_at_once(step: Any):
+    before = signal.getsignal(signal.SIGINT)
+    found = run(step, create(), stopping(make_batches(), 3, signal.SIGINT), 30)
+    assert (found.stopped, int(found.state.step)) == ("signal", 3)
+    assert signal.getsignal(signal.SIGINT) is before
+
+    class Twice(stopping):
+        def __next__(self) -> Any:
+            os.kill(os.getpid(), signal.SIGINT)
+            return super().__next__()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(step, create(), Twice(make_batches(), 1, signal.SIGINT), 30)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_handlers_are_left_alone_outside_the_main_thread(step: Any):
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    seen: list[Any] = []
+
+    def batches() -> Iterator[Any]:
+        for batch in make_batches():
+            seen.append([signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)])
+            yield batch
+
+    results: list[FitResult] = []
+    thread = threading.Thread(
+        target=lambda: results.append(run(step, create(), batches(), 3))
+    )
+    thread.start()
+    thread.join()
+    assert results[0].stopped == "steps"
+    assert seen == [before] * 3
+
+
+def test_data_that_ends_ends_the_run(step: Any, tmp_path: Path):
+    few = [next(batches) for batches in [make_batches()] for _ in range(4)]
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        found = run(step, create(), iter(few), 30, checkpoints=checkpoints)
+    assert (found.stopped, found.reason) == ("data", "the data ended after step 4")
+    assert checkpoints.steps() == [4]
+
+
+def test_no_data_at_all_is_told(step: Any):
+    found = run(step, create(), iter([]), 30)
+    assert found.reason == "the data ended after step 0"
+
+
+def test_evaluations_are_recorded_where_they_were_made(step: Any):
+    def evaluate(state: State) -> dict[str, Any]:
+        return {"step": state.step, "loss": jnp.float32(0.5)}
+
+    found = run(step, create(), make_batches(), 10, evaluate=evaluate, eval_every=4)
+    numbers, values = found.history.metric("eval_step")
+    assert numbers.tolist() == values.tolist() == [4, 8, 10]
+    once = run(step, create(), make_batches(), 10, evaluate=evaluate)
+    assert once.history.metric("eval_step")[0].tolist() == [10]
+
+
+def test_calls_of_several_steps_are_recorded_one_by_one(step: Any):
+    several = make_train_step(loss_fn, OPTIMIZER, watch=WATCH, steps_per_call=5)
+    one = run(step, create(), make_batches(), 20)
+    found = run(several, create(), make_batches(steps_per_call=5), 20)
+    numbers, losses = found.history.metric("loss")
+    assert numbers.tolist() == list(range(1, 21))
+    np.testing.assert_allclose(losses, one.history.metric("loss")[1], rtol=1e-5)
+    watched = [r.step for r in found.history.records if r.watch is not None]
+    assert watched == [1, 5, 9, 13, 17]
+    with pytest.raises(InputError) as caught:
+        run(several, create(), make_batches(steps_per_call=5), 12)
+    assert str(caught.value) == "steps: 12 to take, 5 a call; expected a multiple"
+
+
+def poisoned(at: int) -> Iterator[Any]:
+    for number, batch in enumerate(make_batches(), start=1):
+        if number == at:
+            batch["x"][:] = np.nan
+        yield batch
+
+
+@pytest.mark.parametrize("every", [1, 100])
+def test_it_stops_where_a_number_is_not_finite(step: Any, tmp_path: Path, every: int):
+    good, batches = create(), make_batches()
+    with Checkpoints(tmp_path / "run", every=every, keep=50) as checkpoints:
+        found = run(step, create(), poisoned(12), 500, checkpoints=checkpoints)
+    assert found.stopped == "not finite"
+    assert found.reason == (
+        "step 12: the loss is nan, gradients are not finite in layers_0/kernel, "
+        "layers_1/bias, layers_1/kernel"
+    )
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found.state.params))
+    assert found.history.records[-1].step == 11
+    assert max(checkpoints.steps(), default=0) <= 11
+    if every == 1:
+        for _ in range(11):
+            good, _ = step(good, next(batches))
+        assert words(found.state.replace(step=good.step)) == words(good)
+
+
+def test_a_step_is_traced_once_however_long_the_run(tmp_path: Path):
+    traces = 0
+
+    def counted(params: Any, batch: Any, context: Any) -> Any:
+        nonlocal traces
+        traces += 1
+        return loss_fn(params, batch, context)
+
+    jitted, seen = make_train_step(counted, OPTIMIZER, watch=WATCH), []
+
+    def batches() -> Iterator[Any]:
+        for batch in make_batches():
+            seen.append(traces)
+            yield batch
+
+    with Checkpoints(tmp_path / "run", every=10) as checkpoints:
+        checkpoints.save(create(), {})
+        checkpoints.wait()
+        saved = checkpoints.restore(created())
+        assert saved is not None
+        run(jitted, saved.state, batches(), 40, checkpoints=checkpoints)
+    assert seen == [0, *[seen[1]] * 39]
+    assert traces == seen[1]
+
+
+def test_piped_progress_is_a_line_now_and_then():
+    stream, now = io.StringIO(), iter([0.0, *(0.5 * n for n in range(200))])
+    progress = LineProgress(stream, clock=lambda: next(now))
+    for number in range(1, 61):
+        evaluated = number == 30
+        progress.report(
+            Report(step=number, steps=60, metrics={"loss": 1 / number}, evaluated=evaluated)
+        )
+    progress.close()
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "step 1/60  loss 1"
+    assert lines[-1] == "step 60/60  loss 0.01667"
+    assert "step 30/60  loss 0.03333" in lines
+    assert len(lines) < 8
+    assert "\r" not in stream.getvalue()
+
+
+def test_live_progress_is_one_line_that_is_written_over():
+    stream = io.StringIO()
+    progress = LineProgress(stream, live=True, clock=iter(range(99)).__next__)
+    for number, loss in ((1, 123.4), (2, 5)):
+        progress.report(
+            Report(
+                step=number, steps=4, metrics={"loss": loss}, steps_per_second=0.5,
+                tokens_per_second=1000,
+            )
+        )  # fmt: skip
+    progress.note("seen")
+    progress.report(Report(step=4, steps=4, metrics={"loss": 1}))
+    progress.close()
+    first, second, third, fourth = (
+        "[=====>              ] step 1/4  loss 123.4  0.5 steps/s  1,000 tokens/s  0:06 left",
+        "[==========>         ] step 2/4  loss 5  0.5 steps/s  1,000 tokens/s  0:04 left",
+        "seen",
+        "[====================] step 4/4  loss 1",
+    )
+    expected = f"{first}\r{second.ljust(len(first))}\r{third.ljust(len(first))}\n{fourth}\n"
+    shown = [line.rstrip() for line in stream.getvalue().replace("\r", "\n").split("\n")]
+    assert shown == [line.rstrip() for line in expected.replace("\r", "\n").split("\n")]
+
+
+def test_progress_of_a_run_ends_at_its_last_step(step: Any):
+    stream = io.StringIO()
+    run(
+        step,
+        create(),
+        make_batches(),
+        25,
+        progress=LineProgress(stream),
+        tokens_per_batch=8,
+    )
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("step 1/25  loss ")
+    assert lines[-1].startswith("step 25/25  loss ")
+    assert "right" in lines[-1]
+    assert "tokens/s" in lines[-1]

@@ -1,0 +1,268 @@
+"""Where tensors lie, by rule and by default; and that it changes no number."""
+
+import json
+from functools import cache
+
+import jax
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AbstractMesh, AxisType, PartitionSpec
+
+from explorer.errors import InputError
+from explorer.models.declare import declare
+from explorer.training.sharding import (
+    DEFAULT_RULES,
+    Rule,
+    make_mesh,
+    place_batch,
+    sharded_shapes,
+    shardings_of,
+)
+from explorer.training.state import create_state
+from tests.training import tiny
+from tests.training.devices import start
+
+# no device is needed to know where things would lie
+MESH = AbstractMesh((2, 4, 2), ("data", "fsdp", "tensor"), (AxisType.Auto,) * 3)
+
+
+def shaped(**shapes):
+    return {name: jax.ShapeDtypeStruct(shape, "float32") for name, shape in shapes.items()}
+
+
+def specs(tree, rules=None):
+    found = shardings_of(tree, MESH, rules)
+    return jax.tree.map(lambda sharding: tuple(sharding.spec), found)
+
+
+@cache
+def on_eight_devices():
+    process = start("on_devices", devices=8)
+    found, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return json.loads(found)
+
+
+@pytest.mark.parametrize(
+    ("alone", "name"),
+    [("network", "data"), ("transformer", "fsdp"), ("transformer", "tensor")],
+)
+def test_eight_devices_find_what_one_finds(alone, name):
+    one, found = on_eight_devices()[alone], on_eight_devices()[name]
+    np.testing.assert_allclose(found["losses"], one["losses"], rtol=1e-5)
+    np.testing.assert_allclose(found["norms"], one["norms"], rtol=1e-4)
+    np.testing.assert_allclose(found["sums"], one["sums"], rtol=1e-4)
+    assert found["compiled"] == 1
+
+
+@pytest.mark.parametrize(("name", "parts"), [("data", 1), ("fsdp", 8), ("tensor", 4)])
+def test_a_state_is_born_in_parts_and_stays_so(name, parts):
+    found = on_eight_devices()[name]
+    assert found["born"] == found["kept"]
+    for path, (size, held) in found["born"].items():
+        if "kernel" in path or "embedding" in path:
+            assert held == [size // parts] * 8, path
+
+
+def test_parameters_are_gathered_and_activations_are_not():
+    # each once, for the forward pass and the backward pass alike
+    found = on_eight_devices()["fsdp"]
+    split = sum(size for size, held in found["born"].values() if held[0] < size) // 3
+    assert split > 0.9 * found["parameters"]
+    assert found["gathered"] == split
+
+
+def test_batches_that_eight_devices_cannot_divide():
+    wanted = 'expected a multiple of 8, the devices on "data" and "fsdp"'
+    assert on_eight_devices()["refusals"] == [
+        f"the batch: 12 examples; {wanted}",
+        f"the batch: 4 examples; {wanted}",
+    ]
+
+
+def test_moments_lie_as_their_parameters_do():
+    born = on_eight_devices()["fsdp"]["born"]
+    params = {
+        path[len("['params']") :]: parts
+        for path, parts in born.items()
+        if "['params']" in path
+    }
+    assert params
+    for path, parts in params.items():
+        moments = [
+            found
+            for other, found in born.items()
+            if other.startswith("['opt_state']") and other.endswith(path)
+        ]
+        assert moments == [parts, parts], path
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_layers_of_explorer_are_split_in_pairs(scan):
+    model = tiny.llama(scan)
+    shapes = jax.eval_shape(model.init, tiny.KEY, tiny.tokens(1))["params"]
+    found = specs(shapes)
+    layer = found["stages_0"]["block_0"] if scan else found["layers_1"]
+    inward, outward = ("fsdp", "tensor"), ("tensor", "fsdp")
+    stack = (None,) if scan else ()
+    for name in ("query", "key", "value"):
+        assert layer["attention"][name]["kernel"] == stack + inward
+    assert layer["attention"]["out"]["kernel"] == stack + outward
+    assert layer["mlp"]["gate_proj"]["kernel"] == stack + inward
+    assert layer["mlp"]["up_proj"]["kernel"] == stack + inward
+    assert layer["mlp"]["down_proj"]["kernel"] == stack + outward
+    assert layer["mlp_norm"]["scale"] == ()
+    assert found["embed"]["embedding"] == outward
+    assert found["lm_head"]["kernel"] == inward
+    for leaf in declare(model.architecture, scan):  # nothing large is on every device
+        spec = found
+        for name in leaf.path:
+            spec = spec[name]
+        if leaf.path[-1] in ("kernel", "embedding"):
+            assert "fsdp" in spec
+            assert "tensor" in spec
+
+
+def test_any_tree_is_split_along_its_largest_axis_that_divides():
+    tree = shaped(
+        kernel=(6, 8),
+        conv=(3, 3, 16, 4),
+        odd=(5, 7),
+        uneven=(12, 13),
+        bias=(64,),
+        scale=(2, 64),
+    )
+    assert specs(tree) == {
+        "kernel": (None, "fsdp"),
+        "conv": (None, None, "fsdp"),
+        "odd": (),
+        "uneven": ("fsdp",),
+        "bias": (),
+        "scale": (),
+    }
+
+
+def test_an_axis_that_does_not_divide_is_replicated():
+    # 50257 tokens divide by nothing
+    assert specs(shaped(embedding=(50_257, 768))) == {"embedding": (None, "fsdp")}
+    rule = Rule((("data", "fsdp"), "tensor"), role="kernel")
+    assert specs(shaped(kernel=(12, 8)), [rule]) == {"kernel": (None, "tensor")}
+    assert specs(shaped(kernel=(16, 8)), [rule]) == {"kernel": (("data", "fsdp"), "tensor")}
+
+
+def test_the_first_rule_that_fits_decides():
+    tree = {"attention": shaped(kernel=(8, 8), bias=(8,)), "mlp": shaped(kernel=(8, 8))}
+    rules = [
+        Rule(("tensor", None), glob="mlp/*"),
+        Rule((None, "data"), component="attention", role="kernel"),
+        Rule(()),
+    ]
+    assert specs(tree, rules) == {
+        "attention": {"kernel": (None, "data"), "bias": ()},
+        "mlp": {"kernel": ("tensor",)},
+    }
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.adamw(1e-3),
+        optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1, momentum=0.9)),
+        optax.adafactor(1e-3),
+    ],
+)
+def test_optimizer_state_follows_parameters(optimizer):
+    model = tiny.llama(scan=True)
+    state = jax.eval_shape(lambda: create_state(model, optimizer, tiny.KEY, tiny.tokens(1)))
+    shardings = shardings_of(state, MESH)
+    params = dict(jax.tree_util.tree_flatten_with_path(shardings.params)[0])
+    shapes = dict(jax.tree_util.tree_flatten_with_path(state.params)[0])
+    slots = jax.tree_util.tree_flatten_with_path(shardings.opt_state)[0]
+    leaves = jax.tree.leaves(state.opt_state)
+    followed = 0
+    for (keys, sharding), leaf in zip(slots, leaves, strict=True):
+        alike = [
+            path
+            for path in params
+            if keys[-len(path) :] == path and shapes[path].shape == leaf.shape
+        ]
+        followed += len(alike)
+        expected = params[alike[0]].spec if alike else PartitionSpec()
+        assert sharding.spec == expected, keys
+    assert followed
+    assert shardings.rng.spec == shardings.step.spec == PartitionSpec()
+
+
+def test_variables_and_shapes_keep_their_structure():
+    variables = {"params": shaped(kernel=(8, 8)), "batch_stats": shaped(mean=(8, 8))}
+    assert specs(variables) == {
+        "params": {"kernel": ("fsdp",)},
+        "batch_stats": {"mean": ()},
+    }
+    mesh = make_mesh()
+    shapes = sharded_shapes(variables, mesh)
+    assert shapes["params"]["kernel"].shape == (8, 8)
+    assert shapes["params"]["kernel"].sharding.mesh == mesh
+
+
+def test_default_rules_pass_over_what_they_do_not_fit():
+    assert specs(shaped(embedding=(8,), router=(8,))) == {"embedding": (), "router": ()}
+
+
+def test_a_mesh_takes_what_is_left():
+    devices = jax.devices()[:1]
+    assert dict(make_mesh(data=-1, devices=devices).shape) == {
+        "data": 1,
+        "fsdp": 1,
+        "tensor": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: make_mesh(data=2, fsdp=4, devices=jax.devices()[:1]),
+            "the mesh: 2 x 4 x 1 devices; expected at most 1 in all, as many as there are",
+        ),
+        (
+            lambda: make_mesh(data=-1, fsdp=-1),
+            "the mesh: -1 x -1 x 1; expected positive sizes, at most one of them -1 for the rest",
+        ),
+        (
+            lambda: make_mesh(tensor=0),
+            "the mesh: 1 x 1 x 0; expected positive sizes, at most one of them -1 for the rest",
+        ),
+        (
+            lambda: specs({"dense": shaped(bias=(8,))}, [Rule(("fsdp", "tensor"))]),
+            "dense/bias: a rule of 2 axes, ('fsdp', 'tensor'); expected at most 1, as its shape (8,) has",
+        ),
+        (
+            lambda: specs(shaped(bias=(8,)), [Rule(("model",))]),
+            "the rules: an axis 'model'; expected one of the mesh's: data, fsdp, tensor",
+        ),
+        (
+            lambda: Rule((), role="weights"),
+            "Rule(role=): 'weights'; expected one of kernel, embedding, scale, bias, other",
+        ),
+        (
+            lambda: Rule((), component="heads"),
+            "Rule(component=): 'heads'; expected one of embedding, attention, mlp, experts, "
+            "router, norm, head, other",
+        ),
+        (
+            lambda: place_batch(np.ones(3), make_mesh(), axis=1),
+            "the batch: an array of shape (3,), without an axis 1 of examples; "
+            'expected a multiple of 1, the devices on "data" and "fsdp"',
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said(call, message):
+    with pytest.raises(InputError) as raised:
+        call()
+    assert str(raised.value) == message
+
+
+def test_rules_are_in_the_words_of_roles():
+    assert all(rule.role or rule.glob for rule in DEFAULT_RULES)
