@@ -33,11 +33,12 @@ def catalog(form: str) -> None:
 
 
 def _row(entry: Entry) -> CatalogRow:
+    active = entry.active or {}
     return CatalogRow(
         name=entry.names[0],
         parameters=entry.parameters,
         advertised=entry.advertised,
-        active=entry.active and entry.active[entry.publisher_convention or CONVENTIONS[0]],
+        active=active.get(entry.publisher_convention or CONVENTIONS[0]),
         advertised_active=entry.advertised_active,
         tensors=entry.tensors,
         family=entry.config["model_type"],

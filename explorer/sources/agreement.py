@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from explorer.card import Agreement
 from explorer.sources.fitting import fit
-from explorer.tensors import PARAMS, Kind, TensorSpec
+from explorer.tensors import Kind, TensorSpec
 
 if TYPE_CHECKING:
     from explorer.models.architecture import Architecture

@@ -38,7 +38,14 @@ def test_records_add_up():
 
 
 def test_exact_counts_stand_beside_what_is_advertised():
-    names = "gpt2-xl llama-2-7b llama-2-70b grok-1 deepseek-v3 bert-base-uncased".split()
+    names = [
+        "gpt2-xl",
+        "llama-2-7b",
+        "llama-2-70b",
+        "grok-1",
+        "deepseek-v3",
+        "bert-base-uncased",
+    ]
     lines = [line.split() for line in run("count", *names).splitlines()]
     assert lines[0][:5] == ["target", "tensors", "parameters", "active", "advertised"]
     found = {line[0]: line[2:] for line in lines[1:]}

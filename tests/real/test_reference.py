@@ -52,7 +52,9 @@ def test_gemma_predicts_the_tokens_that_the_reference_predicts(gemma: Path):
     """Four rows of 700 tokens; the reference read and dequantised the file itself."""
     module, params = ex.load_pretrained(gemma)
     rows = token_rows(262_144)
-    apply = jax.jit(lambda params, ids: module.apply({"params": params}, ids).logits.argmax(-1))
+    apply = jax.jit(
+        lambda params, ids: module.apply({"params": params}, ids).logits.argmax(-1)
+    )
     ours = np.concatenate([apply(params, row[None]) for row in rows])
     theirs = np.load(GOLDENS / "gemma.npz")["tokens"]
     assert ours.shape == theirs.shape == (4, 700)
