@@ -181,7 +181,7 @@ def _explore_path(path: str) -> Inventory:
         inventory = _assemble(list_path(path), path, config)
         if config is None:
             return inventory
-        from explorer.catalog.resolve import with_card
+        from explorer.catalog.checkpoints import with_card
 
         return with_card(inventory, config, path)
 

@@ -6,21 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import msgspec
-
 from explorer.card import Advertised
 from explorer.catalog.entries import Undisclosed, find, nearest
-from explorer.errors import InputError, TargetError, printable
+from explorer.errors import TargetError, printable
 from explorer.inventory import Inventory
 from explorer.models.architecture import Architecture
-from explorer.models.families import SUPPORTED, architecture_of
+from explorer.models.families import architecture_of
 from explorer.sources import declared
-from explorer.sources.agreement import agreement_of
 from explorer.sources.assemble import assemble
-from explorer.sources.config import Config, read_config_file
+from explorer.sources.config import read_config_file
 from explorer.sources.opening import exists
 
-__all__ = ["Known", "inventory_of", "resolve", "with_card"]
+__all__ = ["Known", "inventory_of", "resolve"]
 
 _SILENT = "config.json names no format: bytes are those of float32"
 
@@ -78,29 +75,6 @@ def inventory_of(known: Known, scan: bool = False) -> Inventory:
     inventory = assemble(declared.read(known.architecture, scan), known.name)
     card = declared.card_of(known.architecture, known.advertised)
     return replace(inventory, card=card, remarks=(*inventory.remarks, *known.remarks))
-
-
-def with_card(inventory: Inventory, config: Config, path: str) -> Inventory:
-    """Return a checkpoint's inventory with the architecture that its config describes.
-
-    The tensors of a whole checkpoint are held against it. A config of a known family that
-    is wrong leaves a remark, for the tensors count without it.
-    """
-    if config.model_type not in SUPPORTED:
-        return inventory
-    try:
-        architecture = architecture_of(config.content, "config.json")
-    except InputError as error:
-        remark = f"not held against its config: {error}"
-        return replace(inventory, remarks=(*inventory.remarks, remark))
-    card = declared.card_of(architecture)
-    named_alike = inventory.source.startswith(("safetensors", "pytorch"))
-    if named_alike:
-        agreement = agreement_of(inventory.tensors, inventory.num_parameters, architecture)
-        if not (agreement.agrees or os.path.isdir(path)):
-            return inventory  # one file of several, or an adapter
-        card = msgspec.structs.replace(card, agreement=agreement)
-    return replace(inventory, card=card)
 
 
 def _described(content: Mapping[str, Any], place: str, name: str) -> Known:

@@ -7,9 +7,7 @@ import click
 import msgspec
 
 from explorer.analyses.ledger import ledger_of
-from explorer.cli.catalog import catalog
 from explorer.cli.console import echo, format_option, style, width
-from explorer.cli.train import train
 from explorer.errors import InputError
 from explorer.front_door import explore
 from explorer.inventory import Inventory
@@ -181,4 +179,4 @@ def _records(records: list[dict], form: str, json: object) -> str:
     return csv_table(records) if form == "csv" else markdown_table(records)
 
 
-COMMANDS = (show, count, catalog, roles, train, lock, check)
+COMMANDS = (show, count, roles, lock, check)

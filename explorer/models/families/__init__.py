@@ -4,7 +4,6 @@ A family's module has `translate(fields, model_type) -> Architecture` and
 `names(architecture) -> Names`.
 """
 
-import difflib
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Protocol, cast
@@ -80,6 +79,8 @@ def _cure(config: Mapping[str, Any], model_type: str) -> str:
     inner = text.get("model_type") if isinstance(text, Mapping) else None
     if isinstance(inner, str) and inner in _MODULE_OF:
         return f"its text_config is a {inner}, which is built"
+    import difflib  # of no use to a config that is right
+
     near = difflib.get_close_matches(model_type[:100].lower(), SUPPORTED, 1, 0.85)
     # gemma3 is no slip of the pen for gemma
     beyond = model_type.removeprefix(near[0]) if near else ""
