@@ -34,8 +34,8 @@ def explore(target: Any, *inputs: Any, **kwargs: Any) -> Inventory:
 
     Args:
         target: a path, a catalogued name ("llama-2-70b") or `package.module:attribute` (a
-            string); a Hugging Face config (a dict); any pytree of arrays or of shapes; a Linen module; an NNX, Equinox or Haiku model; a TrainState; an
-            optax state.
+            string); a Hugging Face config (a dict); any pytree of arrays or of shapes; a
+            Linen module; an NNX, Equinox or Haiku model; a TrainState; an optax state.
         *inputs: example inputs of a Linen module; `jax.ShapeDtypeStruct`s will do.
         **kwargs: keyword arguments of a Linen module's call.
 

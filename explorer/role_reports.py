@@ -142,7 +142,7 @@ def _report_of(
         biases=biases,
         trainable=sum(r.parameters for r in rows if r.reached and r.differentiable),
         active=sum(row.active for row in rows),
-        experts=_experts(rows),
+        experts=_experts(rows) if tokens else "",
         macs=traced.macs,
         free_macs=traced.free_macs,
         unused=tuple(row.path for row in rows if not row.reached),

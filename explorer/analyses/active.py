@@ -28,7 +28,7 @@ def active_parameters(inventory: Inventory) -> ActiveParameters | None:
     """
     card = inventory.card
     # of a part of a model, or of another one, k of n says nothing
-    if card is None or (card.agreement and card.agreement.missing):
+    if card is None or (card.agreement and card.agreement.lacking):
         return None
     routed = inventory.total(
         lambda kind: kind.size,

@@ -22,8 +22,8 @@ def agreement_of(
 ) -> Agreement:
     """Return how a checkpoint's tensors fit an architecture.
 
-    Buffers, optimizer state and multi-token-prediction layers are none of the
-    architecture's; packed tensors are held to their logical shapes.
+    Buffers that a model makes for itself and multi-token-prediction layers may be there;
+    packed tensors are held to their logical shapes, their scales left aside.
 
     Args:
         tensors: of the checkpoint, by the names of its file.

@@ -119,7 +119,8 @@ def _active_rows(ledger: Ledger) -> list[_Row]:
     for name, title in _CONVENTIONS.items():
         number = getattr(active, name)
         if number is not None:
-            quoted = name == active.publisher and advertised
+            # of a figure whose convention is not known, the first row is the likeliest
+            quoted = advertised and name == (active.publisher or next(iter(_CONVENTIONS)))
             known = f"the publisher's {advertised}" if quoted else ""
             rows.append((title, units.count(number), known))
     return rows
