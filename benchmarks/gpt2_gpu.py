@@ -81,32 +81,14 @@ def flops_of_token(config: Config, size: int) -> int:
     return 6 * (size - length * width) + 12 * config["n_layer"] * width * length
 
 
-def attend_by_cudnn() -> None:
-    """Have this process's attention done by cuDNN, which skips what the mask would hide.
-
-    The models give `jax.nn.dot_product_attention` a mask; GPT-2's is the causal one.
-    """
-    import jax
-
-    by_default = jax.nn.dot_product_attention
-
-    def causal(query: Any, key: Any, value: Any, *, mask: Any, scale: float) -> jax.Array:
-        return by_default(
-            query, key, value, is_causal=True, scale=scale, implementation="cudnn"
-        )
-
-    jax.nn.dot_product_attention = causal
-
-
 def made(side: str, tiny: bool, file: Path) -> tuple[Callable[[Any], Any], Any, Any, int]:
     """Return a side's step, what places a batch, what waits for a loss, its parameters."""
     config = TINY if tiny else GPT2
     if side != "torch":
         import jax
 
-        if side == "cudnn":
-            attend_by_cudnn()
-        run, weights = explorer_run(config, jax.numpy.bfloat16)
+        model = {"implementation": side}
+        run, weights = explorer_run(config, dtype=jax.numpy.bfloat16, model=model)
         np.savez(file, **weights)  # pyright: ignore[reportArgumentType]
         size = sum(each.size for each in weights.values())
         return run, jax.numpy.asarray, jax.block_until_ready, size

@@ -22,8 +22,8 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 
 from explorer.catalog.resolve import resolve
+from explorer.models.remat import REMAT
 from explorer.models.transformer import Transformer
-from explorer.training.gradients import REMAT
 from explorer.training.sharding import batch_sharding, make_mesh, sharded_shapes
 from explorer.training.state import State, create_state
 from explorer.training.step import make_train_step
@@ -69,7 +69,6 @@ def lower(
         loss_fn,
         OPTIMIZER,
         compute_dtype=jnp.bfloat16,
-        remat=None if options.remat == "none" else options.remat,
         mesh=mesh,
     )
     shape = (options.batch, options.length + 1)
@@ -96,7 +95,8 @@ def main() -> None:
         return
     topology = topologies.get_topology_desc(options.topology, "tpu")
     mesh = make_mesh(1, options.fsdp, options.tensor, topology.devices)
-    model = Transformer(resolve(options.model).architecture, scan=True)
+    remat = None if options.remat == "none" else options.remat
+    model = Transformer(resolve(options.model).architecture, scan=True, remat=remat)
     size = sum(leaf.size for leaf in jax.tree.leaves(born(model, options.length).params))
     start = time.perf_counter()
     lowered = lower(options, model, mesh)

@@ -1,19 +1,24 @@
 """Multi-head and grouped attention."""
 
 from functools import partial
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from explorer.errors import InputError
 from explorer.models import specs
 from explorer.models.linear import Linear
 from explorer.models.norms import Norm
 from explorer.models.rotary import rotate
 from explorer.models.sights import Sight
 
-__all__ = ["Attention", "Sinks", "attend"]
+__all__ = ["Attention", "Implementation", "Sinks", "attend", "by_cudnn", "unsupported"]
+
+Implementation = Literal["xla", "cudnn"]
+_FIELD = "Transformer(implementation=)"
 
 # far below any logit, and finite: a query that sees nothing gets a mean, not NaN
 _UNSEEN = -0.7 * float(jnp.finfo(jnp.float32).max)
@@ -38,6 +43,7 @@ class Attention(nn.Module):
 
     spec: specs.Attention
     param_dtype: DTypeLike = jnp.float32
+    implementation: Implementation | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, sight: Sight) -> jax.Array:
@@ -57,7 +63,10 @@ class Attention(nn.Module):
                 rotate(each, sight.rotation, spec.rope.interleaved) for each in (query, key)
             )
         sinks = spec.sinks and Sinks(spec.sinks, dtype, name="sinks")()
-        seen = attend(query, key, value, sight.mask, sinks, spec.scale, spec.softcap)
+        if by_cudnn(self.implementation):
+            seen = attend_by_cudnn(spec, query, key, value, sight.padding)
+        else:
+            seen = attend(query, key, value, sight.mask, sinks, spec.scale, spec.softcap)
         return Linear(spec.out, dtype, name="out")(seen.reshape(*x.shape[:2], -1))
 
     @nn.nowrap
@@ -72,6 +81,63 @@ class Attention(nn.Module):
         norm = Norm(spec, self.param_dtype, name=name)
         whole = spec.size != self.spec.head_size
         return self._heads(norm(x)) if whole else norm(self._heads(x))
+
+
+def by_cudnn(implementation: str | None) -> bool:
+    """Say whether attention is done by cuDNN.
+
+    Raises:
+        InputError: there is no such implementation.
+    """
+    if implementation not in (None, *get_args(Implementation)):
+        raise InputError(
+            _FIELD, found=repr(implementation), expected="None, 'xla' or 'cudnn'"
+        )
+    return implementation == "cudnn"
+
+
+def attend_by_cudnn(
+    spec: specs.Attention,
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    padding: jax.Array | None,
+) -> jax.Array:
+    """Return what `attend` does, by NVIDIA's fused kernels, which never hold all logits.
+
+    Args:
+        spec: of the attention: which keys are seen is told and not masked.
+        query, key, value: as `attend`, in bfloat16 or float16.
+        padding: [batch, 1, 1, keys], false for keys that no query sees; None without any.
+
+    Raises:
+        InputError: the attention is of a kind that the kernels have not.
+    """
+    if spec.softcap is not None:
+        raise unsupported("its logits are bounded by tanh")
+    if spec.sinks is not None:
+        raise unsupported("it has sinks")
+    if spec.window is not None and not spec.causal:
+        raise unsupported("its window is to both sides")
+    return jax.nn.dot_product_attention(
+        query,
+        key,
+        value,
+        mask=padding,
+        scale=spec.scale,
+        is_causal=spec.causal,
+        local_window_size=None if spec.window is None else (spec.window - 1, 0),
+        implementation="cudnn",
+    )
+
+
+def unsupported(why: str) -> InputError:
+    """Return the error of attention that cuDNN's kernels have not."""
+    return InputError(
+        _FIELD,
+        found=f"'cudnn' for attention that it cannot do: {why}",
+        expected="None, for what XLA compiles",
+    )
 
 
 @partial(jax.jit, static_argnames=("scale", "softcap"))

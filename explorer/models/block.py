@@ -1,12 +1,14 @@
 """One block of a transformer, and a stage of them to scan over."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
 from explorer.models import architecture, specs
-from explorer.models.attention import Attention
+from explorer.models.attention import Attention, Implementation
 from explorer.models.experts import Experts
 from explorer.models.feedforward import Mlp
 from explorer.models.latent import LatentAttention
@@ -21,16 +23,16 @@ class Block(nn.Module):
 
     spec: architecture.Block
     param_dtype: DTypeLike = jnp.float32
+    implementation: Implementation | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, sight: Sight) -> jax.Array:
         """Return [batch, length, size] of the same."""
         spec, dtype = self.spec, self.param_dtype
         before = normed(spec.attention_norm, x, dtype, "attention_norm")
-        if isinstance(spec.attention, specs.LatentAttention):
-            attention = LatentAttention(spec.attention, dtype, name="attention")
-        else:
-            attention = Attention(spec.attention, dtype, name="attention")
+        is_latent = isinstance(spec.attention, specs.LatentAttention)
+        kind: Any = LatentAttention if is_latent else Attention
+        attention = kind(spec.attention, dtype, self.implementation, name="attention")
         seen = attention(before, sight)
         seen = normed(spec.attention_post_norm, seen, dtype, "attention_post_norm")
         if spec.parallel:
@@ -56,10 +58,12 @@ class Stage(nn.Module):
 
     blocks: tuple[architecture.Block, ...]
     param_dtype: DTypeLike = jnp.float32
+    implementation: Implementation | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, sights: tuple[Sight, ...]) -> tuple[jax.Array, None]:
         """Return the stream after each block, with that block's sight; and no output."""
         for index, (block, sight) in enumerate(zip(self.blocks, sights, strict=True)):
-            x = Block(block, self.param_dtype, name=f"block_{index}")(x, sight)
+            name = f"block_{index}"
+            x = Block(block, self.param_dtype, self.implementation, name=name)(x, sight)
         return x, None

@@ -6,7 +6,12 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from explorer.models import specs
-from explorer.models.attention import attend
+from explorer.models.attention import (
+    Implementation,
+    attend,
+    by_cudnn,
+    unsupported,
+)
 from explorer.models.linear import Linear
 from explorer.models.norms import Norm, normed
 from explorer.models.rotary import rotate
@@ -20,6 +25,7 @@ class LatentAttention(nn.Module):
 
     spec: specs.LatentAttention
     param_dtype: DTypeLike = jnp.float32
+    implementation: Implementation | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, sight: Sight) -> jax.Array:
@@ -40,6 +46,8 @@ class LatentAttention(nn.Module):
         turning = jnp.broadcast_to(turning, query_turning.shape)  # all heads share it
         query = jnp.concatenate([query_fixed, query_turning], -1)
         key = jnp.concatenate([fixed, turning], -1)
+        if by_cudnn(self.implementation):
+            raise unsupported("its values are shorter than its keys")
         seen = attend(query, key, value, sight.mask, scale=spec.scale)
         return Linear(spec.out, dtype, name="out")(seen.reshape(*x.shape[:2], -1))
 

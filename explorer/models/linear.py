@@ -43,7 +43,12 @@ class Linear(nn.Module):
         shapes = self.spec.parameters()
         kernel = self.param("kernel", self.kernel_init, shapes["kernel"], self.param_dtype)
         kernel = jnp.asarray(kernel, x.dtype)
-        y = x @ kernel if groups is None else jax.lax.ragged_dot(x, kernel, groups.sizes)
+        if groups is None:
+            # of two axes: XLA's CPU backend makes copies for the gradient of more
+            rows = x.reshape(-1, x.shape[-1]) @ kernel
+            y = rows.reshape(*x.shape[:-1], kernel.shape[-1])
+        else:
+            y = jax.lax.ragged_dot(x, kernel, groups.sizes)
         if not self.spec.bias:
             return y
         zeros = nn.initializers.zeros

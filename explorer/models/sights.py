@@ -14,9 +14,15 @@ __all__ = ["Sight", "sights_of", "visible"]
 
 
 class Sight(NamedTuple):
-    """A layer's mask [batch or 1, 1, queries, keys], None for all, and its rotation."""
+    """What one layer sees.
+
+    `mask` [batch or 1, 1, queries, keys] are the keys of each query, None for all; `padding`
+    [batch, 1, 1, keys] is false for those that no query sees, None without any; `rotation`
+    is of queries and keys, None where they are not rotated.
+    """
 
     mask: jax.Array | None
+    padding: jax.Array | None
     rotation: Rotation | None
 
 
@@ -36,12 +42,14 @@ def sights_of(
         return visible(positions.shape[1], causal, window, attention_mask)
 
     rotation = cache(lambda rope: rotation_of(rope, positions))
+    padding = visible(positions.shape[1], False, None, attention_mask)
 
     def sight(block: Block) -> Sight:
         attention = block.attention
         latent = not isinstance(attention, Attention)
         reach = (True, None) if latent else (attention.causal, attention.window)
-        return Sight(mask(*reach), attention.rope and rotation(attention.rope))
+        rope = attention.rope and rotation(attention.rope)
+        return Sight(mask(*reach), padding, rope)
 
     return [tuple(map(sight, stage.blocks)) for stage in architecture.stages]
 

@@ -7,11 +7,13 @@ from jax.typing import DTypeLike
 
 from explorer.errors import InputError
 from explorer.models.architecture import Architecture
+from explorer.models.attention import Implementation
 from explorer.models.block import Block, Stage
 from explorer.models.declare import layer_name
 from explorer.models.embeddings import Embedding, Patches, Token
 from explorer.models.heads import Outputs, outputs_of
 from explorer.models.norms import normed
+from explorer.models.remat import rematerialised
 from explorer.models.sights import Sight, sights_of
 
 __all__ = ["Outputs", "Transformer"]
@@ -22,7 +24,10 @@ class Transformer(nn.Module):
 
     `scan` stacks alike layers along a leading axis of their parameters and scans over them.
     `dtype` is what the stream is computed in, None for the embedding's own; norms, routers
-    and softmaxes are in float32 always.
+    and softmaxes are in float32 always. `remat` names what the backward pass computes again,
+    layer by layer, instead of keeping it: "full" all but what goes into a layer, "dots" all
+    but matrix products, "dots_no_batch" all but those with parameters. `implementation` is
+    of attention: "cudnn" for NVIDIA's fused kernels, else what XLA compiles.
 
     >>> from explorer.models.families import architecture_of
     >>> config = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 96,
@@ -38,6 +43,8 @@ class Transformer(nn.Module):
     scan: bool = False
     dtype: DTypeLike | None = None
     param_dtype: DTypeLike = jnp.float32
+    remat: str | None = None
+    implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
@@ -59,8 +66,8 @@ class Transformer(nn.Module):
             token_type_ids: [batch, length], of models that embed them; 0 where None.
 
         Raises:
-            InputError: an input of the wrong kind or shape, or a sequence longer than the
-                position embedding.
+            InputError: an input of the wrong kind or shape, a sequence longer than the
+                position embedding, an unknown `remat`, or attention that cuDNN has not.
         """
         spec, dtype = self.architecture, self.param_dtype
         embed = None
@@ -106,23 +113,25 @@ class Transformer(nn.Module):
     @nn.nowrap
     def _layers(self, x: jax.Array, sights: list[tuple[Sight, ...]]) -> jax.Array:
         """Return the stream after all blocks."""
-        layer = 0
+        layer, given = 0, (self.param_dtype, self.implementation)
+        repeated = rematerialised(Stage, self.remat, scanned=True)
+        single = rematerialised(Block, self.remat, scanned=False)
         for number, (stage, seen) in enumerate(
             zip(self.architecture.stages, sights, strict=True)
         ):
             if self.scan:
                 scanned = nn.scan(
-                    Stage,
+                    repeated,
                     variable_axes={"params": 0, "intermediates": 0},
                     split_rngs={"params": True},
                     in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType]
                     length=stage.repeats,
                 )
-                body = scanned(stage.blocks, self.param_dtype, name=f"stages_{number}")
+                body = scanned(stage.blocks, *given, name=f"stages_{number}")
                 x, _ = body(x, seen)
                 continue
             for block, sight in zip(stage.blocks * stage.repeats, seen * stage.repeats):
-                x = Block(block, self.param_dtype, name=layer_name(layer))(x, sight)
+                x = single(block, *given, name=layer_name(layer))(x, sight)
                 layer += 1
         return x
 

@@ -9,7 +9,8 @@ from jax import lax
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from explorer.errors import InputError, printable
+from explorer.errors import InputError
+from explorer.models.remat import policy_of
 from explorer.training.activations import along_batch
 from explorer.training.evaluation import (
     Context,
@@ -22,15 +23,7 @@ from explorer.training.freezing import stopped
 from explorer.training.sharding import batch_devices, batch_sharding, check_divides
 from explorer.training.state import cast_floats
 
-__all__ = ["REMAT", "Differentiate", "Found", "differentiate"]
-
-_policies = jax.checkpoint_policies
-# what the backward pass finds kept; what is not, it computes again
-REMAT: dict[str, Callable[..., Any]] = {
-    "full": _policies.nothing_saveable,
-    "dots": _policies.dots_saveable,
-    "dots_no_batch": _policies.dots_with_no_batch_dims_saveable,
-}
+__all__ = ["Differentiate", "Found", "differentiate"]
 
 
 class Found(NamedTuple):
@@ -60,12 +53,7 @@ def differentiate(
     Raises:
         InputError: `remat` is no name of a policy.
     """
-    if remat is not None and remat not in REMAT:
-        raise InputError(
-            "remat",
-            found=printable(repr(remat), 60),
-            expected=f"None or one of {', '.join(REMAT)}",
-        )
+    policy = None if remat is None else policy_of(remat)
 
     def loss_of(params: Any, batch: Any, rng: jax.Array, batch_stats: Any) -> Any:
         cast = cast_floats(stopped(params, labels), compute_dtype)
@@ -73,8 +61,8 @@ def differentiate(
             outcome = outcome_of(loss_fn, cast, batch, Context(rng, batch_stats, True))
         return outcome.loss, outcome
 
-    if remat is not None:
-        loss_of = jax.checkpoint(loss_of, policy=REMAT[remat])
+    if policy is not None:
+        loss_of = jax.checkpoint(loss_of, policy=policy)
 
     def whole(params: Any, batch: Any, rng: jax.Array, batch_stats: Any) -> Found:
         batch = _constrained(batch, mesh, 0)

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from explorer.models.remat import REMAT
 from explorer.training.evaluation import Context
-from explorer.training.gradients import REMAT, differentiate
+from explorer.training.gradients import differentiate
 from tests.training import tiny
 
 IDS = np.arange(16, dtype=np.int32)[None]  # every token once: a row of the table each
