@@ -12,6 +12,8 @@
 Every message is one line: place, what was found, what was expected, the cure.
 """
 
+import re
+
 __all__ = [
     "ExplorerError",
     "FormatError",
@@ -21,6 +23,7 @@ __all__ = [
     "TargetError",
     "TreeError",
     "UnsafePickleError",
+    "first_line",
     "printable",
 ]
 
@@ -48,6 +51,19 @@ def printable(text: object, limit: int = 120) -> str:
         return safe
     head = limit // 2
     return safe[:head] + "…" + safe[len(safe) - (limit - head - 1) :]
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error of another library says first, without the link it ends in.
+
+    Its kind is told where its text says too little, as that of a KeyError does.
+
+    >>> first_line(ValueError("shapes differ. (https://example.org/errors)\\nand so on"))
+    'shapes differ.'
+    """
+    kind, text = type(error).__name__, str(error).strip().partition("\n")[0]
+    text = re.sub(r"\s*\(https?://\S+\)$", "", text)
+    return f"{kind}: {text}" if isinstance(error, KeyError) else text or kind
 
 
 class ExplorerError(Exception):

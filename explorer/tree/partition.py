@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jax import tree_util
 
-from explorer.errors import TreeError
+from explorer.errors import TreeError, first_line
 from explorer.tree.walk import Path, atom_types, names_of, place_of
 
 __all__ = ["combine", "map_leaves", "partition"]
@@ -121,7 +121,7 @@ def _chosen_by_tree(mask: Any, tree: Any) -> list[bool]:
     except ValueError as error:
         raise TreeError(
             "the tree of bools",
-            found=f"does not fit the tree ({str(error).splitlines()[0]})",
+            found=f"does not fit the tree ({first_line(error)})",
             expected="its structure, or a prefix of it",
         ) from error
     chosen = [bool(chosen) for _, chosen in bools]

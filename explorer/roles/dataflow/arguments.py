@@ -8,11 +8,10 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from explorer.errors import InputError, TreeError, printable
+from explorer.errors import InputError, TreeError, first_line, printable
 
 __all__ = [
     "distinct",
-    "first_line",
     "leaves_of",
     "paths_of",
     "shape_of",
@@ -128,13 +127,6 @@ def _refused(name: str, error: Exception, arrays: list[Any]) -> InputError:
         found=f"cannot be called with ({printable(described, 200)}): {first_line(error)}",
         cure="pass what it takes after the parameters",
     )
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error of another library says first, with its kind where that says
-    too little ("'x'" of a KeyError)."""
-    kind, text = type(error).__name__, str(error).strip().partition("\n")[0]
-    return f"{kind}: {text}" if isinstance(error, KeyError) else text or kind
 
 
 def _is_array(leaf: Any) -> bool:

@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from explorer.errors import InputError
-from explorer.roles.dataflow.arguments import first_line, shape_of
+from explorer.errors import InputError, first_line
+from explorer.roles.dataflow.arguments import shape_of
 from explorer.roles.dataflow.values import Value
 from explorer.roles.dataflow.walk import Walk
 

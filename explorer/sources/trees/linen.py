@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from explorer.errors import InputError, TreeError, printable
+from explorer.errors import InputError, TreeError, first_line, printable
 from explorer.paths import Key
 from explorer.sources.declared import stacks_of
 from explorer.sources.listing import Listing
@@ -85,10 +85,9 @@ def abstract_init(
     try:
         return jax.eval_shape(init, shaped)
     except Exception as error:  # whatever the module's own code may raise
-        message = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             type(module).__name__,
-            found=f"cannot be called with ({_describe(inputs, kwargs)}): {message}",
+            found=f"cannot be called with ({_describe(inputs, kwargs)}): {first_line(error)}",
             cure="pass what its __call__ takes",
         ) from error
 
