@@ -15,9 +15,9 @@ MAX_NAMED = 3
 
 
 class Health(NamedTuple):
-    """The norm of all gradients, whether loss and norm are finite, and who is at fault.
+    """The norm of all gradients, whether a step may be taken, and who is at fault.
 
-    `bad` (int32 [3]) are the places, in the order of `jax.tree.leaves`, of the first
+    `finite`: loss and norm are, and so were those of all steps before. `bad` (int32 [3]) are the places, in the order of `jax.tree.leaves`, of the first
     tensors whose gradient has no finite norm; -1 where there are no more.
     """
 
@@ -26,8 +26,8 @@ class Health(NamedTuple):
     bad: jax.Array
 
 
-def health_of(loss: jax.Array, grads: Any) -> Health:
-    """Return whether a step may be taken; nothing leaves the device.
+def health_of(loss: jax.Array, grads: Any, halted: Any = False) -> Health:
+    """Return whether a step may be taken; none after one that was `halted`.
 
     Squares are summed in float32 at least: a gradient whose norm is beyond that counts as
     infinite, for no optimizer would make a number of it.
@@ -39,12 +39,17 @@ def health_of(loss: jax.Array, grads: Any) -> Health:
     squares = jnp.stack([_sum_of_squares(leaf) for leaf in jax.tree.leaves(grads)])
     norm = jnp.sqrt(squares.sum())
     bad = jnp.nonzero(~jnp.isfinite(squares), size=MAX_NAMED, fill_value=-1)[0]
-    return Health(norm, jnp.isfinite(loss) & jnp.isfinite(norm), bad.astype(jnp.int32))
+    finite = jnp.isfinite(loss) & jnp.isfinite(norm) & ~jnp.asarray(halted)
+    return Health(norm, finite, bad.astype(jnp.int32))
 
 
 def kept_unless(finite: jax.Array, new: Any, old: Any) -> Any:
-    """Return the new tree where `finite` is true, else the old one, which it is."""
-    return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+    """Return the new state where `finite` is true, else the old one, halted."""
+
+    def choose(n: Any, o: Any) -> Any:
+        return o if n is o else jnp.where(finite, n, o)
+
+    return jax.tree.map(choose, new, old).replace(halted=~finite)
 
 
 def names_of_bad(params: Any, bad: Any) -> tuple[str, ...]:

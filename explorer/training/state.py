@@ -13,7 +13,7 @@ from jax.core import Tracer
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from explorer.errors import InputError, TreeError, printable
+from explorer.errors import InputError, TreeError, first_line, printable
 from explorer.training.sharding import Rules, shardings_of
 from explorer.tree.walk import names_of, place_of
 
@@ -28,6 +28,7 @@ class State(struct.PyTreeNode):
     `step` counts the steps taken (int32). `rng` is a typed key that never changes: a step
     folds its number into it, so that a resumed run draws what an uninterrupted one draws.
     `batch_stats` is {} where the module has none; `watch` what a Watch compares with.
+    `halted` says that a step was not finite: it was not taken, and no step is after it.
     """
 
     step: jax.Array
@@ -35,6 +36,7 @@ class State(struct.PyTreeNode):
     opt_state: Any
     rng: jax.Array
     batch_stats: Any
+    halted: jax.Array
     watch: Any = ()
 
 
@@ -77,6 +79,7 @@ def create_state(
     >>> int(state.step), jax.tree.map(jnp.shape, state.params)
     (0, {'linear': {'bias': (1,), 'kernel': (1, 1)}})
     """
+    _check_kinds(module, optimizer)
     key = _typed(rng)
     leaves, treedef = jax.tree.flatten((inputs, kwargs))
     given = [i for i, leaf in enumerate(leaves) if isinstance(leaf, np.ndarray | jax.Array)]
@@ -97,6 +100,7 @@ def create_state(
             opt_state=jax.tree.map(_strong, optimizer.init(params)),
             rng=step_rng,
             batch_stats=variables.get("batch_stats", {}),
+            halted=jnp.zeros((), bool),
             watch=() if watch is None else watch.init(params),
         )
 
@@ -159,6 +163,22 @@ def _check_float(dtype: DTypeLike) -> None:
         )
 
 
+def _check_kinds(module: Any, optimizer: Any) -> None:
+    if not isinstance(module, nn.Module):
+        raise InputError(
+            "module",
+            found=printable(repr(module), 60),
+            expected="a Linen module",
+            cure="make one of the class" if isinstance(module, type) else "",
+        )
+    if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):
+        raise InputError(
+            "optimizer",
+            found=printable(repr(optimizer), 60),
+            expected="an optax transformation such as optax.adamw(1e-3)",
+        )
+
+
 def _init(module: nn.Module, rng: jax.Array, args: Any, kwargs: Any) -> Any:
     """Return the variables of a module, out of their boxes."""
     try:
@@ -166,10 +186,9 @@ def _init(module: nn.Module, rng: jax.Array, args: Any, kwargs: Any) -> Any:
     except InputError:
         raise
     except Exception as error:  # whatever the module's own code may raise
-        message = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             type(module).__name__,
-            found=f"cannot be called with these inputs: {message}",
+            found=f"cannot be called with these inputs: {first_line(error)}",
             cure="pass what its __call__ takes",
         ) from error
 

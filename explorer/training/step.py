@@ -58,9 +58,10 @@ def make_train_step(
 
     The metrics are "loss", "grad_norm" (of all gradients, before the optimizer), "finite",
     "bad" (see `explorer.training.finite`), those of the loss function, and "watch" where
-    there is one. Where the loss or a gradient is not finite, parameters, optimizer state
-    and batch statistics stay as they were and only the step is counted; the host learns of
-    it from the metrics, when it looks.
+    there is one. A step whose loss or gradient is not finite is not taken, and none after
+    it: the state stays as the last good step left it, but for `halted`, and the host learns
+    of it from the metrics, whenever it looks. `state.replace(halted=jnp.array(False))` goes
+    on.
 
     Args:
         loss_fn: `(params, batch, context) -> loss`, a scalar; or `(loss, metrics)`, a dict
@@ -74,9 +75,10 @@ def make_train_step(
         watch: statistics of the parameters as they learn.
         compute_dtype: what floating-point parameters are cast to inside the loss; the state
             keeps its own. Inputs in the batch are as they come.
-        remat: what the backward pass computes again instead of keeping it: "full" all,
-            "dots" all but matrix products, "dots_no_batch" all but those without batch
-            axes; None nothing.
+        remat: what the backward pass computes again, of the whole loss at once, instead of
+            keeping it: "full" all, "dots" all but matrix products, "dots_no_batch" all but
+            those without batch axes; None nothing. A module that does it layer by layer,
+            as `Transformer(remat=)`, needs far less memory.
         labels: of `freeze`, to spare the gradients of what is frozen: zeros stand for them.
         donate: whether the memory of the old state is used for the new one.
         mesh: where the state lies; it is kept there, and the batch laid over it.
@@ -171,28 +173,37 @@ def _single(found: Differentiate, optimizer: Any, watch: Any) -> Pure:
     def step(state: State, batch: Any) -> tuple[State, Metrics]:
         check_trainable(state.params)
         count_examples(batch)
+        _check_optimizer(optimizer, state)
         rng = jax.random.fold_in(state.rng, state.step)
         outcome, grads = found(state.params, batch, rng, state.batch_stats)
-        health = health_of(outcome.loss, grads)
+        health = health_of(outcome.loss, grads, state.halted)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        new = (params, opt_state, outcome.batch_stats)
-        old = (state.params, state.opt_state, state.batch_stats)
-        params, opt_state, batch_stats = kept_unless(health.finite, new, old)
+        taken = state.replace(
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            batch_stats=outcome.batch_stats,
+        )
         metrics = {"loss": outcome.loss, **health._asdict(), **outcome.metrics}
         if watch is not None:
             metrics["watch"] = watch.measure(
                 state.step, state.params, grads, updates, state.watch
             )
-        new_state = state.replace(
-            step=state.step + 1,
-            params=params,
-            opt_state=opt_state,
-            batch_stats=batch_stats,
-        )
-        return new_state, metrics
+        return kept_unless(health.finite, taken, state), metrics
 
     return step
+
+
+def _check_optimizer(optimizer: optax.GradientTransformation, state: State) -> None:
+    """Refuse an optimizer that is not the one whose state this is."""
+    own = jax.eval_shape(optimizer.init, state.params)
+    if jax.tree.structure(own) != jax.tree.structure(state.opt_state):
+        raise InputError(
+            "optimizer",
+            found="another than the one that the state was made for",
+            expected="the one that create_state was given",
+        )
 
 
 def _repeated(step: Pure, count: int) -> Pure:

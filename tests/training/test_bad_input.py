@@ -8,6 +8,7 @@ import pytest
 from flax import linen as nn
 
 from explorer.errors import InputError, TreeError
+from explorer.models.small import LinearRegression
 from explorer.training.evaluation import make_eval_step
 from explorer.training.sharding import make_mesh
 from explorer.training.state import create_state
@@ -194,9 +195,29 @@ def test_states_that_cannot_begin():
     )
     several = jax.random.split(tiny.KEY, 2)
     assert made(key=several, kind=TreeError).startswith("rng: ")
+    assert made("mlp") == "module: 'mlp'; expected a Linen module"
+    assert made(LinearRegression).endswith("expected a Linen module; make one of the class")
     assert made(inputs=()).startswith(
         "LinearRegression: cannot be called with these inputs: "
     )
+
+
+def test_optimizers_that_are_none_or_another():
+    assert said(lambda: create_state(tiny.LINE, "adam", tiny.KEY, X)) == (
+        "optimizer: 'adam'; expected an optax transformation such as optax.adamw(1e-3)"
+    )
+    state = tiny.begun(tiny.LINE, DESCENT, X)
+    step = make_train_step(MEAN, optax.adam(1e-3))
+    assert said(lambda: step(state, X)) == (
+        "optimizer: another than the one that the state was made for; "
+        "expected the one that create_state was given"
+    )
+
+
+def test_a_link_of_another_library_is_left_out():
+    message = said(lambda: create_state(nn.Dense("many"), DESCENT, tiny.KEY, X))
+    assert message.startswith("Dense: cannot be called with these inputs: ")
+    assert "http" not in message
 
 
 def test_a_state_that_lies_elsewhere():

@@ -40,14 +40,16 @@ def run(values, steps_per_call=1):
 
 
 @pytest.mark.parametrize(("poison", "steps_per_call"), [(np.nan, 1), (np.inf, 4)])
-def test_a_bad_step_changes_nothing_and_training_goes_on(poison, steps_per_call):
-    state, metrics = run([0.0, poison, poison, 0.0], steps_per_call)
-    clean, _ = run([0.0, 0.0])
-    # four steps of which two were good are two good steps
+def test_a_bad_step_is_not_taken_and_none_after_it(poison, steps_per_call):
+    state, metrics = run([0.0, poison, 0.0, 0.0], steps_per_call)
+    clean, _ = run([0.0])
+    # four steps, of which the first alone was good before one was not
+    assert bool(state.halted)
+    assert not clean.halted
     chex.assert_trees_all_close(state.params, clean.params, rtol=1e-6)
     chex.assert_trees_all_close(state.opt_state, clean.opt_state, rtol=1e-6)
-    assert int(state.step) == 4
-    assert metrics["finite"].tolist() == [True, False, False, True]
+    assert int(state.step) == 1
+    assert metrics["finite"].tolist() == [True, False, False, False]
     assert metrics["bad"].dtype == np.int32
     kernel = names_of_bad(state.params, metrics["bad"][1])
     assert kernel == ("layers_1/kernel",)
@@ -59,6 +61,15 @@ def test_params_are_those_of_the_step_before_bit_for_bit():
     after, _ = run([0.0, 0.0, np.nan])
     chex.assert_trees_all_equal(after.params, before.params)
     chex.assert_trees_all_equal(after.opt_state, before.opt_state)
+
+
+def test_a_state_goes_on_when_it_is_told_to():
+    state, _ = run([0.0, np.nan])
+    good = (tiny.points(4)[0], np.zeros(4, np.float32))
+    state, _ = SINGLE(state.replace(halted=jnp.array(False)), good)
+    whole, _ = run([0.0, 0.0])
+    chex.assert_trees_all_equal(state.params, whole.params)
+    assert int(state.step) == 2
 
 
 def test_an_infinite_loss_is_bad_although_its_gradients_are_not():

@@ -15,6 +15,7 @@ import pytest
 from explorer.training.evaluation import make_eval_step
 from explorer.training.state import create_state
 from explorer.training.step import make_train_step
+from explorer.training.watch import Watch
 from tests.training import tiny
 
 ADAM, DESCENT = optax.adamw(1e-2), optax.sgd(0.1, momentum=0.9)
@@ -68,7 +69,8 @@ def test_the_loss_is_traced_once(options):
     step = make_train_step(loss_fn, optimizer, **options)
     parts = tiny.batches(3)
     given = [tiny.stacked(parts)] * 4 if "steps_per_call" in options else parts * 4
-    state, _ = trained(step, tiny.network_state(optimizer), given)
+    state = tiny.begun(tiny.NETWORK, optimizer, tiny.points(1)[0])
+    state, _ = trained(step, state, given)
     assert int(state.step) == 12
 
 
@@ -104,6 +106,21 @@ def test_the_mean_over_micro_batches_is_that_of_the_whole():
     parts, found = step(tiny.network_state(DESCENT), batch)
     close(parts.params, whole.params)
     close(found, metrics)
+
+
+def test_what_is_watched_is_before_the_update():
+    watch = Watch()
+    state = tiny.begun(tiny.NETWORK, optax.sgd(0.5), tiny.points(1)[0], watch=watch)
+    before = [np.linalg.norm(leaf) for leaf in jax.tree.leaves(state.params)]
+    step = make_train_step(tiny.squares(tiny.NETWORK), optax.sgd(0.5), watch=watch)
+    _, metrics = step(state, tiny.points(8))
+    table = dict(zip(watch.COLUMNS, np.asarray(metrics["watch"]).T, strict=True))
+    np.testing.assert_allclose(table["norm"], before, rtol=1e-6)
+    moved = 0.5 * table["grad_norm"]
+    kernels = table["norm"] > 0  # biases begin as zeros
+    np.testing.assert_allclose(
+        table["update_ratio"][kernels], moved[kernels] / table["norm"][kernels], rtol=1e-5
+    )
 
 
 def test_bfloat16_gradients_are_summed_in_more():
