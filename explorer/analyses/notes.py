@@ -40,6 +40,7 @@ _COLLECTION_WORDS = {
     "rng_state": "random-number state",
     "quantization": "quantisation state",
     "ema": "second copies",
+    "watch": "first values, kept to be compared with",
 }
 # of these one tensor holds many: there are no "2 position ids" in two tensors
 _MASS = ("ids", "frequencies", "factors", "statistics", "state", "keys")

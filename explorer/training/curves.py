@@ -10,7 +10,8 @@ import numpy as np
 from explorer.roles.names import classify
 
 __all__ = [
-    "Curve", "Record", "Run", "component_of", "joined_curve", "layer_of", "metric_curve", "metric_names", "smoothed", "watched_curve",
+    "Curve", "Record", "Run", "component_of", "joined_curve", "layer_of", "metric_curve", "metric_names", "smoothed",
+    "spans_decades", "watched_curve",
 ]  # fmt: skip
 
 _LENGTHS = ("norm", "grad_norm", "distance")
@@ -61,15 +62,34 @@ def metric_curve(records: Iterable[Record], name: str) -> Curve:
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
-    """Return means over a fiftieth of the steps around each; near the ends, over fewer."""
-    half = len(values) // 100
-    sums = np.concatenate([[0.0], np.cumsum(np.nan_to_num(values))])
-    counts = np.concatenate([[0], np.cumsum(np.isfinite(values))])
+    """Return means over a fiftieth of the steps around each; near the ends, over fewer.
+
+    As many lie after a step as before it, so that the first value, from which a loss falls
+    steeply, stays what it is; the last one, which is noise, is a mean of those before it.
+
+    >>> smoothed(np.arange(200.0))[[0, 1, 100, 199]].tolist()
+    [0.0, 1.0, 100.0, 198.0]
+    """
     at = np.arange(len(values))
-    start, end = np.maximum(at - half, 0), np.minimum(at + half + 1, len(values))
+    half = np.minimum(len(values) // 100, at)
+    known = np.isfinite(values)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(known)])
+    start, end = at - half, np.minimum(at + half + 1, len(values))
     number = counts[end] - counts[start]
     with np.errstate(invalid="ignore"):
         return np.where(number > 0, (sums[end] - sums[start]) / number, np.nan)
+
+
+def spans_decades(curves: Iterable[Curve]) -> bool:
+    """Say whether curves are above 0 and so far apart that their logarithms show more.
+
+    >>> spans_decades([Curve(np.arange(2), np.array([0.1, 5.0]))])
+    True
+    """
+    values = np.concatenate([np.empty(0), *(curve.values for curve in curves)])
+    values = values[np.isfinite(values)]
+    return bool(values.size and values.min() > 0 and values.max() > 20 * values.min())
 
 
 def watched_curve(records: Iterable[Record], column: int, rows: Sequence[int]) -> Curve:

@@ -6,6 +6,7 @@ from typing import Any, Protocol, Self
 
 import jax
 import numpy as np
+import numpy.typing as npt
 
 from explorer.errors import InputError, TargetError
 from explorer.training.order import permute
@@ -79,7 +80,12 @@ class Windows:
         InputError: fewer tokens than one window has, or tokens that are no integers.
     """
 
-    def __init__(self, tokens: np.ndarray, length: int, place: str = "tokens"):
+    def __init__(self, tokens: npt.ArrayLike, length: int, place: str = "tokens"):
+        try:
+            tokens = np.asarray(tokens)
+        except ValueError:
+            wanted, found = "integers in one row", "rows of different lengths"
+            raise InputError(place, found=found, expected=wanted) from None
         if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
             raise InputError(
                 place,
@@ -145,7 +151,7 @@ class Batches(Iterator[Any]):
         place: what is done to a batch before it is given, such as putting it on devices.
 
     Raises:
-        InputError: sizes that are not positive, or a batch that processes cannot share.
+        InputError: no example, sizes below 1, or a batch that processes cannot share.
 
     >>> batches = Batches(Arrays(np.arange(4)), 3, shuffle=False)
     >>> next(batches).tolist(), next(batches).tolist()
@@ -173,6 +179,7 @@ class Batches(Iterator[Any]):
                 f"for {parts} processes",
                 expected="positive sizes, and a batch that the processes divide",
             )
+        _check_source(source)
         self._source, self._size, self._calls = source, size, steps_per_call
         self._seed, self._shuffle, self._place = seed, shuffle, place
         self._rows = slice(index * size // parts, (index + 1) * size // parts)
@@ -205,12 +212,8 @@ class Batches(Iterator[Any]):
     def state(self) -> dict[str, int]:
         """Return the position: numbers that JSON holds."""
         epoch, position = divmod(self._drawn, len(self._source))
-        return {
-            "seed": self._seed,
-            "examples": len(self._source),
-            "epoch": epoch,
-            "position": position,
-        }
+        whole = {"seed": self._seed, "examples": len(self._source)}
+        return whole | {"epoch": epoch, "position": position}
 
     def restore(self, state: Mapping[str, int]) -> None:
         """Go to a position that `state` returned.
@@ -230,3 +233,17 @@ class Batches(Iterator[Any]):
                 cure="resume with the data that the run began with",
             )
         self._drawn = epoch * own["examples"] + position
+
+
+def _check_source(source: Any) -> None:
+    """Refuse what gives no examples by their numbers, or has none."""
+    is_source = hasattr(source, "__len__") and hasattr(source, "__getitem__")
+    if not is_source or isinstance(source, list | tuple | Mapping):
+        raise InputError(
+            "data",
+            found=type(source).__name__,
+            expected="a source of examples",
+            cure="pass Arrays(...) or Windows(...)",
+        )
+    if len(source) < 1:
+        raise InputError("data", found="holds no example", expected="one at least")

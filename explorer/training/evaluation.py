@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax.errors import FlaxError
+from jax.core import Tracer
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from explorer.errors import ExplorerError, InputError, printable
 from explorer.training.activations import along_batch
+from explorer.training.sharding import check_lies_on, laid_over
 from explorer.training.state import State, cast_floats
 
 __all__ = [
@@ -61,13 +63,13 @@ def make_eval_step(
         loss_fn: `(params, batch, context) -> loss`, or with metrics and batch statistics,
             as for `make_train_step`; `context.train` is False.
         compute_dtype: what the parameters are cast to inside the loss; None for their own.
-        mesh: where the state and the batches lie.
+        mesh: where the state lies; the batch is laid over it.
 
     Returns:
         A function whose metrics are "loss" and those of the loss function.
 
     Raises:
-        InputError: when called, as `make_train_step` does.
+        InputError: when called, as what `make_train_step` returns does.
 
     >>> import optax
     >>> from explorer.models.small import LinearRegression
@@ -81,14 +83,39 @@ def make_eval_step(
     """
 
     def evaluate(state: State, batch: Any) -> Metrics:
+        examples = count_examples(batch)
+        batch = laid_over(batch, mesh)
         rng = jax.random.fold_in(state.rng, state.step)
         params = cast_floats(state.params, compute_dtype)
         context = Context(rng, state.batch_stats, False)
-        with along_batch(mesh, count_examples(batch)):
+        with along_batch(mesh, examples):
             outcome = outcome_of(loss_fn, params, batch, context)
         return {"loss": outcome.loss, **outcome.metrics}
 
-    return jax.jit(evaluate)
+    jitted = jax.jit(evaluate)
+    return jitted if mesh is None else _OnMesh(jitted, mesh)
+
+
+class _OnMesh:
+    """A jitted evaluation of states that lie on a mesh."""
+
+    def __init__(self, jitted: Any, mesh: Mesh):
+        self._jitted, self._mesh = jitted, mesh
+
+    def __call__(self, state: State, batch: Any, /) -> Metrics:
+        return self._for(state)(state, batch)
+
+    def trace(self, state: State, batch: Any, /) -> jax.stages.Traced:
+        return self._for(state).trace(state, batch)
+
+    def lower(self, state: State, batch: Any, /) -> jax.stages.Lowered:
+        return self._for(state).lower(state, batch)
+
+    def _for(self, state: State) -> Any:
+        # inside another jit, that one decides where things lie
+        if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(state)):
+            check_lies_on(self._mesh, state)
+        return self._jitted
 
 
 def count_examples(batch: Any) -> int | None:

@@ -1,6 +1,6 @@
 """Some parameters kept as they are while the others learn."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from math import prod
 from typing import Any, NamedTuple, get_args
 
@@ -37,8 +37,8 @@ def freeze(
     optimizer: optax.GradientTransformation,
     params: Any,
     *,
-    roles: Sequence[str] = (),
-    globs: Sequence[str] = (),
+    roles: str | Sequence[str] = (),
+    globs: str | Sequence[str] = (),
     role_tree: Any = None,
 ) -> Freeze:
     """Return an optimizer under which what a role or a glob names never changes.
@@ -49,8 +49,9 @@ def freeze(
     Args:
         optimizer: of the others.
         params: a tree of parameters, or of their shapes.
-        roles: of kernel, embedding, scale, bias, other; or weight, all but biases.
-        globs: of paths.
+        roles: one or several of kernel, embedding, scale, bias, other; or weight, all but
+            biases.
+        globs: one or several, of paths.
         role_tree: where names do not tell: a tree like `params` with a role word, or what
             `trace_roles` found, in the place of every leaf.
 
@@ -70,8 +71,9 @@ def freeze(
     role_of = _given_roles(role_tree, treedef) or [
         classify(path, shape)[0] for path, shape in zip(paths, shapes, strict=True)
     ]
-    held = {index for word in _words(roles) for index in _of_role(word, role_of)}
-    held |= {index for glob in globs for index in _of_glob(glob, paths)}
+    words, patterns = _several("roles", roles), _several("globs", globs)
+    held = {index for word in words for index in _of_role(word, role_of)}
+    held |= {index for glob in patterns for index in _of_glob(glob, paths)}
     if not held or len(held) == len(paths):
         found = "all parameters are frozen" if held else "neither a role nor a glob"
         raise InputError("freeze", found=found, expected="some of the parameters")
@@ -94,18 +96,27 @@ def stopped(params: Any, labels: Any) -> Any:
     return jax.tree.map(stop, params, labels)
 
 
-def _words(roles: Sequence[str]) -> Sequence[str]:
-    for word in roles:
-        if word not in _WORDS:
-            raise InputError(
-                "freeze(roles=)",
-                found=printable(repr(word), 60),
-                expected=f"of {', '.join(_WORDS)}",
-            )
-    return roles
+def _several(what: str, given: Any) -> tuple[str, ...]:
+    """Return one string or several as several: a string alone is no sequence of letters."""
+    several = (given,) if isinstance(given, str) else given
+    if not isinstance(several, Collection) or not all(
+        isinstance(word, str) for word in several
+    ):
+        raise InputError(
+            f"freeze({what}=)",
+            found=printable(repr(given), 60),
+            expected=f"one or several of the {what}, each a string",
+        )
+    return tuple(several)
 
 
 def _of_role(word: str, role_of: Sequence[str]) -> list[int]:
+    if word not in _WORDS:
+        raise InputError(
+            "freeze(roles=)",
+            found=printable(repr(word), 60),
+            expected=f"of {', '.join(_WORDS)}",
+        )
     found = [
         index
         for index, role in enumerate(role_of)

@@ -20,7 +20,7 @@ from explorer.training.evaluation import (
     outcome_of,
 )
 from explorer.training.freezing import stopped
-from explorer.training.sharding import batch_devices, batch_sharding, check_divides
+from explorer.training.sharding import laid_over
 from explorer.training.state import cast_floats
 
 __all__ = ["Differentiate", "Found", "differentiate"]
@@ -65,7 +65,7 @@ def differentiate(
         loss_of = jax.checkpoint(loss_of, policy=policy)
 
     def whole(params: Any, batch: Any, rng: jax.Array, batch_stats: Any) -> Found:
-        batch = _constrained(batch, mesh, 0)
+        batch = laid_over(batch, mesh, 0)
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         (_, outcome), grads = gradient(params, batch, rng, batch_stats)
         return Found(outcome, grads)
@@ -112,16 +112,7 @@ def _split(batch: Any, count: int, mesh: Mesh | None) -> Any:
         parts = leaf.reshape(examples // count, count, *leaf.shape[1:])
         return parts.swapaxes(0, 1)
 
-    return _constrained(jax.tree.map(split, batch), mesh, 1)
-
-
-def _constrained(batch: Any, mesh: Mesh | None, axis: int) -> Any:
-    """Return a batch that lies over a mesh by its axis of examples."""
-    if mesh is None or not jax.tree.leaves(batch):
-        return batch
-    for leaf in jax.tree.leaves(batch):
-        check_divides(leaf.shape, axis, batch_devices(mesh))
-    return lax.with_sharding_constraint(batch, batch_sharding(mesh, axis))
+    return laid_over(jax.tree.map(split, batch), mesh, 1)
 
 
 def _wide_zeros(leaf: jax.Array) -> jax.Array:

@@ -8,6 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from explorer.errors import InputError
+
 __all__ = ["permute"]
 
 _ROUNDS = 6
@@ -19,12 +21,17 @@ def permute(positions: np.ndarray, size: int, seed: int, epoch: int) -> np.ndarr
     A Feistel network over the next power of four, keyed by (seed, epoch), walked on where
     it leaves the range: a bijection whatever its rounds do, with no table.
 
+    Raises:
+        InputError: the range is empty, where a walk would never end.
+
     References:
         Black and Rogaway, "Ciphers with arbitrary finite domains", 2002.
 
     >>> permute(np.arange(5), 5, seed=0, epoch=0).tolist()
     [1, 4, 3, 2, 0]
     """
+    if size < 1:
+        raise InputError("order", found=f"of {size} examples", expected="one at least")
     half = np.uint64(max(1, ((size - 1).bit_length() + 1) // 2))
     keys = _keys(seed, epoch)
     numbers = np.array(positions, np.uint64, ndmin=1)

@@ -18,6 +18,7 @@ from explorer.training.curves import (
     metric_curve,
     metric_names,
     smoothed,
+    spans_decades,
 )
 
 try:
@@ -49,8 +50,9 @@ _STYLE: dict[Any, Any] = {
 }  # fmt: skip
 _WIDTH, _PANEL, _LINE = 9.0, 2.5, 0.17  # inches: of all, of a panel, of a layer
 _MOST_LABELS = 40
-_MOST_LINES = 10
+_FEW = 6  # tensors, each of which has a line of its own
 _DECADES = 5  # that the colours of a heat map span at most
+_FRACTIONS = ("zeros", "dead_rows")
 _MANY = 100  # steps from which on the loss is smoothed
 
 
@@ -115,70 +117,78 @@ def _limits(records: Sequence[Record]) -> tuple[float, float]:
 
 def _draw_loss(panel: Axes, records: Sequence[Record]) -> None:
     names = metric_names(records)
-    shown = [name for name in names if name.endswith("loss")] or names[:1]
-    everything = []
-    for name, colour in zip(shown[: len(_COLOURS)], _COLOURS):
-        steps, values = metric_curve(records, name)
+    losses = [name for name in names if name.endswith("loss")] or names[:1]
+    shown = losses[: len(_COLOURS)]
+    curves = [metric_curve(records, name) for name in shown]
+    is_log = spans_decades(curves)
+    for name, colour, (steps, values) in zip(shown, _COLOURS, curves):
         is_rare = len(steps) < len(records) / 2
-        label = printable(name, 24)
+        style: dict[str, Any] = {"color": colour, "label": printable(name, 24)}
         if len(steps) >= _MANY and not is_rare:
             panel.plot(steps, values, color=colour, alpha=0.25, linewidth=0.7)
-            panel.plot(steps, smoothed(values), color=colour, linewidth=1.6, label=label)
+            # as it is drawn: a steady fall stays straight where the axis is logarithmic
+            line = np.exp(smoothed(np.log(values))) if is_log else smoothed(values)
+            panel.plot(steps, line, linewidth=1.6, **style)
         else:
             mark = "o" if is_rare or len(steps) < 2 else None
-            panel.plot(
-                steps, values, color=colour, linewidth=1.4, marker=mark, ms=4, label=label
-            )
-        everything.append(values)
-    values = np.concatenate(everything) if everything else np.empty(0)
-    values = values[np.isfinite(values)]
-    if values.size and values.min() > 0 and values.max() > 20 * values.min():
+            panel.plot(steps, values, linewidth=1.4, marker=mark, ms=4, **style)
+    if is_log:
         panel.set_yscale("log")
     panel.set_title(printable(shown[0], 24) if shown else "no metrics", parse_math=False)
-    _legend(panel, len(shown))
+    if len(shown) > 1:
+        _legend(panel, len(losses))
 
 
 def _draw_ratios(panel: Axes, run: Run) -> None:
-    """Draw a line for each component; for each layer where all are of one component."""
+    """Draw a line for each of few tensors; else for each component, or, of one, layer."""
     column = "update_ratio" if "update_ratio" in run.columns else run.columns[0]
-    groups, (steps, values) = joined_curve(run, column, component_of)
-    if len(groups) == 1:
-        groups, (steps, values) = joined_curve(run, column, layer_of)
-    positive = np.where(values > 0, values, np.nan)
-    for number, name in enumerate(groups[:_MOST_LINES]):
-        style = {"color": _COLOURS[number % len(_COLOURS)], "linewidth": 1.4}
-        mark = "o" if len(steps) < 3 else None
-        panel.plot(
-            steps,
-            positive[:, number],
-            **style,
-            marker=mark,
-            ms=4,
-            label=printable(name, 24),
-        )
+    if len(run.rows) <= _FEW:
+        groups, (steps, values) = joined_curve(run, column, str)
+    else:
+        groups, (steps, values) = joined_curve(run, column, component_of)
+        if len(groups) == 1:
+            groups, (steps, values) = joined_curve(run, column, layer_of)
+    # what is 0 has no place on a logarithmic axis
+    positive = np.where((values > 0) & np.isfinite(values), values, np.nan)
+    # of many lines, some from the first to the last
+    shown = np.linspace(0, len(groups) - 1, min(len(groups), len(_COLOURS))).round()
+    for colour, number in zip(_COLOURS, shown.astype(int).tolist()):
+        label, mark = printable(groups[number], 32), "o" if len(steps) < 3 else None
+        style: dict[str, Any] = {"color": colour, "linewidth": 1.4, "marker": mark, "ms": 4}
+        panel.plot(steps, positive[:, number], label=label, **style)
     if np.isfinite(positive).any():
         panel.set_yscale("log")
+    panel.set_title(column)
+    if column == "update_ratio":
         panel.axhline(1e-3, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    panel.set_title("norm of the update / norm of the parameters (1e-3 is a common aim)")
+        panel.set_title(
+            "norm of the update / norm of the parameters (1e-3 is a common aim)"
+        )
     _legend(panel, len(groups))
 
 
 def _legend(panel: Axes, lines: int) -> None:
-    if lines > 1:
-        found = panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
-        for text in found.get_texts():
-            text.set_parse_math(False)
+    """Say which line is which, and of how many where not all are drawn."""
+    some = f"{len(_COLOURS)} of {lines:,}" if lines > len(_COLOURS) else None
+    found = panel.legend(
+        loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0, title=some
+    )
+    for text in found.get_texts():
+        text.set_parse_math(False)
 
 
 def _draw_heat(panel: Axes, run: Run, column: str) -> None:
     """Draw the values of layers as colours over the steps, the input's layers on top."""
     layers, heat = joined_curve(run, column, layer_of)
     order = sorted(range(len(layers)), key=lambda n: _depth(layers[n]))
-    norm, colours = _scale(heat.values)
+    values = np.where(np.isfinite(heat.values), heat.values, np.nan)
+    norm, colours = _scale(values, column)
+    is_log = isinstance(norm, LogNorm)
+    cells = np.where(values > 0, values, np.nan) if is_log else values
     mesh = panel.pcolormesh(
-        _edges(heat.steps),
+        _edges(heat.steps, _limits(run.records)),
         np.arange(len(layers) + 1) - 0.5,
-        np.ma.masked_invalid(heat.values[:, order].T),
+        np.ma.masked_invalid(cells[:, order].T),
         norm=norm,
         cmap=colours,
         rasterized=True,
@@ -189,9 +199,11 @@ def _draw_heat(panel: Axes, run: Run, column: str) -> None:
     names = [printable(layers[order[n]], 24) for n in shown]
     panel.set_yticks(list(shown), names, fontsize=8, parse_math=False)
     panel.tick_params(axis="y", length=0)
-    panel.set_title(f"{column}, layer by layer", parse_math=False)
+    grey = " (grey: 0)" if is_log and (values == 0).any() else ""
+    panel.set_title(f"{column}, layer by layer{grey}", parse_math=False)
     bar = panel.inset_axes((1.015, 0.0, 0.018, 1.0))
-    panel.figure.colorbar(mesh, cax=bar)
+    is_cut = is_log and np.nanmin(cells) < norm.vmin
+    panel.figure.colorbar(mesh, cax=bar, extend="min" if is_cut else "neither")
 
 
 def _depth(layer: str) -> int:
@@ -201,8 +213,11 @@ def _depth(layer: str) -> int:
     return 0 if component_of(f"{layer}/kernel") == "embedding" else 2
 
 
-def _scale(values: np.ndarray) -> tuple[Any, Any]:
-    """Return how values become colours: by their logarithm where none is below 0."""
+def _scale(values: np.ndarray, column: str) -> tuple[Any, Any]:
+    """Return how values become colours: by their logarithm where none is below 0.
+
+    Fractions, of which 0 is one as good as others, become so evenly.
+    """
     finite = values[np.isfinite(values)]
     positive = finite[finite > 0]
     norm, name = Normalize(0, 1), "viridis"
@@ -212,18 +227,14 @@ def _scale(values: np.ndarray) -> tuple[Any, Any]:
     elif positive.size:
         high = float(positive.max())
         low = max(float(positive.min()), high / 10**_DECADES)
-        # what is 0 has the lowest colour
-        norm = LogNorm(min(low, high / 2), high, clip=True)
+        is_even = column in _FRACTIONS
+        norm = Normalize(0, high) if is_even else LogNorm(min(low, high / 2), high)
     return norm, colormaps[name].with_extremes(bad=_NO_VALUE)
 
 
-def _edges(steps: np.ndarray) -> np.ndarray:
-    """Return where each step's cells begin, half-way to the one before; and the last end."""
-    if len(steps) == 1:
-        return np.array([steps[0] - 0.5, steps[0] + 0.5])
-    between = (steps[1:] + steps[:-1]) / 2
-    first, last = 2 * steps[0] - between[0], 2 * steps[-1] - between[-1]
-    return np.concatenate([[first], between, [last]])
+def _edges(steps: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """Return where cells begin and end: each has the steps that are nearest to its own."""
+    return np.concatenate([limits[:1], (steps[1:] + steps[:-1]) / 2, limits[1:]])
 
 
 def _save(figure: Figure, path: str | os.PathLike) -> None:

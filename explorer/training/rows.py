@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import tree_util
 
-from explorer.errors import InputError, TreeError
+from explorer.errors import InputError, TreeError, printable
 from explorer.models.declare import layer_name
 from explorer.paths import matches
 from explorer.tree.walk import Path, names_of, place_of
 
-__all__ = ["Plan", "Stacks", "Watched", "natural", "plan_rows"]
+__all__ = ["Plan", "Stacks", "Watched", "natural", "plan_rows", "stacks_of"]
 
 Stacks = tuple[tuple[str, int], ...]
 
@@ -89,6 +89,34 @@ def plan_rows(params: Any, glob: str, stacks: Stacks | None) -> Plan:
         )
     rows.sort(key=lambda row: natural(row[0]))
     return Plan(tuple(tensors), *map(tuple, zip(*rows, strict=True)))
+
+
+def stacks_of(stacks: Any) -> Stacks | None:
+    """Return what a Watch is told of stacks: pairs, of which one may come alone.
+
+    Raises:
+        InputError: an entry is no pair of a glob and a number of axes.
+
+    >>> stacks_of(("blocks/**", 1))
+    (('blocks/**', 1),)
+    """
+    if stacks is None:
+        return None
+    several = isinstance(stacks, tuple | list) and not _is_pair(stacks)
+    pairs: Any = tuple(stacks) if several else (stacks,)
+    for pair in pairs:
+        if not _is_pair(pair):
+            raise InputError(
+                "Watch(stacks=)",
+                found=printable(repr(pair), 60),
+                expected='(glob, axes) pairs such as ("layers/**", 1)',
+            )
+    return pairs
+
+
+def _is_pair(pair: Any) -> bool:
+    kinds = [type(part) for part in pair] if isinstance(pair, tuple) else []
+    return kinds == [str, int] and pair[1] > 0
 
 
 def natural(name: str) -> tuple[tuple[str, int, str], ...]:

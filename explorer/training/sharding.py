@@ -11,11 +11,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from explorer.errors import InputError, printable
-from explorer.training.rules import DEFAULT_RULES, Entry, Rule, Rules, names_in
-from explorer.tree.walk import Path, names_of, place_of
+from explorer.errors import InputError
+from explorer.training.rules import DEFAULT_RULES, Rule, Rules, rules_for, spec_for
+from explorer.tree.walk import Path, names_of
 
 __all__ = [
     "AXES",
@@ -25,6 +26,8 @@ __all__ = [
     "batch_devices",
     "batch_sharding",
     "check_divides",
+    "check_lies_on",
+    "laid_over",
     "make_mesh",
     "place_batch",
     "sharded_shapes",
@@ -76,7 +79,7 @@ def make_mesh(
     return jax.make_mesh(sizes, AXES, axis_types=automatic, devices=devices)
 
 
-def shardings_of(tree: Any, mesh: Mesh, rules: Rules | None = None) -> Any:
+def shardings_of(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> Any:
     """Return a tree of the same structure with the sharding of every leaf.
 
     The first rule that fits a parameter decides; without one, its largest axis that "fsdp"
@@ -92,25 +95,22 @@ def shardings_of(tree: Any, mesh: Mesh, rules: Rules | None = None) -> Any:
 
     Raises:
         InputError: a rule names an axis that the mesh has not; or one that is no default
-            has more axes than a tensor that it fits.
+            fits no parameter, or has more axes than a tensor that it fits.
 
     >>> dense = {"kernel": jax.ShapeDtypeStruct((4, 8), "float32")}
     >>> tuple(shardings_of(dense, make_mesh())["kernel"].spec)
     ()
     """
-    rules = DEFAULT_RULES if rules is None else tuple(rules)
-    _check_axes(rules, mesh)
     params = _params_of(tree)
-    spec_of = {
-        (path, shape): _spec(path, shape, mesh, rules)
-        for path, shape in _leaves(tree if params is None else params)
-    }
+    leaves = _leaves(tree if params is None else params)
+    rules = rules_for(rules, mesh.axis_names, leaves)
+    spec_of = {(path, shape): spec_for(path, shape, mesh, rules) for path, shape in leaves}
     specs = [_followed(path, shape, spec_of) for path, shape in _leaves(tree)]
     shardings = [NamedSharding(mesh, spec) for spec in specs]
     return jax.tree.structure(tree).unflatten(shardings)
 
 
-def sharded_shapes(tree: Any, mesh: Mesh, rules: Rules | None = None) -> Any:
+def sharded_shapes(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> Any:
     """Return the shapes of a tree, each with its sharding as of `shardings_of`.
 
     A step is compiled for them ahead of time, a checkpoint restored into them.
@@ -157,6 +157,24 @@ def place_batch(batch: Any, mesh: Mesh, axis: int = 0) -> Any:
     return jax.tree.map(place, batch)
 
 
+def laid_over(batch: Any, mesh: Mesh | None, axis: int = 0) -> Any:
+    """Return a batch that lies over a mesh by its axis of examples; made to be traced.
+
+    Args:
+        batch: a tree of arrays, the whole batch.
+        mesh: of `make_mesh`; None for the batch as it is.
+        axis: which axis is that of examples.
+
+    Raises:
+        InputError: the examples cannot be divided among the devices.
+    """
+    if mesh is None or not jax.tree.leaves(batch):
+        return batch
+    for leaf in jax.tree.leaves(batch):
+        check_divides(np.shape(leaf), axis, batch_devices(mesh))
+    return lax.with_sharding_constraint(batch, batch_sharding(mesh, axis))
+
+
 def batch_devices(mesh: Mesh) -> int:
     """Return into how many parts a batch is divided."""
     return prod(mesh.shape[name] for name in _BATCH_AXES)
@@ -178,6 +196,21 @@ def check_divides(shape: tuple[int, ...], axis: int, devices: int) -> None:
     raise InputError("the batch", found=found, expected=wanted)
 
 
+def check_lies_on(mesh: Mesh, state: Any) -> None:
+    """Refuse a state, real or abstract, that does not lie on a mesh.
+
+    Raises:
+        InputError: it says how to make one that does.
+    """
+    for leaf in jax.tree.leaves(state):
+        if getattr(getattr(leaf, "sharding", None), "mesh", None) != mesh:
+            raise InputError(
+                "the state",
+                found="lies elsewhere than on the mesh of the step",
+                cure="make it with create_state(..., mesh=mesh)",
+            )
+
+
 def _leaves(tree: Any) -> list[tuple[Path, tuple[int, ...]]]:
     found = jax.tree_util.tree_flatten_with_path(tree)[0]
     return [(names_of(keys), tuple(getattr(leaf, "shape", ()))) for keys, leaf in found]
@@ -195,51 +228,3 @@ def _followed(
     """Return the spec of the parameter whose path a path ends in, or that of no axis."""
     ends = ((path[start:], shape) for start in range(len(path) + 1))
     return next((spec_of[end] for end in ends if end in spec_of), PartitionSpec())
-
-
-def _spec(path: Path, shape: tuple[int, ...], mesh: Mesh, rules: Rules) -> PartitionSpec:
-    for rule in rules:
-        if rule.fits(path, shape):
-            if len(rule.spec) <= len(shape):
-                entries = (None,) * (len(shape) - len(rule.spec)) + rule.spec
-                return _divided(entries, shape, mesh)
-            if rule not in DEFAULT_RULES:
-                raise InputError(
-                    place_of(path),
-                    found=f"a rule of {len(rule.spec)} axes, {rule.spec}",
-                    expected=f"at most {len(shape)}, as its shape {shape} has",
-                )
-    return _divided(_largest(shape, mesh), shape, mesh)
-
-
-def _largest(shape: tuple[int, ...], mesh: Mesh) -> tuple[str | None, ...]:
-    """Return entries with "fsdp" at the largest axis that it divides; vectors stay whole."""
-    parts = mesh.shape.get("fsdp", 1)
-    fit = [axis for axis, size in enumerate(shape) if size % parts == 0]
-    if len(shape) < 2 or not fit:
-        return ()
-    largest = max(fit, key=lambda axis: shape[axis])
-    return tuple("fsdp" if axis == largest else None for axis in range(len(shape)))
-
-
-def _divided(entries: Sequence[Any], shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
-    """Return entries as a spec, without axes of one device and those that do not divide."""
-    kept: list[Entry] = []
-    for entry, size in zip(entries, shape):
-        names = tuple(name for name in names_in(entry) if mesh.shape[name] > 1)
-        divides = size % prod(mesh.shape[name] for name in names) == 0
-        kept.append((names if names[1:] else names[0]) if names and divides else None)
-    while kept and kept[-1] is None:
-        kept.pop()
-    return PartitionSpec(*kept)
-
-
-def _check_axes(rules: Rules, mesh: Mesh) -> None:
-    for rule in rules:
-        for name in (name for entry in rule.spec for name in names_in(entry)):
-            if name not in mesh.shape:
-                raise InputError(
-                    "the rules",
-                    found=f"an axis {printable(repr(name), 60)}",
-                    expected=f"one of the mesh's: {', '.join(mesh.axis_names)}",
-                )

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from explorer.errors import InputError, TreeError, first_line, printable
-from explorer.training.sharding import Rules, shardings_of
+from explorer.training.sharding import Rule, Rules, shardings_of
 from explorer.tree.walk import names_of, place_of
 
 __all__ = ["State", "cast_floats", "check_trainable", "create_state"]
@@ -46,7 +46,7 @@ def create_state(
     rng: jax.Array,
     *inputs: Any,
     mesh: Mesh | None = None,
-    rules: Rules | None = None,
+    rules: Rule | Rules | None = None,
     watch: Any = None,
     param_dtype: DTypeLike | None = None,
     **kwargs: Any,
@@ -71,7 +71,7 @@ def create_state(
 
     Raises:
         InputError: the module cannot be called so, has no parameters or some that are no
-            floats; or the rules do not fit.
+            floats; or the rules do not fit, or have no mesh.
 
     >>> from explorer.models.small import LinearRegression
     >>> shape = jax.ShapeDtypeStruct((1, 1), jnp.float32)
@@ -80,6 +80,8 @@ def create_state(
     (0, {'linear': {'bias': (1,), 'kernel': (1, 1)}})
     """
     _check_kinds(module, optimizer)
+    if rules is not None and mesh is None:
+        raise InputError("rules", found="no mesh", cure="pass mesh=make_mesh(...) as well")
     key = _typed(rng)
     leaves, treedef = jax.tree.flatten((inputs, kwargs))
     given = [i for i, leaf in enumerate(leaves) if isinstance(leaf, np.ndarray | jax.Array)]

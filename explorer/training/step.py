@@ -14,6 +14,7 @@ from explorer.errors import InputError
 from explorer.training.evaluation import LossFn, Metrics, count_examples
 from explorer.training.finite import health_of, kept_unless
 from explorer.training.gradients import Differentiate, differentiate
+from explorer.training.sharding import check_lies_on
 from explorer.training.state import State, check_trainable
 
 __all__ = ["Step", "make_train_step"]
@@ -74,7 +75,8 @@ def make_train_step(
             them as their first axis.
         watch: statistics of the parameters as they learn.
         compute_dtype: what floating-point parameters are cast to inside the loss; the state
-            keeps its own. Inputs in the batch are as they come.
+            keeps its own. The batch is as it comes: of a float32 input and a bfloat16
+            kernel most layers make a float32 product, so cast its floats in the loss.
         remat: what the backward pass computes again, of the whole loss at once, instead of
             keeping it: "full" all, "dots" all but matrix products, "dots_no_batch" all but
             those without batch axes; None nothing. A module that does it layer by layer,
@@ -148,23 +150,14 @@ class _OnMesh:
             leaves = jax.tree.leaves(state)
             if any(isinstance(leaf, Tracer) for leaf in leaves):
                 return jax.jit(self._step)  # inside another jit, which decides
-            shardings = jax.tree.map(self._sharding, state)
+            check_lies_on(self._mesh, state)
+            shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
             self._jitted = jax.jit(
                 self._step,
                 donate_argnums=self._donated,
                 out_shardings=(shardings, None),
             )
         return self._jitted
-
-    def _sharding(self, leaf: Any) -> Any:
-        sharding = getattr(leaf, "sharding", None)
-        if getattr(sharding, "mesh", None) != self._mesh:
-            raise InputError(
-                "the state",
-                found="lies elsewhere than on the mesh of the step",
-                cure="make it with create_state(..., mesh=mesh)",
-            )
-        return sharding
 
 
 def _single(found: Differentiate, optimizer: Any, watch: Any) -> Pure:

@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from explorer.errors import InputError, TreeError
-from explorer.training.rows import Plan, Stacks, plan_rows
+from explorer.training.rows import Plan, Stacks, plan_rows, stacks_of
 
 __all__ = ["Watch"]
 
@@ -32,10 +32,11 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
             measure how far each tensor has moved from them.
         stacks: (glob, axes) pairs: a tensor that a glob matches stacks alike tensors along
             so many leading axes, and each of these is a row. None: as explorer's scanned
-            models stack layers.
+            models stack layers. Those of others, such as Flax's own `nn.scan`, are one row
+            unless told here: a shape does not say whether its 3 are layers or inputs.
 
     Raises:
-        InputError: `every` is below 1, or an entry of `stacks` is no such pair.
+        InputError: `every` is below 1, or `glob` or `stacks` are none.
 
     >>> params = {"dense": {"kernel": jnp.ones((8, 2)), "bias": jnp.zeros(2)}}
     >>> watch = Watch(every=10)
@@ -44,6 +45,9 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     >>> table = watch.measure(0, params, params, params, watch.init(params))
     >>> table.shape, watch.COLUMNS[0], float(table[1, 0])
     ((2, 9), 'norm', 4.0)
+    >>> layers = {"ScanBlock_0": {"Dense_0": {"kernel": jnp.ones((2, 8, 8))}}}
+    >>> Watch(stacks=(("ScanBlock_0/**", 1),)).rows(layers)
+    ('ScanBlock_0/Dense_0/kernel[0]', 'ScanBlock_0/Dense_0/kernel[1]')
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = (
@@ -58,19 +62,11 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if type(self.every) is not int or self.every < 1:
-            raise InputError(
-                "Watch(every=)",
-                found=repr(self.every),
-                expected="a whole number of steps, 1 or more",
-            )
-        for pair in self.stacks or ():
-            fits = isinstance(pair, tuple) and [type(part) for part in pair] == [str, int]
-            if not fits or pair[1] < 1:
-                raise InputError(
-                    "Watch(stacks=)",
-                    found=repr(pair),
-                    expected='(glob, axes) pairs such as ("layers/**", 1)',
-                )
+            wanted = "a whole number of steps, 1 or more"
+            raise InputError("Watch(every=)", found=repr(self.every), expected=wanted)
+        if not isinstance(self.glob, str):
+            raise InputError("Watch(glob=)", found=repr(self.glob), expected="one glob")
+        msgspec.structs.force_setattr(self, "stacks", stacks_of(self.stacks))
 
     def rows(self, params: Any) -> tuple[str, ...]:
         """Return the name of each row, numbers in names ordered as numbers.
@@ -113,7 +109,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
         of the population; grad_norm; update_ratio, the norm of the update over that of x
         (0 / 0 is 0); zeros, the fraction of x that is 0; dead_rows, the fraction of output
         units (along the last axis) all of whose weights are 0, NaN for a vector; distance,
-        the norm of x less the initial x, NaN where these were not kept. An average over no
+        the norm of x less the initial x, NaN where it is not asked for. An average over no
         elements is NaN.
 
         Args:
@@ -127,16 +123,20 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
             float32 [rows, columns]; NaN throughout where `step` is no multiple of `every`.
 
         Raises:
-            InputError: as `rows`.
+            InputError: as `rows`; or the distance is asked for and `kept` has nothing.
             TreeError: a tree is not of the structure of `params`.
         """
         plan = plan_rows(params, self.glob, self.stacks)
+        if self.distance and not jax.tree.leaves(kept):
+            cure = "make it with create_state(..., watch=watch)"
+            found = "the state keeps no initial parameters"
+            raise InputError("Watch(distance=True)", found=found, cure=cure)
         leaves = [
             _leaves_like(params, place, tree)
             for place, tree in (("params", params), ("grads", grads), ("updates", updates))
         ]
         first: list[Any] = [None] * len(plan.tensors)
-        if self.distance and jax.tree.leaves(kept):
+        if self.distance:
             first = _leaves_like(jax.eval_shape(self.init, params), "kept", kept)
 
         def table() -> jax.Array:

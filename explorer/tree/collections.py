@@ -28,11 +28,12 @@ _WORDS = {
     "rngs": "rng_state",
     "rng_state": "rng_state",
     "dropout_rng": "rng_state",
+    "watch": "watch",  # explorer's first parameters, which distances are measured from
     "_overwrite_with_gradient": "state",  # Flax's fp8 scales and amax histories
 }
 
-# Counters, where the name is the whole path: a module may be called "step" as well.
-_COUNTERS = ("step", "count", "global_step")
+# Counters and flags, where the name is the whole path: a module may be called "step" as well.
+_COUNTERS = ("step", "count", "global_step", "halted")
 
 # Names around a state, with the collection of what in them has no name of its own.
 _WRAPPERS = {

@@ -16,6 +16,7 @@ import optax
 
 from explorer.errors import InputError
 from explorer.models.small import MultilayerPerceptron
+from explorer.training.evaluation import make_eval_step
 from explorer.training.sharding import make_mesh, place_batch
 from explorer.training.state import create_state
 from explorer.training.step import make_train_step
@@ -61,13 +62,32 @@ def runs() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "tensor", run(*text, make_mesh(2, 2, 2), accumulate=2)
 
 
+def evaluated() -> dict[str, Any]:
+    """Return losses of a whole batch on one device and on eight, and who has what of it."""
+    network, batch = MultilayerPerceptron((16, 8)), tiny.points(16, outputs=8)
+    losses = []
+    for mesh in (None, make_mesh(8)):
+        state = create_state(network, OPTIMIZER, tiny.KEY, batch[0][:1], mesh=mesh)
+        step: Any = make_eval_step(tiny.squares(network), mesh=mesh)
+        losses.append(float(step(state, batch)["loss"]))
+        compiled = step.lower(state, batch).compile()
+    _, shardings = compiled.input_shardings[0]
+    parts = [s.shard_shape(x.shape) for s, x in zip(shardings, batch, strict=True)]
+    return {"losses": losses, "parts": parts}
+
+
 def refusals() -> Iterator[str]:
     """Yield what is said of batches that eight devices cannot divide."""
     mesh = make_mesh(8)
     state = tiny.begun(tiny.LINE, OPTIMIZER, np.ones((1, 1), np.float32), mesh=mesh)
     step = make_train_step(tiny.squares(tiny.LINE), OPTIMIZER, mesh=mesh, accumulate=4)
+    evaluate = make_eval_step(tiny.squares(tiny.LINE), mesh=mesh)
     x = np.ones((16, 1), np.float32)
-    for call in (lambda: place_batch(np.ones((12, 3)), mesh), lambda: step(state, (x, x))):
+    for call in (
+        lambda: place_batch(np.ones((12, 3)), mesh),
+        lambda: step(state, (x, x)),
+        lambda: evaluate(state, (x[:12], x[:12])),
+    ):
         try:
             call()
         except InputError as error:
@@ -98,4 +118,5 @@ def parts_of(state: Any) -> dict[str, list[Any]]:
 
 
 if __name__ == "__main__":
-    json.dump({**dict(runs()), "refusals": list(refusals())}, sys.stdout)
+    found = {"evaluated": evaluated(), "refusals": list(refusals())}
+    json.dump(dict(runs()) | found, sys.stdout)

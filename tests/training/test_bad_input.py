@@ -10,7 +10,7 @@ from flax import linen as nn
 from explorer.errors import InputError, TreeError
 from explorer.models.small import LinearRegression
 from explorer.training.evaluation import make_eval_step
-from explorer.training.sharding import make_mesh
+from explorer.training.sharding import Rule, make_mesh
 from explorer.training.state import create_state
 from explorer.training.step import make_train_step
 from tests.training import tiny
@@ -214,6 +214,11 @@ def test_optimizers_that_are_none_or_another():
     )
 
 
+def test_rules_without_a_mesh():
+    message = said(lambda: tiny.begun(tiny.LINE, DESCENT, X, rules=[Rule("fsdp")]))
+    assert message == "rules: no mesh; pass mesh=make_mesh(...) as well"
+
+
 def test_a_link_of_another_library_is_left_out():
     message = said(lambda: create_state(nn.Dense("many"), DESCENT, tiny.KEY, X))
     assert message.startswith("Dense: cannot be called with these inputs: ")
@@ -227,3 +232,5 @@ def test_a_state_that_lies_elsewhere():
         "the state: lies elsewhere than on the mesh of the step; "
         "make it with create_state(..., mesh=mesh)"
     )
+    evaluate = make_eval_step(MEAN, mesh=make_mesh())
+    assert said(lambda: evaluate(state, X)) == said(lambda: step(state, X))

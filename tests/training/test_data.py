@@ -149,7 +149,46 @@ def test_the_library_reads_as_python_and_stays_within_its_limit():
     assert library_text(60_000)[:50_000] == text
 
 
+def test_tokens_may_be_a_list():
+    windows = Windows([1, 2, 3, 4, 5], 2)
+    assert windows[np.arange(2)].tolist() == [[1, 2, 3], [3, 4, 5]]
+
+
+class Empty:
+    """A source of anybody's, with no example in it."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        return indices
+
+
 BAD = {
+    "an empty list": (
+        lambda _: Batches([], 4),  # pyright: ignore[reportArgumentType]
+        "data: list; expected a source of examples; pass Arrays(...) or Windows(...)",
+    ),
+    "no length": (
+        lambda _: Batches(4, 4),  # pyright: ignore[reportArgumentType]
+        "data: int; expected a source of examples; pass Arrays(...) or Windows(...)",
+    ),
+    "an empty source": (
+        lambda _: Batches(Empty(), 4),
+        "data: holds no example; expected one at least",
+    ),
+    "no order": (
+        lambda _: permute(np.arange(1), 0, seed=0, epoch=0),
+        "order: of 0 examples; expected one at least",
+    ),
+    "uneven rows": (
+        lambda _: Windows([[1, 2], [3]], 1),  # pyright: ignore[reportArgumentType]
+        "tokens: rows of different lengths; expected integers in one row",
+    ),
+    "text": (
+        lambda _: Windows("abc", 1),
+        "tokens: <U3 of shape (); expected integers in one row",
+    ),
     "no array": (lambda _: Arrays({}), "data: holds no example; expected arrays with at least one row"),
     "no row": (lambda _: Arrays(np.zeros((0, 3))), "data: holds no example; expected arrays with at least one row"),
     "uneven": (

@@ -27,6 +27,8 @@ PARAMS = jax.device_get(tiny.network_state(OPTIMIZER).params)
             True,
             {"layers_0/bias", "layers_1/bias", "layers_1/kernel"},
         ),
+        ({"roles": "bias"}, True, {"layers_0/bias", "layers_1/bias"}),
+        ({"globs": "layers_0/*"}, True, {"layers_0/bias", "layers_0/kernel"}),
     ],
 )
 def test_what_is_frozen_stays_and_the_rest_learns(choice, spared, held):
@@ -101,6 +103,14 @@ def test_labels_have_the_structure_of_params():
         (
             {"roles": ["bias"], "globs": ["layers_7/**"]},
             "freeze(globs=): 'layers_7/**' matches no parameter; expected a glob of paths such as layers_0/bias",
+        ),
+        (
+            {"globs": [1]},
+            "freeze(globs=): [1]; expected one or several of the globs, each a string",
+        ),
+        (
+            {"roles": None},
+            "freeze(roles=): None; expected one or several of the roles, each a string",
         ),
         ({}, "freeze: neither a role nor a glob; expected some of the parameters"),
         (

@@ -288,6 +288,20 @@ def test_where_a_row_belongs(row, layer, component):
 
 def test_smoothing_is_a_mean_of_neighbours():
     values = np.random.default_rng(0).normal(size=500)
-    values[100] = np.nan
-    wanted = [np.nanmean(values[max(n - 5, 0) : n + 6]) for n in range(500)]
+    values[100], values[200] = np.nan, np.inf
+    numbers = np.where(np.isfinite(values), values, np.nan)
+    near = [min(5, n) for n in range(500)]  # a slice ends where the values do
+    wanted = [np.nanmean(numbers[n - k : n + k + 1]) for n, k in enumerate(near)]
     np.testing.assert_allclose(smoothed(values), wanted)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 99, 100, 1000])
+def test_smoothing_leaves_a_straight_line_as_it_is_but_for_its_end(count):
+    line = 3.8 - 0.001 * np.arange(count)
+    sure = slice(0, max(count - count // 100, 0))
+    np.testing.assert_allclose(smoothed(line)[sure], line[sure], rtol=1e-9)
+
+
+def test_the_last_smoothed_value_is_no_single_one():
+    values = np.append(np.ones(499), 7.0)
+    assert smoothed(values)[-1] == 2.0  # the mean of it and of five before

@@ -7,6 +7,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "colab_tpu.ipynb"
@@ -23,6 +24,38 @@ def cells(kind: str) -> list[dict[str, Any]]:
 
 def run(cell: dict[str, Any], names: dict[str, Any]) -> None:
     exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+
+
+def check_figure(figure: Any, history: Any) -> None:
+    """The figure shows the numbers of the history: loss, update ratios, layers."""
+    loss, ratios, heat = figure.axes
+    lines = {line.get_label(): line.get_xydata() for line in loss.lines}
+    assert set(lines) == {"loss", "eval_loss"}
+    for name, points in lines.items():
+        np.testing.assert_array_equal(points, np.stack(history.metric(name), 1))
+    assert lines["eval_loss"][:, 0].tolist() == [10, 20]
+    lines = {line.get_label(): line.get_xydata() for line in ratios.lines}
+    whole, layers = (whole_ratios(history, g) for g in ("embed/*", "layers_0/**"))
+    watched = whole > 0  # the rate begins at 0
+    steps = np.array([1, 6, 11, 16])
+    assert watched.tolist() == [False, True, True, True]
+    np.testing.assert_array_equal(lines["embedding"][:, 0], steps)
+    np.testing.assert_allclose(lines["embedding"][watched, 1], whole[watched])
+    assert {"embedding", "attention", "mlp", "norm"} <= set(lines)
+    shown = [label.get_text() for label in heat.get_yticklabels()]
+    assert shown == ["embed", "layers_0", "final_norm"]
+    cells = heat.collections[0].get_array()
+    np.testing.assert_array_equal(cells.mask[0], ~watched)
+    np.testing.assert_allclose(cells[:2, watched], [whole[watched], layers[watched]])
+
+
+def whole_ratios(history: Any, glob: str) -> np.ndarray:
+    """The norm of an update of tensors laid end to end, over that of these tensors."""
+    (_, (_, ratios)), (_, (_, norms)) = (
+        history.watched(column, glob) for column in ("update_ratio", "norm")
+    )
+    ratios, norms = ratios.astype(float), norms.astype(float)
+    return np.sqrt(((ratios * norms) ** 2).sum(1) / (norms**2).sum(1))
 
 
 def test_it_is_a_notebook_without_outputs():
@@ -55,7 +88,7 @@ def test_it_runs(
     assert "\nsample\ndef " in out
     assert "step 20/20  loss " in told
     assert names["history"].metric("loss")[0].tolist() == list(range(1, 21))
-    assert names["figure"].axes
+    check_figure(names["figure"], names["history"])
     assert not list(tmp_path.iterdir())
 
 

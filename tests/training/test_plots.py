@@ -59,6 +59,70 @@ def test_the_heat_map_has_a_line_a_layer_from_the_input_up():
     edges = mesh.get_coordinates()[0, :, 0]
     assert (edges[:-1] < steps).all()
     assert (steps < edges[1:]).all()
+    # steps 1 and 40, of which the last is not watched, are in it
+    assert (edges[0], edges[-1]) == heat.get_xlim()
+    assert edges[0] < 1 < 40 < edges[-1]
+
+
+def test_what_is_0_has_no_colour_and_no_place_among_logarithms():
+    history = History(["embed/kernel", "head/kernel"])
+    tables = [np.full((2, 9), value, "f4") for value in (0, 1e-9, 1e-3, 1)]
+    tables[-1][1] = 0
+    for step, table in enumerate(tables):
+        history.append(step, {"loss": 1.0}, table)
+    _, ratios, heat = history.plot().axes
+    assert heat.get_title(loc="left") == "update_ratio, layer by layer (grey: 0)"
+    (mesh,) = heat.collections
+    cells = mesh.get_array()
+    np.testing.assert_array_equal(cells.mask, [[1, 0, 0, 0], [1, 0, 0, 1]])
+    assert mesh.norm.vmin == pytest.approx(1e-5)
+    (bar,) = heat.child_axes
+    assert bar.get_ylim() == pytest.approx((1e-5, 1))
+    assert np.isnan(lines_of(ratios)["embed/kernel"][0, 1])
+    # a fraction of 0 is one as good as others
+    _, _, heat = history.plot(column="zeros").axes
+    assert heat.get_title(loc="left") == "zeros, layer by layer"
+    np.testing.assert_allclose(heat.collections[0].get_array()[1], [0, 1e-9, 1e-3, 0])
+
+
+@pytest.mark.parametrize(("tensors", "lines"), [(1, 1), (2, 2), (6, 6), (7, 1)])
+def test_few_tensors_have_a_line_each(tensors, lines):
+    rows = [f"linear/{name}" for name in ("bias", "kernel", *"abcde")[:tensors]]
+    history = run_of(40, rows=tuple(rows))
+    _, ratios, _ = panels_of(history.plot()).values()
+    found = lines_of(ratios)
+    assert len(found) == lines
+    assert [text.get_text() for text in ratios.get_legend().get_texts()] == list(found)
+    if lines == tensors:
+        names, (steps, values) = history.watched("update_ratio")
+        assert tuple(found) == names
+        for name, course in zip(names, values.T, strict=True):
+            np.testing.assert_allclose(found[name], np.stack([steps, course], 1))
+
+
+def test_of_a_hundred_layers_some_have_a_line():
+    rows = tuple(f"layers_{n}/mlp/kernel" for n in range(100))
+    _, ratios, _ = panels_of(run_of(10, rows=rows).plot()).values()
+    found = [int(name.removeprefix("layers_")) for name in lines_of(ratios)]
+    assert (len(found), found[0], found[-1]) == (8, 0, 99)
+    assert ratios.get_legend().get_title().get_text() == "8 of 100"
+
+
+def test_a_run_without_update_ratios_is_drawn_under_the_name_of_what_it_has():
+    history = History(["a/kernel"], ["norm"])
+    history.append(1, {"loss": 1.0}, np.ones((1, 1)))
+    _, lines, _ = panels_of(history.plot(column="norm"))
+    assert lines == "norm"
+
+
+def test_a_smoothed_loss_begins_and_falls_as_the_loss_does():
+    history = History()
+    for step in range(200):
+        history.append(step, {"loss": 3.8 * 0.9**step})
+    faint, bold = history.plot().axes[0].lines
+    sure = slice(0, 198)  # the last values are means of those before them
+    np.testing.assert_allclose(bold.get_xydata()[sure], faint.get_xydata()[sure], rtol=1e-9)
+    np.testing.assert_allclose(bold.get_ydata()[sure], 3.8 * 0.9 ** np.arange(198))
 
 
 def test_of_a_hundred_layers_some_are_named():

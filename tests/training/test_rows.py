@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from explorer.models.declare import declare
 from explorer.models.families import architecture_of
@@ -88,6 +89,30 @@ def test_stacks_are_rows_and_row_by_row_equal_to_their_parts():
     assert list(rows) == list(parts)
     for name, part in parts.items():
         close(rows[name], expected(part, part, part, part))
+
+
+class Block(nn.Module):
+    @nn.compact
+    def __call__(self, x, _):
+        return nn.Dense(4)(x), None
+
+
+def test_layers_that_flax_scans_are_rows_once_they_are_told():
+    scanned = nn.scan(
+        Block, variable_axes={"params": 0}, split_rngs={"params": True}, length=3
+    )()
+    x = np.ones((2, 4), "f4")
+    params = scanned.init(jax.random.key(0), x, None)["params"]
+    assert Watch().rows(params) == ("Dense_0/bias", "Dense_0/kernel")
+    watch = Watch(every=1, stacks=(("Dense_0/*", 1),))
+    assert watch == Watch(every=1, stacks=("Dense_0/*", 1))  # pyright: ignore
+    assert watch.rows(params) == tuple(
+        f"Dense_0/{name}[{layer}]" for name in ("bias", "kernel") for layer in range(3)
+    )
+    table = np.asarray(watch.measure(0, params, params, params))
+    for layer in range(3):
+        kernel = np.asarray(params["Dense_0"]["kernel"][layer])
+        close(table[3 + layer], expected(kernel, kernel, kernel))
 
 
 def test_rows_are_in_the_order_of_numbers():

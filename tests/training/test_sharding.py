@@ -78,7 +78,15 @@ def test_batches_that_eight_devices_cannot_divide():
     assert on_eight_devices()["refusals"] == [
         f"the batch: 12 examples; {wanted}",
         f"the batch: 4 examples; {wanted}",
+        f"the batch: 12 examples; {wanted}",
     ]
+
+
+def test_a_batch_is_laid_over_the_mesh_to_be_evaluated():
+    found = on_eight_devices()["evaluated"]
+    one, eight = found["losses"]
+    assert eight == pytest.approx(one, rel=1e-5)
+    assert found["parts"] == [[2, 6], [2, 8]]  # of 16 examples
 
 
 def test_moments_lie_as_their_parameters_do():
@@ -164,6 +172,27 @@ def test_the_first_rule_that_fits_decides():
     }
 
 
+def test_one_name_and_one_rule_are_enough():
+    tree = {"mlp": shaped(kernel=(8, 8), bias=(8,))}
+    rule = Rule("fsdp", glob="mlp/*")  # pyright: ignore[reportArgumentType]
+    assert rule == Rule(("fsdp",), glob="mlp/*")
+    assert rule == Rule(PartitionSpec("fsdp"), glob="mlp/*")  # pyright: ignore
+    assert specs(tree, rule) == {"mlp": {"kernel": (None, "fsdp"), "bias": ("fsdp",)}}
+
+
+def test_default_rules_after_ones_own_may_fit_nothing():
+    mine = Rule(("data",), glob="**/bias")
+    assert specs(shaped(bias=(8,)), [mine, *DEFAULT_RULES]) == {"bias": ("data",)}
+
+
+def test_a_rule_that_another_comes_before_is_no_mistake():
+    rules = [Rule(("data",), role="bias"), Rule(("fsdp",), glob="bias"), Rule(())]
+    assert specs(shaped(bias=(8,)), rules) == {"bias": ("data",)}
+
+
+QUERY = {"layers_0": {"query": shaped(kernel=(8, 8)), "norm": shaped(scale=(8,))}}
+
+
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -241,6 +270,52 @@ def test_a_mesh_takes_what_is_left():
         (
             lambda: specs(shaped(bias=(8,)), [Rule(("model",))]),
             "the rules: an axis 'model'; expected one of the mesh's: data, fsdp, tensor",
+        ),
+        (
+            lambda: shardings_of(QUERY, AbstractMesh((2,), ("data",))),  # pyright: ignore
+            "the rules: an axis 'tensor'; expected one of the mesh's: data",
+        ),
+        (
+            lambda: specs(QUERY, [Rule(("fsdp",), glob="**/quary/kernel")]),
+            "the rules: Rule(spec=('fsdp',), glob='**/quary/kernel') fits none of 2 "
+            "parameters; expected paths such as layers_0/norm/scale; did you mean query?",
+        ),
+        (
+            lambda: specs(QUERY, [Rule(()), Rule(("fsdp",), role="bias")]),
+            "the rules: Rule(spec=('fsdp',), role='bias') fits none of 2 parameters; "
+            "expected a kind that there is: kernel of attention, scale of norm",
+        ),
+        (
+            lambda: specs({"params": QUERY, "bias": shaped(a=(2,))}, Rule((), glob="a")),
+            "the rules: Rule(spec=(), glob='a') fits none of 2 parameters; "
+            "expected paths such as layers_0/norm/scale",
+        ),
+        (
+            lambda: specs(QUERY, [("fsdp",)]),
+            "the rules: [('fsdp',)]; expected one or several such as "
+            'Rule(("fsdp", "tensor"), role="kernel")',
+        ),
+        (
+            lambda: Rule(("fsdp", "fsdp")),
+            "Rule(spec): ('fsdp', 'fsdp') names 'fsdp' twice; "
+            "expected each axis of a mesh once",
+        ),
+        (
+            lambda: Rule(("data", ("fsdp", "data"))),
+            "Rule(spec): ('data', ('fsdp', 'data')) names 'data' twice; "
+            "expected each axis of a mesh once",
+        ),
+        (
+            lambda: Rule((1, None)),  # pyright: ignore[reportArgumentType]
+            'Rule(spec): (1, None); expected axes of a mesh such as ("fsdp", None)',
+        ),
+        (
+            lambda: Rule((("fsdp", 1),)),  # pyright: ignore[reportArgumentType]
+            "Rule(spec): (('fsdp', 1),); expected axes of a mesh such as (\"fsdp\", None)",
+        ),
+        (
+            lambda: Rule((), glob=("a", "b")),  # pyright: ignore[reportArgumentType]
+            "Rule(glob=): ('a', 'b'); expected one glob",
         ),
         (
             lambda: Rule((), role="weights"),

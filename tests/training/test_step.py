@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import re
 import resource
 from functools import partial
 
@@ -11,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 
+import explorer as ex
 from explorer.training.evaluation import make_eval_step
 from explorer.training.state import create_state
 from explorer.training.step import make_train_step
@@ -121,6 +124,16 @@ def test_what_is_watched_is_before_the_update():
     np.testing.assert_allclose(
         table["update_ratio"][kernels], moved[kernels] / table["norm"][kernels], rtol=1e-5
     )
+
+
+def test_exploring_a_state_counts_its_parameters_once():
+    watch = Watch(distance=True)
+    state = tiny.begun(tiny.NETWORK, ADAM, tiny.points(1)[0], watch=watch)
+    inventory = ex.explore(state)
+    assert inventory.num_parameters == ravel_pytree(state.params)[0].size
+    kept = {each.path[0]: each.collection for each in inventory.tensors}
+    assert kept["watch"] == "watch"
+    assert kept["halted"] == kept["step"] == "state"
 
 
 def test_bfloat16_gradients_are_summed_in_more():
@@ -235,6 +248,9 @@ def test_computing_in_bfloat16_keeps_float32_masters_and_trains():
 
     step = make_train_step(loss_fn, ADAM, compute_dtype=jnp.bfloat16)
     batch = tiny.points(8)
+    text = str(step.trace(tiny.network_state(ADAM), batch).jaxpr)
+    products = re.findall(r":(\w+)\[[\d,]*\] = dot_general", text)
+    assert set(products) == {"bf16"}, products
     state, metrics = trained(step, tiny.network_state(ADAM), [batch] * 60)
     assert set(seen) == {jnp.dtype(jnp.bfloat16)}
     moments = jax.tree.leaves((state.params, state.opt_state[0].mu, state.opt_state[0].nu))

@@ -219,8 +219,16 @@ def test_a_scan_of_steps_gives_what_the_steps_give():
 def test_nothing_is_kept_unless_a_distance_is_asked_for():
     tree = {"k": jnp.ones((2, 2))}
     assert Watch().init(tree) == ()
-    table = Watch(every=1, distance=True).measure(0, tree, tree, tree, ())
+    table = Watch(every=1).measure(0, tree, tree, tree, ())
     assert np.isnan(table[0, COLUMNS.index("distance")])
+
+
+def test_a_distance_from_what_was_not_kept_is_refused():
+    tree = {"k": jnp.ones((2, 2))}
+    watch = Watch(every=1, distance=True)
+    with pytest.raises(InputError, match=r"^Watch\(distance=True\): the state keeps no initial parameters; make it with create_state\(..., watch=watch\)$"):  # fmt: skip
+        watch.measure(0, tree, tree, tree, Watch().init(tree))
+    assert watch.measure(0, tree, tree, tree, watch.init(tree))[0, -1] == 0
 
 
 def test_kept_parameters_outlive_those_that_a_step_is_given():
@@ -307,6 +315,9 @@ def test_eight_devices_give_what_one_gives():
         ({"every": 0}, "Watch(every=): 0; expected a whole number of steps, 1 or more"),
         ({"every": 2.5}, "Watch(every=): 2.5; expected a whole number of steps, 1 or more"),
         ({"stacks": ("layers/**",)}, "Watch(stacks=): 'layers/**'; expected (glob, axes) pairs such as (\"layers/**\", 1)"),
+        ({"stacks": "layers/**"}, "Watch(stacks=): 'layers/**'; expected (glob, axes) pairs such as (\"layers/**\", 1)"),
+        ({"stacks": 1}, "Watch(stacks=): 1; expected (glob, axes) pairs such as (\"layers/**\", 1)"),
+        ({"glob": ("a", "b")}, "Watch(glob=): ('a', 'b'); expected one glob"),
         ({"stacks": (("layers/**", 0),)}, "Watch(stacks=): ('layers/**', 0); expected (glob, axes) pairs such as (\"layers/**\", 1)"),
     ],
 )  # fmt: skip

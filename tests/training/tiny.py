@@ -116,4 +116,5 @@ def network_state(optimizer: Any) -> State:
 
 @cache
 def _network_params() -> Any:
-    return jax.device_get(NETWORK.init(KEY, points(1)[0])["params"])
+    with jax.ensure_compile_time_eval():  # values, also where shapes are asked for first
+        return jax.device_get(NETWORK.init(KEY, points(1)[0])["params"])
