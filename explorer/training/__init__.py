@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from explorer.training.history import read_jsonl as read_jsonl
     from explorer.training.loop import FitResult as FitResult
     from explorer.training.loop import fit as fit
+    from explorer.training.progress import LineProgress as LineProgress
+    from explorer.training.progress import Progress as Progress
+    from explorer.training.progress import Report as Report
     from explorer.training.sharding import DEFAULT_RULES as DEFAULT_RULES
     from explorer.training.sharding import Rule as Rule
     from explorer.training.sharding import batch_sharding as batch_sharding
@@ -49,6 +52,7 @@ _HOMES = {
     "freezing": ("Freeze", "freeze"),
     "history": ("History", "read_jsonl"),
     "loop": ("FitResult", "fit"),
+    "progress": ("LineProgress", "Progress", "Report"),
     "sharding": (
         "DEFAULT_RULES",
         "Rule",

@@ -1,6 +1,7 @@
 """The checkpoints of a run's folder, each whole or not there.
 
     runs/digits/run.json    what the run is, written once
+    runs/digits/.lock       held by the run that trains in it
     runs/digits/400/        the state after 400 steps, as Orbax writes it, with record.json:
                             the data position, every tensor's shape, every file's checksum
 
@@ -9,27 +10,23 @@ read back is held against the checksums first: a flipped bit is found, not train
 """
 
 import os
-import re
 import shutil
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple, Self
 
 import jax
-from jax.experimental import multihost_utils
 
-from explorer.errors import FormatError, InputError, MissingPackageError, printable
+from explorer.errors import FormatError, InputError
+from explorer.training.lock import Lock
+from explorer.training.processes import on_first, together
 from explorer.training.record import Record, describe, differences, read_record, seal
 from explorer.training.restoring import plain_of, shapes_for, state_from
 from explorer.training.runs import claim
+from explorer.training.tree_store import UNFINISHED, TreeStore, cannot
 
 __all__ = ["Checkpoints", "Saved"]
-
-_UNFINISHED = ".orbax-checkpoint-tmp"
-_ITEM = "default"  # what Orbax calls the only tree of a step
-# what Orbax lets through of the system's errors and of tensorstore's
-_ORBAX_ERRORS = (OSError, ValueError, RuntimeError)
 
 
 class Saved(NamedTuple):
@@ -44,6 +41,10 @@ class Saved(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run; a context that waits for the last to be written.
 
+    The folder is held for this run until the context ends: see `Lock`. Where several
+    processes train one state, all of them make the same calls on one folder that all see.
+    The first holds it, and does what is to be done once; what it finds, all are told.
+
     Args:
         folder: of the run; made where there is none.
         every: steps from one checkpoint to the next.
@@ -51,8 +52,8 @@ class Checkpoints:
         config: what the run is, as JSON has it. A folder that holds another run is refused.
 
     Raises:
-        InputError: the folder belongs to something else, cannot be written to, or a number
-            is not positive.
+        InputError: the folder has no name, belongs to something else, is in use or cannot
+            be written to, or a number is not positive.
         MissingPackageError: Orbax is not installed.
     """
 
@@ -64,29 +65,30 @@ class Checkpoints:
         keep: int = 3,
         config: Mapping[str, Any] | None = None,
     ):
+        if not os.fspath(folder):  # it would be the current one
+            raise InputError("folder", found="has no name", expected="a folder of the run")
         if min(every, keep) < 1:
             raise InputError(
                 folder, found=f"every={every}, keep={keep}", expected="at least 1 of each"
             )
         self.folder, self.every, self.keep = Path(os.path.abspath(folder)), every, keep
-        self._orbax = _orbax(self.folder)
-        self._is_first = jax.process_index() == 0
-        if self._is_first:
-            claim(self.folder, config or {})
-            self._clear(name for name in self._names() if _UNFINISHED in name)
-        self._saving = Record(step=-1)
-        self._checkpointer = self._orbax.AsyncCheckpointer(
-            self._orbax.CompositeCheckpointHandler(_ITEM),
-            async_options=self._orbax.options.AsyncOptions(
-                post_finalization_callback=self._seal
-            ),
-        )
+        self._lock: Lock | None = None
+        self._saving: Record | None = None
+        self._store = TreeStore(self.folder, self._seal)
+        try:
+            on_first(partial(self._begin, config or {}))
+        except BaseException:
+            self._end()
+            raise
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or jax.process_count() == 1:
+            self.close()
+        else:  # the others, who know of no error, do not come to be told of anything
+            self._end()
 
     def steps(self) -> list[int]:
         """Return the steps whose checkpoints are there, in order."""
@@ -97,7 +99,7 @@ class Checkpoints:
 
         Args:
             state: a pytree with `step`; nothing is done where that step is there already.
-            data: a position, as JSON has it.
+            data: a position, as JSON has it; of several processes, that of the first.
 
         Raises:
             InputError: the disk is full or the folder cannot be written to; it may be the
@@ -105,14 +107,17 @@ class Checkpoints:
         """
         self.wait()
         step = int(state.step)
-        if step in self.steps():
+        if step in on_first(self.steps, list[int]):
             return
         self._saving = Record(step=step, data=data, tensors=describe(state))
-        arguments = self._arguments(self._orbax.args.PyTreeSave(plain_of(state)))
-        try:
-            self._checkpointer.save(self.folder / str(step), args=arguments)
-        except _ORBAX_ERRORS as error:
-            raise self._failed(f"hold the checkpoint of step {step}", error) from None
+        together(lambda: self._store.save(str(step), plain_of(state)))
+
+    def has_failed(self) -> bool:
+        """Return whether it is known by now that the last save failed; waits for nothing.
+
+        It is what this process knows, and no error: `wait` raises it, on all processes.
+        """
+        return self._store.has_failed()
 
     def wait(self) -> None:
         """Wait until what was begun is on disk, then drop the checkpoints beyond `keep`.
@@ -120,16 +125,19 @@ class Checkpoints:
         Raises:
             InputError: as `save`.
         """
+        if self._saving is None:  # who only reads drops nothing
+            return
         try:
-            self._checkpointer.wait_until_finished()
-        except _ORBAX_ERRORS as error:
-            step = self._saving.step
-            raise self._failed(f"hold the checkpoint of step {step}", error) from None
-        if self._is_first and self._saving.step >= 0:  # who only reads drops nothing
-            self._clear(map(str, self.steps()[: -self.keep]))
+            together(self._store.wait)
+        except InputError:
+            self._drop_half_written()
+            raise
+        finally:
+            self._saving = None
+        on_first(lambda: self._clear(map(str, self.steps()[: -self.keep])))
 
     def close(self) -> None:
-        """Wait for the last save and stop the threads behind it.
+        """Wait for the last save, stop the threads behind it and let go of the folder.
 
         Raises:
             InputError: as `save`.
@@ -137,7 +145,7 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            self._checkpointer.close()
+            self._end()
 
     def restore(self, like: Any) -> Saved | None:
         """Return the newest state that is whole; None where none was saved yet.
@@ -153,14 +161,15 @@ class Checkpoints:
             FormatError: there are checkpoints, and all of them are broken.
         """
         remarks: list[str] = []
-        for step in reversed(self.steps()):
+        for step in reversed(on_first(self.steps, list[int])):
             try:
-                state, data = self._read(step, like)
-            except FormatError as error:
-                self._set_aside(step)
+                record = on_first(partial(self._record_of, step, like), Record)
+                state = together(partial(self._read, step, like))
+            except FormatError as error:  # on all processes, or on none
+                on_first(partial(self._set_aside, step))
                 remarks.append(f"{error}; it is set aside as {step}.broken")
                 continue
-            return Saved(state, step, data, tuple(remarks))
+            return Saved(state, step, record.data, tuple(remarks))
         if remarks:
             raise FormatError(
                 self.folder,
@@ -169,7 +178,18 @@ class Checkpoints:
             )
         return None
 
-    def _read(self, step: int, like: Any) -> tuple[Any, Any]:
+    def _begin(self, config: Mapping[str, Any]) -> None:
+        self._lock = claim(self.folder, config)
+        self._clear(name for name in self._names() if UNFINISHED in name)
+
+    def _end(self) -> None:
+        try:
+            self._store.close()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    def _record_of(self, step: int, like: Any) -> Record:
         folder = self.folder / str(step)
         record = read_record(folder)
         if found := differences(record.tensors, describe(like)):
@@ -179,71 +199,43 @@ class Checkpoints:
                 expected="the tensors of the one that is trained",
                 cure="train into another folder",
             )
-        plain = shapes_for(like)
-        wanted = self._orbax.checkpoint_utils.construct_restore_args(plain)
-        arguments = self._arguments(self._orbax.args.PyTreeRestore(plain, wanted))
-        try:
-            stored = self._checkpointer.restore(folder, args=arguments)
-        except _ORBAX_ERRORS as error:
-            raise FormatError(folder, found=f"Orbax cannot read it ({error})") from None
-        return state_from(stored[_ITEM], like), record.data
+        return record
 
-    def _arguments(self, arguments: Any) -> Any:
-        return self._orbax.args.Composite(**{_ITEM: arguments})
+    def _read(self, step: int, like: Any) -> Any:
+        return state_from(self._store.restore(str(step), shapes_for(like)), like)
 
     def _seal(self) -> None:
         """Write the record into the folder that Orbax has filled and not yet named."""
+        assert self._saving is not None, "something is being saved"
         step = str(self._saving.step)
-        names = (n for n in self._names() if n == step or n.startswith(step + _UNFINISHED))
+        names = (n for n in self._names() if n == step or n.startswith(step + UNFINISHED))
         for name in names:
             seal(self.folder / name, self._saving)
 
+    def _drop_half_written(self) -> None:
+        """Make the room that a save took which failed; no more is told than that it did."""
+        if self._saving is None or jax.process_index() != 0:
+            return
+        for name in self._names():
+            if name.startswith(f"{self._saving.step}{UNFINISHED}"):
+                # what cannot go now, as a part is still being written, goes at the next claim
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+
     def _set_aside(self, step: int) -> None:
-        if jax.process_count() > 1:  # all have found it broken before it moves
-            multihost_utils.sync_global_devices(f"step {step} is broken")
         try:
-            if self._is_first:
-                os.rename(self.folder / str(step), self.folder / f"{step}.broken")
+            os.rename(self.folder / str(step), self.folder / f"{step}.broken")
         except OSError as error:
-            raise self._failed(f"set step {step} aside", error) from None
+            raise cannot(f"set step {step} aside", self.folder, error) from None
 
     def _names(self) -> list[str]:
         try:
             return os.listdir(self.folder)
         except OSError as error:
-            raise self._failed("be listed", error) from None
+            raise cannot("be listed", self.folder, error) from None
 
     def _clear(self, names: Iterable[str]) -> None:
         for name in names:
             try:
                 shutil.rmtree(self.folder / name)
             except OSError as error:
-                raise self._failed(f"drop {name}", error) from None
-
-    def _failed(self, what: str, error: BaseException) -> InputError:
-        return InputError(
-            self.folder,
-            found=f"cannot {what} ({_reason(error)})",
-            expected="a folder on a disk with room",
-            cure="make room, or train into another folder",
-        )
-
-
-def _reason(error: BaseException) -> str:
-    """Return what the system said, which tensorstore tells by its number."""
-    number = re.search("os_error_code='([0-9]{1,4})'", str(error))
-    if number:
-        return os.strerror(int(number[1]))
-    return getattr(error, "strerror", None) or printable(error)
-
-
-def _orbax(place: Path) -> ModuleType:
-    try:
-        import orbax.checkpoint
-    except ImportError:
-        raise MissingPackageError(
-            place,
-            found="needs orbax-checkpoint, which is not installed",
-            cure="pip install 'jax-explorer[orbax]'",
-        ) from None
-    return orbax.checkpoint
+                raise cannot(f"drop {name}", self.folder, error) from None

@@ -17,8 +17,9 @@ MAX_NAMED = 3
 class Health(NamedTuple):
     """The norm of all gradients, whether a step may be taken, and who is at fault.
 
-    `finite`: loss and norm are, and so were those of all steps before. `bad` (int32 [3]) are the places, in the order of `jax.tree.leaves`, of the first
-    tensors whose gradient has no finite norm; -1 where there are no more.
+    `finite`: loss and norm are, and so were those of all steps before. `bad` (int32 [3])
+    are the places, in the order of `jax.tree.leaves`, of the first tensors whose gradient
+    has no finite norm; -1 where there are no more.
     """
 
     grad_norm: jax.Array

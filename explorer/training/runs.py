@@ -1,4 +1,4 @@
-"""Whose folder is it? A run claims one and no other run gets it."""
+"""Whose folder is it? A run claims one and no other run gets it, nor the same run twice."""
 
 import os
 from collections.abc import Mapping
@@ -8,42 +8,44 @@ from typing import Any
 import msgspec
 
 from explorer.errors import FormatError, InputError, printable
+from explorer.training.lock import Lock
 
 __all__ = ["claim"]
 
 _CLAIM = "run.json"
 
 
-def claim(folder: Path, config: Mapping[str, Any]) -> None:
+def claim(folder: Path, config: Mapping[str, Any]) -> Lock:
     """Make a folder that of the run that `config` describes, or see that it is already.
 
     Args:
         folder: made where there is none, with all above it.
         config: what the run is, as JSON has it.
 
+    Returns:
+        The lock on it, to be released at the end of the run.
+
     Raises:
-        InputError: it cannot be made or written to, holds something else, or is another
-            run's: what differs is named.
+        InputError: it cannot be made or written to, is a file, holds something else, is
+            another run's (what differs is named), or is in use.
         FormatError: its run.json is broken.
     """
-    document = folder / _CLAIM
     try:
         os.makedirs(folder, exist_ok=True)
-        # a hidden name is a claim that was not finished
-        strangers = [name for name in os.listdir(folder) if not name.startswith(".")]
-        if _CLAIM in strangers:
-            _check_same(document, document.read_bytes(), config)
-        elif strangers:
-            raise InputError(
-                folder,
-                found=f"holds {printable(min(strangers), 60)!r} and no {_CLAIM}",
-                expected="an empty folder, or the one of this run",
-                cure="train into another folder",
-            )
-        else:
-            unfinished = folder / f".{_CLAIM}"
-            unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(config)))
-            os.replace(unfinished, document)
+        _check_no_strangers(folder)  # before there is anything of ours in it
+        lock = Lock(folder)
+        try:
+            _describe(folder, config)
+        except BaseException:
+            lock.release()
+            raise
+    except FileExistsError:
+        raise InputError(
+            folder,
+            found="is a file" if folder.is_file() else "is there and no folder",
+            expected="a folder, or a name that is free",
+            cure="train into another folder",
+        ) from None
     except OSError as error:
         raise InputError(
             folder,
@@ -51,6 +53,30 @@ def claim(folder: Path, config: Mapping[str, Any]) -> None:
             expected="a folder that this user may write to, with room",
             cure="train into another folder",
         ) from None
+    return lock
+
+
+def _check_no_strangers(folder: Path) -> None:
+    # a hidden name is a lock, or a claim that was not finished
+    names = [name for name in os.listdir(folder) if not name.startswith(".")]
+    if names and _CLAIM not in names:
+        raise InputError(
+            folder,
+            found=f"holds {printable(min(names), 60)!r} and no {_CLAIM}",
+            expected="an empty folder, or the one of this run",
+            cure="train into another folder",
+        )
+
+
+def _describe(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write what the run is, or see that it is what was written."""
+    document = folder / _CLAIM
+    if document.exists():
+        _check_same(document, document.read_bytes(), config)
+        return
+    unfinished = folder / f".{_CLAIM}"
+    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(config)))
+    os.replace(unfinished, document)
 
 
 def _check_same(document: Path, raw: bytes, config: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that a loop grants between two steps."""
+"""Ctrl-C and SIGTERM as a wish that is granted where it does no harm, as between two steps."""
 
 import signal
 import threading
@@ -8,18 +8,36 @@ from types import FrameType
 
 __all__ = ["stop_signals"]
 
+# what the main thread has heard, while it listens
+_heard: list[str] | None = None
+
 
 @contextmanager
 def stop_signals() -> Iterator[list[str]]:
     """Yield a list that names the signal to stop, once one has come.
 
-    A second signal of the kind does what it did before. Handlers are put back at the end;
-    what was ignored stays ignored, and only the main thread is asked at all.
+    Inside another `stop_signals` the list is that of the outer one: a signal that came while
+    a run was set up is heard by its loop. A second signal of the kind does what it did before.
+    Handlers are put back at the end of the outermost; what was ignored stays ignored, and only
+    the main thread is asked at all.
     """
-    received: list[str] = []
+    global _heard
     if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
+        yield []
+    elif _heard is not None:
+        yield _heard
+    else:
+        _heard = []
+        try:
+            with _handlers(_heard):
+                yield _heard
+        finally:
+            _heard = None
+
+
+@contextmanager
+def _handlers(received: list[str]) -> Iterator[None]:
+    """Have the names of signals added to a list."""
     before = {
         number: handler
         for number in (signal.SIGINT, signal.SIGTERM)
@@ -34,7 +52,7 @@ def stop_signals() -> Iterator[list[str]]:
     for number in before:
         signal.signal(number, receive)
     try:
-        yield received
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

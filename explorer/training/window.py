@@ -8,7 +8,9 @@ import jax
 import numpy as np
 
 from explorer.training.finite import names_of_bad
+from explorer.training.lockstep import Lockstep
 from explorer.training.progress import Progress, Report
+from explorer.training.watch import Watch
 
 __all__ = ["Call", "Window", "steps_of"]
 
@@ -47,7 +49,8 @@ class Window:
         history: takes the numbers of every step; None for nobody.
         progress: is told after every window; None for nobody.
         tokens: of one step.
-        watch_every: steps from one that is watched to the next.
+        watch: of the steps; None where nobody knows which are watched.
+        lockstep: with other processes, which end their windows after the same calls.
         clock: of seconds.
     """
 
@@ -57,24 +60,29 @@ class Window:
         history: Any,
         progress: Progress | None,
         tokens: int,
-        watch_every: int,
+        watch: Watch | None,
+        lockstep: Lockstep,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._steps, self._tokens, self._clock = steps, tokens, clock
-        self._watch_every = watch_every
+        self._watch_every, self._lockstep = watch.every if watch else 1, lockstep
         self._history, self._progress = history, progress
         self._newest: list[Call] = []
         self._before: list[Call] = []
-        self._size, self._since, self._rate = 1, 0.0, 0.0
+        self._fitting, self._rate, self._shown = 1, 0.0, 0.0
+        # when steps and calls were last measured, and how many came since
+        self._since: float | None = None
+        self._taken = self._called = 0
         self._evaluation: dict[str, float] = {}
         self.fault: Call | None = None
 
     def add(self, call: Call) -> None:
         """Take in a call, and fetch the window before where this one is full."""
         self._newest.append(self._without_empty_watch(call))
-        if len(self._newest) >= self._size:
+        if len(self._newest) >= self._lockstep.size:
             self._fetch(self._before)
             self._before, self._newest = self._newest, []
+            self._lockstep.turn(self._fitting)
 
     def drain(self) -> None:
         """Fetch all there is, waiting for the device."""
@@ -87,15 +95,19 @@ class Window:
         names = names_of_bad(params, self.fault.metrics["bad"])
         loss = float(self.fault.metrics["loss"])
         told = f"step {self.fault.step:,}: the loss is {loss:.4g}"
-        where = ", ".join(names)
-        return f"{told}, gradients are not finite in {where}" if names else told
+        if names:
+            return f"{told}, gradients are not finite in {', '.join(names)}"
+        if np.isfinite(loss):  # each tensor is small enough, all together are not
+            return f"{told}, the norm of all gradients is not finite"
+        return told
 
     def _fetch(self, calls: list[Call]) -> None:
         """Bring the metrics of these calls to the host and hand them on, up to a fault."""
         if not calls or self.fault is not None:
             return
         numbers: dict[str, float] = {}
-        fetched = jax.device_get(calls)
+        # a failed step says so when it is waited for; to read from it may never end
+        fetched = jax.device_get(jax.block_until_ready(calls))
         for step in (step for call in fetched for step in _single_steps(call)):
             if not step.metrics["finite"]:
                 self.fault = step
@@ -118,8 +130,8 @@ class Window:
                     step=calls[-1].step,
                     steps=self._steps,
                     metrics=_shown(numbers) | self._evaluation,
-                    steps_per_second=self._rate,
-                    tokens_per_second=self._rate * self._tokens,
+                    steps_per_second=self._shown,
+                    tokens_per_second=self._shown * self._tokens,
                     evaluated=any(call.evaluation for call in calls),
                 )
             )
@@ -134,14 +146,22 @@ class Window:
 
     def _measure(self, steps: int, calls: int) -> None:
         """Learn how fast steps are; the first window, which compiles, tells nothing."""
-        now = self._clock()
-        if self._since:
-            seconds = max(now - self._since, 1e-9)
-            share = _NEWEST if self._rate else 1.0
-            self._rate += share * (steps / seconds - self._rate)
-            fitting = int(calls / seconds * _SECONDS)
-            self._size = max(1, min(fitting, 2 * self._size, _MOST))
-        self._since = now
+        now, since = self._clock(), self._since
+        if since is None:
+            self._since = now
+            return
+        self._taken, self._called = self._taken + steps, self._called + calls
+        seconds = max(now - since, 1e-9)
+        # what was waited for with the window before it comes at once, and tells nothing alone
+        if seconds < _SECONDS / 2:
+            self._shown = self._rate or self._taken / seconds
+            return
+        share = _NEWEST if self._rate else 1.0
+        self._rate += share * (self._taken / seconds - self._rate)
+        self._shown = self._rate
+        fitting = int(self._called / seconds * _SECONDS)
+        self._fitting = max(1, min(fitting, 2 * self._lockstep.size, _MOST))
+        self._since, self._taken, self._called = now, 0, 0
 
 
 def _shown(numbers: Mapping[str, float]) -> dict[str, float]:

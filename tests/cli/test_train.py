@@ -5,6 +5,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 
 import explorer as ex
 from explorer.training.history import read_jsonl
+from explorer.training.lock import Lock
 from explorer.training.recipes import settings_of
 from explorer.training.recipes.linear import draw_points
 from explorer.training.recipes.running import Finished, run
@@ -32,6 +35,23 @@ def train(*args: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def begin(*args: str, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *args],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until a process has made a file."""
+    while not file.exists():
+        with suppress(subprocess.TimeoutExpired):
+            pytest.fail(f"ended with {process.wait(0.01)}")
+
+
 def test_linear_prints_the_line_and_what_is_in_the_model(tmp_path: Path):
     done = train("linear", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -40,7 +60,9 @@ def test_linear_prints_the_line_and_what_is_in_the_model(tmp_path: Path):
     lines = done.stdout.splitlines()
     assert lines[0] == f"learned        y = {a:.6f} x + {b:.6f}"
     assert "2 parameters in 2 tensors = 1 weights + 1 biases" in lines
-    assert lines[-1] == "saved in runs/linear: explorer show runs/linear"
+    assert lines[-1] == (
+        "saved in runs/linear: explorer show runs/linear; every step: history.jsonl"
+    )
     told = done.stderr.splitlines()
     assert told[0].startswith("step 1/200  loss ")
     assert told[-2].startswith("step 200/200  loss ")
@@ -62,6 +84,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, Path]:
     return run(settings_of("linear", LONG), folder), folder
 
 
+@pytest.fixture
+def interrupted() -> Iterator[None]:
+    """Have Ctrl-C heard by commands, even where who began the tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupted")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_killed_and_started_again_it_ends_where_it_would_have(
     whole: tuple[Finished, Path], tmp_path: Path, number: signal.Signals
@@ -69,13 +100,7 @@ def test_killed_and_started_again_it_ends_where_it_would_have(
     finished, folder = whole
     changes = [part for change in LONG for part in ("--set", change)]
     arguments = ["linear", *changes, "--out", "stopped"]
-    process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = begin(*arguments, cwd=tmp_path)
     assert process.stderr is not None
     assert process.stderr.readline().startswith("step ")
     process.send_signal(number)
@@ -97,6 +122,69 @@ def test_killed_and_started_again_it_ends_where_it_would_have(
     one, other = ([(r.step, r.metrics) for r in history.records] for history in histories)
     assert one == other
     assert same(*map(ex.load, folders))
+
+
+@pytest.mark.usefixtures("interrupted")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("made", ["runs/linear/run.json", "runs/linear/history.jsonl"])
+def test_a_signal_while_a_run_is_set_up_is_granted(
+    tmp_path: Path, number: signal.Signals, made: str
+):
+    """When the one file appears no state is made yet, and with the other no step compiled."""
+    process = begin("linear", "--set", "steps=1000000", cwd=tmp_path)
+    wait_for(tmp_path / made, process)
+    process.send_signal(number)
+    out, told = process.communicate(timeout=60)
+    assert (process.returncode, out) == (128 + number, "")
+    assert re.sub(" step [0-9,]+", " step N", told.splitlines()[-1]) == (
+        f"{number.name} came after step N; runs/linear has it: the same command goes on from "
+        "there"
+    )
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_a_second_ctrl_c_ends_it_at_once_and_in_order(tmp_path: Path):
+    """It may come while XLA compiles in a thread that goes on as Python ends."""
+    process = begin("digits", "--set", "steps=1000000", cwd=tmp_path)
+    wait_for(tmp_path / "runs/digits/history.jsonl", process)
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+    _, told = process.communicate(timeout=60)
+    # the last may have come when there was nothing left to end
+    assert process.returncode in (130, -signal.SIGINT), told
+    assert "Traceback" not in told
+
+
+def test_ctrl_c_in_a_callback_is_not_lost():
+    """What is raised where nothing can be raised comes again, in what is done next."""
+    told = subprocess.run(
+        [sys.executable, "-c", IN_CALLBACK],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (told.stdout, told.stderr) == ("heard\n", "")
+
+
+IN_CALLBACK = """
+import signal, threading
+from explorer.cli.train import _quieten_libraries
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Interrupted:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+_quieten_libraries()
+try:
+    Interrupted()
+    threading.Event().wait(60)
+except KeyboardInterrupt:
+    print("heard")
+"""
 
 
 def same(one: object, other: object) -> bool:
@@ -125,9 +213,55 @@ def test_a_full_disk_is_one_line_and_with_room_again_the_same_command_goes_on(
         "large); expected a folder on a disk with room; make room, or train into another folder"
     )
     assert "Traceback" not in full.stderr
+    left = sorted(os.listdir(tmp_path / "runs/linear"))
+    assert left == [".lock", "history.jsonl", "run.json"]
     done = train(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert ex.load(tmp_path / "runs/linear", select="step")["step"] == 2
+
+
+def test_a_model_larger_than_memory_is_one_line(tmp_path: Path):
+    """A layer of 2^20 x 2^20 numbers, where no process may have more than 32 GB."""
+    arguments = ["digits", "--set", "width=1048576"]
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -v 32000000; exec "$@"', "sh", *COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "explorer: the recipe digits: needs more memory than there is (Out of memory "
+        f"allocating {4 * 2**40} bytes); train into another folder with a smaller width or "
+        "batch\n"
+    )
+
+
+def test_a_folder_in_use_is_refused_and_not_touched_but_can_be_read(tmp_path: Path):
+    folder = tmp_path / "runs" / "linear"
+    run(settings_of("linear", ["steps=2"]), folder)
+    lock = Lock(folder)
+    before = contents(folder)
+    done = train("linear", "--set", "steps=2", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"explorer: {folder}: is in use by process {os.getpid()} on {os.uname().nodename}; "
+        "expected a folder that no run is using; wait for that run to end, or train into "
+        "another folder\n"
+    )
+    assert contents(folder) == before
+    assert ex.explore(folder).num_parameters == 2
+    lock.release()
+    assert train("linear", "--set", "steps=2", cwd=tmp_path).returncode == 0
+
+
+def contents(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in folder.rglob("*")
+    }
 
 
 def test_settings_are_printed(tmp_path: Path):
@@ -145,13 +279,22 @@ ERRORS = {
     "setting": (
         ["linear", "--set", "step=7"],
         "--set step=7: linear has no setting 'step'; expected one of seed, steps, batch, "
-        "learning_rate, eval_every, save_every, watch_every, a, b, noise, points; did you mean "
-        "steps?",
+        "learning_rate, eval_every, save_every, watch_every, steps_per_call, accumulate, "
+        "freeze, a, b, noise, points; did you mean steps?",
     ),
     "folder": (
         ["linear", "--out", "."],
         "{folder}: holds 'thesis.txt' and no run.json; expected an empty folder, or the one of "
         "this run; train into another folder",
+    ),
+    "file": (
+        ["linear", "--out", "thesis.txt"],
+        "{folder}/thesis.txt: is a file; expected a folder, or a name that is free; train into "
+        "another folder",
+    ),
+    "no name": (
+        ["linear", "--out", ""],
+        "folder: has no name; expected a folder of the run",
     ),
     "diverged": (
         ["linear", "--set", "learning_rate=1000", "--out", "wild"],

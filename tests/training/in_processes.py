@@ -1,30 +1,50 @@
-"""A run of two processes with two devices each, told by `python -m ... PORT NUMBER`.
+"""Runs of two processes, two devices each: `python -m ... PORT NUMBER SCENE FOLDER`.
 
-Both begin alike and each reads its half of every batch. The first prints what they found.
+Both begin alike and each reads its half of every batch. Each prints what it found.
 """
 
+import hashlib
+import itertools
 import json
+import os
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh
 
+from explorer.errors import InputError
+from explorer.training import loop
+from explorer.training.checkpoints import Checkpoints
+from explorer.training.data import Arrays, Batches
+from explorer.training.history import History
+from explorer.training.processes import on_first, together
+from explorer.training.recipes import settings_of
+from explorer.training.recipes.running import run
+from explorer.training.restoring import plain_of
 from explorer.training.sharding import make_mesh, place_batch
-from explorer.training.state import create_state
+from explorer.training.state import State, create_state
 from explorer.training.step import make_train_step
+from explorer.training.watch import Watch
+from explorer.training.window import Window
 
 OPTIMIZER = optax.adamw(1e-2)
+WATCH = Watch(every=4)
+STEPS, SIGNALLED, POISONED = 30, 4, 9
 
 
-def main(port: str, number: int) -> None:
-    """Train over both processes."""
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(f"localhost:{port}", 2, number)
+def plain_steps(number: int) -> dict[str, Any]:
+    """Take steps with batches over both processes, parameters split within each."""
     from tests.training import tiny  # its key is an array, which is made by then
 
-    # batches cross processes along "data", parameters along "fsdp" stay within one
     mesh = make_mesh(data=2, fsdp=2)
     state = create_state(tiny.NETWORK, OPTIMIZER, tiny.KEY, tiny.points(1)[0], mesh=mesh)
     step = make_train_step(tiny.squares(tiny.NETWORK), OPTIMIZER, mesh=mesh, accumulate=2)
@@ -33,13 +53,169 @@ def main(port: str, number: int) -> None:
         mine = jax.tree.map(lambda leaf: np.split(leaf, 2)[number], whole)
         state, metrics = step(state, place_batch(mine, mesh))
         losses.append(float(metrics["loss"]))
-    params = multihost_utils.process_allgather(state.params, tiled=True)
-    if number == 0:
-        found = [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(params)]
-        told = {"losses": losses, "params": found, "devices": jax.device_count()}
-        print("\n" + json.dumps(told))  # on a line of its own, for Gloo talks as well
+    return {"losses": losses, "params": gathered(state.params)}
+
+
+def create(mesh: Mesh | None) -> State:
+    """Return the first state of the runs."""
+    from tests.training import tiny
+
+    example = tiny.points(1)[0]
+    return create_state(tiny.NETWORK, OPTIMIZER, tiny.KEY, example, mesh=mesh, watch=WATCH)
+
+
+def make_step(mesh: Mesh | None) -> Any:
+    """Return the step of the runs."""
+    from tests.training import tiny
+
+    return make_train_step(tiny.squares(tiny.NETWORK), OPTIMIZER, mesh=mesh, watch=WATCH)
+
+
+def make_batches(number: int = 0, parts: int = 1, place: Any = None) -> Batches:
+    """Return a process's part of the batches of the runs."""
+    from tests.training import tiny
+
+    return Batches(Arrays(tiny.points(50)), 16, seed=3, part=(number, parts), place=place)
+
+
+class Runs:
+    """Runs in folders of their own, parameters split over all devices of both processes."""
+
+    def __init__(self, number: int, folder: Path):
+        self.number, self.folder = number, folder
+        self.mesh = make_mesh(fsdp=4)
+        self.first, self.step = create(self.mesh), make_step(self.mesh)
+
+    def batches(self) -> Batches:
+        place = partial(place_batch, mesh=self.mesh)
+        return make_batches(self.number, 2, place)
+
+    def run(self, name: str, change: Callable[[Batches], Any] = iter) -> dict[str, Any]:
+        """Begin a run or go on with it, and return what came of it."""
+        batches = self.batches()
+        state = jax.tree.map(jnp.copy, self.first)  # a step may take over its memory
+        history = History(WATCH.rows(state.params))
+        with Checkpoints(self.folder / name, every=10, keep=9) as checkpoints:
+            saved = checkpoints.restore(state)
+            if saved is not None:
+                state = saved.state
+                batches.restore(saved.data)
+            result = loop.fit(
+                state,
+                self.step,
+                change(batches),
+                steps=STEPS,
+                evaluate=lambda state: {"step": state.step},
+                eval_every=7,
+                checkpoints=checkpoints,
+                history=history,
+                watch=WATCH,
+            )
+        return {
+            "from": saved and saved.step,
+            "remarks": saved and saved.remarks,
+            "stopped": result.stopped,
+            "reason": result.reason,
+            "step": int(result.state.step),
+            "steps": checkpoints.steps(),
+            "state": digest(result.state),
+            "params": gathered(result.state.params),
+            "losses": history.metric("loss")[1].tolist(),
+            "watched": [r.step for r in history.records if r.watch is not None],
+        }
+
+    def refused(self, name: str) -> str:
+        """Return the words in which a folder is refused."""
+        return words(lambda: Checkpoints(self.folder / name).close())
+
+
+class Changed(Iterator[Any]):
+    """Batches before each of which something is done, told its number."""
+
+    def __init__(self, batches: Batches, act: Callable[[int, Any], Any]):
+        self._inner, self._act, self._drawn = batches, act, 0
+        self.state = batches.state
+
+    def __next__(self) -> Any:
+        self._drawn += 1
+        return self._act(self._drawn, next(self._inner))
+
+
+def signalled(number: int, drawn: int, batch: Any) -> Any:
+    if number == 1 and drawn == SIGNALLED:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return batch
+
+
+def poisoned(drawn: int, batch: Any) -> Any:
+    return (batch[0] * np.nan, batch[1]) if drawn == POISONED else batch
+
+
+def begun(number: int, folder: Path) -> dict[str, Any]:
+    """Train as nothing stops it and as everything does, on clocks that do not agree."""
+    runs = Runs(number, folder)
+    whole = runs.run("whole")
+    # one finds that steps take no time, the other that they take minutes
+    ticks = itertools.count(1)
+    clock = lambda: next(ticks) * (100.0 if number else 1e-6)  # noqa: E731
+    loop.Window = partial(Window, clock=clock)
+    return {
+        "devices": jax.device_count(),
+        "plain": plain_steps(number),
+        "whole": whole,
+        "signal": runs.run(
+            "signal", lambda batches: Changed(batches, partial(signalled, number))
+        ),
+        "not finite": runs.run("wild", lambda batches: Changed(batches, poisoned)),
+        "data": runs.run("data", lambda batches: itertools.islice(batches, 7)),
+        "stranger": runs.refused("stranger"),
+        "held": runs.refused("held"),
+        "free": runs.refused("signal"),
+        "recipe": words(lambda: run(settings_of("linear"), folder / "recipe")),
+        "fails on first": words(lambda: on_first(lambda: [][number])),
+        "fails on second": words(lambda: together(lambda: [0][number])),
+        "number of first": on_first(lambda: number, int),
+        "own number": together(lambda: number),
+    }
+
+
+def gone_on(number: int, folder: Path) -> dict[str, Any]:
+    """Go on with what was begun."""
+    runs = Runs(number, folder)
+    return {name: runs.run(name) for name in ("signal", "damaged")}
+
+
+def words(act: Callable[[], Any]) -> str:
+    """Return what is said where an act fails."""
+    try:
+        act()
+    except (InputError, IndexError) as error:
+        return str(error)
+    return ""
+
+
+def gathered(tree: Any) -> list[Any]:
+    """Return the leaves of a tree that no process has the whole of."""
+    whole = multihost_utils.process_allgather(tree, tiled=True)
+    return [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(whole)]
+
+
+def digest(state: State) -> str:
+    """Return what is the same of states that are the same bit for bit."""
+    whole = multihost_utils.process_allgather(plain_of(state), tiled=True)
+    bits = b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(whole))
+    return hashlib.sha256(bits).hexdigest()
+
+
+def main(port: str, number: int, scene: str, folder: str) -> None:
+    """Play a scene."""
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(f"localhost:{port}", 2, number)
+    scenes = {"begun": begun, "gone_on": gone_on}
+    told = scenes[scene](number, Path(folder))
+    print("\n" + json.dumps(told))  # on a line of its own, for Gloo talks as well
     jax.distributed.shutdown()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

@@ -17,6 +17,8 @@ import optax
 from explorer.errors import InputError
 from explorer.models.small import MultilayerPerceptron
 from explorer.training.evaluation import make_eval_step
+from explorer.training.recipes import settings_of
+from explorer.training.recipes.prepared import prepare
 from explorer.training.sharding import make_mesh, place_batch
 from explorer.training.state import create_state
 from explorer.training.step import make_train_step
@@ -76,6 +78,18 @@ def evaluated() -> dict[str, Any]:
     return {"losses": losses, "parts": parts}
 
 
+def recipe() -> dict[str, Any]:
+    """Return the line that the recipe learns on as many devices as divide its batch."""
+    settings = settings_of("linear", ["steps=40", "steps_per_call=20", "batch=100"])
+    begun = prepare(settings, settings.parts())
+    state = begun.state
+    for _ in range(2):
+        state, _ = begun.step(state, next(begun.batches))
+    layer = state.params["linear"]
+    learned = [layer["kernel"].item(), layer["bias"].item()]
+    return {"line": learned, "notes": begun.notes}
+
+
 def refusals() -> Iterator[str]:
     """Yield what is said of batches that eight devices cannot divide."""
     mesh = make_mesh(8)
@@ -118,5 +132,5 @@ def parts_of(state: Any) -> dict[str, list[Any]]:
 
 
 if __name__ == "__main__":
-    found = {"evaluated": evaluated(), "refusals": list(refusals())}
+    found = {"evaluated": evaluated(), "refusals": list(refusals()), "recipe": recipe()}
     json.dump(dict(runs()) | found, sys.stdout)

@@ -1,5 +1,6 @@
 """A checkpoint is what was saved, bit for bit, or it is refused in one line."""
 
+import errno
 import json
 import os
 import random
@@ -192,7 +193,7 @@ def test_any_damage_to_the_newest_is_seen_and_the_one_before_taken(
         (remark,) = found.remarks
         assert remark.startswith(f"{copy / '2'}")
         assert remark.endswith("; it is set aside as 2.broken")
-        assert sorted(os.listdir(copy)) == ["1", "2.broken", "run.json"]
+        assert sorted(os.listdir(copy)) == [".lock", "1", "2.broken", "run.json"]
 
 
 def test_all_damaged_is_an_error(written: tuple[Path, dict], tmp_path: Path):
@@ -276,8 +277,12 @@ def test_folders_that_are_no_run_are_left_alone(tmp_path: Path):
     )
     assert os.listdir(tmp_path) == ["thesis.txt"]
     assert refused(tmp_path / "thesis.txt") == (
-        f"{tmp_path}/thesis.txt: cannot be written to (File exists); expected a folder that "
-        "this user may write to, with room; train into another folder"
+        f"{tmp_path}/thesis.txt: is a file; expected a folder, or a name that is free; train "
+        "into another folder"
+    )
+    (tmp_path / "link").symlink_to("nowhere")
+    assert refused(tmp_path / "link").startswith(
+        f"{tmp_path}/link: is there and no folder;"
     )
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text('{"recipe')
@@ -293,6 +298,41 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path):
         f"{tmp_path}/file/run: cannot be written to (Not a directory); expected a folder that "
         "this user may write to, with room; train into another folder"
     )
+
+
+def test_a_folder_without_a_name_is_not_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        Checkpoints("")
+    assert str(caught.value) == "folder: has no name; expected a folder of the run"
+    assert os.listdir(tmp_path) == []
+
+
+def failing(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_save_that_failed_is_told_once_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = tmp_path / "run"
+    with Checkpoints(run) as checkpoints:
+        assert not checkpoints.has_failed()
+        with monkeypatch.context() as full:
+            full.setattr("explorer.training.checkpoints.seal", failing)
+            checkpoints.save(make_state())
+            with pytest.raises(InputError) as caught:
+                checkpoints.wait()
+        assert str(caught.value) == (
+            f"{run}: cannot hold the checkpoint of step 0 (No space left on device); expected "
+            "a folder on a disk with room; make room, or train into another folder"
+        )
+        assert sorted(os.listdir(run)) == [".lock", "run.json"]
+        assert not checkpoints.has_failed()
+        checkpoints.save(make_state())
+    assert checkpoints.steps() == [0]
 
 
 def test_numbers_that_are_no_intervals(tmp_path: Path):

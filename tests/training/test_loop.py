@@ -1,10 +1,12 @@
 """The loop: the numbers of a plain one, wherever it is stopped and gone on with."""
 
+import errno
 import io
+import itertools
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from explorer.training.loop import FitResult, fit
 from explorer.training.progress import LineProgress, Report
 from explorer.training.state import State, create_state
 from explorer.training.step import make_train_step
+from explorer.training.stopping import stop_signals
 from explorer.training.watch import Watch
 
 MODULE = MultilayerPerceptron((8, 3))
@@ -68,10 +71,10 @@ def make_history() -> History:
 
 
 def run(
-    step: Any, state: State, batches: Iterator[Any], steps: int, **more: Any
+    step: Any, state: State, batches: Iterable[Any], steps: int, **more: Any
 ) -> FitResult:
     more.setdefault("history", make_history())
-    return fit(state, step, batches, steps=steps, watch_every=WATCH.every, **more)
+    return fit(state, step, batches, steps=steps, watch=WATCH, **more)
 
 
 def words(state: State) -> list[bytes]:
@@ -100,6 +103,9 @@ def test_only_watched_steps_have_a_table(step: Any):
     norms = [np.linalg.norm(leaf) for leaf in jax.tree.leaves(created().params)]
     assert first is not None
     np.testing.assert_allclose(first[:, 0], norms, rtol=1e-5)
+    untold = fit(create(), step, make_batches(), steps=10, history=make_history())
+    for record, same in zip(untold.history.records, found.history.records, strict=True):
+        np.testing.assert_array_equal(record.watch, same.watch)
 
 
 @pytest.mark.parametrize("stop", [1, 7, 13, 29])
@@ -140,6 +146,15 @@ class stopping(Batches):  # noqa: N801
         return self._inner.state()
 
 
+@pytest.fixture
+def interrupted() -> Iterator[None]:
+    """Have Ctrl-C heard, even where who began the tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupted")
 def test_ctrl_c_stops_between_two_steps_and_a_second_one_at_once(step: Any):
     before = signal.getsignal(signal.SIGINT)
     found = run(step, create(), stopping(make_batches(), 3, signal.SIGINT), 30)
@@ -154,6 +169,25 @@ def test_ctrl_c_stops_between_two_steps_and_a_second_one_at_once(step: Any):
     with pytest.raises(KeyboardInterrupt):
         run(step, create(), Twice(make_batches(), 1, signal.SIGINT), 30)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_a_signal_before_the_loop_is_heard_by_it(step: Any):
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    with stop_signals() as received:
+        signal.raise_signal(signal.SIGINT)
+        found = run(step, create(), make_batches(), 30)
+        assert (found.stopped, found.reason) == ("signal", "SIGINT came after step 0")
+        assert received == ["SIGINT"]
+        with stop_signals() as inner:  # the end of one inside is not that of the outer
+            assert inner is received
+        signal.raise_signal(signal.SIGTERM)
+        assert received == ["SIGINT", "SIGTERM"]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+    with stop_signals() as received:
+        assert received == []
 
 
 def test_handlers_are_left_alone_outside_the_main_thread(step: Any):
@@ -176,9 +210,9 @@ def test_handlers_are_left_alone_outside_the_main_thread(step: Any):
 
 
 def test_data_that_ends_ends_the_run(step: Any, tmp_path: Path):
-    few = [next(batches) for batches in [make_batches()] for _ in range(4)]
+    few = list(itertools.islice(make_batches(), 4))
     with Checkpoints(tmp_path / "run") as checkpoints:
-        found = run(step, create(), iter(few), 30, checkpoints=checkpoints)
+        found = run(step, create(), few, 30, checkpoints=checkpoints)
     assert (found.stopped, found.reason) == ("data", "the data ended after step 4")
     assert checkpoints.steps() == [4]
 
@@ -233,10 +267,141 @@ def test_it_stops_where_a_number_is_not_finite(step: Any, tmp_path: Path, every:
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found.state.params))
     assert found.history.records[-1].step == 11
     assert max(checkpoints.steps(), default=0) <= 11
-    if every == 1:
-        for _ in range(11):
-            good, _ = step(good, next(batches))
-        assert words(found.state.replace(step=good.step)) == words(good)
+    for _ in range(11):
+        good, _ = step(good, next(batches))
+    assert words(found.state.replace(halted=good.halted)) == words(good)
+
+
+def test_gradients_too_large_together_are_told():
+    """The squares of 32 sum up to 2.9e38 at most, those of all 67 to 6e38: beyond float32."""
+
+    def steep(params: Any, batch: Any, context: Any) -> Any:
+        moved = jax.tree.map(lambda leaf: leaf - jax.lax.stop_gradient(leaf), params)
+        return sum(3e18 * leaf.sum() for leaf in jax.tree.leaves(moved))
+
+    found = fit(create(), make_train_step(steep, OPTIMIZER), make_batches(), steps=9)
+    assert found.reason == "step 1: the loss is 0, the norm of all gradients is not finite"
+
+
+UPDATES = {
+    "infinite": optax.sgd(np.inf),
+    "no number": optax.stateless(
+        lambda grads, _: jax.tree.map(lambda g: g * np.nan, grads)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UPDATES)
+def test_parameters_that_an_update_spoils_are_told_and_not_saved(tmp_path: Path, kind: str):
+    """Loss and gradients of the first step are finite; what is made of them is not."""
+    update = UPDATES[kind]
+    spoiling = make_train_step(loss_fn, update, donate=False)
+    state = create_state(MODULE, update, jax.random.key(1), jnp.ones((1, 4)))
+    for every, steps in ((1, 30), (100, 30), (100, 1)):
+        with Checkpoints(tmp_path / "run", every=every) as checkpoints:
+            found = fit(
+                state, spoiling, make_batches(), steps=steps, checkpoints=checkpoints
+            )
+            assert checkpoints.steps() == []
+        assert (found.stopped, found.reason) == (
+            "not finite",
+            "step 1: parameters are not finite in layers_0/bias, layers_0/kernel, "
+            "layers_1/bias",
+        )
+    assert fit(state, spoiling, make_batches(), steps=1).stopped == "not finite"
+
+
+def test_a_save_that_fails_ends_the_run_before_the_next(
+    step: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    failed = threading.Event()
+
+    def seal(*_: Any) -> None:
+        failed.set()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("explorer.training.checkpoints.seal", seal)
+    drawn = 0
+
+    def batches() -> Iterator[Any]:
+        nonlocal drawn
+        for batch in itertools.islice(make_batches(), 100_000):
+            drawn += 1
+            if drawn == 12:  # the save of step 10 is done with, the next is far away
+                assert failed.wait(60)
+                checkpoints.every = 10**9
+            yield batch
+
+    with (
+        Checkpoints(tmp_path / "run", every=10) as checkpoints,
+        pytest.raises(InputError) as caught,
+    ):
+        run(step, create(), batches(), 10**9, checkpoints=checkpoints)
+    assert drawn < 100_000
+    assert str(caught.value) == (
+        f"{tmp_path}/run: cannot hold the checkpoint of step 10 (No space left on device); "
+        "expected a folder on a disk with room; make room, or train into another folder"
+    )
+    assert sorted(os.listdir(tmp_path / "run")) == [".lock", "run.json"]
+
+
+NEWEST = (
+    "expected the newest, as the step or fit returned it; or keep each with "
+    "make_train_step(donate=False)"
+)
+DOORS = {
+    "steps": ({"steps": -1}, "steps: -1; expected a whole number, 0 or more"),
+    "half": ({"steps": 1.5}, "steps: 1.5; expected a whole number, 0 or more"),
+    "eval": ({"eval_every": -3}, "eval_every: -3; expected a whole number, 0 or more"),
+    "batches": ({"batches": 7}, "batches: a int; expected an iterable of them"),
+    "watch": ({"watch": 4}, "watch: 4; expected the Watch of the step, or None"),
+    "number": (
+        {"evaluate": lambda _: 0.5},
+        "evaluate: returned a float; expected a dict of numbers by name; "
+        'return {"loss": loss}',
+    ),
+    "array": (
+        {"evaluate": lambda _: {"right": jnp.ones(3)}},
+        "evaluate['right']: float32 of shape (3,); expected a number",
+    ),
+    "text": (
+        {"evaluate": lambda _: {"right": "all"}},
+        "evaluate['right']: 'all'; expected a number",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DOORS)
+def test_what_fit_cannot_do_with_is_told_in_one_line(step: Any, case: str):
+    wrong, message = DOORS[case]
+    given = {"state": create(), "step": step, "batches": make_batches(), "steps": 2}
+    with pytest.raises(InputError) as caught:
+        fit(**(given | wrong))
+    assert str(caught.value) == message
+
+
+def test_a_state_that_was_given_away_is_told(step: Any):
+    first = create()
+    second = run(step, first, make_batches(), 2).state
+    with pytest.raises(InputError) as caught:
+        run(step, first, make_batches(), 2)
+    assert str(caught.value) == (
+        "the state: is no more: a step was given it, and used its memory for the next; "
+        f"{NEWEST}"
+    )
+    assert run(step, second, make_batches(), 4).stopped == "steps"
+
+
+def test_a_state_that_was_halted_is_told(step: Any):
+    halted = run(step, create(), poisoned(3), 30).state
+    with pytest.raises(InputError) as caught:
+        run(step, halted, make_batches(), 30)
+    assert str(caught.value) == (
+        "the state: is halted: after step 2 there was no finite one; expected one that steps "
+        "can be taken from; go on with state.replace(halted=jnp.array(False)), or a checkpoint"
+    )
+    again = halted.replace(halted=jnp.array(False))
+    assert run(step, again, make_batches(), 30).stopped == "steps"
 
 
 def test_a_step_is_traced_once_however_long_the_run(tmp_path: Path):

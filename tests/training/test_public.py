@@ -11,10 +11,11 @@ from explorer import training
 def test_public_names_are_pinned():
     assert training.__all__ == [
         "Arrays", "Batches", "Bytes", "Characters", "Checkpoints", "Context", "DEFAULT_RULES",
-        "EventWriter", "FitResult", "Freeze", "History", "JsonlWriter", "Rule", "State", "Watch",
-        "Windows", "batch_sharding", "create_state", "fit", "freeze", "library_text",
-        "make_eval_step", "make_mesh", "make_train_step", "map_tokens", "names_of_bad",
-        "place_batch", "read_jsonl", "sharded_shapes", "shardings_of",
+        "EventWriter", "FitResult", "Freeze", "History", "JsonlWriter", "LineProgress",
+        "Progress", "Report", "Rule", "State", "Watch", "Windows", "batch_sharding",
+        "create_state", "fit", "freeze", "library_text", "make_eval_step", "make_mesh",
+        "make_train_step", "map_tokens", "names_of_bad", "place_batch", "read_jsonl",
+        "sharded_shapes", "shardings_of",
     ]  # fmt: skip
     for name in training.__all__:
         assert getattr(training, name).__doc__, name

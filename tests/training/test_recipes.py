@@ -1,16 +1,21 @@
 """Recipes, tiny: what they learn against what is known, and settings that are wrong."""
 
+import signal
+
 import jax
 import msgspec
 import numpy as np
 import pytest
+from jax.errors import JaxRuntimeError
 
 import explorer as ex
 from explorer.errors import InputError
 from explorer.training.checkpoints import Checkpoints
+from explorer.training.progress import Report
 from explorer.training.recipes import RECIPES, recipe_of, settings_of
 from explorer.training.recipes.charlm import generate
 from explorer.training.recipes.linear import Linear, draw_points
+from explorer.training.recipes.recipe import Parts
 from explorer.training.recipes.running import Finished, run
 
 TINY = {
@@ -144,6 +149,72 @@ def test_a_rate_that_is_too_high_is_told_with_the_step(tmp_path):
         assert checkpoints.steps() == []
 
 
+class Signalled:
+    """Progress that is interrupted where it is told of something."""
+
+    def __init__(self, at: str):
+        self._at = at
+
+    def note(self, text: str) -> None:
+        if text == self._at:
+            signal.raise_signal(signal.SIGTERM)
+
+    def report(self, report: Report) -> None:
+        self.note(f"step {report.step}")
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("at", ["step 3", "step 3 is restored"])
+def test_a_signal_outside_the_loop_is_granted_too(tmp_path, at: str):
+    """At the last report all steps are taken; when the state is restored, none is begun."""
+    settings, folder = settings_of("linear", ["steps=3"]), tmp_path / "run"
+    if "restored" in at:
+        run(settings, folder)
+    handler = signal.getsignal(signal.SIGTERM)
+    stopped = run(settings, folder, Signalled(at))
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert (stopped.stopped, stopped.reason, stopped.lines) == (
+        "signal",
+        "SIGTERM came after step 3",
+        (),
+    )
+    again = run(settings, folder)
+    assert again.stopped == "steps"
+    assert again.lines[0].startswith("learned")
+
+
+class Greedy(Linear, frozen=True, kw_only=True):
+    """More points than any machine holds."""
+
+    def parts(self) -> Parts:
+        """Ask for an exbibyte."""
+        np.empty(2**60, np.uint8)
+        return super().parts()
+
+
+def test_data_larger_than_memory_is_one_line(tmp_path):
+    with pytest.raises(InputError) as caught:
+        run(Greedy(), tmp_path / "run")
+    assert str(caught.value) == (
+        "the recipe linear: needs more memory than there is (Unable to allocate 1.00 EiB for "
+        "an array with shape (1152921504606846976,) and data type uint8); train into another "
+        "folder with a smaller points or batch"
+    )
+
+
+def test_other_errors_of_the_device_are_not_said_to_be_of_memory(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    def failing(_: Linear) -> Parts:
+        raise JaxRuntimeError("INTERNAL: no device answers")
+
+    monkeypatch.setattr(Linear, "parts", failing)
+    with pytest.raises(JaxRuntimeError, match="no device answers"):
+        run(Linear(), tmp_path / "run")
+
+
 def config_in(folder) -> dict:
     return msgspec.json.decode((folder / "run.json").read_bytes())
 
@@ -178,7 +249,7 @@ BAD = {
         "linear",
         ["learning_rat=1"],
         "--set learning_rat=1: linear has no setting 'learning_rat'; expected one of seed, steps, batch, learning_rate, "
-        "eval_every, save_every, watch_every, a, b, noise, points; did you mean learning_rate?",
+        "eval_every, save_every, watch_every, steps_per_call, accumulate, freeze, a, b, noise, points; did you mean learning_rate?",
     ),
     "no value": ("linear", ["steps"], "--set steps: no value; expected KEY=VALUE"),
     "word": ("linear", ["steps=many"], "--set steps=many: expected int, got str; the default is 200"),

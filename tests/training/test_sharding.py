@@ -11,6 +11,8 @@ from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
 from explorer.errors import InputError
 from explorer.models.declare import declare
+from explorer.training.recipes import settings_of
+from explorer.training.recipes.prepared import prepare
 from explorer.training.sharding import (
     DEFAULT_RULES,
     Rule,
@@ -54,6 +56,19 @@ def test_eight_devices_find_what_one_finds(alone, name):
     np.testing.assert_allclose(found["norms"], one["norms"], rtol=1e-4)
     np.testing.assert_allclose(found["sums"], one["sums"], rtol=1e-4)
     assert found["compiled"] == 1
+
+
+def test_a_recipe_takes_the_devices_that_divide_its_batch():
+    found = on_eight_devices()["recipe"]
+    assert found["notes"] == ["on 4 devices, each with its part of every batch"]
+    settings = settings_of("linear", ["steps=40", "batch=100"])
+    begun = prepare(settings, settings.parts())
+    state = begun.state
+    for _ in range(40):
+        state, _ = begun.step(state, next(begun.batches))
+    layer = state.params["linear"]
+    one = [layer["kernel"].item(), layer["bias"].item()]
+    np.testing.assert_allclose(found["line"], one, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "parts"), [("data", 1), ("fsdp", 8), ("tensor", 4)])

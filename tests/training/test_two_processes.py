@@ -1,15 +1,30 @@
-"""Two processes find what one finds."""
+"""Two processes find what one finds, and stop, save and go on as one."""
 
 import json
+import os
+import shutil
 import socket
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import pytest
 
+from explorer.training.checkpoints import Checkpoints
+from explorer.training.loop import fit
 from explorer.training.state import create_state
 from explorer.training.step import make_train_step
 from tests.training import in_processes, tiny
 from tests.training.devices import start
+
+
+class Found(NamedTuple):
+    """What both processes told of what was begun and, in others, gone on with; where."""
+
+    begun: list[dict[str, Any]]
+    gone_on: list[dict[str, Any]]
+    folder: Path
 
 
 def free_port() -> int:
@@ -18,17 +33,38 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-def test_two_processes_find_what_one_finds():
+def play(scene: str, folder: Path) -> list[dict[str, Any]]:
+    """Return what each of two processes tells."""
     port = free_port()
-    both = [start("in_processes", port, number, devices=2) for number in (0, 1)]
+    both = [
+        start("in_processes", port, number, scene, folder, devices=2) for number in (0, 1)
+    ]
     try:
-        first, second = [process.communicate(timeout=120) for process in both]
+        told = [process.communicate(timeout=120) for process in both]
     finally:
         for process in both:
             process.kill()
-    assert [process.returncode for process in both] == [0, 0], first[1] + second[1]
-    found = json.loads(first[0].splitlines()[-1])
-    assert found["devices"] == 4
+    assert [process.returncode for process in both] == [0, 0], told[0][1] + told[1][1]
+    return [json.loads(out.splitlines()[-1]) for out, _ in told]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "stranger").mkdir()
+    (folder / "stranger" / "thesis.txt").write_text("years of work")
+    with Checkpoints(folder / "held"):
+        begun = play("begun", folder)
+    shutil.copytree(folder / "signal", folder / "one process")
+    shutil.copytree(folder / "whole", folder / "damaged")
+    largest = max((folder / "damaged/30").rglob("*/d/*"), key=lambda p: p.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1])
+    return Found(begun, play("gone_on", folder), folder)
+
+
+def test_two_processes_find_what_one_finds(found: Found):
+    assert [told["devices"] for told in found.begun] == [4, 4]
+    plain = found.begun[0]["plain"]
     optimizer = in_processes.OPTIMIZER
     state = create_state(tiny.NETWORK, optimizer, tiny.KEY, tiny.points(1)[0])
     step = make_train_step(tiny.squares(tiny.NETWORK), optimizer)
@@ -36,6 +72,115 @@ def test_two_processes_find_what_one_finds():
     for batch in tiny.batches(3, count=16):
         state, metrics = step(state, batch)
         losses.append(float(metrics["loss"]))
-    np.testing.assert_allclose(found["losses"], losses, rtol=1e-5)
-    for ours, theirs in zip(jax.tree.leaves(state.params), found["params"], strict=True):
+    np.testing.assert_allclose(plain["losses"], losses, rtol=1e-5)
+    for ours, theirs in zip(jax.tree.leaves(state.params), plain["params"], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+RUNS = ("whole", "signal", "not finite", "data")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_ends_alike_on_both(found: Found, name: str):
+    first, second = (told[name] for told in found.begun)
+    assert first == second
+
+
+def test_a_signal_to_one_stops_both_at_one_step_with_one_checkpoint(found: Found):
+    run = found.begun[0]["signal"]
+    assert run["stopped"] == "signal"
+    assert in_processes.SIGNALLED <= run["step"] < in_processes.STEPS
+    assert run["reason"] == f"SIGTERM came after step {run['step']}"
+    assert run["steps"] == [run["step"]]
+
+
+def test_new_processes_go_on_to_the_same_bits(found: Found):
+    whole = found.begun[0]["whole"]
+    assert (whole["stopped"], whole["steps"]) == ("steps", [10, 20, 30])
+    first, second = (told["signal"] for told in found.gone_on)
+    assert first == second
+    stopped = found.begun[0]["signal"]
+    assert first["from"] == stopped["step"]
+    assert first["state"] == whole["state"]
+    assert stopped["losses"] + first["losses"] == whole["losses"]
+    assert stopped["watched"] + first["watched"] == whole["watched"]
+    assert first["steps"] == [stopped["step"], *whole["steps"]]
+
+
+def test_one_process_restores_the_same_bits_and_goes_on_to_the_same_numbers(found: Found):
+    stopped, whole = (found.begun[0][name] for name in ("signal", "whole"))
+    batches = in_processes.make_batches()
+    with Checkpoints(found.folder / "one process") as checkpoints:
+        saved = checkpoints.restore(in_processes.create(None))
+    assert saved is not None
+    assert (saved.step, saved.remarks) == (stopped["step"], ())
+    assert in_processes.digest(saved.state) == stopped["state"]
+    batches.restore(saved.data)
+    result = fit(saved.state, in_processes.make_step(None), batches, steps=30)
+    for ours, theirs in zip(
+        jax.tree.leaves(result.state.params), whole["params"], strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_numbers_that_are_not_finite_stop_both_whatever_their_clocks_say(found: Found):
+    run = found.begun[0]["not finite"]
+    assert run["stopped"] == "not finite"
+    assert run["reason"].startswith(f"step {in_processes.POISONED}: the loss is nan, ")
+    assert len(run["losses"]) == in_processes.POISONED - 1
+    assert run["steps"] == []
+    assert all(np.isfinite(leaf).all() for leaf in run["params"])
+
+
+def test_data_that_ends_on_both_ends_the_run(found: Found):
+    run = found.begun[0]["data"]
+    assert (run["stopped"], run["reason"]) == ("data", "the data ended after step 7")
+    assert run["steps"] == [7]
+
+
+def test_a_broken_checkpoint_is_set_aside_once_and_both_take_the_one_before(found: Found):
+    first, second = (told["damaged"] for told in found.gone_on)
+    assert first == second
+    (remark,) = first["remarks"]
+    assert remark.startswith(str(found.folder / "damaged/30/"))
+    assert remark.endswith(": is not as it was written; it is set aside as 30.broken")
+    assert first["from"] == 20
+    assert first["state"] == found.begun[0]["whole"]["state"]
+    names = sorted(os.listdir(found.folder / "damaged"))
+    assert names == [".lock", "10", "20", "30", "30.broken", "run.json"]
+
+
+def test_a_folder_that_the_first_is_refused_is_refused_to_both(found: Found):
+    folder = found.folder
+    for told in found.begun:
+        assert told["stranger"] == (
+            f"{folder}/stranger: holds 'thesis.txt' and no run.json; expected an empty "
+            "folder, or the one of this run; train into another folder"
+        )
+        assert told["held"].startswith(
+            f"{folder}/held: is in use by process {os.getpid()} on "
+        )
+        assert told["free"] == ""
+    assert os.listdir(folder / "stranger") == ["thesis.txt"]
+
+
+def test_a_recipe_is_for_one_process(found: Found):
+    for told in found.begun:
+        assert told["recipe"] == (
+            "the recipe linear: 2 processes; expected one, on whose default device it trains; "
+            "train on a mesh of them with create_state, make_train_step and fit"
+        )
+    assert not (found.folder / "recipe").exists()
+
+
+def test_what_fails_on_one_is_told_to_the_other(found: Found):
+    first, second = found.begun
+    own = "list index out of range"
+    told = f"failed with IndexError: {own}; see what it says"
+    for name, words in {
+        "fails on first": [own, f"process 0: {told}"],
+        "fails on second": [f"process 1: {told}", own],
+        "number of first": [0, 0],
+        "own number": [0, 1],
+    }.items():
+        assert [first[name], second[name]] == words

@@ -111,7 +111,9 @@ def network_state(optimizer: Any) -> State:
     """Return the first state of NETWORK, drawn once for all tests."""
     params = jax.device_put(_network_params())
     opt_state = optimizer.init(params)
-    return State(jnp.zeros((), jnp.int32), params, opt_state, jax.random.key(1), {}, jnp.array(False))
+    return State(
+        jnp.zeros((), jnp.int32), params, opt_state, jax.random.key(1), {}, jnp.array(False)
+    )
 
 
 @cache

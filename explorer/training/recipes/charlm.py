@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from explorer.errors import InputError
 from explorer.models.families import architecture_of
 from explorer.models.transformer import Transformer
 from explorer.roles.splitting import decay_mask
-from explorer.training.data import Batches, Windows
+from explorer.training.data import Windows
 from explorer.training.evaluation import Context, make_eval_step
 from explorer.training.recipes.recipe import Count, Natural, Parts, Rate, Settings
 from explorer.training.state import State
@@ -34,7 +34,7 @@ class CharLM(Settings, frozen=True, kw_only=True):
     """A transformer of Llama's kind over the characters of Python's own library.
 
     `length` characters are seen at once; `characters` of text are read, a twentieth of
-    them kept for the test; `sample` are written in the end.
+    them kept for the test; `sample` are written in the end. `dtype` is computed in.
     """
 
     NAME: ClassVar[str] = "charlm"
@@ -45,12 +45,14 @@ class CharLM(Settings, frozen=True, kw_only=True):
     length: Annotated[int, msgspec.Meta(ge=8, le=8192)] = 128
     characters: Annotated[int, msgspec.Meta(ge=1000, le=10**7)] = 2_000_000
     sample: Natural = 400
+    dtype: Literal["float32", "bfloat16"] = "float32"
     weight_decay: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0.1
     steps: Count = 1000
     batch: Count = 8
     learning_rate: Rate = 3e-3
     eval_every: Natural = 250
     save_every: Count = 250
+    steps_per_call: Count = 10
 
     def parts(self) -> Parts:
         """Return the parts of the run.
@@ -89,13 +91,14 @@ class CharLM(Settings, frozen=True, kw_only=True):
                 optax.clip_by_global_norm(1.0),
                 optax.adamw(rate, b2=0.95, weight_decay=self.weight_decay, mask=decay_mask),
             ),
-            batches=Batches(train, self.batch, seed=self.seed),
+            source=train,
             evaluate=evaluate,
             tokens=self.batch * self.length,
             facts={"alphabet": tokeniser.alphabet, "text": len(text)},
             conclude=lambda state: _conclude(
                 self, module, tokeniser, state, evaluate(state)
             ),
+            compute_dtype=self.dtype,
         )
 
 

@@ -12,7 +12,7 @@ import optax
 from explorer.errors import MissingPackageError
 from explorer.models.small import MultilayerPerceptron
 from explorer.roles.splitting import decay_mask
-from explorer.training.data import Arrays, Batches
+from explorer.training.data import Arrays
 from explorer.training.evaluation import Context, make_eval_step
 from explorer.training.order import permute
 from explorer.training.recipes.recipe import Count, Parts, Settings
@@ -61,7 +61,7 @@ class Digits(Settings, frozen=True, kw_only=True):
             inputs=(jax.ShapeDtypeStruct((1, 8, 8), jnp.float32),),
             loss_fn=loss_fn,
             optimizer=optax.adamw(rate, weight_decay=self.weight_decay, mask=decay_mask),
-            batches=Batches(Arrays(train), self.batch, seed=self.seed),
+            source=Arrays(train),
             evaluate=lambda state: eval_step(state, test),
             tokens=0,
             facts={"images": len(train["digit"]) + len(test["digit"])},

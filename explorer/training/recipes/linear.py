@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from explorer.models.small import LinearRegression
-from explorer.training.data import Arrays, Batches
+from explorer.training.data import Arrays
 from explorer.training.evaluation import Context, make_eval_step
 from explorer.training.recipes.recipe import Count, Parts, Rate, Settings
 
@@ -50,7 +50,7 @@ class Linear(Settings, frozen=True, kw_only=True):
             inputs=(jax.ShapeDtypeStruct((1, 1), jnp.float32),),
             loss_fn=loss_fn,
             optimizer=optax.sgd(self.learning_rate),
-            batches=Batches(Arrays(points), self.batch, seed=self.seed),
+            source=Arrays(points),
             evaluate=lambda state: eval_step(state, points),
             tokens=0,
             facts={},

@@ -1,27 +1,33 @@
 """A recipe run in its folder: from nothing, or from where it stopped."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import msgspec
+from jax.errors import JaxRuntimeError
 
-from explorer.errors import InputError
+from explorer.errors import InputError, first_line
 from explorer.training.checkpoints import Checkpoints
 from explorer.training.data import Batches
 from explorer.training.history import History, read_jsonl
 from explorer.training.loop import FitResult, Stopped, fit
 from explorer.training.progress import Progress
+from explorer.training.recipes.prepared import prepare
 from explorer.training.recipes.recipe import Settings
-from explorer.training.state import State, create_state
-from explorer.training.step import make_train_step
-from explorer.training.watch import Watch
+from explorer.training.state import State
+from explorer.training.stopping import stop_signals
 from explorer.training.writers import JsonlWriter
 
 __all__ = ["Finished", "run"]
 
 _KEPT = 2
+# settings that decide over memory, and what XLA says where that does not do
+_SIZES = ("width", "points", "length", "batch")
+_OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 
 
 class Finished(NamedTuple):
@@ -48,9 +54,27 @@ def run(
         progress: is told how it goes.
 
     Raises:
-        InputError: the folder is another run's or cannot be written to, the data is not
-            there, or the loss is no number any more.
+        InputError: the folder is another run's, in use or cannot be written to, the data is
+            not there, the loss is no number any more, there is not the memory for it, or this
+            is one of several processes.
     """
+    if jax.process_count() > 1:
+        raise InputError(
+            f"the recipe {settings.NAME}",
+            found=f"{jax.process_count()} processes",
+            expected="one, on whose default device it trains",
+            cure="train on a mesh of them with create_state, make_train_step and fit",
+        )
+    with stop_signals() as received, _memory_for(settings):
+        return _train(settings, folder, progress, received)
+
+
+def _train(
+    settings: Settings,
+    folder: str | os.PathLike,
+    progress: Progress | None,
+    received: list[str],
+) -> Finished:
     parts = settings.parts()
     config = {
         "recipe": settings.NAME,
@@ -59,21 +83,18 @@ def run(
     }
     every = settings.save_every
     with Checkpoints(folder, every=every, keep=_KEPT, config=config) as checkpoints:
-        watch = Watch(every=settings.watch_every)
-        state = create_state(
-            parts.module,
-            parts.optimizer,
-            jax.random.key(settings.seed),
-            *parts.inputs,
-            watch=watch,
-        )
-        state = _restored(checkpoints, state, parts.batches, progress)
+        begun = prepare(settings, parts)
+        watch, batches = begun.watch, begun.batches
+        if progress is not None:
+            for note in begun.notes:
+                progress.note(note)
+        state = _restored(checkpoints, begun.state, batches, progress)
         rows, document = watch.rows(state.params), Path(folder) / "history.jsonl"
         with JsonlWriter(document, rows, watch.COLUMNS, settings.NAME) as writer:
             result = fit(
                 state,
-                make_train_step(parts.loss_fn, parts.optimizer, watch=watch),
-                parts.batches,
+                begun.step,
+                batches,
                 steps=settings.steps,
                 evaluate=parts.evaluate,
                 eval_every=settings.eval_every,
@@ -81,10 +102,15 @@ def run(
                 history=History(rows, run=settings.NAME, writers=[writer]),
                 progress=progress,
                 tokens_per_batch=parts.tokens,
-                watch_every=watch.every,
+                watch=watch,
             )
     _check_finite(result, folder)
-    lines = parts.conclude(result.state) if result.stopped == "steps" else ()
+    lines = ()
+    if result.stopped == "steps" and not received:
+        lines = parts.conclude(result.state)
+    if result.stopped == "steps" and received:  # after the last step
+        reason = f"{received[0]} came after step {settings.steps:,}"
+        result = result._replace(stopped="signal", reason=reason)
     history = read_jsonl(document)
     return Finished(result.stopped, result.reason, lines, result.state, history)
 
@@ -101,6 +127,23 @@ def _restored(
         for remark in (*saved.remarks, f"step {saved.step:,} is restored"):
             progress.note(remark)
     return saved.state
+
+
+@contextmanager
+def _memory_for(settings: Settings) -> Iterator[None]:
+    """Say in one line that memory does not do, as JAX or NumPy found."""
+    try:
+        yield
+    except (JaxRuntimeError, MemoryError) as error:
+        if isinstance(error, JaxRuntimeError) and _OUT_OF_MEMORY not in str(error):
+            raise
+        reason = first_line(error).removeprefix(f"{_OUT_OF_MEMORY}: ").rstrip(".")
+        sizes = [name for name in _SIZES if name in settings.__struct_fields__]
+        raise InputError(
+            f"the recipe {settings.NAME}",
+            found=f"needs more memory than there is ({reason})",
+            cure=f"train into another folder with a smaller {' or '.join(sizes)}",
+        ) from None
 
 
 def _check_finite(result: FitResult, folder: str | os.PathLike) -> None:

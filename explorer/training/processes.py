@@ -1,0 +1,102 @@
+"""What one process of several does or finds, made known to all of them.
+
+All processes make these calls, in the same order, from their main threads. What is said
+goes over the devices, as all that processes exchange; with one process nothing is said.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import msgspec
+import numpy as np
+from jax.experimental import multihost_utils
+
+from explorer import errors
+from explorer.errors import InputError, printable
+
+__all__ = ["on_first", "together"]
+
+_Result = TypeVar("_Result")
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """What came of an act: a value as JSON has it, or an error by its class and words."""
+
+    value: Any = None
+    error: str = ""
+    words: tuple[str, ...] = ()
+
+
+def on_first(act: Callable[[], _Result], kind: Any = None) -> _Result:
+    """Return on every process what an act returns on the first, the only one to do it.
+
+    Args:
+        act: what it returns is of types that JSON has, or a `msgspec.Struct` of them.
+        kind: the type of that; None for nothing.
+
+    Raises:
+        InputError: the act raised it; all processes do then.
+    """
+    if jax.process_count() == 1:
+        return act()
+    is_first = jax.process_index() == 0
+    return msgspec.convert(_exchange(act if is_first else _nothing)[0].value, kind)
+
+
+def together(act: Callable[[], _Result]) -> _Result:
+    """Return what an act returns that every process does, if it succeeds on all of them.
+
+    Raises:
+        InputError: the act raised it on one of them; all processes raise one then.
+    """
+    if jax.process_count() == 1:
+        return act()
+    results: list[_Result] = []
+    _exchange(lambda: results.append(act()))
+    return results[0]
+
+
+def _nothing() -> None:
+    return None
+
+
+def _exchange(act: Callable[[], Any]) -> list[_Told]:
+    """Return what came of an act on every process, or raise what one of them did."""
+    error = None
+    try:
+        told = _Told(act())
+    except BaseException as raised:  # of any kind: the others wait to be told of it
+        told, error = _told_of(raised), raised
+    heard = [_decode(document) for document in _gather(msgspec.json.encode(told))]
+    if error is not None:
+        raise error
+    for other in heard:
+        if other.error:
+            place, found, expected, cure = other.words
+            kind = getattr(errors, other.error)
+            raise kind(place, found=found, expected=expected, cure=cure)
+    return heard
+
+
+def _told_of(raised: BaseException) -> _Told:
+    if isinstance(raised, InputError):
+        words = (raised.found, raised.expected, raised.cure)
+        told = (printable(raised.place, 300), *(printable(word, 1000) for word in words))
+        return _Told(error=type(raised).__name__, words=told)
+    found = f"failed with {type(raised).__name__}: {printable(raised)}"
+    place = f"process {jax.process_index()}"
+    return _Told(error="InputError", words=(place, found, "", "see what it says"))
+
+
+def _gather(document: bytes) -> list[bytes]:
+    """Return what every process gives, in their order."""
+    sizes = multihost_utils.process_allgather(np.int32(len(document)))
+    # of few lengths, as each is compiled for
+    padded = np.zeros(1 << int(max(sizes)).bit_length(), np.uint8)
+    padded[: len(document)] = np.frombuffer(document, np.uint8)
+    rows = multihost_utils.process_allgather(padded)
+    return [row[:size].tobytes() for row, size in zip(rows, sizes, strict=True)]
+
+
+_decode = msgspec.json.Decoder(_Told).decode
