@@ -1,9 +1,9 @@
 """Tokens a second of explorer's training step and of PyTorch's, for the same small GPT.
 
 All start from the same weights and train on the same batches with the same AdamW, in
-float32 on two threads: PyTorch as it is and through torch.compile. Each is a process of its
-own and they take turns, so that what else the machine does falls on all of them alike;
-figures are medians. PyTorch may live in another environment: give its interpreter as
+float32 on two threads: explorer with a step a call and with ten (`steps_per_call`), PyTorch
+as it is and through torch.compile. Each is a process of its own and they take turns, so that
+what else the machine does falls on all of them alike; figures are medians. PyTorch may live in another environment: give its interpreter as
 argument or as TORCH_PYTHON. That the losses agree step by step shows the work is the same.
 """
 
@@ -36,8 +36,10 @@ MISSING = (
     "PyTorch is not installed: pip install torch numpy, here or in an environment whose "
     "interpreter TORCH_PYTHON names"
 )
+TOGETHER = 10
 TITLES = {
-    "explorer": "explorer",
+    "explorer": "explorer, a step a call",
+    "together": "explorer, ten steps a call",
     "eager": "PyTorch, eager",
     "compiled": "PyTorch, torch.compile",
 }
@@ -45,8 +47,17 @@ Config = Mapping[str, Any]
 Run = Callable[[Any], Any]
 
 
-def explorer_run(config: Config, dtype: Any = None) -> tuple[Run, dict[str, np.ndarray]]:
-    """Return a call that takes one step and gives the loss, and the weights at the start."""
+def explorer_run(
+    config: Config,
+    *,
+    dtype: Any = None,
+    steps_per_call: int = 1,
+    model: Mapping[str, Any] | None = None,
+) -> tuple[Run, dict[str, np.ndarray]]:
+    """Return a call that takes steps and gives their loss, and the weights at the start.
+
+    `model` are fields of the Transformer; several steps have their batches stacked.
+    """
     import jax
     import jax.numpy as jnp
     import optax
@@ -56,17 +67,19 @@ def explorer_run(config: Config, dtype: Any = None) -> tuple[Run, dict[str, np.n
     from explorer.training.state import create_state
     from explorer.training.step import make_train_step
 
-    model = Transformer(architecture_of(config))
+    module = Transformer(architecture_of(config), **model or {})
     optimizer = optax.adamw(RATE, weight_decay=DECAY)
 
     def loss_fn(params: Any, batch: Any, context: Any) -> jax.Array:
-        logits = model.apply({"params": params}, batch[:, :-1]).logits  # pyright: ignore
+        logits = module.apply({"params": params}, batch[:, :-1]).logits  # pyright: ignore
         logits = logits.astype(jnp.float32)
         return optax.softmax_cross_entropy_with_integer_labels(logits, batch[:, 1:]).mean()
 
     ids = jax.ShapeDtypeStruct((1, config["n_positions"]), jnp.int32)
-    kept = [create_state(model, optimizer, jax.random.key(0), ids)]
-    step = make_train_step(loss_fn, optimizer, compute_dtype=dtype)
+    kept = [create_state(module, optimizer, jax.random.key(0), ids)]
+    step = make_train_step(
+        loss_fn, optimizer, compute_dtype=dtype, steps_per_call=steps_per_call
+    )
     leaves = jax.tree_util.tree_flatten_with_path(kept[0].params)[0]
     weights = {"/".join(key.key for key in path): np.array(leaf) for path, leaf in leaves}
 
@@ -156,12 +169,13 @@ def _joined(weights: Mapping[str, np.ndarray], layers: int) -> dict[str, np.ndar
 
 
 def work(side: str, file: Path) -> None:
-    """Be one side: answer each line, a number of steps, with their times and losses."""
+    """Be one side: answer each line, a number of calls, with their times and losses."""
     run: Run
-    if side == "explorer":
+    count = TOGETHER if side == "together" else 1
+    if side in ("explorer", "together"):
         import jax
 
-        run, weights = explorer_run(CONFIG)
+        run, weights = explorer_run(CONFIG, steps_per_call=count)
         np.savez(file, **weights)  # pyright: ignore[reportArgumentType]
         size, wait = sum(each.size for each in weights.values()), jax.block_until_ready
         place: Run = jax.numpy.asarray
@@ -171,7 +185,9 @@ def work(side: str, file: Path) -> None:
         torch.set_num_threads(THREADS)
         run, size = torch_run(CONFIG, dict(np.load(file)), compiled=side == "compiled")
         wait, place = (lambda loss: loss), torch.tensor
-    drawn = np.random.default_rng(0).integers(0, 96, (16, BATCH, LENGTH + 1))
+    drawn = np.random.default_rng(0).integers(0, 96, (20, BATCH, LENGTH + 1))
+    if count > 1:
+        drawn = drawn.reshape(-1, count, BATCH, LENGTH + 1)
     batches = [place(batch) for batch in drawn]
     print(json.dumps(size), flush=True)
     taken = 0
@@ -180,8 +196,8 @@ def work(side: str, file: Path) -> None:
         for _ in range(int(line)):
             start = time.perf_counter()
             loss = wait(run(batches[taken % len(batches)]))
-            times.append(time.perf_counter() - start)
-            losses.append(float(loss))
+            times.append((time.perf_counter() - start) / count)
+            losses += np.ravel(loss).tolist()
             taken += 1
         print(json.dumps([times, losses]), flush=True)
 
@@ -226,11 +242,11 @@ def measure(python: str, rounds: int, steps: int) -> dict[str, list[float]]:
     first: dict[str, np.ndarray] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         for side in TITLES:
-            interpreter = sys.executable if side == "explorer" else python
+            interpreter = python if side in ("eager", "compiled") else sys.executable
             file = Path(folder) / "weights.npz"
             try:
                 sizes[side], ask = stack.enter_context(worker(interpreter, side, file))
-                first[side] = np.array(ask(5)[1])
+                first[side] = np.array(ask(1 if side == "together" else 5)[1])[:5]
             except EOFError:
                 if side != "compiled":
                     raise
@@ -239,7 +255,8 @@ def measure(python: str, rounds: int, steps: int) -> dict[str, list[float]]:
                 asks[side], times[side] = ask, []
         for _ in range(rounds):
             for side, ask in asks.items():
-                times[side] += ask(steps + 1)[0][1:]  # the first one wakes the threads
+                calls = max(1, steps // TOGETHER) if side == "together" else steps
+                times[side] += ask(calls + 1)[0][1:]  # the first one wakes the threads
     apart = max(
         float(np.abs(losses - first["explorer"]).max()) for losses in first.values()
     )
@@ -274,10 +291,11 @@ def main() -> None:
     times = measure(options.python, options.rounds, options.steps)
     found = {side: statistics.median(each) for side, each in times.items()}
     for side, seconds in found.items():
-        print(f"  {TITLES[side]:24}{BATCH * LENGTH / seconds:>10,.0f} tokens/s")
-    for side in list(found)[1:]:
-        title = f"Training step against {TITLES[side]}"
-        report(title, found["explorer"], TITLES[side], found[side], goal="at least 1.0x")
+        print(f"  {TITLES[side]:28}{BATCH * LENGTH / seconds:>10,.0f} tokens/s")
+    for side in list(found)[2:]:
+        for ours in ("explorer", "together"):
+            title = f"{TITLES[ours]}, against {TITLES[side]}"
+            report(title, found[ours], TITLES[side], found[side], goal="at least 1.0x")
 
 
 def has_torch(python: str) -> bool:

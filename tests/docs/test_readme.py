@@ -39,7 +39,9 @@ def test_session(command: str, output: str, tmp_path: Path):
 
 def test_python_examples():
     """Every >>> of the README runs and prints what it shows."""
-    tests = doctest.DocTestParser().get_doctest(README, {}, "README.md", "README.md", 0)
+    tests = doctest.DocTestParser().get_doctest(
+        README, {"__name__": "__main__"}, "README.md", "README.md", 0
+    )
     assert tests.examples
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     assert runner.run(tests).failed == 0

@@ -1,0 +1,85 @@
+"""Any Flax module, trained and watched: one layer frozen, the run saved and explored."""
+
+import tempfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+
+import explorer as ex
+from explorer.training import (
+    Arrays,
+    Batches,
+    Checkpoints,
+    Context,
+    History,
+    LineProgress,
+    Watch,
+    create_state,
+    fit,
+    freeze,
+    make_train_step,
+)
+
+
+class Rings(nn.Module):
+    """Says of points in a plane whether they lie in the ring."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        # random waves, in which a ring is nearly a weighted sum; they need not be learned
+        wave = nn.initializers.normal(3.0)
+        x = jnp.sin(nn.Dense(64, kernel_init=wave, bias_init=wave, name="features")(x))
+        x = nn.tanh(nn.Dense(32, name="hidden")(x))
+        return nn.Dense(1, name="head")(x)[:, 0]
+
+
+def draw_points(count: int) -> dict[str, np.ndarray]:
+    """Return points, and 1 for those between the circles of radius 0.5 and 0.9."""
+    points = np.random.default_rng(0).uniform(-1, 1, (count, 2)).astype(np.float32)
+    radius = np.hypot(*points.T)
+    return {"point": points, "inside": ((radius > 0.5) & (radius < 0.9)).astype(np.float32)}
+
+
+def loss_fn(params, batch, context: Context):
+    """Return the cross-entropy of a batch, and how many points are told right."""
+    logits = Rings().apply({"params": params}, batch["point"])
+    right = ((logits > 0) == (batch["inside"] > 0.5)).mean()
+    losses = optax.sigmoid_binary_cross_entropy(logits, batch["inside"])
+    return losses.mean(), {"accuracy": right}
+
+
+points = draw_points(4096)
+shape = jax.ShapeDtypeStruct((1, 2), jnp.float32)
+shapes = jax.eval_shape(Rings().init, jax.random.key(0), shape)["params"]
+
+# the waves stay as they were drawn: what is frozen has no gradient, and does not move
+held = freeze(optax.adamw(1e-2), shapes, globs=["features/**"])
+print(f"{held.trainable:,} of {held.trainable + held.frozen:,} parameters are trained")
+
+watch = Watch(every=50, distance=True)
+state = create_state(Rings(), held.optimizer, jax.random.key(0), shape, watch=watch)
+step = make_train_step(loss_fn, held.optimizer, watch=watch, labels=held.labels)
+history = History(watch.rows(state.params))
+with tempfile.TemporaryDirectory() as folder, Checkpoints(folder, every=200) as checkpoints:
+    result = fit(
+        state,
+        step,
+        Batches(Arrays(points), 256),
+        steps=600,
+        checkpoints=checkpoints,
+        history=history,
+        progress=LineProgress(),
+        watch=watch,
+    )
+    print(result.reason)
+    print(history.table(), end="\n\n")
+    saved = ex.explore(folder)
+print(saved)
+
+names, moved = history.watched("distance")
+still = [name for name, far in zip(names, moved.values[-1]) if far == 0]
+assert still == ["features/bias", "features/kernel"], still
+assert history.records[-1].metrics["accuracy"] > 0.95
