@@ -17,7 +17,7 @@ explore: $(VENV)/core $(MINILM)
 	@$(BIN)/explorer show $(MINILM)
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: test lint types docs real
 

@@ -13,7 +13,6 @@ from explorer.roles.dataflow import trace_roles
 from tests.models.tiny import IDS, model_of
 
 LAYERS = {"num_hidden_layers": 8}
-FAMILIES = ["llama", "gpt2", "deepseek_v3"]
 
 
 def loss_of(model: Transformer):
@@ -29,9 +28,15 @@ def temporaries(model: Transformer, variables, ids) -> int:
     return lowered.compile().memory_analysis().temp_size_in_bytes
 
 
-@pytest.mark.parametrize("scan", [False, True])
-@pytest.mark.parametrize("remat", REMAT)
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    ("name", "remat", "scan"),
+    [
+        ("llama", "full", False),
+        ("llama", "dots", True),
+        ("gpt2", "dots_no_batch", False),
+        ("deepseek_v3", "full", True),
+    ],
+)
 def test_gradients_are_the_same_whatever_is_kept(name, remat, scan):
     model, variables = model_of(name, scan)
     again = model.clone(remat=remat)

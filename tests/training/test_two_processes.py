@@ -40,7 +40,7 @@ def play(scene: str, folder: Path) -> list[dict[str, Any]]:
         start("in_processes", port, number, scene, folder, devices=2) for number in (0, 1)
     ]
     try:
-        told = [process.communicate(timeout=120) for process in both]
+        told = [process.communicate(timeout=300) for process in both]
     finally:
         for process in both:
             process.kill()
