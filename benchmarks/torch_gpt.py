@@ -1,7 +1,7 @@
 """Tokens a second of explorer's training step and of PyTorch's, for the same small GPT.
 
 All start from the same weights and train on the same batches with the same AdamW, in
-float32 on two threads: explorer with a step a call and with ten (`steps_per_call`), PyTorch
+float32 on two threads: explorer with a step a call and with 25 (`steps_per_call`), PyTorch
 as it is and through torch.compile. Each is a process of its own and they take turns, so that
 what else the machine does falls on all of them alike; figures are medians. PyTorch may live in another environment: give its interpreter as
 argument or as TORCH_PYTHON. That the losses agree step by step shows the work is the same.
@@ -36,10 +36,10 @@ MISSING = (
     "PyTorch is not installed: pip install torch numpy, here or in an environment whose "
     "interpreter TORCH_PYTHON names"
 )
-TOGETHER = 10
+TOGETHER = 25
 TITLES = {
     "explorer": "explorer, a step a call",
-    "together": "explorer, ten steps a call",
+    "together": f"explorer, {TOGETHER} steps a call",
     "eager": "PyTorch, eager",
     "compiled": "PyTorch, torch.compile",
 }
@@ -185,7 +185,7 @@ def work(side: str, file: Path) -> None:
         torch.set_num_threads(THREADS)
         run, size = torch_run(CONFIG, dict(np.load(file)), compiled=side == "compiled")
         wait, place = (lambda loss: loss), torch.tensor
-    drawn = np.random.default_rng(0).integers(0, 96, (20, BATCH, LENGTH + 1))
+    drawn = np.random.default_rng(0).integers(0, 96, (2 * TOGETHER, BATCH, LENGTH + 1))
     if count > 1:
         drawn = drawn.reshape(-1, count, BATCH, LENGTH + 1)
     batches = [place(batch) for batch in drawn]
@@ -275,8 +275,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     default = os.environ.get("TORCH_PYTHON", sys.executable)
     parser.add_argument("python", nargs="?", default=default, help="with PyTorch")
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=10, help="of a side at its turn")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=25, help="of a side at its turn")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,15 +1,17 @@
 """Gradients that are no numbers: seen on the device, named on the host, never applied."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from explorer.paths import name_of
 from explorer.tree.walk import names_of
 
-__all__ = ["MAX_NAMED", "Health", "health_of", "kept_unless", "names_of_bad"]
+__all__ = ["MAX_NAMED", "Health", "health_of", "names_of_bad", "taken_if"]
 
 MAX_NAMED = 3
 
@@ -44,13 +46,27 @@ def health_of(loss: jax.Array, grads: Any, halted: Any = False) -> Health:
     return Health(norm, finite, bad.astype(jnp.int32))
 
 
-def kept_unless(finite: jax.Array, new: Any, old: Any) -> Any:
-    """Return the new state where `finite` is true, else the old one, halted."""
+def taken_if(finite: jax.Array, take: Callable[[], tuple[Any, Any]], old: Any) -> Any:
+    """Return what a step makes of `old` and measures, if it may be taken.
 
-    def choose(n: Any, o: Any) -> Any:
-        return o if n is o else jnp.where(finite, n, o)
+    Else `old` and NaN. A branch costs less than to choose between all that is new and all
+    that is old: XLA keeps no copy of the old.
 
-    return jax.tree.map(choose, new, old).replace(halted=~finite)
+    Args:
+        finite: a bool scalar.
+        take: returns what is like `old`, and a tree of floating-point arrays.
+        old: a tree of arrays.
+    """
+
+    def taken() -> tuple[Any, Any]:
+        new, measured = take()
+        return jax.tree.map(_cast_like, new, old), measured
+
+    def kept() -> tuple[Any, Any]:
+        measured = jax.eval_shape(take)[1]
+        return old, jax.tree.map(lambda m: jnp.full(m.shape, jnp.nan, m.dtype), measured)
+
+    return lax.cond(finite, taken, kept)
 
 
 def names_of_bad(params: Any, bad: Any) -> tuple[str, ...]:
@@ -70,3 +86,8 @@ def names_of_bad(params: Any, bad: Any) -> tuple[str, ...]:
 def _sum_of_squares(leaf: jax.Array) -> jax.Array:
     wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
     return jnp.sum(jnp.real(wide * jnp.conj(wide))).astype(jnp.float32)
+
+
+def _cast_like(leaf: jax.Array, other: Any) -> jax.Array:
+    """Return a leaf in the format of another: one that changed would be traced again."""
+    return leaf if leaf.dtype == other.dtype else leaf.astype(other.dtype)

@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 
 from explorer.errors import InputError
 from explorer.training.evaluation import LossFn, Metrics, count_examples
-from explorer.training.finite import health_of, kept_unless
+from explorer.training.finite import health_of, taken_if
 from explorer.training.gradients import Differentiate, differentiate
 from explorer.training.sharding import check_lies_on
 from explorer.training.state import State, check_trainable
@@ -20,6 +20,7 @@ from explorer.training.state import State, check_trainable
 __all__ = ["Step", "make_train_step"]
 
 Pure = Callable[[State, Any], tuple[State, Metrics]]
+_LEARNED = ("step", "params", "opt_state", "batch_stats")
 
 
 class Step(Protocol):
@@ -170,22 +171,27 @@ def _single(found: Differentiate, optimizer: Any, watch: Any) -> Pure:
         rng = jax.random.fold_in(state.rng, state.step)
         outcome, grads = found(state.params, batch, rng, state.batch_stats)
         health = health_of(outcome.loss, grads, state.halted)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        taken = state.replace(
-            step=state.step + 1,
-            params=params,
-            opt_state=opt_state,
-            batch_stats=outcome.batch_stats,
-        )
+
+        def take() -> Any:
+            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
+            watched = watch.measure if watch else lambda *_: ()
+            table = watched(state.step, state.params, grads, updates, state.watch)
+            return (state.step + 1, params, opt_state, outcome.batch_stats), table
+
+        taken, table = taken_if(health.finite, take, _learned(state))
         metrics = {"loss": outcome.loss, **health._asdict(), **outcome.metrics}
         if watch is not None:
-            metrics["watch"] = watch.measure(
-                state.step, state.params, grads, updates, state.watch
-            )
-        return kept_unless(health.finite, taken, state), metrics
+            metrics["watch"] = table
+        names = dict(zip(_LEARNED, taken, strict=True))
+        return state.replace(**names, halted=~health.finite), metrics
 
     return step
+
+
+def _learned(state: State) -> tuple[Any, ...]:
+    """Return what a step changes of a state."""
+    return tuple(getattr(state, name) for name in _LEARNED)
 
 
 def _check_optimizer(optimizer: optax.GradientTransformation, state: State) -> None:
