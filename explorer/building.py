@@ -13,6 +13,8 @@ def build_model(
 ) -> Transformer:
     """Return the Flax module of a named architecture or of a config; nothing is allocated.
 
+    Other fields of the module are set by `clone`: `build_model("gpt2").clone(remat="full")`.
+
     Args:
         target: a catalogued name, a Hugging Face config, or a path of one.
         scan: whether alike layers are stacked and scanned: a trace then takes as long for
