@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterable
 from math import isnan
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
 from explorer.errors import InputError
+from explorer.training.appending import AppendedFile
 from explorer.training.curves import Record
 
 __all__ = ["EventWriter"]
@@ -23,7 +23,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 _SESSION_START = 1
 
 
-class EventWriter:
+class EventWriter(AppendedFile):
     """Writes records as scalars into a new event file of a folder, which TensorBoard shows.
 
     A metric is under its own name, what is watched under "update_ratio/layers_7/...". A run
@@ -72,18 +72,6 @@ class EventWriter:
             scalars += zip(self._tags, record.watch.ravel().tolist(), strict=True)
         values = [(tag, value) for tag, value in scalars if not isnan(value)]
         self._append(_event(self._clock(), record.step, summary=_summary(values)))
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _append(self, event: bytes) -> None:
         length = struct.pack("<Q", len(event))

@@ -9,12 +9,13 @@ import os
 from collections.abc import Iterable, Iterator
 from math import inf, isfinite, nan
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 
 from explorer.errors import FormatError, InputError, printable
+from explorer.training.appending import AppendedFile
 from explorer.training.curves import Record
 
 __all__ = ["JsonlWriter", "Lines", "encode", "read_lines"]
@@ -49,7 +50,7 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     watch: list[list[_Number]] | None = None
 
 
-class JsonlWriter:
+class JsonlWriter(AppendedFile):
     """Appends records to a file, each in one write, so that a kill tears at most the last.
 
     Args:
@@ -70,7 +71,7 @@ class JsonlWriter:
         columns: Iterable[str] = (),
         run: str = "",
     ):
-        self._path, self._file = Path(path), -1
+        self._path = Path(path)
         header = _Header(_VERSION, run, tuple(rows), tuple(columns))
         is_new = not self._path.exists() or not _regular(self._path).stat().st_size
         # a line that was torn is ended, and what follows begins anew
@@ -86,18 +87,6 @@ class JsonlWriter:
     def write(self, record: Record) -> None:
         """Append a record; InputError where the disk is full."""
         self._append(encode(record))
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _append(self, line: bytes) -> None:
         whole = b"\n" * self._is_torn + line + b"\n"

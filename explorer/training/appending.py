@@ -1,0 +1,24 @@
+"""A file that is written at its end and never read back by who writes it."""
+
+import os
+from typing import Self
+
+__all__ = ["AppendedFile"]
+
+
+class AppendedFile:
+    """A file descriptor to append to, as a context that closes it."""
+
+    _file = -1
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
