@@ -175,16 +175,18 @@ def _single(found: Differentiate, optimizer: Any, watch: Any) -> Pure:
         def take() -> Any:
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
-            watched = watch.measure if watch else lambda *_: ()
-            table = watched(state.step, state.params, grads, updates, state.watch)
+            table = ()
+            if watch is not None:
+                before = (state.params, grads, updates, state.watch)
+                table = watch.measure(state.step, *before)
             return (state.step + 1, params, opt_state, outcome.batch_stats), table
 
         taken, table = taken_if(health.finite, take, _learned(state))
         metrics = {"loss": outcome.loss, **health._asdict(), **outcome.metrics}
         if watch is not None:
             metrics["watch"] = table
-        names = dict(zip(_LEARNED, taken, strict=True))
-        return state.replace(**names, halted=~health.finite), metrics
+        learned = dict(zip(_LEARNED, taken, strict=True))
+        return state.replace(**learned, halted=~health.finite), metrics
 
     return step
 

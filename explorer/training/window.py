@@ -69,7 +69,7 @@ class Window:
         self._history, self._progress = history, progress
         self._newest: list[Call] = []
         self._before: list[Call] = []
-        self._fitting, self._rate, self._shown = 1, 0.0, 0.0
+        self._fitting, self._rate, self._told_rate = 1, 0.0, 0.0
         # when steps and calls were last measured, and how many came since
         self._since: float | None = None
         self._taken = self._called = 0
@@ -130,8 +130,8 @@ class Window:
                     step=calls[-1].step,
                     steps=self._steps,
                     metrics=_shown(numbers) | self._evaluation,
-                    steps_per_second=self._shown,
-                    tokens_per_second=self._shown * self._tokens,
+                    steps_per_second=self._told_rate,
+                    tokens_per_second=self._told_rate * self._tokens,
                     evaluated=any(call.evaluation for call in calls),
                 )
             )
@@ -154,11 +154,11 @@ class Window:
         seconds = max(now - since, 1e-9)
         # what was waited for with the window before it comes at once, and tells nothing alone
         if seconds < _SECONDS / 2:
-            self._shown = self._rate or self._taken / seconds
+            self._told_rate = self._rate or self._taken / seconds
             return
         share = _NEWEST if self._rate else 1.0
         self._rate += share * (self._taken / seconds - self._rate)
-        self._shown = self._rate
+        self._told_rate = self._rate
         fitting = int(self._called / seconds * _SECONDS)
         self._fitting = max(1, min(fitting, 2 * self._lockstep.size, _MOST))
         self._since, self._taken, self._called = now, 0, 0

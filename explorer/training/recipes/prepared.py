@@ -34,12 +34,11 @@ def prepare(settings: Settings, parts: Parts) -> Prepared:
         parts: of the same settings.
 
     Raises:
-        InputError: a batch is not a multiple of `accumulate`, or `freeze` names nothing.
+        InputError: `freeze` names nothing, or all there is.
     """
     notes: list[str] = []
-    count = gcd(
-        jax.device_count(), settings.batch // gcd(settings.batch, settings.accumulate)
-    )
+    micro_batch = max(1, settings.batch // settings.accumulate)
+    count = gcd(jax.device_count(), micro_batch)
     mesh = make_mesh(data=count) if count > 1 else None
     if mesh is not None:
         notes.append(f"on {count} devices, each with its part of every batch")
