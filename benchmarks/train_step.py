@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from timing import report
+from torch_gpt import BATCH, CONFIG, LENGTH
 
 import explorer as ex
 from explorer.models.families import architecture_of
@@ -28,15 +29,6 @@ from explorer.training.state import create_state
 from explorer.training.step import make_train_step
 from explorer.training.watch import Watch
 
-CONFIG = {
-    "model_type": "gpt2",
-    "n_embd": 256,
-    "n_layer": 4,
-    "n_head": 4,
-    "n_positions": 128,
-    "vocab_size": 96,
-}
-BATCH, LENGTH = 8, 128
 ROUNDS = int(sys.argv[1]) if sys.argv[1:] else 60
 MODEL = Transformer(architecture_of(CONFIG))
 OPTIMIZER = optax.adamw(3e-4)
