@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -82,14 +81,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, Path]:
     """Return the run that nothing stops, and its folder."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     return run(settings_of("linear", LONG), folder), folder
-
-
-@pytest.fixture
-def interrupted() -> Iterator[None]:
-    """Have Ctrl-C heard by commands, even where who began the tests ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interrupted")
@@ -187,6 +178,18 @@ except KeyboardInterrupt:
 """
 
 
+def train_within(limit: str, *arguments: str, cwd: Path):
+    """Return how the command ends under a limit of the shell's `ulimit`."""
+    return subprocess.run(
+        ["sh", "-c", f'ulimit {limit}; exec "$@"', "sh", *COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=120,
+        check=False,
+    )
+
+
 def same(one: object, other: object) -> bool:
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
@@ -198,14 +201,7 @@ def test_a_full_disk_is_one_line_and_with_room_again_the_same_command_goes_on(
 ):
     """No file may grow beyond 1 kB: the system refuses to write as it does on a full disk."""
     arguments = ["linear", "--set", "steps=2"]
-    full = subprocess.run(
-        ["sh", "-c", 'ulimit -f 2; exec "$@"', "sh", *COMMAND, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=120,
-        check=False,
-    )
+    full = train_within("-f 2", *arguments, cwd=tmp_path)
     assert full.returncode == 2
     assert full.stdout == ""
     assert full.stderr.splitlines()[-1] == (
@@ -223,14 +219,7 @@ def test_a_full_disk_is_one_line_and_with_room_again_the_same_command_goes_on(
 def test_a_model_larger_than_memory_is_one_line(tmp_path: Path):
     """A layer of 2^20 x 2^20 numbers, where no process may have more than 32 GB."""
     arguments = ["digits", "--set", "width=1048576"]
-    done = subprocess.run(
-        ["sh", "-c", 'ulimit -v 32000000; exec "$@"', "sh", *COMMAND, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=120,
-        check=False,
-    )
+    done = train_within("-v 32000000", *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "explorer: the recipe digits: needs more memory than there is (Out of memory "

@@ -146,14 +146,6 @@ class stopping(Batches):  # noqa: N801
         return self._inner.state()
 
 
-@pytest.fixture
-def interrupted() -> Iterator[None]:
-    """Have Ctrl-C heard, even where who began the tests ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("interrupted")
 def test_ctrl_c_stops_between_two_steps_and_a_second_one_at_once(step: Any):
     before = signal.getsignal(signal.SIGINT)
