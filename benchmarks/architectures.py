@@ -14,14 +14,14 @@ from flax import linen as nn
 from timing import best_call, report
 
 import explorer as ex
-from explorer.catalog.entries import entries
+from explorer.architectures.catalog.entries import entries
 
 TOKENS = jax.ShapeDtypeStruct((1, 8), jnp.int32)
 _ONE = """
 import resource, sys, time
 import jax, jax.numpy as jnp, flax.linen
 import explorer as ex
-import explorer.models.transformer, explorer.sources.trees.linen, explorer.front_door
+import explorer.models.transformer, explorer.objects.linen, explorer.api
 start = time.perf_counter()
 module = ex.build_model(sys.argv[1], scan=True)
 ledger = ex.ledger(ex.explore(module, jax.ShapeDtypeStruct((1, 8), jnp.int32)))

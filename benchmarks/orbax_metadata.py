@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from explorer.sources import orbax
+from explorer.formats import orbax
 
 LEAVES = 5_000
 GOAL = 15
@@ -60,7 +60,7 @@ def main() -> None:
     assert shapes_of(metadata) == dict(zip(listing.keys, listing.shapes, strict=True))
     print(f"{LEAVES:,} leaves, the best of 3; the shapes agree")
     print(f"orbax metadata()            {theirs:8.3f} s")
-    print(f"explorer.sources.orbax.read {ours:8.3f} s")
+    print(f"explorer.formats.orbax.read {ours:8.3f} s")
     print(f"ratio                       {theirs / ours:8.1f} x (goal {GOAL} x)")
 
 

@@ -12,7 +12,7 @@ from jax import lax
 from timing import best_call
 
 import explorer as ex
-from explorer.bulk import paused_gc
+from explorer.inventory.gc_pause import paused_gc
 
 WIDTH, HEADS, VOCABULARY = 512, 8, 32_000
 TOKENS = jax.ShapeDtypeStruct((1, 64), jnp.int32)

@@ -62,10 +62,10 @@ def explorer_run(
     import jax.numpy as jnp
     import optax
 
-    from explorer.models.families import architecture_of
+    from explorer.architectures.families import architecture_of
     from explorer.models.transformer import Transformer
-    from explorer.training.state import create_state
-    from explorer.training.step import make_train_step
+    from explorer.training.step.state import create_state
+    from explorer.training.step.train_step import make_train_step
 
     module = Transformer(architecture_of(config), **model or {})
     optimizer = optax.adamw(RATE, weight_decay=DECAY)

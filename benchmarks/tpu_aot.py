@@ -21,12 +21,12 @@ import optax
 from jax.experimental import topologies
 from jax.sharding import Mesh
 
-from explorer.catalog.resolve import resolve
+from explorer.architectures.resolve import resolve
 from explorer.models.remat import REMAT
 from explorer.models.transformer import Transformer
-from explorer.training.sharding import batch_sharding, make_mesh, sharded_shapes
-from explorer.training.state import State, create_state
-from explorer.training.step import make_train_step
+from explorer.training.sharding.mesh import batch_sharding, make_mesh, sharded_shapes
+from explorer.training.step.state import State, create_state
+from explorer.training.step.train_step import make_train_step
 
 MISSING = "libtpu is not installed: pip install libtpu (a wheel of 200 MB; needs no TPU)"
 OPTIMIZER = optax.adamw(3e-4)

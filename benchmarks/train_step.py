@@ -23,11 +23,11 @@ from timing import report
 from torch_gpt import BATCH, CONFIG, LENGTH
 
 import explorer as ex
-from explorer.models.families import architecture_of
+from explorer.architectures.families import architecture_of
 from explorer.models.transformer import Transformer
-from explorer.training.state import create_state
-from explorer.training.step import make_train_step
-from explorer.training.watch import Watch
+from explorer.training.step.state import create_state
+from explorer.training.step.train_step import make_train_step
+from explorer.training.watch.watch import Watch
 
 ROUNDS = int(sys.argv[1]) if sys.argv[1:] else 60
 MODEL = Transformer(architecture_of(CONFIG))

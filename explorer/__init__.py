@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from explorer.analyses.ledger import Ledger as Ledger
     from explorer.analyses.summary import Summary as Summary
     from explorer.analyses.summary import summarize as summarize
-    from explorer.building import build_model as build_model
+    from explorer.api import compare as compare
+    from explorer.api import count_bytes as count_bytes
+    from explorer.api import count_parameters as count_parameters
+    from explorer.api import count_tensors as count_tensors
+    from explorer.api import explore as explore
+    from explorer.api import ledger as ledger
+    from explorer.api import load as load
     from explorer.errors import ExplorerError as ExplorerError
     from explorer.errors import FormatError as FormatError
     from explorer.errors import InputError as InputError
@@ -25,25 +31,19 @@ if TYPE_CHECKING:
     from explorer.errors import TargetError as TargetError
     from explorer.errors import TreeError as TreeError
     from explorer.errors import UnsafePickleError as UnsafePickleError
-    from explorer.front_door import compare as compare
-    from explorer.front_door import count_bytes as count_bytes
-    from explorer.front_door import count_parameters as count_parameters
-    from explorer.front_door import count_tensors as count_tensors
-    from explorer.front_door import explore as explore
-    from explorer.front_door import ledger as ledger
-    from explorer.front_door import load as load
-    from explorer.inventory import Inventory as Inventory
+    from explorer.inventory.inventory import Inventory as Inventory
+    from explorer.inventory.tensor import Kind as Kind
+    from explorer.inventory.tensor import TensorSpec as TensorSpec
+    from explorer.inventory.tensor import Tie as Tie
+    from explorer.models.build import build_model as build_model
+    from explorer.objects.splitting import decay_mask as decay_mask
+    from explorer.objects.splitting import split_weights_biases as split_weights_biases
     from explorer.pretrained.loading import load_pretrained as load_pretrained
     from explorer.pretrained.saving import to_checkpoint as to_checkpoint
     from explorer.role_reports import report_roles as report_roles
     from explorer.roles.dataflow.audit import audit_roles as audit_roles
     from explorer.roles.dataflow.records import ParameterRole as ParameterRole
     from explorer.roles.dataflow.tracing import trace_roles as trace_roles
-    from explorer.roles.splitting import decay_mask as decay_mask
-    from explorer.roles.splitting import split_weights_biases as split_weights_biases
-    from explorer.tensors import Kind as Kind
-    from explorer.tensors import TensorSpec as TensorSpec
-    from explorer.tensors import Tie as Tie
     from explorer.tree.partition import combine as combine
     from explorer.tree.partition import partition as partition
 
@@ -53,6 +53,15 @@ _HOMES = {
     "analyses.comparison": ("Comparison",),
     "analyses.ledger": ("Ledger",),
     "analyses.summary": ("Summary", "summarize"),
+    "api": (
+        "compare",
+        "count_bytes",
+        "count_parameters",
+        "count_tensors",
+        "explore",
+        "ledger",
+        "load",
+    ),
     "errors": (
         "ExplorerError",
         "FormatError",
@@ -63,25 +72,16 @@ _HOMES = {
         "TreeError",
         "UnsafePickleError",
     ),
-    "building": ("build_model",),
-    "front_door": (
-        "compare",
-        "count_bytes",
-        "count_parameters",
-        "count_tensors",
-        "explore",
-        "ledger",
-        "load",
-    ),
-    "inventory": ("Inventory",),
+    "inventory.inventory": ("Inventory",),
+    "inventory.tensor": ("Kind", "TensorSpec", "Tie"),
+    "models.build": ("build_model",),
     "pretrained.loading": ("load_pretrained",),
     "pretrained.saving": ("to_checkpoint",),
     "role_reports": ("report_roles",),
     "roles.dataflow.audit": ("audit_roles",),
     "roles.dataflow.records": ("ParameterRole",),
     "roles.dataflow.tracing": ("trace_roles",),
-    "roles.splitting": ("decay_mask", "split_weights_biases"),
-    "tensors": ("Kind", "TensorSpec", "Tie"),
+    "objects.splitting": ("decay_mask", "split_weights_biases"),
     "tree.partition": ("combine", "partition"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

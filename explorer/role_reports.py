@@ -12,19 +12,19 @@ import msgspec
 from flax import linen as nn
 
 from explorer.analyses.role_report import RoleReport, RoleRow, component_work, totals
-from explorer.catalog.resolve import Known, resolve
+from explorer.architectures.listed import stacks_of
+from explorer.architectures.resolve import Known, resolve
 from explorer.dtypes import is_trainable
 from explorer.errors import TreeError, printable
+from explorer.identify.state import state_of
+from explorer.inventory.tensor import PARAMS
 from explorer.models.transformer import Transformer
+from explorer.objects.calls import Call, of_function, of_linen, of_nnx
+from explorer.objects.imports import import_attribute, looks_importable
+from explorer.objects.linen import abstract_init
 from explorer.roles.dataflow import Use
 from explorer.roles.names import classify
-from explorer.roles.state import state_of
-from explorer.sources.declared import stacks_of
-from explorer.sources.imports import import_attribute, looks_importable
-from explorer.sources.opening import exists
-from explorer.sources.trees.calls import Call, of_function, of_linen, of_nnx
-from explorer.sources.trees.linen import abstract_init
-from explorer.tensors import PARAMS
+from explorer.storage.local import exists
 from explorer.tree.collections import collection_of
 from explorer.tree.walk import walk
 

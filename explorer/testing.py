@@ -5,10 +5,10 @@ from typing import Any
 
 from explorer.analyses.comparison import Comparison, compare
 from explorer.analyses.lock import parse_lock
+from explorer.api import explore
 from explorer.errors import FormatError, MismatchError, TargetError
-from explorer.front_door import explore
-from explorer.inventory import Inventory
-from explorer.sources.opening import read_whole
+from explorer.inventory.inventory import Inventory
+from explorer.storage.local import read_whole
 
 __all__ = ["assert_matches_lock", "assert_parameter_count", "compare_with_lock"]
 

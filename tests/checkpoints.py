@@ -6,7 +6,7 @@ import struct
 from math import prod
 from pathlib import Path
 
-from tests.sources.test_safetensors import EVERY_DTYPE as BITS
+from tests.formats.test_safetensors import EVERY_DTYPE as BITS
 
 Layout = dict[str, tuple[tuple[int, ...], str]]
 

@@ -15,20 +15,22 @@ PACKAGE = Path(ex.__file__).parent
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"testing"},
-    {"front_door"},
-    {"role_reports", "building"},
-    {"catalog", "pretrained"},
-    {"training", "sources", "views"},
+    {"recipes", "testing"},
+    {"api"},
+    {"pretrained", "role_reports"},
+    {"training", "views"},
+    {"models", "objects", "formats"},
+    {"architectures"},
+    {"identify"},
     {"roles", "analyses"},
-    {"inventory", "tree"},
-    {"tensors", "card"},
-    {"models", "dtypes", "paths", "bulk"},
+    {"inventory", "tree", "storage"},
+    {"dtypes", "paths"},
     {"errors"},
 ]
 # of the models, what needs no arrays: an architecture is known without JAX
 RECORDS = tuple(
-    f"models.{name}" for name in ("specs", "architecture", "declare", "fields", "names")
+    f"architectures.{name}"
+    for name in ("specs", "architecture", "declare", "fields", "names")
 )
 FLOOR_OF = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 FILES = {
@@ -88,13 +90,12 @@ def test_no_circles_between_files():
 def test_rooms_without_jax():
     for name, tree in FILES.items():
         third_party = {module.split(".")[0] for module in imports_of(tree)}
-        if room(name) in ("errors", "dtypes", "paths", "bulk"):
+        if room(name) in ("errors", "dtypes", "paths"):
             assert third_party <= {*sys.stdlib_module_names, "explorer"}, name
         if (
-            room(name)
-            in ("inventory", "tensors", "card", "analyses", "views", "cli", "catalog")
+            room(name) in ("inventory", "analyses", "views", "cli", "storage")
             or name == "roles.names"
-            or name.startswith("models.families")
+            or name.startswith("architectures.families")
         ):
             assert not third_party & {"jax", "flax", "numpy", "optax"}, name
         if name in RECORDS:
@@ -103,7 +104,7 @@ def test_rooms_without_jax():
 
 def test_readers_load_no_array_library_at_module_level():
     for name, tree in FILES.items():
-        if room(name) == "sources" and not name.startswith("sources.trees."):
+        if room(name) == "formats":
             top = ast.Module([n for n in tree.body if not _is_type_checking(n)], [])
             for node in top.body:
                 if isinstance(node, ast.Import | ast.ImportFrom):
@@ -123,7 +124,7 @@ def test_only_the_command_prints_and_only_sources_open_files():
     for name, tree in FILES.items():
         if room(name) != "cli":
             assert not calls(tree) & {"print", "sys.stdout.write", "click.echo"}, name
-        if room(name) not in ("sources", "testing", "cli"):
+        if room(name) != "storage":
             assert "open" not in calls(tree), name
 
 

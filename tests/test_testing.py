@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import pytest
 
 from explorer.analyses.lock import lock_text
+from explorer.api import explore
 from explorer.errors import MismatchError, TargetError
-from explorer.front_door import explore
 from explorer.testing import assert_matches_lock, assert_parameter_count
 
 TREE = {"dense": {"kernel": jnp.zeros((4, 3)), "bias": jnp.zeros(3)}}

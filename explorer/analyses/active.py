@@ -2,7 +2,7 @@
 
 import msgspec
 
-from explorer.inventory import Inventory
+from explorer.inventory.inventory import Inventory
 
 __all__ = ["ActiveParameters", "active_parameters"]
 

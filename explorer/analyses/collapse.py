@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from explorer.bulk import paused_gc
-from explorer.inventory import Inventory
+from explorer.inventory.gc_pause import paused_gc
+from explorer.inventory.inventory import Inventory
+from explorer.inventory.tensor import PARAMS, TensorSpec
 from explorer.paths import path_of
-from explorer.tensors import PARAMS, TensorSpec
 
 __all__ = ["Row", "collapse", "compact", "walk"]
 

@@ -4,8 +4,8 @@ from collections import Counter
 
 import msgspec
 
-from explorer.inventory import Inventory
-from explorer.tensors import TensorSpec
+from explorer.inventory.inventory import Inventory
+from explorer.inventory.tensor import TensorSpec
 
 __all__ = ["Change", "Comparison", "compare"]
 

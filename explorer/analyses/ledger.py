@@ -6,10 +6,10 @@ import msgspec
 
 from explorer.analyses.active import ActiveParameters, active_parameters
 from explorer.analyses.notes import notes_of
-from explorer.card import Advertised, Agreement
-from explorer.inventory import Inventory
+from explorer.inventory.card import Advertised, Agreement
+from explorer.inventory.inventory import Inventory
+from explorer.inventory.tensor import BUFFER_COLLECTIONS, PARAMS, Kind
 from explorer.paths import name_of
-from explorer.tensors import BUFFER_COLLECTIONS, PARAMS, Kind
 
 __all__ = ["Ledger", "ledger_of"]
 

@@ -10,8 +10,8 @@ import json
 import re
 
 from explorer.errors import FormatError, printable
-from explorer.inventory import Inventory
-from explorer.tensors import Kind, TensorSpec
+from explorer.inventory.inventory import Inventory
+from explorer.inventory.tensor import Kind, TensorSpec
 
 __all__ = ["lock_text", "parse_lock"]
 

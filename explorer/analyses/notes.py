@@ -1,8 +1,8 @@
 """Notes: whole sentences that explain each difference between a ledger's figures."""
 
-from explorer.inventory import Inventory
+from explorer.inventory.inventory import Inventory
+from explorer.inventory.tensor import BUFFER_COLLECTIONS, PARAMS
 from explorer.paths import Key, name_of
-from explorer.tensors import BUFFER_COLLECTIONS, PARAMS
 
 __all__ = ["notes_of"]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from explorer.tensors import Component, Role
+from explorer.inventory.tensor import Component, Role
 
 __all__ = [
     "ComponentWork",

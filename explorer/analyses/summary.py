@@ -6,8 +6,8 @@ from typing import Literal
 import msgspec
 
 from explorer.errors import InputError
-from explorer.inventory import Inventory
-from explorer.tensors import TensorSpec
+from explorer.inventory.inventory import Inventory
+from explorer.inventory.tensor import TensorSpec
 
 __all__ = ["Group", "Summary", "summarize"]
 

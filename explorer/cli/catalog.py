@@ -3,7 +3,13 @@
 import click
 import msgspec
 
-from explorer.catalog.entries import CONVENTIONS, Entry, Undisclosed, entries, undisclosed
+from explorer.architectures.catalog.entries import (
+    CONVENTIONS,
+    Entry,
+    Undisclosed,
+    entries,
+    undisclosed,
+)
 from explorer.cli.console import echo, format_option, style, width
 from explorer.views.catalog import CatalogRow, catalog_text
 from explorer.views.formats import csv_table, json_text, markdown_table

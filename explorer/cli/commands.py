@@ -7,10 +7,10 @@ import click
 import msgspec
 
 from explorer.analyses.ledger import ledger_of
+from explorer.api import explore
 from explorer.cli.console import echo, format_option, style, width
 from explorer.errors import InputError
-from explorer.front_door import explore
-from explorer.inventory import Inventory
+from explorer.inventory.inventory import Inventory
 from explorer.views import text
 
 __all__ = ["COMMANDS"]

@@ -12,10 +12,10 @@ import click
 import msgspec
 
 from explorer.analyses.ledger import ledger_of
+from explorer.api import explore
 from explorer.cli.console import echo, style, width
-from explorer.front_door import explore
-from explorer.training.recipes import RECIPES, settings_of
-from explorer.training.stopping import stop_signals
+from explorer.recipes import RECIPES, settings_of
+from explorer.training.loop.stopping import stop_signals
 from explorer.views import text
 
 __all__ = ["train"]
@@ -82,8 +82,8 @@ def train(
         echo("\n".join(f"{name}={value}" for name, value in values.items()))
         return
     _quieten_libraries()
-    from explorer.training.progress import LineProgress
-    from explorer.training.recipes.running import run
+    from explorer.recipes.running import run
+    from explorer.training.loop.progress import LineProgress
 
     folder = os.path.join("runs", recipe) if out is None else out
     progress = LineProgress()

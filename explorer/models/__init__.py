@@ -1,4 +1,1 @@
-"""Architectures: layer records, families that translate configs into them, Flax modules.
-
-Records (specs, architecture, declare, fields, names) and families load no JAX; modules do.
-"""
+"""The Flax modules of architectures: attention, experts, masks, and the smallest models."""

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from explorer.architectures import specs
 from explorer.errors import InputError
-from explorer.models import specs
 from explorer.models.linear import Linear
+from explorer.models.masks import Sight
 from explorer.models.norms import Norm
 from explorer.models.rotary import rotate
-from explorer.models.sights import Sight
 
 __all__ = ["Attention", "Implementation", "Sinks", "attend", "by_cudnn", "unsupported"]
 

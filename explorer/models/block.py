@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from explorer.models import architecture, specs
+from explorer.architectures import architecture, specs
 from explorer.models.attention import Attention, Implementation
 from explorer.models.experts import Experts
 from explorer.models.feedforward import Mlp
 from explorer.models.latent import LatentAttention
+from explorer.models.masks import Sight
 from explorer.models.norms import normed
-from explorer.models.sights import Sight
 
 __all__ = ["Block", "Stage"]
 

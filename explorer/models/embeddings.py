@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from explorer.architectures import specs
 from explorer.errors import InputError
-from explorer.models import specs
 from explorer.models.linear import normal
 
 __all__ = ["Embedding", "Patches", "Token"]

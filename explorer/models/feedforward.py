@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from explorer.models import specs
+from explorer.architectures import specs
 from explorer.models.linear import Groups, Linear
 
 __all__ = ["ACTIVATIONS", "Mlp"]

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from explorer.models import specs
-from explorer.models.architecture import Architecture
+from explorer.architectures import specs
+from explorer.architectures.architecture import Architecture
 from explorer.models.embeddings import Embedding
 from explorer.models.feedforward import ACTIVATIONS
 from explorer.models.linear import Linear

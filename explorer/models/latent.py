@@ -5,17 +5,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from explorer.models import specs
-from explorer.models.attention import (
-    Implementation,
-    attend,
-    by_cudnn,
-    unsupported,
-)
+from explorer.architectures import specs
+from explorer.models.attention import Implementation, attend, by_cudnn, unsupported
 from explorer.models.linear import Linear
+from explorer.models.masks import Sight
 from explorer.models.norms import Norm, normed
 from explorer.models.rotary import rotate
-from explorer.models.sights import Sight
 
 __all__ = ["LatentAttention"]
 

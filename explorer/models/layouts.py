@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from explorer.architectures.architecture import Architecture
+from explorer.architectures.declare import layer_name
 from explorer.errors import TreeError
-from explorer.models.architecture import Architecture
-from explorer.models.declare import layer_name
 
 __all__ = ["stack_layers", "unstack_layers"]
 

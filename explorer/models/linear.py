@@ -8,7 +8,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
-from explorer.models import specs
+from explorer.architectures import specs
 
 __all__ = ["Groups", "Linear", "normal"]
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from explorer.models import specs
+from explorer.architectures import specs
 
 __all__ = ["Norm", "normalize", "normed"]
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from explorer.models.specs import Rope, RopeScaling
+from explorer.architectures.specs import Rope, RopeScaling
 
 __all__ = ["Rotation", "frequencies", "rotate", "rotation_of"]
 

@@ -5,16 +5,16 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from explorer.architectures.architecture import Architecture
+from explorer.architectures.declare import layer_name
 from explorer.errors import InputError
-from explorer.models.architecture import Architecture
 from explorer.models.attention import Implementation
 from explorer.models.block import Block, Stage
-from explorer.models.declare import layer_name
 from explorer.models.embeddings import Embedding, Patches, Token
 from explorer.models.heads import Outputs, outputs_of
+from explorer.models.masks import Sight, sights_of
 from explorer.models.norms import normed
 from explorer.models.remat import rematerialised
-from explorer.models.sights import Sight, sights_of
 
 __all__ = ["Outputs", "Transformer"]
 
@@ -29,7 +29,7 @@ class Transformer(nn.Module):
     but matrix products, "dots_no_batch" all but those with parameters. `implementation` is
     of attention: "cudnn" for NVIDIA's fused kernels, else what XLA compiles.
 
-    >>> from explorer.models.families import architecture_of
+    >>> from explorer.architectures.families import architecture_of
     >>> config = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 96,
     ...           "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100}
     >>> model = Transformer(architecture_of(config))

@@ -10,8 +10,8 @@ References:
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from explorer.architectures.fields import Fields
 from explorer.errors import InputError, printable
-from explorer.models.fields import Fields
 from explorer.pretrained.gguf_deepseek import deepseek
 from explorer.pretrained.gguf_rotary import rotary, shortest
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from explorer.models.fields import Fields
+from explorer.architectures.fields import Fields
 from explorer.pretrained.gguf_rotary import rotary
 
 if TYPE_CHECKING:

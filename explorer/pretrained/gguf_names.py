@@ -10,9 +10,9 @@ References:
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from explorer.models.architecture import Architecture
-from explorer.models.names import KEEP, TRANSPOSED, Form, Names, Row, linear, row
-from explorer.models.specs import Attention
+from explorer.architectures.architecture import Architecture
+from explorer.architectures.names import KEEP, TRANSPOSED, Form, Names, Row, linear, row
+from explorer.architectures.specs import Attention
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import pi
 from typing import TYPE_CHECKING, Any
 
-from explorer.models.fields import Fields
+from explorer.architectures.fields import Fields
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from explorer.architectures.architecture import Architecture
+from explorer.architectures.declare import Declared, declare, layer_name
+from explorer.architectures.names import Stored
 from explorer.errors import InputError, printable
-from explorer.models.architecture import Architecture
-from explorer.models.declare import Declared, declare, layer_name
-from explorer.models.names import Stored
 
 if TYPE_CHECKING:
     import numpy as np

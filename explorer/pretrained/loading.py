@@ -4,23 +4,23 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from explorer.architectures.families import names_of
 from explorer.errors import InputError, TargetError, TreeError
-from explorer.models.families import names_of
+from explorer.formats.files import is_config, list_path, load_path
+from explorer.formats.gguf.metadata import metadata
+from explorer.identify.config import read_config
 from explorer.paths import Key
 from explorer.pretrained import gguf_names
 from explorer.pretrained.gguf_config import Tensors, translate
 from explorer.pretrained.gguf_keys import spoken
 from explorer.pretrained.gguf_rotary import FACTORS
 from explorer.pretrained.tensors import architecture_from, build
-from explorer.sources.config import read_config
-from explorer.sources.files import is_config, list_path, load_path
-from explorer.sources.gguf.metadata import metadata
-from explorer.sources.opening import exists, first_bytes, unreadable
+from explorer.storage.local import exists, first_bytes, unreadable
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from explorer.models.architecture import Architecture
+    from explorer.architectures.architecture import Architecture
     from explorer.models.transformer import Transformer
 
 __all__ = ["config_of", "load_pretrained"]

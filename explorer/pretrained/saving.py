@@ -3,18 +3,18 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from explorer.architectures.architecture import Architecture
+from explorer.architectures.families import architecture_of, names_of
+from explorer.architectures.fitting import is_bare, listed
+from explorer.architectures.names import Stored, stored_tensors
 from explorer.errors import TreeError, printable
-from explorer.models.architecture import Architecture
-from explorer.models.families import architecture_of, names_of
-from explorer.models.names import Stored, stored_tensors
 from explorer.pretrained.arrays import FLOATS, array_of
 from explorer.pretrained.leaves import origins
-from explorer.sources.fitting import is_bare, listed
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from explorer.models.declare import Declared
+    from explorer.architectures.declare import Declared
 
 __all__ = ["to_checkpoint"]
 

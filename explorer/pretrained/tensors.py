@@ -3,13 +3,13 @@
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from explorer.architectures.architecture import Architecture
+from explorer.architectures.families import architecture_of, names_of
+from explorer.architectures.fitting import Fit, fit, fitting_class, listed
+from explorer.architectures.names import Names
 from explorer.errors import InputError, TreeError, printable
-from explorer.models.architecture import Architecture
-from explorer.models.families import architecture_of, names_of
-from explorer.models.names import Names
 from explorer.pretrained.arrays import FLOATS, array_of, same_values
 from explorer.pretrained.leaves import gather
-from explorer.sources.fitting import Fit, fit, fitting_class, listed
 
 if TYPE_CHECKING:
     import numpy as np

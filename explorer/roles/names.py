@@ -10,9 +10,9 @@ import re
 from functools import lru_cache
 from typing import NamedTuple, cast
 
+from explorer.inventory.tensor import Component, Role
 from explorer.roles import spellings
 from explorer.roles.spellings import Tag
-from explorer.tensors import Component, Role
 
 __all__ = ["classify", "component_of_module", "split_names"]
 

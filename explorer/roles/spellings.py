@@ -7,7 +7,7 @@ their end ("gamma_1", "b2"). Names of modules are in snake case without "_0"
 
 from typing import Literal
 
-from explorer.tensors import Component, Role
+from explorer.inventory.tensor import Component, Role
 
 __all__ = [
     "FACTORS",

@@ -10,7 +10,7 @@ import msgspec
 
 from explorer.analyses.collapse import Row, walk
 from explorer.errors import printable
-from explorer.inventory import Inventory
+from explorer.inventory.inventory import Inventory
 
 __all__ = ["csv_table", "json_text", "markdown_table", "rows_of", "tensor_records"]
 

@@ -8,7 +8,7 @@ import msgspec
 from explorer.analyses.collapse import Row, collapse, compact
 from explorer.analyses.ledger import Ledger, ledger_of
 from explorer.errors import printable
-from explorer.inventory import Inventory
+from explorer.inventory.inventory import Inventory
 from explorer.views.tree import row_cells
 
 __all__ = ["inventory_html"]

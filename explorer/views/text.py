@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from explorer.analyses.ledger import Ledger, ledger_of
-from explorer.card import Agreement
 from explorer.errors import printable
-from explorer.inventory import Inventory
+from explorer.inventory.card import Agreement
+from explorer.inventory.inventory import Inventory
 from explorer.views import units
 from explorer.views.table import PLAIN, Column, Style, render_table
 

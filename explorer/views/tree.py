@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from explorer.analyses.collapse import Row, collapse, compact, walk
-from explorer.inventory import Inventory
-from explorer.tensors import TensorSpec
+from explorer.inventory.inventory import Inventory
+from explorer.inventory.tensor import TensorSpec
 from explorer.views import units
 from explorer.views.table import PLAIN, Column, Style, clip, render_table
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import explorer as ex
-from explorer.tensors import Kind
+from explorer.inventory.tensor import Kind
 from tests import facts
 from tests.checkpoints import write_folder
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import explorer as ex
-from explorer.training.history import read_jsonl
-from explorer.training.lock import Lock
-from explorer.training.recipes import settings_of
-from explorer.training.recipes.linear import draw_points
-from explorer.training.recipes.running import Finished, run
+from explorer.recipes import settings_of
+from explorer.recipes.linear import draw_points
+from explorer.recipes.running import Finished, run
+from explorer.training.checkpoints.lock import Lock
+from explorer.training.logging.history import read_jsonl
 
 # noise and small batches: another order, or a step too many, would show
 LONG = ["steps=3000", "batch=16", "learning_rate=0.05", "save_every=500"]

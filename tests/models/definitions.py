@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from explorer.models import specs
+from explorer.architectures import specs
 
 __all__ = [
     "ACTIVATIONS",

@@ -6,11 +6,11 @@ from math import prod
 import numpy as np
 import pytest
 
-from explorer.models.architecture import Architecture
-from explorer.models.declare import declare
-from explorer.models.families import SUPPORTED, architecture_of, names_of
-from explorer.models.names import spare_tensors, stored_tensors
-from explorer.roles.state import state_of
+from explorer.architectures.architecture import Architecture
+from explorer.architectures.declare import declare
+from explorer.architectures.families import SUPPORTED, architecture_of, names_of
+from explorer.architectures.names import spare_tensors, stored_tensors
+from explorer.identify.state import state_of
 from tests.facts import listing, models
 from tests.roles.test_published import breakdown
 

@@ -4,8 +4,8 @@ from math import log, sqrt
 
 import pytest
 
-from explorer.models.architecture import Architecture
-from explorer.models.families import architecture_of
+from explorer.architectures.architecture import Architecture
+from explorer.architectures.families import architecture_of
 from tests.facts import models
 
 _CONFIGS = {model["id"]: model["config"] for model in models()}

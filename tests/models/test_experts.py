@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from explorer.models import specs
+from explorer.architectures import specs
 from explorer.models.experts import Experts, choose
 from tests.models.definitions import mlp_of, mlp_spec, randomised, sample, sigmoid, softmax
 

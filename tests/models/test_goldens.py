@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from explorer.models.families import SUPPORTED
+from explorer.architectures.families import SUPPORTED
 from explorer.pretrained import from_tensors
 from tests.conformance import goldens
 from tests.conformance.cases import CASES, Case, inputs_of

@@ -6,13 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from explorer.models import specs
+from explorer.architectures import specs
 from explorer.models.attention import attend
 from explorer.models.embeddings import Embedding, Patches, Token
 from explorer.models.feedforward import ACTIVATIONS, Mlp
 from explorer.models.linear import Linear
+from explorer.models.masks import visible
 from explorer.models.norms import Norm
-from explorer.models.sights import visible
 from tests.models import definitions
 from tests.models.definitions import mlp_of, mlp_spec, randomised, sample, softmax
 

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from explorer.architectures.families import architecture_of
 from explorer.errors import InputError
-from explorer.models.families import architecture_of
 from explorer.models.transformer import Transformer
 from tests.models.tiny import CONFIGS, IDS, LENGTH, inputs_of, model_of, random_params, run
 

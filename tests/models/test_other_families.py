@@ -5,9 +5,9 @@ from math import prod
 
 import pytest
 
-from explorer.models.declare import declare
-from explorer.models.families import architecture_of, names_of
-from explorer.models.names import spare_tensors, spelled_bare, stored_tensors
+from explorer.architectures.declare import declare
+from explorer.architectures.families import architecture_of, names_of
+from explorer.architectures.names import spare_tensors, spelled_bare, stored_tensors
 from tests.facts import listing, models
 from tests.roles.test_published import breakdown
 

@@ -2,11 +2,11 @@
 
 import pytest
 
+from explorer.architectures.declare import declare
+from explorer.architectures.families import names_of
+from explorer.architectures.names import stored_tensors
+from explorer.architectures.specs import Embedding, Norm, Rope
 from explorer.errors import InputError
-from explorer.models.declare import declare
-from explorer.models.families import names_of
-from explorer.models.names import stored_tensors
-from explorer.models.specs import Embedding, Norm, Rope
 from tests.models.test_other_families import FAMILIES, published, small
 
 

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from explorer.architectures.specs import Rope, RopeScaling
 from explorer.models.rotary import frequencies, rotate, rotation_of
-from explorer.models.specs import Rope, RopeScaling
 from tests.models.definitions import sample
 
 N = 8

@@ -5,8 +5,8 @@ from functools import cache
 import jax
 import numpy as np
 
-from explorer.models.declare import declare
-from explorer.models.families import SUPPORTED, architecture_of
+from explorer.architectures.declare import declare
+from explorer.architectures.families import SUPPORTED, architecture_of
 from explorer.models.layouts import stack_layers
 from explorer.models.transformer import Transformer
 from tests.conformance.cases import CASES

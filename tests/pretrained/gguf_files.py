@@ -7,7 +7,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from tests.sources.gguf_bytes import save
+from tests.formats.gguf_bytes import save
 
 ARCHITECTURES = {
     "deepseek_v2": "deepseek2",

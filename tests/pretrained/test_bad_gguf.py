@@ -9,10 +9,10 @@ import pytest
 
 from explorer.errors import InputError
 from explorer.pretrained import config_of, load_pretrained, to_checkpoint
+from tests.formats.gguf_bytes import save
 from tests.pretrained.gguf_files import converted, metadata, write
 from tests.pretrained.test_round_trip import CONFIGS, LLAMA, same
 from tests.pretrained.tiny import checkpoint
-from tests.sources.gguf_bytes import save
 
 pytestmark = pytest.mark.filterwarnings("error")  # of NumPy, say
 GROUPED = LLAMA | {"num_key_value_heads": 2}

@@ -17,9 +17,9 @@ from explorer.errors import (
     UnsafePickleError,
 )
 from explorer.pretrained import config_of, load_pretrained, to_checkpoint
+from tests.formats.torch_bytes import SIZES, Named, tensor, write_zip
 from tests.pretrained.test_round_trip import CONFIGS, LLAMA, same
 from tests.pretrained.tiny import checkpoint
-from tests.sources.torch_bytes import SIZES, Named, tensor, write_zip
 
 KINDS = {"float32": "Float", "bfloat16": "BFloat16", "float16": "Half"}
 

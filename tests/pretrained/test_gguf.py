@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from explorer.architectures.specs import RopeScaling
 from explorer.errors import FormatError, InputError, MissingPackageError
-from explorer.models.specs import RopeScaling
 from explorer.pretrained import config_of, from_tensors, load_pretrained, to_checkpoint
 from explorer.pretrained.gguf_config import ARCHITECTURES
 from explorer.pretrained.gguf_names import Interleaved, Raised

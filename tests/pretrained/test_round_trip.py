@@ -9,8 +9,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from explorer.architectures.declare import declare
 from explorer.errors import InputError, TreeError
-from explorer.models.declare import declare
 from explorer.pretrained import from_tensors, to_checkpoint
 from tests.pretrained.tiny import FORMATS, architecture, checkpoint, configs
 

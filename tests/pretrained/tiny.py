@@ -5,10 +5,10 @@ import zlib
 import ml_dtypes
 import numpy as np
 
-from explorer.models.architecture import Architecture
-from explorer.models.families import SUPPORTED, architecture_of, names_of
-from explorer.models.names import stored_tensors
-from explorer.sources.fitting import is_bare
+from explorer.architectures.architecture import Architecture
+from explorer.architectures.families import SUPPORTED, architecture_of, names_of
+from explorer.architectures.fitting import is_bare
+from explorer.architectures.names import stored_tensors
 from tests.facts import models
 
 FORMATS = ("float32", "bfloat16", "float16")

@@ -12,15 +12,10 @@ import pytest
 from jax.typing import ArrayLike
 
 import explorer as ex
+from explorer.architectures.declare import declare
 from explorer.errors import InputError
-from explorer.models.declare import declare
-from explorer.pretrained import (
-    config_of,
-    from_tensors,
-    load_pretrained,
-    to_checkpoint,
-)
-from explorer.sources.files import load_path
+from explorer.formats.files import load_path
+from explorer.pretrained import config_of, from_tensors, load_pretrained, to_checkpoint
 from tests.real.test_packages import ANTIBERTY, MINILM, gemma
 
 __all__ = ["gemma"]

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.tree_util import tree_flatten_with_path
 
+from explorer.inventory.tensor import Component, Role
 from explorer.paths import path_of
 from explorer.roles.names import classify
-from explorer.tensors import Component, Role
 from tests.roles.truth import ROWS
 
 # ---- the truth table

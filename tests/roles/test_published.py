@@ -5,9 +5,9 @@ from math import prod
 
 import pytest
 
+from explorer.identify.state import state_of
 from explorer.paths import path_of
 from explorer.roles.names import classify
-from explorer.roles.state import state_of
 from tests.facts import listing, models
 
 _MODELS = {model["id"]: model for model in models()}

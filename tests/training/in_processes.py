@@ -22,19 +22,19 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from explorer.errors import InputError
-from explorer.training import loop
-from explorer.training.checkpoints import Checkpoints
-from explorer.training.data import Arrays, Batches
-from explorer.training.history import History
-from explorer.training.processes import on_first, together
-from explorer.training.recipes import settings_of
-from explorer.training.recipes.running import run
-from explorer.training.restoring import plain_of
-from explorer.training.sharding import make_mesh, place_batch
-from explorer.training.state import State, create_state
-from explorer.training.step import make_train_step
-from explorer.training.watch import Watch
-from explorer.training.window import Window
+from explorer.recipes import settings_of
+from explorer.recipes.running import run
+from explorer.training.checkpoints.checkpoints import Checkpoints
+from explorer.training.checkpoints.restoring import plain_of
+from explorer.training.data.batches import Arrays, Batches
+from explorer.training.logging.history import History
+from explorer.training.loop import fit as loop
+from explorer.training.loop.metric_queue import Window
+from explorer.training.loop.processes import on_first, together
+from explorer.training.sharding.mesh import make_mesh, place_batch
+from explorer.training.step.state import State, create_state
+from explorer.training.step.train_step import make_train_step
+from explorer.training.watch.watch import Watch
 
 OPTIMIZER = optax.adamw(1e-2)
 WATCH = Watch(every=4)

@@ -16,12 +16,12 @@ import optax
 
 from explorer.errors import InputError
 from explorer.models.small import MultilayerPerceptron
-from explorer.training.evaluation import make_eval_step
-from explorer.training.recipes import settings_of
-from explorer.training.recipes.prepared import prepare
-from explorer.training.sharding import make_mesh, place_batch
-from explorer.training.state import create_state
-from explorer.training.step import make_train_step
+from explorer.recipes import settings_of
+from explorer.recipes.prepared import prepare
+from explorer.training.sharding.mesh import make_mesh, place_batch
+from explorer.training.step.evaluation import make_eval_step
+from explorer.training.step.state import create_state
+from explorer.training.step.train_step import make_train_step
 from tests.training import tiny
 
 OPTIMIZER = optax.adamw(1e-2)

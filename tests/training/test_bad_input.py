@@ -9,10 +9,10 @@ from flax import linen as nn
 
 from explorer.errors import InputError, TreeError
 from explorer.models.small import LinearRegression
-from explorer.training.evaluation import make_eval_step
-from explorer.training.sharding import Rule, make_mesh
-from explorer.training.state import create_state
-from explorer.training.step import make_train_step
+from explorer.training.sharding.mesh import Rule, make_mesh
+from explorer.training.step.evaluation import make_eval_step
+from explorer.training.step.state import create_state
+from explorer.training.step.train_step import make_train_step
 from tests.training import tiny
 
 DESCENT = optax.sgd(0.1)

@@ -17,8 +17,8 @@ from flax import linen as nn
 import explorer as ex
 from explorer.errors import ExplorerError, FormatError, InputError
 from explorer.models.small import MultilayerPerceptron
-from explorer.training.checkpoints import Checkpoints
-from explorer.training.state import State, create_state
+from explorer.training.checkpoints.checkpoints import Checkpoints
+from explorer.training.step.state import State, create_state
 
 CONFIG = {"recipe": "test", "settings": {"width": 8, "seed": 0}}
 
@@ -321,7 +321,7 @@ def test_a_save_that_failed_is_told_once_and_leaves_nothing(
     with Checkpoints(run) as checkpoints:
         assert not checkpoints.has_failed()
         with monkeypatch.context() as full:
-            full.setattr("explorer.training.checkpoints.seal", failing)
+            full.setattr("explorer.training.checkpoints.checkpoints.seal", failing)
             checkpoints.save(make_state())
             with pytest.raises(InputError) as caught:
                 checkpoints.wait()

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explorer.errors import InputError, TargetError
-from explorer.training.data import Arrays, Batches, Windows, map_tokens
-from explorer.training.order import permute
-from explorer.training.text import Bytes, Characters, library_text
+from explorer.training.data.batches import Arrays, Batches, Windows, map_tokens
+from explorer.training.data.order import permute
+from explorer.training.data.text import Bytes, Characters, library_text
 
 quick = settings(max_examples=60, deadline=None)
 SIZES, SEEDS = st.integers(1, 400), st.integers(0, 2**64)

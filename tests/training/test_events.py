@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from explorer.errors import InputError
-from explorer.training.curves import Record
-from explorer.training.events import EventWriter
-from explorer.training.watch import Watch
+from explorer.training.logging.curves import Record
+from explorer.training.logging.events import EventWriter
+from explorer.training.watch.watch import Watch
 from tests.training.test_history import ROWS, run_of
 
 

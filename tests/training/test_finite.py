@@ -7,8 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from explorer.training.finite import health_of, names_of_bad
-from explorer.training.step import make_train_step
+from explorer.training.step.finite import health_of, names_of_bad
+from explorer.training.step.train_step import make_train_step
 from tests.training import tiny
 
 ADAM = optax.adam(1e-2)

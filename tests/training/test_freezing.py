@@ -7,8 +7,8 @@ import optax
 import pytest
 
 from explorer.errors import InputError, TreeError
-from explorer.training.freezing import freeze
-from explorer.training.step import make_train_step
+from explorer.training.step.freezing import freeze
+from explorer.training.step.train_step import make_train_step
 from tests.training import tiny
 
 # decay and momentum both move parameters without a gradient

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from explorer.errors import InputError
-from explorer.training.curves import component_of, joined_curve, layer_of, smoothed
-from explorer.training.history import History, Run
-from explorer.training.watch import Watch
+from explorer.training.logging.curves import component_of, joined_curve, layer_of, smoothed
+from explorer.training.logging.history import History, Run
+from explorer.training.watch.watch import Watch
 
 ROWS = tuple(
     f"layers_{layer}/{module}/kernel" for layer in range(3) for module in ("attention/query", "mlp/up_proj")

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from explorer.errors import InputError
-from explorer.training.lock import Lock
-from explorer.training.runs import claim
+from explorer.training.checkpoints.lock import Lock
+from explorer.training.checkpoints.runs import claim
 
 HOLD = """
 import sys
 from pathlib import Path
-from explorer.training.lock import Lock
+from explorer.training.checkpoints.lock import Lock
 lock = Lock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()

@@ -19,15 +19,15 @@ import pytest
 
 from explorer.errors import InputError
 from explorer.models.small import MultilayerPerceptron
-from explorer.training.checkpoints import Checkpoints
-from explorer.training.data import Arrays, Batches
-from explorer.training.history import History
-from explorer.training.loop import FitResult, fit
-from explorer.training.progress import LineProgress, Report
-from explorer.training.state import State, create_state
-from explorer.training.step import make_train_step
-from explorer.training.stopping import stop_signals
-from explorer.training.watch import Watch
+from explorer.training.checkpoints.checkpoints import Checkpoints
+from explorer.training.data.batches import Arrays, Batches
+from explorer.training.logging.history import History
+from explorer.training.loop.fit import FitResult, fit
+from explorer.training.loop.progress import LineProgress, Report
+from explorer.training.loop.stopping import stop_signals
+from explorer.training.step.state import State, create_state
+from explorer.training.step.train_step import make_train_step
+from explorer.training.watch.watch import Watch
 
 MODULE = MultilayerPerceptron((8, 3))
 OPTIMIZER = optax.adam(0.05)
@@ -312,7 +312,7 @@ def test_a_save_that_fails_ends_the_run_before_the_next(
         failed.set()
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("explorer.training.checkpoints.seal", seal)
+    monkeypatch.setattr("explorer.training.checkpoints.checkpoints.seal", seal)
     drawn = 0
 
     def batches() -> Iterator[Any]:

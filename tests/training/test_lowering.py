@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from explorer.training.evaluation import make_eval_step
-from explorer.training.freezing import freeze
-from explorer.training.state import create_state
-from explorer.training.step import make_train_step
+from explorer.training.step.evaluation import make_eval_step
+from explorer.training.step.freezing import freeze
+from explorer.training.step.state import create_state
+from explorer.training.step.train_step import make_train_step
 from tests.training import tiny
 
 PLATFORMS = ("cpu", "cuda", "tpu")

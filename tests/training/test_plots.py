@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from explorer.errors import InputError, MissingPackageError
-from explorer.training.curves import joined_curve, layer_of
-from explorer.training.history import History, Run
+from explorer.training.logging.curves import joined_curve, layer_of
+from explorer.training.logging.history import History, Run
 from tests.training.test_history import run_of, table_of
 
 NAMES = ("attention/query/kernel", "attention_norm/scale", "mlp/up_proj/kernel")
@@ -171,7 +171,7 @@ def test_names_are_no_formulas(tmp_path):
 
 def test_notebooks_show_it_and_no_state_is_left():
     script = (
-        "import sys; from explorer.training.history import History;"
+        "import sys; from explorer.training.logging.history import History;"
         "h = History(); h.append(1, {'loss': 1.0});"
         "import matplotlib; keep = lambda: {k: v for k, v in matplotlib.rcParams.copy().items()};"
         "before = keep();"
@@ -184,7 +184,7 @@ def test_notebooks_show_it_and_no_state_is_left():
 
 def test_without_matplotlib_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "explorer.training.plots", raising=False)
+    monkeypatch.delitem(sys.modules, "explorer.training.logging.plots", raising=False)
     with pytest.raises(MissingPackageError, match=r"^History.plot: needs matplotlib, which is not installed; pip install 'jax-explorer\[plot\]'$"):  # fmt: skip
         run_of(1).plot()
 

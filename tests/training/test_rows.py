@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from explorer.models.declare import declare
-from explorer.models.families import architecture_of
+from explorer.architectures.declare import declare
+from explorer.architectures.families import architecture_of
 from explorer.models.layouts import stack_layers
-from explorer.training.watch import Watch
+from explorer.training.watch.watch import Watch
 from tests.training.test_watch import close, expected, normal, sparse
 
 

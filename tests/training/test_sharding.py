@@ -9,11 +9,11 @@ import optax
 import pytest
 from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
+from explorer.architectures.declare import declare
 from explorer.errors import InputError
-from explorer.models.declare import declare
-from explorer.training.recipes import settings_of
-from explorer.training.recipes.prepared import prepare
-from explorer.training.sharding import (
+from explorer.recipes import settings_of
+from explorer.recipes.prepared import prepare
+from explorer.training.sharding.mesh import (
     DEFAULT_RULES,
     Rule,
     make_mesh,
@@ -21,7 +21,7 @@ from explorer.training.sharding import (
     sharded_shapes,
     shardings_of,
 )
-from explorer.training.state import create_state
+from explorer.training.step.state import create_state
 from tests.training import tiny
 from tests.training.devices import start
 

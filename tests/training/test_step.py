@@ -15,10 +15,10 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import explorer as ex
-from explorer.training.evaluation import make_eval_step
-from explorer.training.state import create_state
-from explorer.training.step import make_train_step
-from explorer.training.watch import Watch
+from explorer.training.step.evaluation import make_eval_step
+from explorer.training.step.state import create_state
+from explorer.training.step.train_step import make_train_step
+from explorer.training.watch.watch import Watch
 from tests.training import tiny
 
 ADAM, DESCENT = optax.adamw(1e-2), optax.sgd(0.1, momentum=0.9)

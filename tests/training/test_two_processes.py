@@ -11,10 +11,10 @@ import jax
 import numpy as np
 import pytest
 
-from explorer.training.checkpoints import Checkpoints
-from explorer.training.loop import fit
-from explorer.training.state import create_state
-from explorer.training.step import make_train_step
+from explorer.training.checkpoints.checkpoints import Checkpoints
+from explorer.training.loop.fit import fit
+from explorer.training.step.state import create_state
+from explorer.training.step.train_step import make_train_step
 from tests.training import in_processes, tiny
 from tests.training.devices import start
 

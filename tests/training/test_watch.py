@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from explorer.errors import InputError, TreeError
-from explorer.training.watch import Watch
+from explorer.training.watch.watch import Watch
 
 BF16 = ml_dtypes.bfloat16
 COLUMNS = (
@@ -258,7 +258,7 @@ SHARDED = """
 import re
 import jax, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
-from explorer.training.watch import Watch
+from explorer.training.watch.watch import Watch
 from tests.training.test_watch import normal, sparse
 
 assert jax.device_count() == 8

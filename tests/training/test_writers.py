@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explorer.errors import FormatError, InputError
-from explorer.training.curves import Record
-from explorer.training.history import History, read_jsonl
-from explorer.training.watch import Watch
-from explorer.training.writers import JsonlWriter, encode
+from explorer.training.logging.curves import Record
+from explorer.training.logging.history import History, read_jsonl
+from explorer.training.logging.jsonl import JsonlWriter, encode
+from explorer.training.watch.watch import Watch
 from tests.training.test_history import ROWS, run_of, table_of
 
 HEAD = b'{"explorer_history":1,"run":"","rows":[],"columns":[]}\n'

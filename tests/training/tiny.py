@@ -9,11 +9,11 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from explorer.models.families import architecture_of
+from explorer.architectures.families import architecture_of
 from explorer.models.small import LinearRegression, MultilayerPerceptron
 from explorer.models.transformer import Transformer
-from explorer.training.evaluation import Context
-from explorer.training.state import State, create_state
+from explorer.training.step.evaluation import Context
+from explorer.training.step.state import State, create_state
 
 LINE = LinearRegression()
 NETWORK = MultilayerPerceptron((8, 4))

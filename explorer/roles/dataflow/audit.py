@@ -7,11 +7,11 @@ import jax
 import msgspec
 
 from explorer.errors import TreeError
+from explorer.inventory.tensor import Role
 from explorer.roles.dataflow.arguments import paths_of
 from explorer.roles.dataflow.records import ParameterRole
 from explorer.roles.dataflow.trainable import changed_by
 from explorer.roles.names import classify
-from explorer.tensors import Role
 
 __all__ = ["Disagreement", "RoleAudit", "audit_roles"]
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from explorer.inventory.tensor import Role
 from explorer.roles.dataflow.contractions import CONTRACTIONS, is_contracted
 from explorer.roles.dataflow.records import Manner
 from explorer.roles.dataflow.values import (
@@ -17,7 +18,6 @@ from explorer.roles.dataflow.values import (
     Value,
     merged,
 )
-from explorer.tensors import Role
 
 __all__ = [
     "COMPOSED",

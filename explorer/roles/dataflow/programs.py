@@ -18,13 +18,7 @@ from explorer.roles.dataflow.layouts import (
 )
 from explorer.roles.dataflow.loops import Values, Walker, branches, scan, while_loop
 from explorer.roles.dataflow.meetings import OPAQUE
-from explorer.roles.dataflow.values import (
-    CONSTANT,
-    Value,
-    is_inexact,
-    merged,
-    without_grad,
-)
+from explorer.roles.dataflow.values import CONSTANT, Value, is_inexact, merged, without_grad
 
 __all__ = ["rule_of"]
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from explorer.tensors import Role
+from explorer.inventory.tensor import Role
 
 __all__ = ["Manner", "ParameterRole", "Use"]
 

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import jax
 
-from explorer.bulk import paused_gc
 from explorer.errors import InputError
+from explorer.inventory.gc_pause import paused_gc
+from explorer.inventory.tensor import Role
 from explorer.roles.dataflow.arguments import (
     distinct,
     leaves_of,
@@ -20,7 +21,6 @@ from explorer.roles.dataflow.liveness import ImpureError
 from explorer.roles.dataflow.records import ParameterRole, Use
 from explorer.roles.dataflow.values import CONSTANT, Value, merged
 from explorer.roles.dataflow.walk import Walk
-from explorer.tensors import Role
 
 __all__ = ["RoleTrace", "trace", "trace_roles"]
 

@@ -1,0 +1,1 @@
+"""Architectures as records without JAX: layers, configs, checkpoint names, the catalogue."""

@@ -1,0 +1,126 @@
+"""Rotary positions as configs describe them, in the older and the newer spelling."""
+
+from math import log, sqrt
+
+from explorer.architectures.fields import Fields
+from explorer.architectures.specs import Rope, RopeScaling
+
+__all__ = ["rope_of", "yarn_magnitude"]
+
+_SCALINGS = ("linear", "dynamic", "llama3", "yarn", "longrope", "default")
+
+
+def rope_of(
+    fields: Fields,
+    head_size: int,
+    theta: float = 10_000.0,
+    share: float = 1.0,
+    scaling: Fields | None = None,
+) -> Rope:
+    """Return the rotary positions that a config asks for.
+
+    Args:
+        fields: with rope_theta and rope_scaling, or rope_parameters that hold both.
+        head_size: entries of a head.
+        theta: the base where the config is silent.
+        share: of a head that is rotated, where the config is silent.
+        scaling: what stands for rope_parameters, where a config has several.
+    """
+    inner = scaling or fields.inner("rope_parameters", "rope_scaling")
+    inner = inner or Fields({}, fields.place)
+    theta = fields.number("rope_theta", "rotary_emb_base", default=theta)
+    theta = inner.number("rope_theta", default=theta)
+    if theta <= 1:
+        raise fields.error(found=f"rope_theta is {theta:g}", expected="a number above 1")
+    share = fields.number("partial_rotary_factor", "rotary_pct", default=share)
+    share = inner.number("partial_rotary_factor", default=share)
+    size = int(head_size * share) if share <= 1 else 0
+    if size % 2 or not size:
+        raise fields.error(
+            found=f"{_share(share)}a head of {head_size} entries to rotate",
+            expected="an even number of them from 2 to all",
+        )
+    return Rope(size, theta, scaling=_scaling_of(fields, inner, size))
+
+
+def _share(share: float) -> str:
+    return "" if share == 1 else f"partial_rotary_factor {share:g} of "
+
+
+def _scaling_of(fields: Fields, inner: Fields, size: int) -> RopeScaling | None:
+    kinds = {name: name for name in _SCALINGS} | {"su": "longrope"}
+    kind = inner.choice(kinds, "rope_type", "type", default="default")
+    longest = fields.size("max_position_embeddings", default=2048)
+    original = fields.size("original_max_position_embeddings", default=longest)
+    original = inner.size("original_max_position_embeddings", default=original)
+    match kind:
+        case "linear":
+            return RopeScaling("linear", inner.number("factor"))
+        case "dynamic":
+            return RopeScaling("dynamic", inner.number("factor"), longest)
+        case "llama3":
+            low, high = inner.number("low_freq_factor"), inner.number("high_freq_factor")
+            if high <= low:
+                raise inner.wrong(
+                    "high_freq_factor", f"a number above low_freq_factor {low:g}"
+                )
+            return RopeScaling("llama3", inner.number("factor"), original, low, high)
+        case "yarn":
+            return _yarn(inner, original, longest)
+        case "longrope":
+            return _longrope(inner, original, longest, size)
+    return None
+
+
+def _yarn(inner: Fields, original: int, longest: int) -> RopeScaling:
+    factor = inner.number("factor", default=longest / original)
+    part, whole = (_from_zero(inner, name) for name in ("mscale", "mscale_all_dim"))
+    magnitude = yarn_magnitude(factor)
+    if part and whole:
+        magnitude = yarn_magnitude(factor, part) / yarn_magnitude(factor, whole)
+    return RopeScaling(
+        "yarn",
+        factor,
+        original,
+        beta_fast=inner.number("beta_fast", default=32.0),
+        beta_slow=inner.number("beta_slow", default=1.0),
+        truncate=inner.flag("truncate", default=True),
+        magnitude=inner.number("attention_factor", default=magnitude),
+    )
+
+
+def _from_zero(inner: Fields, name: str) -> float:
+    value = inner.number(name, default=0.0, positive=False)
+    if value < 0:
+        raise inner.wrong(name, "a number from 0")
+    return value
+
+
+def yarn_magnitude(factor: float, weight: float = 1.0) -> float:
+    """Return by how much yarn stretches rotated vectors (Peng et al. 2023).
+
+    >>> yarn_magnitude(1.0), round(yarn_magnitude(40.0), 4)
+    (1.0, 1.3689)
+    """
+    return 1.0 if factor <= 1 else 0.1 * weight * log(factor) + 1.0
+
+
+def _longrope(inner: Fields, original: int, longest: int, size: int) -> RopeScaling:
+    factor = inner.number("factor", default=longest / original)
+    short, long = inner.numbers("short_factor"), inner.numbers("long_factor")
+    for name, factors in (("short_factor", short), ("long_factor", long)):
+        if len(factors) != size // 2:
+            raise inner.error(
+                found=f"{inner.prefix}{name} has {len(factors)} entries",
+                expected=f"{size // 2}, half the rotary entries of a head",
+            )
+    stretched = factor > 1 and original > 1
+    magnitude = sqrt(1 + log(factor) / log(original)) if stretched else 1.0
+    return RopeScaling(
+        "longrope",
+        factor,
+        original,
+        magnitude=inner.number("attention_factor", default=magnitude),
+        short=short,
+        long=long,
+    )

@@ -1,0 +1,86 @@
+"""An architecture -> its tensors, from its records alone: no module runs, no JAX loads."""
+
+from math import prod
+from typing import TYPE_CHECKING
+
+from explorer.dtypes import find
+from explorer.identify.state import CORRECTION
+from explorer.inventory.card import Advertised, Card
+from explorer.inventory.listing import Listing
+from explorer.inventory.tensor import PARAMS, Tie
+from explorer.paths import Key
+
+if TYPE_CHECKING:
+    from explorer.architectures.architecture import Architecture
+    from explorer.architectures.declare import Declared
+
+__all__ = ["card_of", "is_parameter", "read", "stacks_of"]
+
+
+def read(architecture: "Architecture", scan: bool = False) -> Listing:
+    """List the tensors of an architecture's Flax module, in the format of its weights.
+
+    Args:
+        architecture: the model.
+        scan: whether alike layers are stacked.
+    """
+    from explorer.architectures.declare import declare
+
+    declared = declare(architecture, scan)
+    dtype = find(architecture.dtype)
+    return Listing(
+        format=f"{architecture.family} architecture",
+        keys=[leaf.path for leaf in declared],
+        shapes=[leaf.shape for leaf in declared],
+        dtypes=[architecture.dtype] * len(declared),
+        nbytes=[dtype.nbytes(prod(leaf.shape)) for leaf in declared],
+        # of what is no parameter its name tells what it is
+        collections=[PARAMS if is_parameter(leaf.path) else "" for leaf in declared],
+        ties=_ties(architecture),
+        stacks=_stacks(declared),
+    )
+
+
+def stacks_of(architecture: "Architecture", scan: bool) -> dict[Key, tuple[int, ...]]:
+    """Return, of the tensors that stack alike layers or experts, how many of each."""
+    from explorer.architectures.declare import declare
+
+    return _stacks(declare(architecture, scan))
+
+
+def _stacks(declared: "list[Declared]") -> dict[Key, tuple[int, ...]]:
+    return {
+        leaf.path: stack
+        for leaf in declared
+        if (stack := tuple(n for n in (leaf.layers, leaf.experts) if n > 1))
+    }
+
+
+def is_parameter(path: tuple[str, ...]) -> bool:
+    """Say whether training changes a tensor: all but the stored correction of routers."""
+    return path[-1] != CORRECTION
+
+
+def card_of(architecture: "Architecture", advertised: Advertised | None = None) -> Card:
+    """Return what an architecture says beyond its tensors."""
+    from explorer.architectures.families import names_of
+    from explorer.architectures.names import count_stored
+
+    router = architecture.router
+    return Card(
+        family=architecture.family,
+        class_name=architecture.class_name,
+        tied=architecture.tied,
+        experts=router.experts if router else 0,
+        experts_per_token=router.per_token if router else 0,
+        checkpoint_tensors=count_stored(architecture, names_of(architecture)),
+        advertised=advertised,
+    )
+
+
+def _ties(architecture: "Architecture") -> list[Tie]:
+    if not architecture.tied:
+        return []
+    masked = architecture.predictions is not None
+    head = ("predictions", "decoder", "kernel") if masked else ("lm_head", "kernel")
+    return [Tie((("embed", "embedding"), head), "the architecture ties them", shown=True)]

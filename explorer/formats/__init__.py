@@ -1,0 +1,1 @@
+"""Bytes -> Listing: one file or folder a format, read from headers alone."""

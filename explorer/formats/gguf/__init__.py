@@ -1,0 +1,221 @@
+"""GGUF, the format of llama.cpp: one file, or a set named `-00001-of-0000N.gguf`.
+
+Reading any part of a set reads the whole set. Shapes are row-major, as NumPy and PyTorch
+see them: GGUF's `ne = [640, 262144]` is the tensor [262144, 640].
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from explorer.errors import FormatError, MissingPackageError
+from explorer.formats.gguf.cursor import quoted
+from explorer.formats.gguf.header import Header, Layout, Scalar, find_repeated, read_header
+from explorer.inventory.listing import Listing
+from explorer.inventory.tensor import Tie
+from explorer.paths import Key
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["read", "values"]
+
+_PART = re.compile(r"(.*)-([0-9]{5})-of-([0-9]{5})(\.gguf)", re.DOTALL | re.IGNORECASE)
+
+# Architectures of llama.cpp that have a token embedding and no language-model head.
+_HEADLESS = frozenset(
+    (
+        "bert",
+        "eurobert",
+        "gemma-embedding",
+        "jina-bert-v2",
+        "jina-bert-v3",
+        "llama-embed",
+        "modern-bert",
+        "neo-bert",
+        "nomic-bert",
+        "nomic-bert-moe",
+        "t5encoder",
+    )
+)
+
+
+def read(path: str) -> Listing:
+    """Return what the headers of a GGUF file, or of its whole set, list.
+
+    Raises:
+        TargetError: the file cannot be read.
+        FormatError: a header breaks a rule of the format, or a part is missing.
+    """
+    parts = _read_parts(path)
+    layouts = [layout for part in parts for layout in part.layouts]
+    keys: list[Key] = [key for part in parts for key in part.keys]
+    metadata = parts[0].metadata
+    return Listing(
+        format=f"gguf v{parts[0].version}",
+        keys=keys,
+        shapes=[layout.shape for layout in layouts],
+        dtypes=[layout.dtype.name for layout in layouts],
+        nbytes=[layout.nbytes for layout in layouts],
+        ties=_find_ties(keys, metadata),
+        file_bytes=sum(part.file_bytes for part in parts),
+        files=len(parts),
+        metadata={key: _as_text(value) for key, value in metadata.items()},
+    )
+
+
+def values(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray]":
+    """Return the wanted tensors: plain formats map the file (copy on write), and
+    block-quantised ones are dequantised to float32 by the gguf package.
+
+    Raises:
+        FormatError: as `read`; also for a format that nothing dequantises.
+        MissingPackageError: a wanted tensor is quantised and gguf is not installed.
+    """
+    import numpy as np
+
+    arrays: dict[Key, np.ndarray] = {}
+    for part in _read_parts(path):
+        rows = zip(part.keys, part.layouts, part.offsets, strict=True)
+        chosen = [row for row in rows if wanted(row[0])]
+        data = np.memmap(part.path, np.uint8, mode="c") if chosen else None
+        for key, layout, offset in chosen:
+            assert data is not None
+            raw = data[offset : offset + layout.nbytes]
+            as_array = _plain if layout.dtype.block == 1 else _dequantised
+            arrays[key] = as_array(raw, part, key, layout)
+    return arrays
+
+
+def _read_parts(path: str) -> list[Header]:
+    found = _PART.fullmatch(path)
+    if found is None or found.group(2, 3) == ("00001", "00001"):
+        header = read_header(path)
+        count = header.metadata.get("split.count", 1)
+        if count not in (0, 1):  # 0 is what llama.cpp's merge leaves
+            raise FormatError(
+                path,
+                found=f"is one of {count} parts (split.count), and its name says not which",
+                expected="a name that ends in -00001-of-0000N.gguf",
+                cure="give all parts their names back",
+            )
+        return [header]
+    stem, number, total, ending = found.groups()
+    count = int(total)
+    if not 1 <= int(number) <= count:
+        raise FormatError(
+            path,
+            found=f"is named as part {int(number)} of {count}",
+            expected=f"a part from 1 to {count}",
+            cure="give all parts their names back",
+        )
+    paths = [f"{stem}-{index:05d}-of-{total}{ending}" for index in range(1, count + 1)]
+    missing = next((part for part in paths if not os.path.isfile(part)), None)
+    if missing is not None:
+        raise FormatError(
+            missing,
+            found="is missing",
+            expected=f"all {count} parts beside each other",
+            cure="fetch it",
+        )
+    parts = [read_header(part) for part in paths]
+    _check_set(parts)
+    return parts
+
+
+def _check_set(parts: list[Header]) -> None:
+    """Refuse parts that are not those of one set, each in its place and once."""
+    keys = [key for part in parts for key in part.keys]
+    for index, part in enumerate(parts):
+        for key, true in (
+            ("split.no", index),
+            ("split.count", len(parts)),
+            ("split.tensors.count", len(keys)),
+        ):
+            claim = part.metadata.get(key)
+            if claim != true:
+                raise FormatError(
+                    part.path,
+                    found=f"has no {key}" if claim is None else f"{key} is {claim}",
+                    expected=f"{true}",
+                    cure="fetch all parts again, from one place",
+                )
+    if len(set(keys)) < len(keys):
+        raise FormatError(
+            parts[0].path,
+            found=f"tensor {quoted(find_repeated(keys))} is in two parts",
+            expected="each name once",
+            cure="fetch all parts again, from one place",
+        )
+
+
+def _find_ties(keys: list[Key], metadata: dict[str, Scalar]) -> list[Tie]:
+    """Return the tie of a causal language model that has no output matrix of its own."""
+    names = set(keys)
+    architecture = metadata.get("general.architecture", "")
+    if (
+        "token_embd.weight" not in names
+        or "output.weight" in names
+        or architecture in _HEADLESS
+        or metadata.get(f"{architecture}.attention.causal") is False
+        or not any(str(key).startswith(("blk.", "dec.blk.")) for key in keys)
+    ):
+        return []
+    return [
+        Tie(
+            ("token_embd.weight", "output.weight"),
+            by="absence: llama.cpp reuses token_embd.weight where a file has no "
+            "output.weight",
+        )
+    ]
+
+
+def _as_text(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:.7g}" if isinstance(value, float) else str(value)
+
+
+def _plain(raw: "np.ndarray", part: Header, key: str, layout: Layout) -> "np.ndarray":
+    import ml_dtypes
+    import numpy as np
+
+    dtype = np.dtype(getattr(ml_dtypes, layout.dtype.name, layout.dtype.name))
+    if part.order != ("<" if sys.byteorder == "little" else ">"):
+        words = f"u{dtype.itemsize}"
+        raw = np.asarray(raw).view(part.order + words).astype(words)
+    return raw.view(dtype).reshape(layout.shape)
+
+
+def _dequantised(raw: "np.ndarray", part: Header, key: str, layout: Layout) -> "np.ndarray":
+    import numpy as np
+
+    what = f"tensor {quoted(key)} is {layout.dtype.name}"
+    if part.order == ">":
+        raise FormatError(
+            part.path,
+            found=f"{what} in a big-endian file",
+            expected="a little-endian file, the only blocks that are dequantised",
+            cure="run gguf-convert-endian FILE little",
+        )
+    try:
+        from gguf import GGMLQuantizationType, dequantize
+    except ImportError:
+        raise MissingPackageError(
+            part.path,
+            found=what,
+            expected="the gguf package, which dequantises it",
+            cure="pip install 'jax-explorer[gguf]'",
+        ) from None
+    rows = np.asarray(raw).reshape(*layout.shape[:-1], -1)
+    try:
+        return dequantize(rows, GGMLQuantizationType(layout.number))
+    except (NotImplementedError, ValueError):  # no rule for it, or no such type yet
+        raise FormatError(
+            part.path,
+            found=what,
+            expected="a format that the gguf package dequantises",
+            cure="update gguf, or select other tensors",
+        ) from None

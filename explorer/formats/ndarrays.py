@@ -1,0 +1,89 @@
+"""Arrays as NumPy lays them out in a file: formats by name, bytes per element, views."""
+
+import mmap
+from typing import TYPE_CHECKING
+
+from explorer import dtypes
+from explorer.errors import FormatError
+from explorer.storage.local import first_bytes, open_regular
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["MAX_RANK", "descr_name", "item_bytes", "map_file", "numpy_dtype", "view"]
+
+MAX_RANK = 64  # NumPy's own limit; it keeps the product of a claimed shape small
+
+_KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
+
+
+def descr_name(descr: str) -> str | None:
+    """Return the number format that NumPy spells `descr`, in either byte order; or None.
+
+    >>> descr_name("<f4"), descr_name(">i8"), descr_name("|b1"), descr_name("|S5")
+    ('float32', 'int64', 'bool', None)
+    """
+    order, kind, size = descr[:1], descr[1:2], descr[2:]
+    if order not in ("<", ">", "|", "=") or kind not in _KINDS or not size.isdecimal():
+        return None
+    name = _KINDS[kind] if kind == "b" else f"{_KINDS[kind]}{8 * int(size[:3])}"
+    dtype = dtypes.find(name)
+    return name if str(dtype.block_bytes) == size and dtype.block == 1 else None
+
+
+def item_bytes(name: str) -> int | None:
+    """Return the bytes NumPy gives one element, at least one; None for no such format.
+
+    >>> item_bytes("bfloat16"), item_bytes("int4"), item_bytes("q4_0"), item_bytes("str32")
+    (2, 1, None, None)
+    """
+    dtype = dtypes.find(name)
+    if dtype.kind in ("text", "key") or dtype.block >= 32:  # blocks of 32 are ggml's
+        return None
+    return dtype.block_bytes if dtype.block == 1 else 1
+
+
+def numpy_dtype(path: str, name: str) -> "np.dtype":
+    """Return the NumPy or ml_dtypes type of that name.
+
+    Raises:
+        FormatError: no array type holds this format.
+    """
+    import ml_dtypes
+    import numpy as np
+
+    try:
+        return np.dtype(getattr(ml_dtypes, name, name))
+    except TypeError:
+        raise FormatError(
+            path,
+            found=f"holds {name}",
+            expected="a format that an array can hold",
+            cure="select other tensors",
+        ) from None
+
+
+def map_file(path: str) -> mmap.mmap:
+    """Map a regular, readable, non-empty file into memory, read-only.
+
+    Raises:
+        TargetError: it is missing, unreadable or no regular file.
+        FormatError: it is empty.
+    """
+    first_bytes(path)
+    with open_regular(path) as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def view(
+    data: "mmap.mmap | bytes | bytearray",
+    offset: int,
+    shape: tuple[int, ...],
+    dtype: "np.dtype",
+    is_fortran: bool = False,
+) -> "np.ndarray":
+    """Return the array that lies at `offset`, without copying; in native byte order."""
+    import numpy as np
+
+    array = np.ndarray(shape, dtype, data, offset, order="F" if is_fortran else "C")
+    return array if dtype.isnative else array.astype(dtype.newbyteorder("="))

@@ -1,0 +1,135 @@
+"""NumPy's files: .npy (a header, then one array) and .npz (a zip of them)."""
+
+import mmap
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from explorer.errors import FormatError, printable
+from explorer.formats.ndarrays import map_file, numpy_dtype, view
+from explorer.formats.numpy_files.header import TEXT, Header, parse
+from explorer.formats.numpy_files.members import Member, head, inflate, members
+from explorer.inventory.listing import Listing
+from explorer.paths import Key, path_of
+from explorer.tree.collections import collection_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["read", "values"]
+
+_ENDING = ".npy"
+
+
+class _Array(NamedTuple):
+    """One array of a file; `member` is None in a .npy file."""
+
+    key: str
+    header: Header
+    member: Member | None
+
+
+def read(path: str) -> Listing:
+    """Return what the headers of a .npy or .npz file list; no array is read.
+
+    A .npy file's one key is its name without the ending; the keys of a .npz are its
+    members' names without ".npy". Arrays of text are left out, and a remark says so.
+
+    Raises:
+        FormatError: the file breaks its format, or holds objects or records.
+    """
+    with map_file(path) as data:
+        is_zip = _is_zip(data)
+        arrays, remarks = _arrays(path, data)
+    voids = sum(array.header.descr[1] == "V" for array in arrays)
+    if voids:
+        remarks.append(
+            f"arrays of two-byte void are bfloat16, which NumPy cannot name: {voids:,}"
+        )
+    words = [collection_of(path_of(array.key)) for array in arrays] if is_zip else []
+    return Listing(
+        format="npz" if is_zip else "npy",
+        keys=[array.key for array in arrays],
+        shapes=[array.header.shape for array in arrays],
+        dtypes=[array.header.dtype for array in arrays],
+        nbytes=[array.header.nbytes for array in arrays],
+        collections=words if any(words) else None,
+        remarks=remarks,
+        file_bytes=os.path.getsize(path),
+        files=1,
+    )
+
+
+def values(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray]":
+    """Return the wanted arrays: read-only views of the file where it is not compressed.
+
+    Raises:
+        FormatError: as `read`; also a compressed array that does not unpack to its bytes.
+    """
+    data = map_file(path)
+    return {
+        array.key: _value(path, data, array)
+        for array in _arrays(path, data)[0]
+        if wanted(array.key)
+    }
+
+
+def _value(path: str, data: mmap.mmap, array: _Array) -> "np.ndarray":
+    header, member = array.header, array.member
+    dtype = numpy_dtype(path, header.dtype)
+    if header.descr[0] == ">":
+        dtype = dtype.newbyteorder(">")
+    if member and member.is_deflated:
+        plain = inflate(path, data, member)
+        return view(plain, header.begin, header.shape, dtype, header.is_fortran)
+    begin = header.begin + (member.begin if member else 0)
+    return view(data, begin, header.shape, dtype, header.is_fortran)
+
+
+def _is_zip(data: mmap.mmap) -> bool:
+    return data[:2] == b"PK"
+
+
+def _arrays(path: str, data: mmap.mmap) -> tuple[list[_Array], list[str]]:
+    """Return a file's arrays of numbers, and remarks on what else is in it."""
+    if _is_zip(data):
+        arrays, others = _zipped_arrays(path, data)
+    else:
+        stem = os.path.basename(path).removesuffix(_ENDING)
+        header = parse(path, "the array", lambda count: data[:count], len(data))
+        arrays, others = [_Array(stem, header, None)], []
+    texts = [array.key for array in arrays if array.header.dtype == TEXT]
+    remarks = []
+    if texts:
+        arrays = [array for array in arrays if array.header.dtype != TEXT]
+        remarks.append(f"arrays of text are left out: {_shown(texts)}")
+    if others:
+        remarks.append(f"members that are no arrays are left out: {_shown(others)}")
+    return arrays, remarks
+
+
+def _zipped_arrays(path: str, data: mmap.mmap) -> tuple[list[_Array], list[str]]:
+    """Return the arrays of a zip, and the names of its other members."""
+    arrays, others = [], []
+    for member in members(path, data):
+        if not member.name.endswith(_ENDING):
+            others.append(member.name)
+            continue
+
+        def start(count: int, member: Member = member) -> bytes:
+            return head(path, data, member, count)
+
+        header = parse(path, member.what, start, member.size)
+        arrays.append(_Array(member.name.removesuffix(_ENDING), header, member))
+    if others and not arrays:
+        raise FormatError(
+            path,
+            found=f"holds no .npy array, only {_shown(others)}",
+            expected="a .npz file",
+        )
+    return arrays, others
+
+
+def _shown(names: list[str]) -> str:
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return ", ".join(printable(name, 60) for name in names[:5]) + more

@@ -1,0 +1,97 @@
+"""The members of a .npz: where each lies in the file, and its bytes, inflated in bounds."""
+
+import mmap
+import zlib
+from typing import NamedTuple
+
+from explorer.errors import FormatError, printable
+from explorer.formats.zip_directory import DEFLATED, STORED, Entry, read_directory
+
+__all__ = ["Member", "head", "inflate", "members"]
+
+_LOCAL_BYTES = 30
+
+
+class Member(NamedTuple):
+    """One member: `size` bytes, at `begin` in the file in `packed` bytes."""
+
+    name: str
+    begin: int
+    size: int
+    packed: int
+    is_deflated: bool
+
+    @property
+    def what(self) -> str:
+        """The member, for errors."""
+        return f"member {printable(self.name)!r}"
+
+
+def members(path: str, data: mmap.mmap) -> list[Member]:
+    """Return the members of the zip that `data` maps, folders left out.
+
+    Raises:
+        FormatError: a broken archive, a name given twice, a size that cannot be.
+    """
+    entries = read_directory(path)
+    return [
+        _located(path, data, name, entry)
+        for name, entry in entries.items()
+        if not name.endswith("/")
+    ]
+
+
+def _located(path: str, data: mmap.mmap, name: str, entry: Entry) -> Member:
+    what = f"member {printable(name)!r}"
+    if entry.method not in (STORED, DEFLATED):
+        raise FormatError(
+            path,
+            found=f"{what} is packed by method {entry.method}",
+            expected="a member that numpy.savez or savez_compressed wrote",
+        )
+    local = data[entry.header : entry.header + _LOCAL_BYTES]
+    name_bytes = int.from_bytes(local[26:28], "little")
+    extra_bytes = int.from_bytes(local[28:30], "little")
+    begin = entry.header + _LOCAL_BYTES + name_bytes + extra_bytes
+    if local[:4] != b"PK\x03\x04" or begin + entry.packed > len(data):
+        raise FormatError(
+            path, found=f"{what} does not lie inside the file", cure="fetch it again"
+        )
+    return Member(name, begin, entry.size, entry.packed, entry.method == DEFLATED)
+
+
+def head(path: str, data: mmap.mmap, member: Member, count: int) -> bytes:
+    """Return the first `count` bytes of a member, or fewer where it has fewer."""
+    count = min(count, member.size)
+    if not member.is_deflated:
+        return data[member.begin : member.begin + count]
+    # deflate grows what it cannot shrink by a few bytes in every block
+    packed = data[member.begin : member.begin + min(member.packed, 2 * count + 1024)]
+    return _inflate(path, member, packed, count)
+
+
+def inflate(path: str, data: mmap.mmap, member: Member) -> bytes:
+    """Return all bytes of a deflated member.
+
+    Raises:
+        FormatError: they are not as many as the archive claims.
+    """
+    packed = data[member.begin : member.begin + member.packed]
+    plain = _inflate(path, member, packed, member.size + 1)
+    if len(plain) != member.size:
+        raise FormatError(
+            path,
+            found=f"{member.what} does not inflate to {member.size:,} bytes",
+            cure="fetch it again",
+        )
+    return plain
+
+
+def _inflate(path: str, member: Member, packed: bytes, count: int) -> bytes:
+    try:
+        # a limit of 0 would mean none
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, max(count, 1))
+    except zlib.error as error:
+        raise FormatError(
+            path, found=f"{member.what} does not inflate ({error})", cure="fetch it again"
+        ) from None

@@ -1,0 +1,198 @@
+"""Orbax checkpoint folders, read without Orbax, JAX or devices.
+
+The leaves come from _METADATA; their true shapes and formats from the arrays' own
+documents in the store, all read in one go; shardings are those that were saved.
+"""
+
+import os
+import stat
+from collections.abc import Callable
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+from explorer import dtypes
+from explorer.errors import FormatError, TargetError, printable
+from explorer.formats.orbax.folders import find_trees, recognises
+from explorer.formats.orbax.metadata import (
+    Tree,
+    read_key_formats,
+    read_shardings,
+    read_tree,
+)
+from explorer.formats.orbax.store import Head, ZarrStore
+from explorer.inventory.listing import Listing, Sharding
+from explorer.paths import Key
+from explorer.tree.collections import collection_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["read", "recognises", "values"]
+
+# zstd, the densest of the stores' compressors, needs 4 bytes for a block of 128 KiB
+_MAX_COMPRESSION = 2**15
+
+_Path = tuple[str, ...]
+
+
+class _Stored(NamedTuple):
+    """A tree, the store of its arrays; of each leaf, its array's head and bytes."""
+
+    tree: Tree
+    store: ZarrStore
+    heads: list[Head]
+    nbytes: list[int]
+
+
+def read(path: str) -> Listing:
+    """Return what an Orbax checkpoint lists; no array is read.
+
+    Of a CheckpointManager's root the newest step is read. Where a step has several items,
+    or one that was given a name, the item is the first name of each path. PRNG keys have
+    their logical shape; bytes are those of the arrays before compression.
+
+    Raises:
+        FormatError: an unfinished save, broken metadata, or a leaf without its array.
+        TargetError: the folder holds no Orbax tree.
+        MissingPackageError: tensorstore is not installed.
+    """
+    found = find_trees(path)
+    listing = Listing("orbax", [], [], [], [], remarks=found.remarks)
+    listing.file_bytes, listing.files = _disk_usage(found.folder)
+    words = []
+    for item, folder in found.trees.items():
+        stored = _stored(folder)
+        _check_sizes(folder, stored, listing.file_bytes)
+        _add(listing, item, folder, stored)
+        words += [_collection(item, leaf) for leaf in stored.tree.leaves]
+        if not stored.tree.has_metadata:
+            listing.remarks.append(
+                "there is no _METADATA: names are array names cut at dots"
+            )
+    listing.collections = [
+        "rng_state" if dtype.startswith("key<") else word
+        for word, dtype in zip(words, listing.dtypes, strict=True)
+    ]
+    return listing
+
+
+def values(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray]":
+    """Return the wanted arrays; of PRNG keys, their words (uint32).
+
+    Raises:
+        FormatError: as `read`; also where the data of an array is broken or missing.
+    """
+    arrays: dict[Key, np.ndarray] = {}
+    for item, folder in find_trees(path).trees.items():
+        file_bytes, _ = _disk_usage(folder)
+        stored = _stored(folder)
+        _check_sizes(folder, stored, file_bytes)
+        leaves = [leaf for leaf in stored.tree.leaves if wanted(_key(item, leaf))]
+        names = list(map(".".join, leaves))
+        found = stored.store.arrays(names, stored.tree.is_complete)
+        arrays.update(zip([_key(item, leaf) for leaf in leaves], found, strict=True))
+    return arrays
+
+
+def _stored(folder: str) -> _Stored:
+    """Return a tree and the head of every array that it lists.
+
+    Raises:
+        FormatError: the database, or the array of a leaf, is not there.
+    """
+    tree = read_tree(folder)
+    if tree is None:
+        store = ZarrStore(folder)
+        leaves = [tuple(name.split(".")) for name in store.names()]
+        if not leaves:
+            raise FormatError(
+                folder,
+                found="has no _METADATA and no array",
+                expected="what Orbax saves",
+                cure="copy the checkpoint again",
+            )
+        tree = Tree(leaves, use_zarr3=store.is_zarr3, has_metadata=False)
+    elif tree.use_ocdbt and not os.path.lexists(os.path.join(folder, "manifest.ocdbt")):
+        raise FormatError(
+            folder,
+            found="has no manifest.ocdbt",
+            expected="the database that holds its arrays",
+            cure="the save did not finish or was not copied whole: take another step",
+        )
+    else:
+        store = ZarrStore(folder, tree.use_zarr3)
+    heads = store.heads(map(".".join, tree.leaves))
+    there = [head for head in heads if head is not None]
+    if len(there) < len(heads):
+        lost = _shown(tree.leaves[heads.index(None)])
+        count = f"{len(heads) - len(there):,} of {len(heads):,}"
+        raise FormatError(
+            folder,
+            found=f"the array of leaf {lost} is not there ({count} are missing)",
+            expected="an array for every leaf in _METADATA",
+            cure="the save did not finish or was not copied whole: take another step",
+        )
+    sizes = {head: dtypes.find(head.dtype).nbytes(prod(head.shape)) for head in set(there)}
+    return _Stored(tree, store, there, [sizes[head] for head in there])
+
+
+def _check_sizes(folder: str, stored: _Stored, file_bytes: int) -> None:
+    """Refuse an array that claims more than its files could hold, were it all zeros."""
+    largest = max(stored.nbytes, default=0)
+    if stored.tree.is_complete and largest > _MAX_COMPRESSION * file_bytes:
+        leaf = stored.tree.leaves[stored.nbytes.index(largest)]
+        raise FormatError(
+            folder,
+            found=f"leaf {_shown(leaf)} claims {largest:,} bytes; all files together have "
+            f"{file_bytes:,}",
+            cure="copy the checkpoint again",
+        )
+
+
+def _add(listing: Listing, item: str, folder: str, stored: _Stored) -> None:
+    """Add the tensors of one tree to a listing."""
+    key_formats, saved = read_key_formats(folder), read_shardings(folder)
+    listing.nbytes += stored.nbytes
+    for leaf, (shape, dtype) in zip(stored.tree.leaves, stored.heads, strict=True):
+        key, name = _key(item, leaf), ".".join(leaf)
+        if sharding := saved.get(name):
+            shard = dtypes.find(dtype).nbytes(sharding.shard_size(shape))
+            listing.shardings[key] = Sharding(sharding.axes, shard)
+        if name in key_formats:  # the words of a key are the last axis
+            shape, dtype = shape[:-1], key_formats[name]
+        listing.keys.append(key)
+        listing.shapes.append(shape)
+        listing.dtypes.append(dtype)
+
+
+def _key(item: str, leaf: _Path) -> _Path:
+    return (item, *leaf) if item else leaf
+
+
+def _collection(item: str, leaf: _Path) -> str:
+    """Return the collection that an item's name says, or else the path inside it."""
+    return collection_of(_key(item, leaf)) or collection_of(leaf)
+
+
+def _shown(leaf: _Path) -> str:
+    return repr(printable("/".join(leaf)))
+
+
+def _disk_usage(folder: str) -> tuple[int, int]:
+    """Return the bytes and the number of the files below a folder.
+
+    Raises:
+        TargetError: one of them is no regular file: tensorstore would wait for a fifo.
+    """
+    total = count = 0
+    for inner, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(inner, name)
+            try:
+                found = os.stat(path)
+            except OSError as error:
+                raise TargetError(path, found=f"cannot be read: {error.strerror}") from None
+            if not stat.S_ISREG(found.st_mode):
+                raise TargetError(path, found="is no regular file")
+            total, count = total + found.st_size, count + 1
+    return total, count

@@ -1,0 +1,221 @@
+"""The JSON that Orbax writes beside a tree's arrays: its leaves, PRNG keys, shardings.
+
+None of it holds the shape of an array: `write_shape` is that of one device's shard.
+"""
+
+import base64
+import binascii
+import os
+import re
+from math import prod
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from explorer.errors import FormatError, printable
+from explorer.storage.local import read_whole, unreadable
+
+__all__ = ["NamedSharding", "Tree", "read_key_formats", "read_shardings", "read_tree"]
+
+_MAX_BYTES = 1_000_000_000
+_KEY_METADATA = re.compile(rb'"key_metadata"\s*:')
+_KEY_TAGS = {"threefry2x32": "fry", "rbg": "rbg", "unsafe_rbg": "urbg"}  # JAX's names
+
+
+class Tree(msgspec.Struct, gc=False):
+    """The leaves of a tree that are arrays, as paths, and how their arrays are stored.
+
+    `is_complete` says that a chunk which is not there was lost: Orbax has been told to
+    store also those chunks that hold nothing but zeros.
+    """
+
+    leaves: list[tuple[str, ...]]
+    use_ocdbt: bool = False
+    use_zarr3: bool = False
+    is_complete: bool = False
+    has_metadata: bool = True
+
+
+class _Name(msgspec.Struct, gc=False):
+    key: str
+
+
+class _Value(msgspec.Struct, gc=False):
+    value_type: str
+    skip_deserialize: bool = False  # None and empty containers
+
+
+class _Entry(msgspec.Struct, gc=False):
+    key_metadata: tuple[_Name, ...]
+    value_metadata: _Value
+
+
+class _Metadata(msgspec.Struct):
+    tree_metadata: msgspec.Raw
+    use_ocdbt: bool | None = None
+    use_zarr3: bool | None = None
+    store_array_data_equal_to_fill_value: bool | None = None
+
+
+class _ArrayMetadata(msgspec.Struct):
+    param_name: str
+    ext_metadata: dict[str, object] | None = None
+
+
+class _ArrayEntry(msgspec.Struct):
+    array_metadata: _ArrayMetadata
+
+
+class _ArrayMetadatas(msgspec.Struct):
+    array_metadatas: list[_ArrayEntry]
+
+
+class NamedSharding(msgspec.Struct, frozen=True):
+    """A saved jax.sharding.NamedSharding: the mesh, and what each axis is laid over."""
+
+    axis_names: tuple[str, ...] = ()
+    shape: tuple[Annotated[int, msgspec.Meta(ge=1)], ...] = ()
+    partition_spec: tuple[str | tuple[str, ...] | None, ...] = ()
+    sharding_type: str = ""
+
+    @property
+    def axes(self) -> str:
+        """The sharding in words.
+
+        >>> NamedSharding(("data", "model"), (4, 2), ("data", None)).axes
+        "('data', None) on {data: 4, model: 2}"
+        """
+        mesh = zip(self.axis_names, self.shape, strict=True)
+        return (
+            f"{self.partition_spec} on {{{', '.join(f'{name}: {n}' for name, n in mesh)}}}"
+        )
+
+    def shard_size(self, shape: tuple[int, ...]) -> int:
+        """Return the elements of the largest shard of an array of this shape.
+
+        >>> NamedSharding(("data",), (8,), ("data", None)).shard_size((800, 64))
+        6400
+        """
+        sizes = dict(zip(self.axis_names, self.shape, strict=True))
+        shard = list(shape)
+        for axis, over in enumerate(self.partition_spec[: len(shape)]):
+            shard[axis] = -(-shard[axis] // prod(sizes[name] for name in _axis_names(over)))
+        return prod(shard)
+
+
+def _axis_names(over: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the mesh axes that one axis of an array is laid over."""
+    return over if isinstance(over, tuple) else (over,) if over else ()
+
+
+_T = TypeVar("_T")
+
+
+def _decode(path: str, raw: bytes | str | msgspec.Raw, kind: type[_T], what: str) -> _T:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FormatError(
+            path,
+            found=f"is broken ({error})",
+            expected=what,
+            cure="copy the checkpoint again",
+        ) from None
+
+
+def read_tree(folder: str) -> Tree | None:
+    """Return the leaves that _METADATA lists; None where there is no _METADATA.
+
+    Text, None and empty containers are leaves to Orbax and have no array.
+
+    Raises:
+        FormatError: it is no such JSON, or lists a leaf twice.
+    """
+    path = os.path.join(folder, "_METADATA")
+    if not os.path.lexists(path):
+        return None
+    metadata = _decode(
+        path, read_whole(path, _MAX_BYTES), _Metadata, "the JSON of an Orbax tree"
+    )
+    raw = metadata.tree_metadata
+    entries = _decode(path, raw, dict[str, _Entry], "the leaves of an Orbax tree")
+    paths = [tuple([name.key for name in e.key_metadata]) for e in entries.values()]
+    # a key given twice would vanish in a dict; its fields are still there to be counted
+    if len(_KEY_METADATA.findall(bytes(raw))) != len(entries) or len(set(paths)) < len(
+        paths
+    ):
+        raise FormatError(
+            path, found="lists a leaf twice", cure="copy the checkpoint again"
+        )
+    return Tree(
+        [
+            leaf
+            for leaf, entry in zip(paths, entries.values(), strict=True)
+            if not entry.value_metadata.skip_deserialize
+            and entry.value_metadata.value_type != "string"
+        ],
+        bool(metadata.use_ocdbt),
+        bool(metadata.use_zarr3),
+        bool(metadata.store_array_data_equal_to_fill_value),
+    )
+
+
+def read_key_formats(folder: str) -> dict[str, str]:
+    """Return the format ("key<fry>") of each array that holds the words of PRNG keys."""
+    inner = os.path.join(folder, "array_metadatas")
+    formats: dict[str, str] = {}
+    for name in _names(inner) if os.path.isdir(inner) else ():
+        path = os.path.join(inner, name)
+        raw = read_whole(path, _MAX_BYTES)
+        if b"random_key_impl" not in raw:
+            continue
+        for entry in _decode(path, raw, _ArrayMetadatas, "array metadata").array_metadatas:
+            array = entry.array_metadata
+            impl = (array.ext_metadata or {}).get("random_key_impl")
+            if isinstance(impl, str):
+                formats[array.param_name] = f"key<{_KEY_TAGS.get(impl, impl)}>"
+    return formats
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        raise unreadable(folder, error) from None
+
+
+def read_shardings(folder: str) -> dict[str, NamedSharding]:
+    """Return the sharding of each array that was laid over a mesh when it was saved.
+
+    Raises:
+        FormatError: _sharding is broken, or lays an axis over one that its mesh has not.
+    """
+    path = os.path.join(folder, "_sharding")
+    if not os.path.lexists(path):
+        return {}
+    saved = _decode(
+        path, read_whole(path, _MAX_BYTES), dict[str, str], "shardings by array"
+    )
+    decoded = {text: _named(path, text) for text in set(saved.values())}
+    named = {key: sharding for key, text in saved.items() if (sharding := decoded[text])}
+    try:
+        return {
+            base64.b64decode(key, validate=True).decode(): s for key, s in named.items()
+        }
+    except (binascii.Error, ValueError):
+        raise FormatError(path, found="has a name that is no base64 of UTF-8") from None
+
+
+def _named(path: str, text: str) -> NamedSharding | None:
+    sharding = _decode(path, text, NamedSharding, "the JSON of a sharding")
+    if sharding.sharding_type != "NamedSharding":  # on one device
+        return None
+    names = [name for over in sharding.partition_spec for name in _axis_names(over)]
+    is_named = len(sharding.axis_names) == len(sharding.shape)
+    if not is_named or not set(names) <= set(sharding.axis_names):
+        raise FormatError(
+            path,
+            found=f"has the sharding {printable(text, 200)}",
+            expected="a size for each of axis_names, and a partition_spec of these names",
+        )
+    return sharding

@@ -1,0 +1,187 @@
+"""Zarr arrays in an OCDBT database or in plain folders, read through tensorstore.
+
+Only tensorstore is needed: no Orbax, no JAX, no devices. An array's document (`.zarray`
+in version 2, `zarr.json` in version 3) holds its true shape and format.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import msgspec
+
+from explorer.errors import FormatError, MissingPackageError, printable
+from explorer.formats.ndarrays import MAX_RANK, descr_name, item_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Head", "ZarrStore"]
+
+_Natural = Annotated[int, msgspec.Meta(ge=0)]
+_AT_ONCE = 32  # arrays that are read at a time
+_CACHE_BYTES = 100_000_000  # the database's tree nodes, else read anew for every key
+# what tensorstore makes of its status codes
+_TENSORSTORE_ERRORS = (ValueError, IndexError, NotImplementedError, OSError, MemoryError)
+
+
+class Head(NamedTuple):
+    """What an array's document says of it."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class _Zarr2(msgspec.Struct, gc=False):
+    shape: tuple[_Natural, ...]
+    dtype: str
+
+
+class _Zarr3(msgspec.Struct, gc=False):
+    shape: tuple[_Natural, ...]
+    data_type: str
+
+
+class ZarrStore:
+    """The arrays of one folder, by name.
+
+    Args:
+        folder: where the database, or the arrays' folders, are.
+        is_zarr3: the version of the arrays; None to find out from what is there.
+
+    Raises:
+        MissingPackageError: tensorstore is not installed.
+        FormatError: the database is broken.
+    """
+
+    def __init__(self, folder: str, is_zarr3: bool | None = None):
+        self.folder = folder
+        try:
+            import tensorstore
+        except ImportError:
+            raise MissingPackageError(
+                folder,
+                found="needs tensorstore, which is not installed",
+                cure="pip install 'jax-explorer[orbax]'",
+            ) from None
+        self._tensorstore: Any = tensorstore
+        base = {"driver": "file", "path": os.path.join(os.path.abspath(folder), "")}
+        is_ocdbt = os.path.lexists(os.path.join(folder, "manifest.ocdbt"))
+        self._spec = {"driver": "ocdbt", "base": base} if is_ocdbt else base
+        self._context = tensorstore.Context(
+            {"cache_pool": {"total_bytes_limit": _CACHE_BYTES}}
+        )
+        try:
+            self._kvstore = tensorstore.KvStore.open(
+                self._spec, context=self._context
+            ).result()
+            keys = self._kvstore.list().result() if is_zarr3 is None else []
+        except _TENSORSTORE_ERRORS as error:
+            raise self._broken(error) from None
+        self._keys = [key.decode("utf-8", "backslashreplace") for key in keys]
+        self.is_zarr3 = (
+            any(key.endswith("/zarr.json") for key in self._keys)
+            if is_zarr3 is None
+            else is_zarr3
+        )
+        self._document = "/zarr.json" if self.is_zarr3 else "/.zarray"
+
+    def names(self) -> list[str]:
+        """Return the names of all arrays; only of a store that was to find out."""
+        return [
+            key.removesuffix(self._document)
+            for key in self._keys
+            if key.endswith(self._document)
+        ]
+
+    def heads(self, names: Iterable[str]) -> list[Head | None]:
+        """Return what the document of each array says, None where there is none.
+
+        Raises:
+            FormatError: the database or a document is broken.
+        """
+        names = list(names)
+        try:
+            # all at once: one by one, the waits for the threads would add up
+            reads = [self._kvstore.read(name + self._document) for name in names]
+            results = [read.result() for read in reads]
+        except _TENSORSTORE_ERRORS as error:
+            raise self._broken(error) from None
+        documents = [one.value if one.state == "value" else None for one in results]
+        # layers repeat, and so do their documents
+        samples = dict(zip(documents, names, strict=True))
+        known = {
+            raw: self._head(name, raw) if raw is not None else None
+            for raw, name in samples.items()
+        }
+        return [known[raw] for raw in documents]
+
+    def arrays(self, names: Sequence[str], is_complete: bool) -> "list[np.ndarray]":
+        """Return the arrays of these names.
+
+        Args:
+            names: arrays that are there.
+            is_complete: a chunk that is missing is an error, and not all zeros.
+
+        Raises:
+            FormatError: their data is broken or missing.
+        """
+        arrays: list[np.ndarray] = []
+        try:
+            for start in range(0, len(names), _AT_ONCE):
+                opening = [
+                    self._tensorstore.open(
+                        {
+                            "driver": "zarr3" if self.is_zarr3 else "zarr",
+                            "kvstore": {**self._spec, "path": self._path(name)},
+                            "fill_missing_data_reads": not is_complete,
+                        },
+                        open=True,
+                        read=True,
+                        context=self._context,
+                    )
+                    for name in names[start : start + _AT_ONCE]
+                ]
+                reading = [array.result().read() for array in opening]
+                arrays += [array.result() for array in reading]
+        except _TENSORSTORE_ERRORS as error:
+            raise self._broken(error) from None
+        return arrays
+
+    def _path(self, name: str) -> str:
+        is_file = self._spec["driver"] == "file"
+        return os.path.join(self._spec["path"], name, "") if is_file else f"{name}/"
+
+    def _head(self, name: str, raw: bytes) -> Head:
+        try:
+            if self.is_zarr3:
+                found = _decode_zarr3(raw)
+                shape, spelled = found.shape, found.data_type
+            else:
+                found = _decode_zarr2(raw)
+                shape, spelled = found.shape, found.dtype
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise FormatError(
+                self.folder,
+                found=f"{self._document[1:]} of {printable(name)!r} is broken ({error})",
+                expected="a Zarr array's document",
+            ) from None
+        dtype = descr_name(spelled) or (spelled if item_bytes(spelled) else None)
+        if dtype is None or len(shape) > MAX_RANK:
+            raise FormatError(
+                self.folder,
+                found=f"array {printable(name)!r} of rank {len(shape)} holds {spelled!r}",
+                expected=f"a number format, and a rank of at most {MAX_RANK}",
+            )
+        return Head(shape, dtype)
+
+    def _broken(self, error: Exception) -> FormatError:
+        return FormatError(
+            self.folder,
+            found=f"tensorstore cannot read it ({printable(error, 300)})",
+            cure="copy the checkpoint again, or take an earlier step",
+        )
+
+
+_decode_zarr2 = msgspec.json.Decoder(_Zarr2).decode
+_decode_zarr3 = msgspec.json.Decoder(_Zarr3).decode

@@ -1,0 +1,197 @@
+"""PyTorch files (.pt, .pth, .bin, .ckpt, TorchScript) and plain pickles of arrays.
+
+No pickle is run: `explorer.formats.pytorch.pickles` turns it into records, a list of names says
+what may be in it, and the tensors' bytes are left alone until `values` maps them.
+"""
+
+import os
+from collections.abc import Callable
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from explorer import dtypes
+from explorer.errors import FormatError, printable
+from explorer.formats.pytorch.plain_names import PickledArray
+from explorer.formats.pytorch.records import Tensor
+from explorer.formats.pytorch.storages import Checkpoint, open_checkpoint, read_storage
+from explorer.formats.pytorch.tree import EMA, Leaf, leaves_of
+from explorer.formats.pytorch.views import Views, measure, shared
+from explorer.inventory.gc_pause import paused_gc
+from explorer.inventory.listing import Listing
+from explorer.paths import Key, name_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["read", "values"]
+
+MAX_METADATA = 100
+
+
+def read(path: str) -> Listing:
+    """Return the tensors of a PyTorch file; none of their bytes is read.
+
+    Raises:
+        UnsafePickleError: its pickle names what is no part of a tensor.
+        FormatError: the file breaks the rules of its format.
+    """
+    checkpoint, leaves, nbytes, views = _open(path)
+    ties, remarks = shared(checkpoint, leaves, nbytes, views)
+    collections = [leaf.collection for leaf in leaves]
+    return Listing(
+        format=checkpoint.format,
+        keys=[leaf.key for leaf in leaves],
+        shapes=[leaf.tensor.shape for leaf in leaves],
+        dtypes=[_dtype_of(leaf.tensor) for leaf in leaves],
+        nbytes=nbytes,
+        collections=collections if any(collections) else None,
+        ties=ties,
+        remarks=[*_remarks(checkpoint, leaves), *remarks],
+        file_bytes=os.path.getsize(path),
+        files=1,
+        metadata=_metadata(checkpoint.root),
+    )
+
+
+def values(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray]":
+    """Return the wanted tensors as arrays, memory-mapped (copy on write) where they can be.
+
+    Quantised tensors come as the integers that are stored.
+
+    Raises:
+        UnsafePickleError, FormatError: as `read`; FormatError also for a tensor without
+            values (of the meta device).
+    """
+    checkpoint, leaves, _, _ = _open(path)
+    storages: dict[str, np.ndarray] = {}
+    arrays: dict[Key, np.ndarray] = {}
+    for key, tensor, _ in leaves:
+        if wanted(key):
+            if isinstance(tensor, PickledArray):
+                arrays[key] = _unpickled(tensor)
+            else:
+                arrays[key] = _mapped(checkpoint, key, tensor, storages)
+    return arrays
+
+
+def _open(path: str) -> tuple[Checkpoint, list[Leaf], list[int], Views]:
+    """Return a file's records, its tensors, their bytes and views, all of it checked."""
+    with paused_gc():
+        file = open_checkpoint(path)
+        leaves = leaves_of(path, file.root, file.pickle_bytes, file.classes)
+        nbytes, views = measure(file, leaves)
+    return file, leaves, nbytes, views
+
+
+def _dtype_of(tensor: Tensor | PickledArray) -> str:
+    if type(tensor) is Tensor:
+        return tensor.dtype
+    return tensor.dtype.name  # pyright: ignore
+
+
+def _metadata(root: object) -> dict[str, str]:
+    """Return the plain numbers and words beside the tensors ("epoch", "version")."""
+    if type(root) is not dict:
+        return {}
+    plain = (
+        (printable(name), printable(value))
+        for name, value in root.items()
+        if type(name) is str and type(value) in (str, int, float, bool)
+    )
+    return dict(islice(plain, MAX_METADATA))
+
+
+def _remarks(checkpoint: Checkpoint, leaves: list[Leaf]) -> list[str]:
+    remarks = []
+    averages = [leaf.key for leaf in leaves if leaf.collection == EMA]
+    if averages:
+        first = printable(name_of(averages[0]), 80)
+        remarks.append(
+            f"a moving average of the parameters (from {first} on, {len(averages):,} in all) "
+            "is a second copy, kept apart"
+        )
+    absent = sum(type(t) is Tensor and t.storage is None for _, t, _ in leaves)
+    if absent:
+        remarks.append(f"shapes without values, on the meta device: {absent:,}")
+    if checkpoint.constants:
+        remarks.append(
+            f"{checkpoint.constants:,} bytes of constants of the program are not listed"
+        )
+    return remarks
+
+
+# Values
+
+
+def _numpy_dtype(name: str) -> "np.dtype":
+    import ml_dtypes
+    import numpy as np
+
+    name = {"qint8": "int8", "quint8": "uint8", "qint32": "int32"}.get(name, name)
+    return np.dtype(getattr(ml_dtypes, name, name))
+
+
+def _unpickled(array: PickledArray) -> "np.ndarray":
+    import numpy as np
+
+    assert array.dtype is not None  # others are no leaves
+    raw = array.data.encode("latin-1") if isinstance(array.data, str) else array.data
+    dtype = _numpy_dtype(array.dtype.name or "")
+    dtype = dtype.newbyteorder(">") if array.dtype.order == ">" else dtype
+    flat = np.frombuffer(raw, dtype)
+    return flat.reshape(array.shape, order="F" if array.fortran else "C")
+
+
+def _mapped(
+    checkpoint: Checkpoint, key: Key, tensor: Tensor, storages: "dict[str, np.ndarray]"
+) -> "np.ndarray":
+    import numpy as np
+
+    storage = tensor.storage
+    if storage is None:
+        raise FormatError(
+            checkpoint.path,
+            found=f"tensor {printable(name_of(key))!r} is on the meta device",
+            expected="a tensor with values",
+            cure="select other tensors",
+        )
+    if storage.key not in storages:
+        storages[storage.key] = read_storage(checkpoint, storage.key)
+    raw = storages[storage.key][storage.start * storage.unit :]
+    dtype = dtypes.find(tensor.dtype)
+    if dtype.block > 1:
+        raw, dtype = _unpacked(raw, dtype.block), _numpy_dtype(_unpacked_name(tensor.dtype))
+    else:
+        dtype = _numpy_dtype(tensor.dtype)
+        raw = _in_order(raw, dtype, checkpoint.big_endian)
+    if 0 in tensor.shape:
+        return np.empty(tensor.shape, dtype)
+    # the stride of an axis of one is any number
+    steps = zip(tensor.stride, tensor.shape, strict=True)
+    strides = tuple(step * dtype.itemsize if size > 1 else 0 for step, size in steps)
+    for flag in tensor.flags:  # on what is stored: a view may repeat it endlessly
+        stored = raw[: len(raw) - len(raw) % dtype.itemsize].view(dtype)
+        raw = (stored.conj() if flag == "conj" else -stored).view(np.uint8)
+    return np.ndarray(tensor.shape, dtype, raw, tensor.offset * dtype.itemsize, strides)
+
+
+def _unpacked(raw: "np.ndarray", block: int) -> "np.ndarray":
+    """Return packed numbers one a byte, the first of each byte in its lowest bits."""
+    import numpy as np
+
+    bits = 8 // block
+    parts = [raw >> (bits * part) & ((1 << bits) - 1) for part in range(block)]
+    return np.stack(parts, axis=-1).reshape(-1)
+
+
+def _unpacked_name(name: str) -> str:
+    return "uint8" if name.startswith("quint") else name
+
+
+def _in_order(raw: "np.ndarray", dtype: "np.dtype", big_endian: bool) -> "np.ndarray":
+    """Return bytes in little-endian order, number by number, a complex one being two."""
+    width = dtype.itemsize // (2 if dtype.kind == "c" else 1)
+    if not big_endian or width == 1:
+        return raw
+    whole = raw[: len(raw) - len(raw) % width]
+    return whole.reshape(-1, width)[:, ::-1].reshape(-1)

@@ -1,0 +1,176 @@
+"""Reads a pickle into records and never runs it: an interpreter of its own.
+
+A pickle is a program for a small stack machine, and loading one as Python does runs
+whatever it names. The machine here knows the same opcodes (protocols 0 to 5), but where
+a pickle names a Python object it asks `find` for a harmless stand-in, and `find` refuses
+every name that is not on its list. What comes out are plain dicts, lists, tuples, text
+and numbers, and the records that the stand-ins make.
+"""
+
+import struct
+from collections.abc import Callable
+from itertools import repeat
+from mmap import mmap
+
+from explorer.errors import FormatError, UnsafePickleError, printable
+from explorer.formats.pytorch.machine import (
+    MAX_TEXT,
+    BrokenError,
+    Global,
+    Instance,
+    Machine,
+)
+from explorer.formats.pytorch.opcodes import OPCODES
+
+__all__ = ["Global", "Instance", "load", "refuse_name"]
+
+MAX_OPCODES = 20_000_000  # 600,000 tensors: each takes about 32
+MAX_MARKS = 1_000
+
+
+def load(
+    path: str,
+    data: bytes | mmap,
+    find: Callable[[str, str], Global],
+    persistent: Callable[[object], object] | None = None,
+    start: int = 0,
+    end: int | None = None,
+) -> tuple[object, int]:
+    """Return the records of one pickle, and where it ends.
+
+    Args:
+        path: what errors call the file.
+        data: the bytes that hold the pickle.
+        find: (module, name) -> the stand-in; raises for what is not allowed.
+        persistent: makes a record of an object that is stored outside the pickle.
+        start: where in `data` the pickle begins.
+        end: where it ends at the latest; None for the end of `data`.
+
+    Raises:
+        UnsafePickleError: it names something that `find` refuses.
+        FormatError: it breaks a rule of the format, or a bound.
+
+    >>> load("x.pkl", b"(I1\\nVtwo\\nd.", find=lambda module, name: Global(name))
+    ({1: 'two'}, 11)
+    """
+    machine = Machine(data, find, persistent, start, end)
+    try:
+        root = _run(machine)
+        if machine.at <= machine.size:
+            return root, machine.at
+        fault = _EARLY
+    except BrokenError as broken:
+        fault = str(broken)
+    except IndexError:  # of data[at], of stack[-1] or of memo[index]
+        early = machine.at >= machine.size
+        fault = _EARLY if early else "takes what was never put on its stack or in its memo"
+    except struct.error:
+        fault = _EARLY
+    except UnicodeDecodeError:
+        fault = "has text that is no UTF-8"
+    raise FormatError(
+        path,
+        found=f"its pickle {fault} (near byte {machine.at:,})",
+        cure="fetch or save the file again",
+    )
+
+
+def refuse_name(path: str, module: str, name: str) -> UnsafePickleError:
+    """Return the error for a name that is on no list."""
+    cure = "if you trust its author, load it where it was made and save the state_dict()"
+    if module.startswith("torch.distributed") or "wrapper_subclass" in name:
+        cure = "save plain tensors: DTensor.full_tensor(), or dequantize() a subclass"
+    return UnsafePickleError(
+        path,
+        found=f"names {printable(f'{module}.{name}')}, which is no part of a tensor; "
+        "nothing was run",
+        expected="tensors, numbers, text and plain containers",
+        cure=cure,
+    )
+
+
+_EARLY = "ends in the middle"
+_read_i4 = struct.Struct("<i").unpack_from
+_read_u4 = struct.Struct("<I").unpack_from
+
+
+def _run(machine: Machine) -> object:
+    """Follow the opcodes up to STOP and return what is then on the stack.
+
+    Here are those that tensors are made of, the most frequent first; a table has the rest.
+    """
+    data, memo, marks, stack = machine.data, machine.memo, machine.marks, machine.stack
+    at = machine.at
+    try:
+        for _ in repeat(None, MAX_OPCODES):
+            op = data[at]
+            at += 1
+            if op == 0x72:  # LONG_BINPUT
+                index = _read_u4(data, at)[0]
+                if index == len(memo):
+                    memo.append(stack[-1])
+                else:
+                    machine.put(index, stack[-1])
+                at += 4
+            elif op == 0x4B:  # BININT1
+                stack.append(data[at])
+                at += 1
+            elif op == 0x68:  # BINGET
+                stack.append(memo[data[at]])
+                at += 1
+            elif op == 0x28:  # MARK
+                if len(marks) >= MAX_MARKS:
+                    raise BrokenError(f"is nested deeper than {MAX_MARKS:,} levels")
+                marks.append(stack)
+                stack = []
+            elif op == 0x74:  # TUPLE
+                items = tuple(stack)
+                stack = marks.pop()
+                stack.append(items)
+            elif op == 0x86:  # TUPLE2
+                last = stack.pop()
+                stack[-1] = (stack[-1], last)
+            elif op == 0x58:  # BINUNICODE
+                at += 4
+                end = at + _read_u4(data, at - 4)[0]
+                if end > machine.size or end - at > MAX_TEXT:
+                    raise BrokenError(f"has text of {end - at:,} bytes")
+                stack.append(str(data[at:end], "utf-8", "surrogatepass"))
+                at = end
+            elif op == 0x52:  # REDUCE
+                arguments = stack.pop()
+                stack[-1] = machine.call(stack[-1], arguments)
+            elif op == 0x51:  # BINPERSID
+                stack[-1] = machine.fetch(stack[-1])
+            elif op == 0x89:  # NEWFALSE
+                stack.append(False)
+            elif op == 0x29:  # EMPTY_TUPLE
+                stack.append(())
+            elif op == 0x4E:  # NONE
+                stack.append(None)
+            elif op == 0x4D:  # BININT2
+                stack.append(data[at] | data[at + 1] << 8)
+                at += 2
+            elif op == 0x4A:  # BININT
+                stack.append(_read_i4(data, at)[0])
+                at += 4
+            elif op == 0x85:  # TUPLE1
+                stack[-1] = (stack[-1],)
+            elif op == 0x71:  # BINPUT
+                machine.put(data[at], stack[-1])
+                at += 1
+            elif op == 0x6A:  # LONG_BINGET
+                stack.append(memo[_read_u4(data, at)[0]])
+                at += 4
+            elif op == 0x2E:  # STOP
+                return stack.pop()
+            else:
+                act = OPCODES.get(op)
+                if act is None:
+                    raise BrokenError(f"has byte 0x{op:02x}, which is no opcode")
+                machine.at, machine.stack = at, stack
+                act(machine)
+                at, stack = machine.at, machine.stack
+    finally:
+        machine.at = at
+    raise BrokenError(f"has more than {MAX_OPCODES:,} opcodes")

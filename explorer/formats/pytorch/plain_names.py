@@ -1,0 +1,176 @@
+"""The names that a harmless pickle of plain data may use, and what stands in for each.
+
+Containers, text and numbers become plain ones; NumPy's arrays become records of their
+shape and format, with their bytes left in the pickle. Every stand-in takes what it is
+given without copying it, so that a pickle cannot make a little into a lot.
+"""
+
+from collections.abc import Callable
+from math import prod
+
+import msgspec
+
+from explorer import dtypes
+from explorer.formats.pytorch.machine import BrokenError, Global, Instance, check_keys
+
+__all__ = ["PLAIN_NAMES", "ArrayDtype", "PickledArray"]
+
+MAX_DIMENSIONS = 64  # as in NumPy
+
+
+class ArrayDtype(msgspec.Struct, eq=False):
+    """NumPy's word for a number format ("f4"), and its byte order."""
+
+    code: str
+    order: str = "="
+
+    def set_state(self, state: object) -> None:
+        """Take the byte order from NumPy's state tuple."""
+        if type(state) is tuple and len(state) > 1 and state[1] in ("<", ">", "|", "="):
+            self.order = state[1]
+
+    @property
+    def name(self) -> str | None:
+        """The format by explorer's name; None for what is no number."""
+        return _DTYPE_NAMES.get(self.code)
+
+
+class PickledArray(msgspec.Struct, eq=False):
+    """A NumPy array whose bytes lie in the pickle itself."""
+
+    dtype: ArrayDtype | None = None
+    shape: tuple[int, ...] = ()
+    data: bytes | memoryview | str = b""
+    fortran: bool = False
+
+    def set_state(self, state: object) -> None:
+        """Take NumPy's state: version, shape, dtype, whether Fortran order, bytes."""
+        if type(state) is not tuple or len(state) != 5:
+            raise BrokenError("has a NumPy array without a state of five")
+        _, shape, dtype, fortran, data = state
+        self._set(dtype, shape, data, fortran is True)
+
+    def _set(self, dtype: object, shape: object, data: object, fortran: bool) -> None:
+        if type(dtype) is not ArrayDtype:
+            raise BrokenError("has a NumPy array without a dtype")
+        if dtype.name is None:  # of text or objects: no tensor
+            return
+        if type(shape) is not tuple or len(shape) > MAX_DIMENSIONS:
+            raise BrokenError("has a NumPy array without a shape")
+        if not all(type(size) is int and 0 <= size < 1 << 63 for size in shape):
+            raise BrokenError("has a NumPy array with sizes that are no natural numbers")
+        if not isinstance(data, bytes | memoryview | str):
+            raise BrokenError("has a NumPy array without bytes")
+        nbytes = dtypes.find(dtype.name).nbytes(prod(shape))
+        if nbytes != len(data):
+            raise BrokenError(
+                f"has a NumPy array of shape {shape} and type {dtype.name} "
+                f"in {len(data):,} bytes, not {nbytes:,}"
+            )
+        self.dtype, self.shape, self.data, self.fortran = dtype, shape, data, fortran
+
+
+_DTYPE_NAMES = {
+    "b1": "bool",
+    "?": "bool",
+    **{f"i{size}": f"int{8 * size}" for size in (1, 2, 4, 8)},
+    **{f"u{size}": f"uint{8 * size}" for size in (1, 2, 4, 8)},
+    **{f"f{size}": f"float{8 * size}" for size in (2, 4, 8)},
+    **{f"c{size}": f"complex{8 * size}" for size in (8, 16)},
+}
+
+
+def _make_dtype(code: object = "", *_: object) -> ArrayDtype:
+    text = code if type(code) is str else ""
+    return ArrayDtype(text.lstrip("<>=|"), ">" if text.startswith(">") else "=")
+
+
+def _make_array_from_buffer(
+    data: object, dtype: object, shape: object, order: object = "C", *_: object
+) -> PickledArray:
+    array = PickledArray()
+    array._set(dtype, shape, data, order == "F")
+    return array
+
+
+def _make_dict(pairs: object = (), *_: object) -> dict:
+    """Python 2 gives an OrderedDict its pairs as a list of lists of two."""
+    if pairs == ():
+        return {}
+    if isinstance(pairs, dict):
+        return pairs
+    if not isinstance(pairs, list) or not all(map(_is_pair, pairs)):
+        raise BrokenError("makes a dict of what is no list of pairs")
+    check_keys([key for key, _ in pairs])
+    made = dict(pairs)
+    pairs.clear()  # used up: a second dict of the same list would be a copy
+    return made
+
+
+def _is_pair(pair: object) -> bool:
+    return isinstance(pair, list | tuple) and len(pair) == 2
+
+
+def _make_same(value: object = (), *_: object) -> object:
+    return value
+
+
+def _make_bytes(text: object = b"", *_: object) -> object:
+    """Protocol 2 spells bytes as Latin-1 text; it is kept until the bytes are wanted."""
+    return text
+
+
+def _make_nothing(*_: object) -> None:
+    """A number or range that no tensor depends on."""
+    return
+
+
+def _make_old_object(of: object, *_: object) -> object:
+    """Protocols 0 and 1 make an object as copyreg._reconstructor(class, object, None)."""
+    if type(of) is not Global or of.build is None:
+        raise BrokenError("makes an object of what is no class")
+    return of.build()
+
+
+_BUILTINS: dict[str, Callable[..., object] | None] = {
+    "bytearray": _make_bytes,
+    "bytes": _make_bytes,
+    "complex": _make_nothing,
+    "dict": _make_dict,
+    "float": None,
+    "frozenset": _make_same,
+    "int": None,
+    "list": _make_same,
+    "long": None,
+    "object": None,
+    "range": _make_nothing,
+    "set": _make_same,
+    "slice": _make_nothing,
+    "str": None,
+    "tuple": _make_same,
+    "unicode": None,
+    "xrange": _make_nothing,
+}
+
+PLAIN_NAMES: dict[str, Callable[..., object] | None] = {
+    **{f"builtins.{name}": build for name, build in _BUILTINS.items()},
+    **{f"__builtin__.{name}": build for name, build in _BUILTINS.items()},
+    "collections.OrderedDict": _make_dict,
+    "collections.defaultdict": lambda *_: {},
+    "collections.Counter": _make_dict,
+    "_codecs.encode": _make_bytes,
+    "copyreg._reconstructor": _make_old_object,
+    "copy_reg._reconstructor": _make_old_object,
+    "argparse.Namespace": lambda: Instance("argparse.Namespace"),
+    "numpy.dtype": _make_dtype,
+    "numpy.ndarray": None,
+    **{
+        f"{module}.{name}": build
+        for module in ("numpy.core", "numpy._core")
+        for name, build in {
+            "multiarray._reconstruct": lambda *_: PickledArray(),
+            "multiarray.scalar": _make_nothing,
+            "numeric._frombuffer": _make_array_from_buffer,
+        }.items()
+    },
+}

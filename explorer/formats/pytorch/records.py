@@ -1,0 +1,265 @@
+"""What stands for PyTorch's tensors and storages, and how a pickle's calls become them.
+
+The arguments are those of the functions in torch._utils (PyTorch 2.13). All that these
+would make is written down here and nothing is made.
+"""
+
+import msgspec
+
+from explorer import dtypes
+from explorer.formats.pytorch.machine import BrokenError, Global, Instance, describe
+
+__all__ = [
+    "FP4_PAIR",
+    "STORAGES",
+    "Storage",
+    "Tensor",
+    "make_fp4",
+    "make_meta",
+    "make_of_type",
+    "make_quantised",
+    "make_sparse",
+    "make_tensor",
+    "make_tensor_v2",
+    "make_tensor_v3",
+    "storage_of",
+]
+
+MAX_DIMENSIONS = 64  # as in NumPy
+_LIMIT = 1 << 63
+_SPARSE = "torch.sparse"
+
+
+class Storage(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A run of bytes beside the pickle: `size` units of `unit` bytes.
+
+    `start` counts the units before a view of it, as files before PyTorch 0.4 have them.
+    """
+
+    key: str
+    dtype: str
+    unit: int
+    size: int
+    start: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """What the pickle says that it takes."""
+        return self.size * self.unit
+
+
+class Tensor(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A view of a storage; `storage` is None for a tensor on the meta device.
+
+    `offset` and `stride` are in elements. `scales` are the tensors that a tensor
+    quantised by channel carries beside it.
+    """
+
+    storage: Storage | None
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: str
+    flags: tuple[str, ...] = ()
+    scales: "dict[str, Tensor] | None" = None
+
+
+# Class, its format by PyTorch's name, bytes of a unit
+_CLASSES = {
+    "DoubleStorage": ("float64", 8),
+    "FloatStorage": ("float32", 4),
+    "HalfStorage": ("float16", 2),
+    "BFloat16Storage": ("bfloat16", 2),
+    "LongStorage": ("int64", 8),
+    "IntStorage": ("int32", 4),
+    "ShortStorage": ("int16", 2),
+    "CharStorage": ("int8", 1),
+    "ByteStorage": ("uint8", 1),
+    "BoolStorage": ("bool", 1),
+    "ComplexDoubleStorage": ("complex128", 16),
+    "ComplexFloatStorage": ("complex64", 8),
+    "QInt8Storage": ("qint8", 1),
+    "QInt32Storage": ("qint32", 4),
+    "QUInt8Storage": ("quint8", 1),
+    "QUInt4x2Storage": ("quint4x2", 1),
+    "QUInt2x4Storage": ("quint2x4", 1),
+    "UntypedStorage": ("uint8", 1),
+    "_UntypedStorage": ("uint8", 1),
+}
+STORAGES = {
+    f"{module}.{name}": form
+    for module in ("torch", "torch.cuda", "torch.storage")
+    for name, form in _CLASSES.items()
+}
+FP4_PAIR = "torch.float4_e2m1fn_x2"
+
+
+def storage_of(identity: object) -> object:
+    """Return the record of a persistent id ("storage", class, key, location, size).
+
+    Files before PyTorch 1.6 append None or the view (key, offset, size) that is meant.
+    """
+    if type(identity) is not tuple or len(identity) not in (5, 6):
+        raise BrokenError("refers to something outside that is no storage")
+    word, of, key, _, size = identity[:5]
+    if word not in ("storage", b"storage") or type(of) is not Global:
+        raise BrokenError("refers to something outside that is no storage")
+    form = STORAGES.get(of.name)
+    if form is None or type(size) is not int or not 0 <= size < _LIMIT:
+        raise BrokenError(f"refers to a storage of {describe(of)} that makes no sense")
+    if type(key) is not str:
+        if type(key) is not int:
+            raise BrokenError("refers to a storage by what is no key")
+        key = str(key)
+    start = _view_start(identity[5]) if len(identity) == 6 else 0
+    return Storage(key, form[0], form[1], size, start)
+
+
+def _view_start(view: object) -> int:
+    if view is None:
+        return 0
+    if type(view) is not tuple or len(view) != 3 or not _are_naturals(view[1:]):
+        raise BrokenError("refers to a view of a storage that makes no sense")
+    return view[1]
+
+
+def _are_naturals(numbers: object) -> bool:
+    """Whether they are what sizes and strides must be; a million of them are none."""
+    if type(numbers) is not tuple or len(numbers) > MAX_DIMENSIONS:
+        return False
+    for number in numbers:  # faster than all() where there are one or two
+        if type(number) is not int or not 0 <= number < _LIMIT:
+            return False
+    return True
+
+
+def make_tensor(
+    storage: object,
+    offset: object,
+    shape: object,
+    stride: object,
+    dtype: str | None = None,
+    flags: tuple[str, ...] = (),
+    scales: dict[str, Tensor] | None = None,
+) -> Tensor:
+    """Return the record of a view; what makes no sense is refused."""
+    if type(storage) is not Storage:
+        raise BrokenError("has a tensor without a storage")
+    if not _are_naturals(shape) or not _are_naturals(stride):
+        raise BrokenError("has a tensor with sizes or strides that are no natural numbers")
+    if type(offset) is not int or not 0 <= offset < _LIMIT or len(shape) != len(stride):  # pyright: ignore
+        raise BrokenError("has a tensor with an offset or a stride that makes no sense")
+    form = dtype or storage.dtype
+    return Tensor(storage, offset, shape, stride, form, flags, scales)  # pyright: ignore
+
+
+def make_tensor_v2(
+    storage: object,
+    offset: object,
+    shape: object,
+    stride: object,
+    requires_grad: object = False,
+    hooks: object = None,
+    metadata: object = None,
+    *_: object,
+) -> Tensor:
+    """Return the record for _rebuild_tensor_v2, and for _rebuild_tensor before it."""
+    flags = _flags(metadata) if metadata else ()
+    return make_tensor(storage, offset, shape, stride, None, flags)
+
+
+def make_tensor_v3(
+    storage: object,
+    offset: object,
+    shape: object,
+    stride: object,
+    requires_grad: object,
+    hooks: object,
+    dtype: object,
+    metadata: object = None,
+    *_: object,
+) -> Tensor:
+    """Return the record of a view whose format its storage does not say."""
+    if type(dtype) is Global and dtype.name == FP4_PAIR:
+        return make_fp4(make_tensor(storage, offset, shape, stride))
+    return make_tensor(
+        storage, offset, shape, stride, dtype=_dtype(dtype), flags=_flags(metadata)
+    )
+
+
+def make_fp4(pairs: Tensor) -> Tensor:
+    """PyTorch counts pairs of four-bit numbers; here every number counts."""
+    if not pairs.shape or pairs.stride[-1] != 1:
+        raise BrokenError("has four-bit numbers whose pairs do not lie side by side")
+    return Tensor(
+        pairs.storage,
+        2 * pairs.offset,
+        (*pairs.shape[:-1], 2 * pairs.shape[-1]),
+        (*(2 * stride for stride in pairs.stride[:-1]), 1),
+        "float4_e2m1fn",
+    )
+
+
+def make_quantised(
+    storage: object,
+    offset: object,
+    shape: object,
+    stride: object,
+    scheme: object,
+    *_: object,
+) -> Tensor:
+    """Return the record of a view of integers, with the scales that are tensors."""
+    # scheme, scales, zero points: numbers, or tensors where each channel has its own
+    parts = scheme[1:3] if isinstance(scheme, tuple) else ()
+    named = zip(("scales", "zero_points"), parts, strict=False)
+    scales: dict[str, Tensor] = {name: part for name, part in named if type(part) is Tensor}
+    return make_tensor(storage, offset, shape, stride, scales=scales or None)
+
+
+def make_meta(dtype: object, shape: object, stride: object, *_: object) -> Tensor:
+    """Return the record of a tensor that has a shape and no storage."""
+    if not _are_naturals(shape) or not _are_naturals(stride):
+        raise BrokenError("has a tensor with sizes or strides that are no natural numbers")
+    return Tensor(None, 0, shape, stride, _dtype(dtype))  # pyright: ignore
+
+
+def make_sparse(layout: object, parts: object, *_: object) -> Instance:
+    """A sparse tensor is stored as dense ones, which are named as PyTorch names them."""
+    if type(layout) is not str or type(parts) is not tuple:
+        raise BrokenError("has a sparse tensor that makes no sense")
+    names = _SPARSE_PARTS.get(layout.removeprefix("torch."))
+    if names is None or len(parts) < len(names):
+        raise BrokenError("has a sparse tensor of a layout that is not known")
+    return Instance(_SPARSE, dict(zip(names, parts, strict=False)))
+
+
+_SPARSE_PARTS = {
+    "sparse_coo": ("indices", "values"),
+    "sparse_csr": ("crow_indices", "col_indices", "values"),
+    "sparse_csc": ("ccol_indices", "row_indices", "values"),
+    "sparse_bsr": ("crow_indices", "col_indices", "values"),
+    "sparse_bsc": ("ccol_indices", "row_indices", "values"),
+}
+
+
+def make_of_type(function: object, of: object, arguments: object, *_: object) -> object:
+    """Return the record of a tensor whose Python class is said beside it."""
+    # one level: a tensor's type is said once
+    if type(function) is not Global or function.build in (None, make_of_type):
+        raise BrokenError("rebuilds a tensor by what is no function")
+    if type(arguments) is not tuple:
+        raise BrokenError("rebuilds a tensor without a tuple of arguments")
+    return function.build(*arguments)  # pyright: ignore[reportOptionalCall]
+
+
+def _dtype(named: object) -> str:
+    known = type(named) is Global and dtypes.find_torch(named.name.removeprefix("torch."))
+    if not known:
+        raise BrokenError(f"has a tensor of format {describe(named)}")
+    return known.name
+
+
+def _flags(metadata: object) -> tuple[str, ...]:
+    if type(metadata) is not dict:
+        return ()
+    return tuple(flag for flag in ("conj", "neg") if metadata.get(flag))

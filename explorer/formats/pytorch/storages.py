@@ -1,0 +1,278 @@
+"""Opens a PyTorch file: the records of its pickle, and where its storages lie.
+
+Since PyTorch 1.6 a file is a zip archive: `data.pkl`, and each storage as `data/KEY`.
+Before, it was a stream: four pickles (magic number, version, system, the object), a
+pickled list of keys, and each storage as its size and its bytes. A pickle that starts
+otherwise is one of plain data.
+"""
+
+import mmap
+import os
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from explorer.errors import FormatError, printable
+from explorer.formats.pytorch.pickles import Global, load
+from explorer.formats.pytorch.records import Storage, storage_of
+from explorer.formats.pytorch.torch_names import finder
+from explorer.formats.zip_directory import Entry, data_start, read_directory, read_entry
+from explorer.storage.local import open_regular
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Checkpoint", "open_checkpoint", "read_storage"]
+
+MAX_PACKED = 64 << 20  # of a pickle that is deflated; others are looked at where they lie
+MAX_RATIO = 64
+MAX_CODE = 16 << 20
+_MAGIC = 0x1950A86A20F9469CFC6C
+_VERSION = 1001
+_LFS = b"version https://git-lfs"
+
+Declared = tuple[frozenset[str], frozenset[str]]
+
+
+class Checkpoint(msgspec.Struct):
+    """An opened file.
+
+    Attributes:
+        path: the file.
+        format: "pytorch zip", "torchscript", "pytorch legacy" or "pickle".
+        root: the records of the pickled object.
+        pickle_bytes: length of that pickle.
+        sizes: bytes in the file of every storage, by key.
+        begins: where each lies in a stream; none in an archive.
+        entries: an archive's entries by storage key.
+        big_endian: the byte order of the storages.
+        classes: of TorchScript, the parameters and buffers that each class declares.
+        constants: of TorchScript, bytes of the tensors that its code holds.
+    """
+
+    path: str
+    format: str
+    root: object
+    pickle_bytes: int
+    sizes: dict[str, int] = {}
+    begins: dict[str, int] = {}
+    entries: dict[str, Entry] = {}
+    big_endian: bool = False
+    classes: Callable[[str], Declared | None] = lambda name: None
+    constants: int = 0
+
+
+def open_checkpoint(path: str) -> Checkpoint:
+    """Return the records of a file's pickle and the table of its storages.
+
+    Raises:
+        UnsafePickleError: the pickle names what is no part of a tensor.
+        FormatError: the file breaks the rules of its format.
+    """
+    if os.path.getsize(path) == 0:
+        raise FormatError(path, found="is empty", cure="fetch or save it again")
+    with open_regular(path) as file:
+        head = file.read(len(_LFS))
+        if head.startswith(b"PK\x03\x04"):
+            return _open_archive(path)
+        if head == _LFS:
+            raise FormatError(
+                path, found="is a Git LFS pointer, not the file itself", cure="git lfs pull"
+            )
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return _open_stream(path, data)
+
+
+def read_storage(checkpoint: Checkpoint, key: str) -> "np.ndarray":
+    """Return the bytes of a storage, mapped (copy on write) unless they are packed."""
+    import numpy as np
+
+    path, entry = checkpoint.path, checkpoint.entries.get(key)
+    begin, nbytes = checkpoint.begins.get(key, 0), checkpoint.sizes[key]
+    if entry is not None:
+        with open_regular(path) as file:
+            if entry.method:
+                raw = read_entry(path, file, f"data/{key}", entry, entry.size)
+                return np.frombuffer(bytearray(raw), np.uint8)
+            begin = data_start(path, file, f"data/{key}", entry)
+    if nbytes == 0:
+        return np.empty(0, np.uint8)
+    return np.memmap(path, np.uint8, mode="c", offset=begin, shape=(nbytes,))
+
+
+# Archives
+
+
+def _open_archive(path: str) -> Checkpoint:
+    entries = read_directory(path)
+    prefix = _prefix(path, entries)
+    script = f"{prefix}constants.pkl" in entries
+    find = finder(path, script=script)
+
+    def read(name: str, limit: int) -> bytes:
+        entry = entries.get(prefix + name)
+        if entry is None:
+            return b""
+        with open_regular(path) as file:
+            return read_entry(path, file, prefix + name, entry, limit)
+
+    order = read("byteorder", 16) or b"little"
+    if order not in (b"little", b"big"):
+        raise FormatError(
+            path,
+            found=f"its byte order is {printable(order, 30)}",
+            expected="little or big",
+        )
+    root, pickle_bytes = _unpickle(path, prefix + "data.pkl", entries, find)
+    checkpoint = Checkpoint(
+        path,
+        "torchscript" if script else "pytorch zip",
+        root,
+        pickle_bytes,
+        big_endian=order == b"big",
+    )
+    folder = f"{prefix}data/"
+    if script:
+        checkpoint.classes = _classes(read)
+        constants = _inside(entries, f"{prefix}constants/")
+        if constants and not _inside(entries, folder):
+            # a frozen program: all that was learned is in its constants
+            folder, name = f"{prefix}constants/", f"{prefix}constants.pkl"
+            root, checkpoint.pickle_bytes = _unpickle(path, name, entries, find)
+            checkpoint.root = {"constants": root}
+        else:
+            checkpoint.constants = sum(entry.size for entry in constants.values())
+    checkpoint.entries = _inside(entries, folder)
+    checkpoint.sizes = {key: entry.size for key, entry in checkpoint.entries.items()}
+    return checkpoint
+
+
+def _unpickle(
+    path: str, name: str, entries: dict[str, Entry], find: Callable[[str, str], Global]
+) -> tuple[object, int]:
+    """Return the records of a pickle in an archive, and its length.
+
+    PyTorch stores its pickles as they are. One that somebody has deflated must not be
+    far longer than what is there of it: work is bounded by what is in the file.
+    """
+    entry = entries[name]
+    with open_regular(path) as file:
+        if entry.method:
+            limit = min(MAX_PACKED, MAX_RATIO * (entry.packed + 1024))
+            data = read_entry(path, file, name, entry, limit)
+            return load(path, data, find, storage_of)[0], entry.size
+        begin = data_start(path, file, name, entry)
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    root, _ = load(path, data, find, storage_of, begin, begin + entry.size)
+    return root, entry.size
+
+
+def _inside(entries: dict[str, Entry], folder: str) -> dict[str, Entry]:
+    start = len(folder)
+    return {n[start:]: entry for n, entry in entries.items() if n.startswith(folder)}
+
+
+def _prefix(path: str, entries: dict[str, Entry]) -> str:
+    """Return the folder that an archive keeps everything in ("archive/")."""
+    for name in entries:
+        if name.endswith("data.pkl") and name.count("/") <= 1:
+            prefix = name.removesuffix("data.pkl")
+            if prefix == "" or prefix.endswith("/"):
+                return prefix
+    old = any(name.endswith("/model.json") for name in entries)
+    raise FormatError(
+        path,
+        found="is a TorchScript archive from before PyTorch 1.4"
+        if old
+        else "is a zip archive without a data.pkl",
+        expected="what torch.save or torch.jit.save writes",
+        cure="load and save it with a newer PyTorch" if old else "",
+    )
+
+
+_CLASS = re.compile(
+    r"^class (\w+)\(Module\):\n  __parameters__ = \[(.*)\]\n  __buffers__ = \[(.*)\]$",
+    re.MULTILINE,
+)
+_QUOTED = re.compile(r'"([^"]*)"')
+
+
+def _classes(read: Callable[[str, int], bytes]) -> Callable[[str], Declared | None]:
+    """Return the function from a TorchScript class to what its source text declares."""
+    files: dict[str, dict[str, Declared]] = {}
+
+    def declared(name: str) -> Declared | None:
+        module, _, of = name.rpartition(".")
+        if module not in files:
+            source = read(f"code/{module.replace('.', '/')}.py", MAX_CODE)
+            files[module] = {
+                found[1]: (
+                    frozenset(_QUOTED.findall(found[2])),
+                    frozenset(_QUOTED.findall(found[3])),
+                )
+                for found in _CLASS.finditer(source.decode("utf-8", "replace"))
+            }
+        return files[module].get(of)
+
+    return declared
+
+
+# Streams
+
+
+def _open_stream(path: str, data: mmap.mmap) -> Checkpoint:
+    storages: dict[str, Storage] = {}
+
+    def remember(identity: object) -> object:
+        storage = storage_of(identity)
+        storages.setdefault(storage.key, storage)  # pyright: ignore
+        return storage
+
+    find = finder(path)
+    root, at = load(path, data, find)
+    if root != _MAGIC:
+        return Checkpoint(path, "pickle", root, at)
+    version, at = load(path, data, find, start=at)
+    if version != _VERSION:
+        raise FormatError(path, found="its stream is of another version than 1001")
+    _, at = load(path, data, find, start=at)  # of the machine that wrote it
+    root, end = load(path, data, find, remember, start=at)
+    checkpoint = Checkpoint(path, "pytorch legacy", root, end - at)
+    keys, at = load(path, data, find, start=end)
+    if type(keys) is not list or not all(type(key) in (str, int) for key in keys):
+        raise FormatError(path, found="lists no storages after its pickle")
+    for key in map(str, keys):
+        if key in checkpoint.sizes:
+            raise FormatError(path, found=f"stores {printable(key, 40)!r} twice")
+        begin, nbytes = _stored(path, data, at, storages.get(key), key)
+        checkpoint.begins[key], checkpoint.sizes[key] = begin, nbytes
+        at = begin + nbytes
+    return checkpoint
+
+
+def _stored(
+    path: str, data: mmap.mmap, at: int, storage: Storage | None, key: str
+) -> tuple[int, int]:
+    """Return where the storage at that place of the stream begins, and its bytes."""
+    label = printable(key, 40)
+    if storage is None:
+        raise FormatError(path, found=f"stores {label!r}, which its pickle does not name")
+    begin, nbytes = at + 8, storage.nbytes
+    size = int.from_bytes(data[at:begin], "little")
+    if size != storage.size and begin <= len(data):
+        raise FormatError(
+            path,
+            found=f"stores {size:,} elements of {label!r}",
+            expected=f"{storage.size:,}, as its pickle says",
+            cure="fetch or save it again",
+        )
+    if begin + nbytes > len(data):
+        raise FormatError(
+            path,
+            found=f"ends inside storage {label!r}",
+            expected=f"{begin + nbytes:,} bytes",
+            cure="it is truncated: fetch it again",
+        )
+    return begin, nbytes

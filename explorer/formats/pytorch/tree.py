@@ -1,0 +1,200 @@
+"""Walks the records of a checkpoint: every tensor in it, its key, and what it belongs to.
+
+A checkpoint is a state dict or whatever a training loop put together: dicts in dicts,
+lists, options. Containers may be shared and may even contain themselves, so the walk
+counts its steps against the length of the pickle.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from explorer.errors import FormatError, printable
+from explorer.formats.pytorch.machine import Global, Instance
+from explorer.formats.pytorch.plain_names import PickledArray
+from explorer.formats.pytorch.records import Tensor
+from explorer.formats.pytorch.storages import Declared
+from explorer.paths import Key, name_of
+
+__all__ = ["EMA", "Leaf", "leaves_of"]
+
+MAX_DEPTH = 100
+EMA, OPTIMIZER, TRAINING = "ema", "opt_state", "training_state"
+_EMA_STARTS = ("model_ema.", "ema_model.", "ema.")
+_TRAINING_WORDS = ("scheduler", "scaler")
+_TRAINING_NAMES = ("callbacks", "loops", "hyper_parameters", "hparams", "args")
+
+
+class Leaf(NamedTuple):
+    """A tensor of a checkpoint, its key, and its collection where its place tells."""
+
+    key: Key
+    tensor: Tensor | PickledArray
+    collection: str
+
+
+def leaves_of(
+    path: str,
+    root: object,
+    pickle_bytes: int,
+    classes: Callable[[str], Declared | None] = lambda name: None,
+) -> list[Leaf]:
+    """Return every tensor of a checkpoint, in its order.
+
+    A tensor of a flat state dict keeps its dotted name; a nested one has the tuple of the
+    names on its way, dotted ones split.
+
+    Args:
+        path: what errors call the file.
+        root: the records of its pickle.
+        pickle_bytes: the length of the pickle, which bounds the walk.
+        classes: of TorchScript, what each class declares.
+
+    Raises:
+        FormatError: the records contain themselves, nest too deeply, repeat without end,
+            or give two tensors one name.
+    """
+    walk = _Walk(path, 4 * pickle_bytes + 1_000_000, classes)
+    if isinstance(root, Tensor | PickledArray):
+        walk.add((), 0, "tensor", root, "")
+    else:
+        walk.enter(root, (), 0, "")
+    leaves = walk.leaves
+    if any(leaf.collection == EMA for leaf in leaves) and not any(
+        leaf.collection in ("", "params") for leaf in leaves
+    ):  # the average is all that was kept: these are the parameters
+        return [
+            leaf._replace(collection=leaf.collection.removeprefix(EMA)) for leaf in leaves
+        ]
+    return leaves
+
+
+class _Walk:
+    def __init__(self, path: str, steps: int, classes: Callable[[str], Declared | None]):
+        self.path, self.steps, self.classes = path, steps, classes
+        self.leaves: list[Leaf] = []
+        self.taken: set[Key] = set()
+        self.open: set[int] = set()
+
+    def fault(self, found: str) -> FormatError:
+        return FormatError(self.path, found=found, expected="a tree of tensors")
+
+    def enter(self, node: object, prefix: tuple[str, ...], length: int, inherited: str):
+        """Visit what a container holds; anything but a container or a tensor is passed by.
+
+        Args:
+            node: the container.
+            prefix: names on the way to it.
+            length: of those names together.
+            inherited: collection of what is in it, if known.
+        """
+        if id(node) in self.open:
+            raise self.fault(f"{_shown(prefix)} contains itself")
+        if len(self.open) >= MAX_DEPTH:
+            raise self.fault(f"is nested deeper than {MAX_DEPTH} levels")
+        self.open.add(id(node))
+        for name, child, word in self.children(node):
+            kind = type(child)
+            if kind is Tensor or kind is PickledArray:
+                self.add(prefix, length, _spell(name), child, inherited or word)  # pyright: ignore
+            elif kind in _CONTAINERS:
+                text = _spell(name)
+                self.spend(length + len(text))
+                parts = (*prefix, *text.split("."))
+                collection = inherited or word or _collection(text, child)
+                self.enter(child, parts, length + len(text), collection)
+        self.open.discard(id(node))
+
+    def children(self, node: object) -> Iterable[tuple[object, object, str]]:
+        """Yield name, record and declared collection of what is in a container."""
+        declared = self.classes(node.of) if type(node) is Instance else None
+        if type(node) is Instance:
+            node = node.state if type(node.state) in _CONTAINERS else (node.state,)
+        if type(node) is Instance:
+            node = (node,)
+        if not isinstance(node, dict | list | tuple):
+            return
+        self.spend(len(node))
+        items = node.items() if isinstance(node, dict) else enumerate(node)
+        if declared is None:
+            for name, child in items:
+                yield name, child, ""
+            return
+        # a module: its attributes are registered as one thing or the other, or are none
+        parameters, buffers = declared
+        for name, child in items:
+            if type(child) is Instance:
+                yield name, child, ""
+            elif name in parameters:
+                yield name, child, "params"
+            elif name in buffers:
+                yield name, child, "buffers"
+
+    def add(
+        self,
+        prefix: tuple[str, ...],
+        length: int,
+        name: str,
+        tensor: Tensor | PickledArray,
+        collection: str,
+    ) -> None:
+        self.spend(length + len(name))
+        if not collection:
+            collection = _collection_of_tensor(name)
+        key: Key = (*prefix, *name.split(".")) if prefix else name
+        if prefix and key in self.taken:
+            key = (*prefix, name)
+        if key in self.taken:
+            raise self.fault(f"holds two tensors named {_shown(key)}")
+        self.taken.add(key)
+        if type(tensor) is Tensor:
+            self.leaves.append(Leaf(key, tensor, collection))
+            for part, scale in (tensor.scales or {}).items():
+                self.add((*prefix, name), length + len(name), part, scale, "quantization")
+        elif tensor.dtype is not None:
+            self.leaves.append(Leaf(key, tensor, collection))
+
+    def spend(self, steps: int) -> None:
+        """Count steps and letters: sharing makes a small file into an endless tree."""
+        self.steps -= 1 + steps
+        if self.steps < 0:
+            raise self.fault("repeats its parts far beyond its own length")
+
+
+_CONTAINERS = (dict, list, tuple, Instance)
+
+
+def _collection(name: str, node: object) -> str:
+    """Return the collection of a container by what training loops call it, or ""."""
+    lower = name.lower()
+    if "optim" in lower or lower == "opt_state":
+        return OPTIMIZER
+    if isinstance(node, dict) and "param_groups" in node and "state" in node:
+        return OPTIMIZER
+    if EMA in lower.split("_"):  # model_ema, ema_state_dict, params_ema
+        return EMA
+    if "rng_state" in lower or "random_state" in lower:
+        return "rng_state"
+    if lower in _TRAINING_NAMES or any(word in lower for word in _TRAINING_WORDS):
+        return TRAINING
+    return ""
+
+
+def _collection_of_tensor(name: str) -> str:
+    if name.startswith(_EMA_STARTS):
+        return EMA
+    return "rng_state" if "rng_state" in name else ""
+
+
+def _spell(name: object) -> str:
+    """Return a dict's key as text."""
+    if type(name) is str:
+        return name
+    if isinstance(name, tuple):
+        return ",".join(map(_spell, name))
+    if isinstance(name, Global):
+        return name.name
+    return name.decode("latin-1") if isinstance(name, bytes) else str(name)
+
+
+def _shown(key: Key) -> str:
+    return repr(printable(name_of(key), 80)) if key else "the checkpoint"

@@ -1,0 +1,87 @@
+"""safetensors: eight bytes of length, a JSON header, then the tensors back to back.
+
+The rules of the format (github.com/huggingface/safetensors, "Format") are all checked:
+offsets start at 0, leave no hole, do not overlap and end where the file ends.
+"""
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from explorer import dtypes
+from explorer.errors import FormatError, printable
+from explorer.formats.safetensors.header import Entry, read_header
+from explorer.formats.safetensors.layout import check_offsets, fits, refuse_entry
+from explorer.inventory.listing import Listing
+from explorer.paths import Key
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["read", "values"]
+
+
+def read(path: str) -> Listing:
+    """Return what the header of a safetensors file lists; no tensor byte is read.
+
+    Raises:
+        FormatError: the header or the offsets break a rule of the format.
+    """
+    header = read_header(path)
+    entries = header.entries.values()
+    shapes = list(map(attrgetter("shape"), entries))
+    spelled = list(map(attrgetter("dtype"), entries))
+    nbytes = check_offsets(path, header)
+    names = {}
+    for dtype, shape, size in set(zip(spelled, shapes, nbytes, strict=True)):
+        if not fits(dtype, shape, size):
+            refuse_entry(path, header)
+        names[dtype] = dtypes.find_safetensors(dtype).name  # pyright: ignore
+    return Listing(
+        format="safetensors",
+        keys=list(header.entries),
+        shapes=shapes,
+        dtypes=list(map(names.__getitem__, spelled)),
+        nbytes=nbytes,
+        file_bytes=header.file_bytes,
+        files=1,
+        metadata=header.metadata,
+    )
+
+
+def values(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray]":
+    """Return the wanted tensors as arrays that map the file (copy on write).
+
+    Raises:
+        FormatError: as `read`; also for six-bit formats, which no array type holds.
+    """
+    import numpy as np
+
+    read(path)  # every rule is checked before a byte is mapped
+    header = read_header(path)
+    data = np.memmap(path, np.uint8, mode="c", offset=0)
+    arrays: dict[Key, np.ndarray] = {}
+    for name, entry in header.entries.items():
+        if wanted(name):
+            begin, end = (header.data_start + offset for offset in entry.data_offsets)
+            arrays[name] = _as_array(path, name, entry, data[begin:end])
+    return arrays
+
+
+def _as_array(path: str, name: str, entry: Entry, raw: "np.ndarray") -> "np.ndarray":
+    import ml_dtypes
+    import numpy as np
+
+    dtype = dtypes.find_safetensors(entry.dtype)
+    assert dtype is not None  # `read` has checked it
+    if dtype.name.startswith("float6_"):
+        raise FormatError(
+            path,
+            found=f"tensor {printable(name)!r} is {entry.dtype}",
+            expected="a format that an array can hold",
+            cure="select other tensors",
+        )
+    numpy_type = np.dtype(getattr(ml_dtypes, dtype.name, dtype.name))
+    if dtype.block > 1:  # two four-bit values a byte, the first in the low half
+        raw = np.stack([raw & 15, raw >> 4], axis=-1).reshape(-1)
+    return raw.view(numpy_type).reshape(entry.shape)

@@ -1,0 +1,150 @@
+"""Checkpoints in shards: the index that names them, and their listings as one."""
+
+import os
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from explorer.errors import FormatError, printable
+from explorer.inventory.listing import Listing
+from explorer.paths import Key
+from explorer.storage.local import read_whole, unreadable
+
+__all__ = ["Index", "merge", "read_index", "verify"]
+
+_MAX_INDEX = 30_000_000  # 300,000 tensors: each takes about 100
+_T = TypeVar("_T")
+
+
+class _Metadata(msgspec.Struct):
+    total_size: int | float | str | None = None
+
+
+class Index(msgspec.Struct):
+    """What an index claims: the shard of every tensor, and their bytes in all."""
+
+    weight_map: dict[str, str]
+    metadata: _Metadata | None = None
+    path: str = ""
+
+    @property
+    def shards(self) -> list[str]:
+        """The file names that it names."""
+        return sorted(set(self.weight_map.values()))
+
+
+def read_index(path: str) -> Index:
+    """Return a shard index whose shards lie beside it.
+
+    Raises:
+        TargetError: it cannot be read.
+        FormatError: it is no index, or names a shard that is missing or elsewhere.
+    """
+    folder = os.path.dirname(path)
+    raw = read_whole(path, _MAX_INDEX)
+    try:
+        index = _decode(raw, os.listdir(folder or "."))
+    except OSError as error:
+        raise unreadable(folder or ".", error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FormatError(
+            path,
+            found=f"is no index ({error})",
+            expected="a JSON object with a weight_map of tensor names to file names",
+        ) from None
+    index.path = path
+    if not index.weight_map:
+        raise FormatError(path, found="its weight_map is empty", expected="tensor names")
+    for shard in index.shards:
+        if shard != os.path.basename(shard) or shard in ("", ".", ".."):
+            raise FormatError(
+                path,
+                found=f"names shard {printable(shard)!r}, outside its folder",
+                expected="plain file names",
+            )
+        if not os.path.isfile(os.path.join(folder, shard)):
+            raise FormatError(
+                path,
+                found=f"names shard {printable(shard)!r}, which is missing",
+                cure="fetch it",
+            )
+    return index
+
+
+def _decode(raw: bytes, files: list[str]) -> Index:
+    """Decode an index; the names of files that are there are not copied 10^5 times."""
+    known = Literal[tuple(files)]  # pyright: ignore
+    fields = [("weight_map", dict[str, known]), ("metadata", _Metadata | None, None)]
+    try:
+        index: Any = msgspec.json.decode(raw, type=msgspec.defstruct("Known", fields))
+        return Index(index.weight_map, index.metadata)
+    except msgspec.ValidationError:  # names another file: the caller says which
+        return msgspec.json.decode(raw, type=Index)
+
+
+def merge(path: str, listings: list[Listing]) -> Listing:
+    """Return the listings of shards as one.
+
+    Raises:
+        FormatError: a tensor is in two shards.
+    """
+    first = listings[0]
+    if len(listings) == 1:
+        return first
+    keys = _joined(listing.keys for listing in listings)
+    if len(set(keys)) < len(keys):
+        seen: set[Key] = set()
+        twice = next(key for key in keys if key in seen or seen.add(key))
+        raise FormatError(path, found=f"tensor {printable(twice)!r} is in two shards")
+    has_collections = any(listing.collections for listing in listings)
+    return Listing(
+        format=first.format,
+        keys=keys,
+        shapes=_joined(listing.shapes for listing in listings),
+        dtypes=_joined(listing.dtypes for listing in listings),
+        nbytes=_joined(listing.nbytes for listing in listings),
+        collections=_joined(lst.collections or [""] * len(lst.keys) for lst in listings)
+        if has_collections
+        else None,
+        ties=_joined(listing.ties for listing in listings),
+        remarks=_joined(listing.remarks for listing in listings),
+        file_bytes=sum(listing.file_bytes or 0 for listing in listings),
+        files=sum(listing.files for listing in listings),
+        metadata=first.metadata,
+    )
+
+
+def _joined(columns: Iterable[list[_T]]) -> list[_T]:
+    return list(chain.from_iterable(columns))
+
+
+def verify(listing: Listing, index: Index) -> list[str]:
+    """Return a remark for each claim of an index that the headers do not bear out.
+
+    Raises:
+        FormatError: the index promises a tensor that no shard holds.
+    """
+    remarks = []
+    weight_map = index.weight_map
+    # names are unique by now, so equal numbers and every one known means equal sets
+    known = map(weight_map.__contains__, listing.keys)
+    if len(weight_map) != len(listing.keys) or not all(known):
+        stored = set(listing.keys)
+        missing = weight_map.keys() - stored
+        if missing:
+            raise FormatError(
+                index.path,
+                found=f"promises tensor {printable(min(missing))!r} ({len(missing)} in all), "
+                "which no shard holds",
+                cure="fetch the shards again",
+            )
+        remarks.append(f"{len(stored - weight_map.keys()):,} tensors are not in the index")
+    size = index.metadata.total_size if index.metadata else None
+    total = sum(listing.nbytes)
+    if isinstance(size, int | float) and size != total:
+        remarks.append(
+            f"the index claims {size:,} bytes of tensors; the headers hold {total:,}"
+        )
+    return remarks

@@ -1,0 +1,1 @@
+"""Listing -> Inventory: buffers and state, packed formats, ties, extra layers."""

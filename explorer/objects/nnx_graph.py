@@ -1,0 +1,166 @@
+"""What is in the nodes of NNX: Variables by their type, modules without their cycles."""
+
+import re
+import sys
+from functools import cache
+from typing import Any
+
+import jax
+from flax import nnx
+from flax.nnx.training.optimizer import OptState
+from jax.sharding import Sharding
+
+from explorer.inventory.tensor import PARAMS
+from explorer.objects.arrays import Mark
+from explorer.objects.shardings import names_of_axes, words_of
+from explorer.tree.collections import collection_of
+from explorer.tree.walk import Path, children_of
+
+__all__ = ["GraphWalk", "recognises"]
+
+_MODULES = (getattr(nnx, "Pytree", nnx.Object),)
+_VARIABLES = (nnx.Variable, vars(nnx).get("VariableState", nnx.Variable))
+_PRIVATE = ("_pytree__", "_object__")
+_ARRAYS = (jax.Array, jax.ShapeDtypeStruct)
+_AXES = ("out_sharding", "sharding_names", "sharding")
+_NO_NAMES = sys.maxsize
+_WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+# By the nearest class of each Variable type.
+_COLLECTIONS = {
+    nnx.Param: "params",
+    nnx.BatchStat: "batch_stats",
+    nnx.Cache: "cache",
+    nnx.Intermediate: "intermediates",
+    nnx.Perturbation: "perturbations",
+    nnx.RngState: "rng_state",
+    OptState: "opt_state",
+}
+
+
+def recognises(target: Any) -> bool:
+    """Say whether a target is of NNX: a module, State, Variable, or a tuple with one."""
+    if type(target) is tuple:
+        return any(map(recognises, target))
+    return isinstance(target, (*_MODULES, *_VARIABLES, nnx.State, nnx.GraphDef))
+
+
+class GraphWalk:
+    """What `walk` asks at each node: opens Variables and keeps out of reference cycles.
+
+    A module met again is listed again, for its Variables have a second name there. In
+    such a second listing no module comes twice, which bounds the walk of a dense graph.
+    """
+
+    def __init__(self):
+        self._seen: set[int] = set()
+        self._above: list[tuple[Path, int]] = []  # the modules around, and their ids
+        self._again: tuple[Path, set[int]] | None = None  # a repeat, and the modules in it
+
+    def __call__(self, path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
+        """Return what to walk in place of a node, and the mark of what is in it."""
+        if isinstance(node, _VARIABLES):
+            return _open(path, node, mark)
+        if isinstance(node, nnx.State):
+            return node, _mark_inside(path, mark) if _has_variables(node) else mark
+        if not isinstance(node, _MODULES):
+            return node, mark
+        if self._is_to_skip(path, id(node)):
+            return None, mark
+        return _attributes(path, node), _mark_inside(path, mark)
+
+    def _is_to_skip(self, path: Path, module: int) -> bool:
+        while self._above and not _is_below(path, self._above[-1][0]):
+            self._above.pop()
+        if self._again and not _is_below(path, self._again[0]):
+            self._again = None
+        if any(module == above for _, above in self._above):
+            return True
+        if self._again:
+            if module in self._again[1]:
+                return True
+            self._again[1].add(module)
+        elif module in self._seen:
+            self._again = path, {module}
+        self._seen.add(module)
+        self._above.append((path, module))
+        return False
+
+
+def _has_variables(state: nnx.State) -> bool:
+    """Say whether a State is a module's own, not one of arrays that were taken out."""
+
+    def is_variable(node: Any) -> bool:
+        return isinstance(node, _VARIABLES)
+
+    return any(map(is_variable, jax.tree.leaves(state, is_leaf=is_variable)))
+
+
+def _is_below(path: Path, above: Path) -> bool:
+    return len(path) > len(above) and path[: len(above)] == above
+
+
+def _mark_inside(path: Path, mark: Mark) -> Mark:
+    """Return the mark of what is in a module or State: its names are the user's own."""
+    if mark.base == _NO_NAMES:
+        return mark
+    around = mark.collection or collection_of(path[mark.base :])
+    return Mark(
+        # moments and averages are made of the parameters' own type of Variable
+        collection="" if around == PARAMS else around,
+        fallback="buffers",  # an array in no Variable: NNX never differentiates it
+        base=_NO_NAMES,
+        arrays_only=True,
+    )
+
+
+def _attributes(path: Path, node: Any) -> Any:
+    """Return a module, or a dict of its attributes where JAX would not show them all."""
+    own = {name: x for name, x in vars(node).items() if not name.startswith(_PRIVATE)}
+    children = children_of(path, node)
+    if children is None:  # nnx.Object: an object of the graph, but no pytree
+        return own
+    # what `nnx.eval_shape` leaves of a bare array is data no more in NNX's eyes
+    shown = dict(children)
+    lost = {name for name, x in own.items() if isinstance(x, _ARRAYS)} - shown.keys()
+    if not lost:
+        return node
+    shown |= {name: own[name] for name in lost}
+    if all(name.isdigit() for name in shown):  # of nnx.List: 2 before 10
+        return {int(name): x for name, x in shown.items()}
+    return shown
+
+
+def _open(path: Path, variable: Any, mark: Mark) -> tuple[Any, Mark]:
+    metadata = variable.get_metadata()
+    axes = next((metadata[name] for name in _AXES if metadata.get(name) is not None), None)
+    return _content(variable), Mark(
+        collection=mark.collection or _collection(_type_of(variable)),
+        axes=words_of(axes) if isinstance(axes, Sharding) else names_of_axes(axes),
+        owner=(id(variable), len(path)),
+    )
+
+
+def _type_of(variable: Any) -> type:
+    if not isinstance(variable, nnx.Variable):
+        return variable.type  # a VariableState, before Flax 0.12
+    return getattr(variable, "var_type", None) or type(variable)
+
+
+def _content(variable: Any) -> Any:
+    if not isinstance(variable, nnx.Variable):
+        return variable.value
+    if hasattr(type(variable), "get_raw_value"):
+        return variable.get_raw_value()
+    return variable.raw_value  # before Flax 0.12; the plain value would run its hooks
+
+
+@cache
+def _collection(kind: type) -> str:
+    for base in kind.__mro__:
+        if base in _COLLECTIONS:
+            return _COLLECTIONS[base]
+    try:
+        return nnx.variable_name_from_type(kind)
+    except ValueError:  # not registered: its own name, as "MyStats" -> "my_stats"
+        return _WORD_STARTS.sub("_", kind.__name__).lower()

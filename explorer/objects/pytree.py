@@ -1,0 +1,164 @@
+"""Any pytree of arrays, abstract or not: parameters, variables, states, modules.
+
+A class of a library that is not loaded cannot be met, so none is imported to look for it.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from explorer.errors import TreeError
+from explorer.inventory.gc_pause import paused_gc
+from explorer.inventory.listing import Listing
+from explorer.inventory.tensor import PARAMS
+from explorer.objects.arrays import Mark, list_leaves
+from explorer.objects.shardings import names_of_axes
+from explorer.tree.walk import Enter, Path, place_of, walk
+
+__all__ = ["read"]
+
+
+def read(tree: Any) -> Listing:
+    """List the arrays of a tree; nothing is computed, copied or moved.
+
+    Leaves may be JAX and NumPy arrays, ShapeDtypeStructs, tracers, numbers and PRNG keys;
+    Flax's boxes are opened and NNX Variables read by type. None is no leaf. One array
+    object in several places is one tensor with several names. What is no array is left out
+    of Equinox and NNX modules and refused elsewhere.
+
+    Args:
+        tree: nested containers, or any node that JAX knows, or dataclasses.
+
+    Raises:
+        TreeError: a leaf is no array of numbers, a container holds itself, or keys of a
+            dict have no order; the message names the path.
+
+    >>> listing = read({"params": {"bias": [0.5, None]}, "step": 3})
+    >>> listing.keys, listing.dtypes
+    ([('params', 'bias', '0'), ('step',)], ['float32', 'int32'])
+    """
+    mark = Mark(collection="opt_state") if _is_optimizer_state(tree) else Mark()
+    with paused_gc():
+        return list_leaves(walk(tree, _enter(), mark), _form(tree))
+
+
+def _enter() -> Enter:
+    """Return what opens the nodes of those libraries that are loaded."""
+    openers = [_open_train_state]
+    openers += [opener for name, opener in _OPENERS.items() if name in sys.modules]
+    if "flax.nnx" in sys.modules:
+        from explorer.objects.nnx_graph import GraphWalk
+
+        openers.insert(0, GraphWalk())  # a module that looks like a train state is a module
+
+    def enter(path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
+        for opener in openers:
+            inner, inner_mark = opener(path, node, mark)
+            if inner is not node or inner_mark is not mark:
+                return inner, inner_mark
+        return node, mark
+
+    return enter
+
+
+def _open_train_state(path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
+    if _is_train_state(node) and not mark.fallback:
+        return node, mark._replace(base=len(path), fallback="state")
+    return node, mark
+
+
+def _open_optimizer_state(path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
+    if _is_optax(node) and mark.collection != "opt_state":
+        return node, mark._replace(collection="opt_state")
+    return node, mark
+
+
+def _open_equinox(path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
+    import equinox as eqx
+
+    if isinstance(node, eqx.nn.State | eqx.nn.StateIndex):  # running statistics
+        return node, mark._replace(collection="buffers", arrays_only=True)
+    if isinstance(node, eqx.Module) and not mark.arrays_only:
+        return node, mark._replace(arrays_only=True)
+    return node, mark
+
+
+def _open_box(path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
+    from flax.core.meta import AxisMetadata, Partitioned
+
+    if not isinstance(node, AxisMetadata):
+        return node, mark
+    axes = names_of_axes(getattr(node, "names", None))
+    # under a mesh, unboxing would constrain the array's sharding: an operation on it
+    content = node.unbox(False) if isinstance(node, Partitioned) else node.unbox()
+    return content, mark._replace(axes=axes or mark.axes)
+
+
+def _refuse_linen(path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
+    from flax.linen import Module
+
+    if isinstance(node, Module):
+        raise TreeError(
+            place_of(path),
+            found=f"a Linen module, {type(node).__name__}",
+            expected="its variables: a Linen module holds none itself",
+            cure="explore(module, *inputs) finds their shapes",
+        )
+    return node, mark
+
+
+_OPENERS: dict[str, Enter] = {
+    "optax": _open_optimizer_state,
+    "equinox": _open_equinox,
+    "flax.core.meta": _open_box,
+    "flax.linen": _refuse_linen,
+}
+
+
+def _is_train_state(node: Any) -> bool:
+    kind = type(node)  # of the class: an object may answer to any name
+    fields = getattr(kind, "__dataclass_fields__", None) or getattr(kind, "_fields", ())
+    return "params" in fields and "opt_state" in fields
+
+
+def _is_optax(node: Any) -> bool:
+    module = type(node).__module__
+    return isinstance(node, tuple) and (module == "optax" or module.startswith("optax."))
+
+
+def _is_optimizer_state(tree: Any) -> bool:
+    """Say whether a tree is what some `tx.init` returned: a state, or a chain of them."""
+    if type(tree) is not tuple or not all(isinstance(part, tuple) for part in tree):
+        return _is_optax(tree)
+    return any(map(_is_optimizer_state, tree))
+
+
+def _form(tree: Any) -> str:
+    """Return the kind of thing that a tree is, by its root."""
+    if _is_train_state(tree):
+        return "train state"
+    if _is_optimizer_state(tree):
+        return "optax state"
+    if "flax.nnx" in sys.modules:
+        from explorer.objects.nnx_graph import recognises
+
+        if recognises(tree):
+            return "flax nnx"
+    if isinstance(tree, Mapping):
+        return _form_of_mapping(tree)
+    if "equinox" in sys.modules:
+        import equinox as eqx
+
+        if isinstance(tree, eqx.Module):
+            return "equinox module"
+    return "pytree"
+
+
+def _form_of_mapping(tree: Mapping[Any, Any]) -> str:
+    if PARAMS in tree:
+        return "flax variables"
+    # Haiku's two levels: a module's full name, with slashes, and a parameter's
+    two_levels = all(isinstance(x, Mapping) for x in tree.values())
+    if two_levels and any("/" in str(name) for name in tree):
+        return "haiku parameters"
+    return "pytree"

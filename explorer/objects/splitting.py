@@ -1,0 +1,146 @@
+"""Parameters taken apart by role: weights from biases, what decays from what does not."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jax import tree_util
+
+from explorer.dtypes import is_trainable
+from explorer.errors import TreeError
+from explorer.identify.state import state_of
+from explorer.inventory.inventory import Inventory
+from explorer.inventory.tensor import PARAMS
+from explorer.paths import name_of
+from explorer.roles.dataflow.records import ParameterRole
+from explorer.roles.names import classify
+from explorer.tree.collections import collection_of
+from explorer.tree.partition import map_leaves, partition
+from explorer.tree.walk import Path, place_of, walk
+
+__all__ = ["decay_mask", "split_weights_biases"]
+
+Roles = Mapping[Any, Any] | Inventory
+
+
+def split_weights_biases(params: Any, *, roles: Roles | Any = None) -> tuple[Any, Any]:
+    """Return the weights and the biases of a model as two trees of one structure.
+
+    A weight is every parameter that is no bias: kernels, embeddings and gains alike.
+
+    Args:
+        params: a tree of parameters: nested containers, FrozenDicts, NNX States, Equinox
+            modules, boxed leaves. It is not changed.
+        roles: where names do not tell: what `trace_roles` found, a role for each path
+            ("layer/bias", or a tuple of names), or an Inventory that has them. Names decide
+            about all other paths, and about parameters that nothing uses.
+
+    Returns:
+        `(weights, biases)`: the same leaf objects, and None where the other half has the
+        leaf; `combine(weights, biases)` is `params` again.
+
+    Raises:
+        TreeError: the tree has more than parameters in it.
+
+    >>> split_weights_biases({"Dense_0": {"kernel": 2.0, "bias": 3.0}})
+    ({'Dense_0': {'bias': None, 'kernel': 2.0}}, {'Dense_0': {'bias': 3.0, 'kernel': None}})
+    """
+    _check_module(params)
+    role_of = _role_finder(roles)
+
+    def is_weight(path: Path, leaf: Any) -> bool:
+        _check_parameter(path, leaf)
+        return role_of(path, _content(leaf)) != "bias"
+
+    return partition(params, is_weight)
+
+
+def decay_mask(params: Any) -> Any:
+    """Return a tree of bools: True for what weight decay is meant for.
+
+    That is kernels and embeddings; not biases, gains of normalisation, or state. It is an
+    optax mask, as it is (`optax.adamw(1e-3, mask=decay_mask)`) or called.
+
+    Args:
+        params: a tree of parameters, as for `split_weights_biases`.
+
+    Raises:
+        TreeError: the tree has more than parameters in it.
+
+    >>> decay_mask({"Dense_0": {"kernel": 2.0, "bias": 3.0}, "LayerNorm_0": {"scale": 1.0}})
+    {'Dense_0': {'bias': False, 'kernel': True}, 'LayerNorm_0': {'scale': False}}
+    """
+    _check_module(params)
+    role_of = _role_finder(None)
+
+    def decays(path: Path, leaf: Any) -> bool:
+        _check_parameter(path, leaf)
+        array = _content(leaf)
+        dtype = _dtype(array)
+        return (
+            role_of(path, array) in ("kernel", "embedding")
+            and is_trainable(dtype)
+            and state_of(path, _shape(array), dtype) is None
+        )
+
+    return map_leaves(decays, params)
+
+
+def _role_finder(roles: Any) -> Callable[[Path, Any], str]:
+    if isinstance(roles, Inventory):
+        given = {tensor.name: str(tensor.role) for tensor in roles}
+    elif isinstance(roles, Mapping) and all(isinstance(r, str) for r in roles.values()):
+        given = {name_of(key): role for key, role in roles.items()}
+    else:
+        traced = walk(roles)
+        given = {
+            name_of(path): record.role
+            for path, record in zip(traced.paths, traced.values, strict=True)
+            if isinstance(record, ParameterRole) and record.reached
+        }
+
+    def role_of(path: Path, array: Any) -> str:
+        return given.get(name_of(path)) or classify(path, _shape(array))[0]
+
+    return role_of
+
+
+def _content(leaf: Any) -> Any:
+    """Return the array in a box or a Variable; what is in no box, as it is."""
+    inside = tree_util.tree_leaves(leaf)
+    return inside[0] if len(inside) == 1 else leaf
+
+
+def _shape(array: Any) -> tuple[int, ...]:
+    return tuple(getattr(array, "shape", ()))
+
+
+def _dtype(array: Any) -> str:
+    name = getattr(getattr(array, "dtype", None), "name", None)
+    return name or ("float32" if isinstance(array, float | complex) else "")
+
+
+def _check_module(params: Any) -> None:
+    nnx = sys.modules.get("flax.nnx")
+    if nnx is not None and isinstance(params, nnx.Module):
+        raise TreeError(
+            type(params).__name__,
+            found="is an NNX module",
+            expected="a tree of parameters",
+            cure="pass nnx.state(module, nnx.Param)",
+        )
+
+
+def _check_parameter(path: Path, leaf: Any) -> None:
+    collection, cure = collection_of(path), 'pass variables["params"]'
+    nnx = sys.modules.get("flax.nnx")
+    if nnx is not None and isinstance(leaf, nnx.Variable):
+        collection = PARAMS if isinstance(leaf, nnx.Param) else f"nnx.{type(leaf).__name__}"
+        cure = "pass nnx.state(module, nnx.Param)"
+    if collection not in ("", PARAMS):
+        raise TreeError(
+            place_of(path),
+            found=f"{collection} among the parameters",
+            expected="a tree of parameters alone",
+            cure=cure,
+        )

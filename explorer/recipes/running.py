@@ -1,0 +1,156 @@
+"""A recipe run in its folder: from nothing, or from where it stopped."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import msgspec
+from jax.errors import JaxRuntimeError
+
+from explorer.errors import InputError, first_line
+from explorer.recipes.prepared import prepare
+from explorer.recipes.recipe import Settings
+from explorer.training.checkpoints.checkpoints import Checkpoints
+from explorer.training.data.batches import Batches
+from explorer.training.logging.history import History, read_jsonl
+from explorer.training.logging.jsonl import JsonlWriter
+from explorer.training.loop.fit import FitResult, Stopped, fit
+from explorer.training.loop.progress import Progress
+from explorer.training.loop.stopping import stop_signals
+from explorer.training.step.state import State
+
+__all__ = ["Finished", "run"]
+
+_KEPT = 2
+# settings that decide over memory, and what XLA says where that does not do
+_SIZES = ("width", "points", "length", "batch")
+_OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
+
+
+class Finished(NamedTuple):
+    """How a run ended, as of `FitResult`, and the lines of its result if it is whole."""
+
+    stopped: Stopped
+    reason: str
+    lines: tuple[str, ...]
+    state: State
+    history: History
+
+
+def run(
+    settings: Settings, folder: str | os.PathLike, progress: Progress | None = None
+) -> Finished:
+    """Train what settings describe, in a folder of its own.
+
+    Where the folder has a part of the same run, that is gone on with, to the same numbers
+    as without the stop.
+
+    Args:
+        settings: of a recipe.
+        folder: made where there is none.
+        progress: is told how it goes.
+
+    Raises:
+        InputError: the folder is another run's, in use or cannot be written to, the data is
+            not there, the loss is no number any more, there is not the memory for it, or this
+            is one of several processes.
+    """
+    if jax.process_count() > 1:
+        raise InputError(
+            f"the recipe {settings.NAME}",
+            found=f"{jax.process_count()} processes",
+            expected="one, on whose default device it trains",
+            cure="train on a mesh of them with create_state, make_train_step and fit",
+        )
+    with stop_signals() as received, _memory_for(settings):
+        return _train(settings, folder, progress, received)
+
+
+def _train(
+    settings: Settings,
+    folder: str | os.PathLike,
+    progress: Progress | None,
+    received: list[str],
+) -> Finished:
+    parts = settings.parts()
+    config = {
+        "recipe": settings.NAME,
+        "settings": msgspec.to_builtins(settings),
+        "data": parts.facts,
+    }
+    every = settings.save_every
+    with Checkpoints(folder, every=every, keep=_KEPT, config=config) as checkpoints:
+        begun = prepare(settings, parts)
+        watch, batches = begun.watch, begun.batches
+        if progress is not None:
+            for note in begun.notes:
+                progress.note(note)
+        state = _restored(checkpoints, begun.state, batches, progress)
+        rows, document = watch.rows(state.params), Path(folder) / "history.jsonl"
+        with JsonlWriter(document, rows, watch.COLUMNS, settings.NAME) as writer:
+            result = fit(
+                state,
+                begun.step,
+                batches,
+                steps=settings.steps,
+                evaluate=parts.evaluate,
+                eval_every=settings.eval_every,
+                checkpoints=checkpoints,
+                history=History(rows, run=settings.NAME, writers=[writer]),
+                progress=progress,
+                tokens_per_batch=parts.tokens,
+                watch=watch,
+            )
+    _check_finite(result, folder)
+    lines = ()
+    if result.stopped == "steps" and not received:
+        lines = parts.conclude(result.state)
+    if result.stopped == "steps" and received:  # after the last step
+        reason = f"{received[0]} came after step {settings.steps:,}"
+        result = result._replace(stopped="signal", reason=reason)
+    history = read_jsonl(document)
+    return Finished(result.stopped, result.reason, lines, result.state, history)
+
+
+def _restored(
+    checkpoints: Checkpoints, state: State, batches: Batches, progress: Progress | None
+) -> State:
+    """Return the state to go on from, and put the batches where they were."""
+    saved = checkpoints.restore(state)
+    if saved is None:
+        return state
+    batches.restore(saved.data)
+    if progress is not None:
+        for remark in (*saved.remarks, f"step {saved.step:,} is restored"):
+            progress.note(remark)
+    return saved.state
+
+
+@contextmanager
+def _memory_for(settings: Settings) -> Iterator[None]:
+    """Say in one line that memory does not do, as JAX or NumPy found."""
+    try:
+        yield
+    except (JaxRuntimeError, MemoryError) as error:
+        if isinstance(error, JaxRuntimeError) and _OUT_OF_MEMORY not in str(error):
+            raise
+        reason = first_line(error).removeprefix(f"{_OUT_OF_MEMORY}: ").rstrip(".")
+        sizes = [name for name in _SIZES if name in settings.__struct_fields__]
+        raise InputError(
+            f"the recipe {settings.NAME}",
+            found=f"needs more memory than there is ({reason})",
+            cure=f"train into another folder with a smaller {' or '.join(sizes)}",
+        ) from None
+
+
+def _check_finite(result: FitResult, folder: str | os.PathLike) -> None:
+    if result.stopped == "not finite":
+        raise InputError(
+            folder,
+            found=result.reason,
+            expected="finite numbers",
+            cure="train into another folder with a smaller learning_rate",
+        )

@@ -1,1 +1,0 @@
-"""Anything -> Inventory, from headers only; and anything -> arrays, lazily."""

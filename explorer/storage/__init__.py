@@ -1,0 +1,1 @@
+"""Where bytes come from: the only room that opens files."""

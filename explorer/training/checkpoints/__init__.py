@@ -1,0 +1,1 @@
+"""The checkpoints of a run's folder, each whole or not there."""

@@ -1,0 +1,1 @@
+"""Examples and batches, in an order that can be resumed anywhere."""

@@ -1,0 +1,1 @@
+"""The numbers of a run: history, JSON lines, event files, tables and plots."""

@@ -1,0 +1,235 @@
+"""What a run was like: the metrics of its steps, and what was watched of them."""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from explorer.errors import InputError
+from explorer.paths import matches
+from explorer.training.logging.curves import Curve, Record, Run, metric_curve, watched_curve
+from explorer.training.logging.events import EventWriter
+from explorer.training.logging.jsonl import JsonlWriter, encode, read_lines
+from explorer.training.logging.table import history_text
+from explorer.training.watch.watch import Watch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["History", "Writer", "read_jsonl"]
+
+# of the metrics of a step, what is no number
+_APART = ("bad", "watch")
+
+
+class Writer(Protocol):
+    """What takes each record as it comes."""
+
+    def write(self, record: Record) -> None:
+        """Take a record."""
+        ...
+
+
+class History:
+    """The record of a run, to which steps are added and in which none is changed.
+
+    A step with a number that was there already begins anew, as a run does that goes back to
+    a checkpoint: the records from that number on give way to it.
+
+    Args:
+        rows: names of the rows of what is watched: `watch.rows(params)`.
+        columns: names of its columns.
+        run: what tells this run from others, in the files that are written.
+        writers: are given each record as it comes: a `JsonlWriter`, an `EventWriter`.
+
+    >>> history = History()
+    >>> history.append(1, {"loss": 2.5})
+    >>> history.append(2, {"loss": 1.5})
+    >>> history.metric("loss")
+    Curve(steps=array([1, 2]), values=array([2.5, 1.5]))
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[str] = (),
+        columns: Iterable[str] = Watch.COLUMNS,
+        *,
+        run: str = "",
+        writers: Iterable[Writer] = (),
+    ):
+        self.rows, self.columns, self.run = tuple(rows), tuple(columns), run
+        self.remarks: tuple[str, ...] = ()
+        self._writers = tuple(writers)
+        self._records: list[Record] = []
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The steps, in the order of their numbers."""
+        return tuple(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __repr__(self) -> str:
+        last = f", the last {self._records[-1].step:,}" if self._records else ""
+        return f"History({len(self):,} steps{last}; {len(self.rows):,} rows watched)"
+
+    def append(self, step: int, metrics: Mapping[str, Any], watch: Any = None) -> None:
+        """Add a step.
+
+        Args:
+            step: its number, 0 or more.
+            metrics: numbers by name, as `make_train_step` returns them, on the host. "bad",
+                indices of tensors, is left out; "watch" stands for `watch`.
+            watch: what `Watch.measure` returned, [rows, columns]; None, or NaN throughout,
+                where the step was not watched.
+
+        Raises:
+            InputError: a step below 0, a metric that is no number, a `watch` of another
+                shape; or a writer cannot write.
+        """
+        if step < 0:
+            raise InputError("step", found=str(step), expected="0 or more")
+        numbers = {k: _number(k, v) for k, v in metrics.items() if k not in _APART}
+        table = self._table_of(metrics.get("watch") if watch is None else watch)
+        record = Record(int(step), numbers, table)
+        self._take(record)
+        for writer in self._writers:
+            writer.write(record)
+
+    def metric(self, name: str) -> Curve:
+        """Return the values of a metric, and the numbers of the steps that have it."""
+        return metric_curve(self._records, name)
+
+    def watched(self, column: str, glob: str = "**") -> tuple[tuple[str, ...], Curve]:
+        """Return the names of rows, and their values in a column over the watched steps.
+
+        Raises:
+            InputError: there is no such column, or the glob matches no row.
+        """
+        at, rows = self._column(column), self._rows(glob)
+        names = tuple(self.rows[row] for row in rows)
+        return names, watched_curve(self._records, at, rows)
+
+    def table(self, last: int | None = None, *, glob: str = "**", width: int = 100) -> str:
+        """Return the course of the metrics and the newest statistics as plain text.
+
+        Args:
+            last: how many of the steps make the course, from the end; None for all.
+            glob: which rows of what is watched.
+            width: cells of a line, 60 or more.
+        """
+        return history_text(self._run(), self._rows(glob), last, width)
+
+    def plot(
+        self, path: str | os.PathLike | None = None, *, column: str = "update_ratio"
+    ) -> "Figure":
+        """Return a figure of the loss, the update ratios and a column, layer by layer.
+
+        Args:
+            path: where to save it as well, in the format of its ending.
+            column: what the heat map shows.
+
+        Raises:
+            MissingPackageError: matplotlib is not installed.
+            InputError: no steps, no such column, or the file cannot be written.
+        """
+        from explorer.training.logging.plots import plot_history
+
+        self._column(column)
+        return plot_history(self._run(), column, path)
+
+    def to_jsonl(self, path: str | os.PathLike) -> None:
+        """Append to a file the steps that it does not hold; `read_jsonl` reads them back.
+
+        Raises:
+            FormatError: the file is there and is no history.
+            InputError: it is that of another run, or cannot be written.
+        """
+        with JsonlWriter(path, self.rows, self.columns, self.run) as writer:
+            there = read_jsonl(path).records
+            alike = 0
+            for old, new in zip(there, self._records):
+                if encode(old) != encode(new):
+                    break
+                alike += 1
+            for record in self._records[alike:]:
+                writer.write(record)
+
+    def to_tensorboard(self, folder: str | os.PathLike) -> None:
+        """Write all steps into a new event file of a folder, for TensorBoard to show.
+
+        Raises:
+            InputError: the folder cannot be written to.
+        """
+        with EventWriter(folder, self.rows, self.columns) as writer:
+            for record in self._records:
+                writer.write(record)
+
+    def _run(self) -> Run:
+        return Run(self._records, self.rows, self.columns)
+
+    def _take(self, record: Record) -> None:
+        while self._records and self._records[-1].step >= record.step:
+            self._records.pop()
+        self._records.append(record)
+
+    def _table_of(self, watch: Any) -> np.ndarray | None:
+        if watch is None:
+            return None
+        table = np.array(watch, np.float32)  # a copy: the caller's may be used again
+        if table.shape != (len(self.rows), len(self.columns)):
+            raise InputError(
+                "watch",
+                found=f"an array of shape {table.shape}",
+                expected=f"{len(self.rows)} rows of {len(self.columns)} columns",
+                cure="make the history of the rows: History(watch.rows(params))",
+            )
+        if np.isnan(table).all():
+            return None
+        table.setflags(write=False)
+        return table
+
+    def _column(self, name: str) -> int:
+        if name not in self.columns:
+            known = ", ".join(self.columns)
+            raise InputError("column", found=repr(name), expected=f"one of {known}")
+        return self.columns.index(name)
+
+    def _rows(self, glob: str) -> list[int]:
+        rows = [row for row, name in enumerate(self.rows) if matches(name, glob)]
+        if self.rows and not rows:
+            raise InputError(
+                "glob",
+                found=f"{glob!r} matches none of {len(self.rows)} rows",
+                expected=f"a glob of names such as {self.rows[0]}",
+            )
+        return rows
+
+
+def read_jsonl(path: str | os.PathLike) -> History:
+    """Return the history that a file holds; its `remarks` say which lines are torn.
+
+    Raises:
+        FormatError: the file is no history, or a line of it is broken.
+        InputError: it cannot be read.
+    """
+    lines = read_lines(path)
+    history = History(lines.rows, lines.columns, run=lines.run)
+    history.remarks = lines.remarks
+    for record in lines.records:
+        history._take(record)
+    return history
+
+
+def _number(name: str, value: Any) -> float:
+    array = np.asarray(value)
+    if array.ndim or (array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16"):
+        raise InputError(
+            f"metrics[{name!r}]",
+            found=f"{array.dtype} of shape {array.shape}",
+            expected="a number",
+            cure="append the steps of one call one by one" if array.ndim else "",
+        )
+    return float(array)

@@ -1,0 +1,237 @@
+"""The numbers of a run as lines of JSON that are only ever appended, and back.
+
+The first line says whose the others are: the run, and the names of the rows and columns
+of what is watched. Each other line is a step. JSON has no NaN and no infinity: they are
+null and "Infinity".
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from math import inf, isfinite, nan
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from explorer.errors import FormatError, InputError, printable
+from explorer.training.logging.appending import AppendedFile
+from explorer.training.logging.curves import Record
+
+__all__ = ["JsonlWriter", "Lines", "encode", "read_lines"]
+
+_VERSION = 1
+_LONGEST = 1 << 26  # bytes of a line; 15,000 watched rows take 2 MB
+
+_Number = float | Literal["Infinity", "-Infinity"] | None
+_WORDS: dict[_Number, float] = {None: nan, "Infinity": inf, "-Infinity": -inf}
+
+
+class Lines(NamedTuple):
+    """What a file holds; `remarks` say which lines are left out and why."""
+
+    run: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    records: list[Record]
+    remarks: tuple[str, ...]
+
+
+class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    explorer_history: int
+    run: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    step: Annotated[int, msgspec.Meta(ge=0)]
+    metrics: dict[str, _Number]
+    watch: list[list[_Number]] | None = None
+
+
+class JsonlWriter(AppendedFile):
+    """Appends records to a file, each in one write, so that a kill tears at most the last.
+
+    Args:
+        path: made where there is none; a file that is there must be of the same run.
+        rows: names of the rows of what is watched.
+        columns: names of its columns.
+        run: what tells this run from others.
+
+    Raises:
+        FormatError: the file is no history.
+        InputError: it is that of another run, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        rows: Iterable[str] = (),
+        columns: Iterable[str] = (),
+        run: str = "",
+    ):
+        self._path = Path(path)
+        header = _Header(_VERSION, run, tuple(rows), tuple(columns))
+        is_new = not self._path.exists() or not _regular(self._path).stat().st_size
+        # a line that was torn is ended, and what follows begins anew
+        self._is_torn = not is_new and _check_same(self._path, header)
+        try:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            self._file = os.open(self._path, flags, 0o666)
+        except OSError as error:
+            raise _failed(self._path, "written", error.strerror) from None
+        if is_new:
+            self._append(msgspec.json.encode(header))
+
+    def write(self, record: Record) -> None:
+        """Append a record; InputError where the disk is full."""
+        self._append(encode(record))
+
+    def _append(self, line: bytes) -> None:
+        whole = b"\n" * self._is_torn + line + b"\n"
+        try:
+            written = os.write(self._file, whole)
+        except OSError as error:
+            raise _failed(self._path, "written", error.strerror) from None
+        self._is_torn = written < len(whole)
+        if self._is_torn:
+            raise _failed(self._path, "written", "the disk is full")
+
+
+def encode(record: Record) -> bytes:
+    """Return a record as a line of JSON, from which the very same numbers are read.
+
+    >>> encode(Record(3, {"loss": 0.5}, np.array([[0.1, np.nan]], np.float32)))
+    b'{"step":3,"metrics":{"loss":0.5},"watch":[[0.1,null]]}'
+    """
+    line: dict[str, Any] = {"step": record.step}
+    line["metrics"] = {name: _to_json(value) for name, value in record.metrics.items()}
+    if record.watch is not None:
+        # the few digits of a float32, not those of the float that Python makes of it
+        table = record.watch.astype(str).tolist()
+        line["watch"] = [[_to_json(float(text)) for text in row] for row in table]
+    return msgspec.json.encode(line)
+
+
+def read_lines(path: str | os.PathLike) -> Lines:
+    """Return what a file of `JsonlWriter` holds, in its order.
+
+    Lines that a kill or a full disk tore are left out, and remarks say so.
+
+    Raises:
+        FormatError: the file is no history, or a line of it is broken.
+        InputError: it cannot be read.
+    """
+    place = _regular(Path(path))
+    lines = _lines_of(place)
+    header = _decode_header(place, next(lines, b""))
+    records, remarks = [], []
+    for number, line in enumerate(lines, start=2):
+        record = _decode_record(place, number, line, header)
+        if record is None:
+            remarks.append(f"{place}: line {number:,} is torn and left out")
+        else:
+            records.append(record)
+    return Lines(header.run, header.rows, header.columns, records, tuple(remarks))
+
+
+def _check_same(place: Path, header: _Header) -> bool:
+    """Raise where a file is not of the same run; say whether its last line is torn."""
+    there = _decode_header(place, next(_lines_of(place), b""))
+    for name in ("run", "rows", "columns"):
+        before, now = getattr(there, name), getattr(header, name)
+        if before != now:
+            raise InputError(
+                place,
+                found=f"is the history of another run ({name}: {printable(before, 80)})",
+                expected=f"{name}: {printable(now, 80)}",
+                cure="write to another file",
+            )
+    with place.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() != b"\n"
+
+
+def _regular(place: Path) -> Path:
+    """Return a path that is a file: a pipe or a device would be waited for."""
+    if not place.is_file():
+        found = "is no file" if place.exists() else "there is no such file"
+        raise InputError(place, found=found, expected="a history")
+    return place
+
+
+def _lines_of(place: Path) -> Iterator[bytes]:
+    try:
+        with place.open("rb") as file:
+            while line := file.readline(_LONGEST + 1):
+                if len(line) > _LONGEST:
+                    raise FormatError(
+                        place, found="has a line of over 64 MiB", expected="a history"
+                    )
+                yield line
+    except OSError as error:
+        raise _failed(place, "read", error.strerror) from None
+
+
+def _decode_header(place: Path, line: bytes) -> _Header:
+    try:
+        header = _header_in(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise FormatError(
+            place,
+            found="is no history of a run",
+            expected='a first line {"explorer_history":1,...}',
+            cure="choose another file",
+        ) from None
+    if header.explorer_history != _VERSION:
+        raise FormatError(
+            place,
+            found=f"is a history of version {header.explorer_history}",
+            expected=f"version {_VERSION}",
+            cure="read it with the explorer that wrote it",
+        )
+    return header
+
+
+def _decode_record(place: Path, number: int, line: bytes, header: _Header) -> Record | None:
+    """Return the record of a line; None for one that is torn."""
+    try:
+        found = _line_in(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # of a torn line the last brace is missing, or is that of the metrics
+        if not line.rstrip().endswith(b"}") or "truncated" in str(error):
+            return None
+        raise FormatError(f"{place}, line {number}", found=f"is broken ({error})") from None
+    metrics = {name: _from_json(value) for name, value in found.metrics.items()}
+    if found.watch is None:
+        return Record(found.step, metrics)
+    shape = (len(header.rows), len(header.columns))
+    if len(found.watch) != shape[0] or {*map(len, found.watch)} - {shape[1]}:
+        raise FormatError(
+            f"{place}, line {number}",
+            found="watches other rows and columns",
+            expected=f"{shape[0]} rows of {shape[1]}, as the first line says",
+        )
+    watch = np.array([list(map(_from_json, row)) for row in found.watch], np.float32)
+    return Record(found.step, metrics, watch.reshape(shape))
+
+
+def _to_json(value: float) -> _Number:
+    if isfinite(value):
+        return value
+    return next((word for word, number in _WORDS.items() if number == value), None)
+
+
+def _from_json(value: _Number) -> float:
+    return value if isinstance(value, float) else _WORDS[value]
+
+
+def _failed(place: Path, verb: str, why: str | None) -> InputError:
+    return InputError(
+        place, found=f"cannot be {verb}: {why}", cure="see to its folder and its disk"
+    )
+
+
+_header_in = msgspec.json.Decoder(_Header).decode
+_line_in = msgspec.json.Decoder(_Line).decode

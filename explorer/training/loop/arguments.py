@@ -1,0 +1,107 @@
+"""What `fit` is given, looked at before anything is done with it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from explorer.errors import InputError, TreeError, printable
+from explorer.training.watch.watch import Watch
+
+__all__ = ["check_counts", "check_state", "check_watch", "copied", "iterator_of"]
+
+_REAL = ("bool", "integral", "real floating")
+
+
+def check_counts(**counts: Any) -> None:
+    """Refuse an argument that is no whole number, or below 0.
+
+    Raises:
+        InputError: its name is the place.
+    """
+    for name, count in counts.items():
+        if not isinstance(count, int | np.integer) or count < 0:
+            found = printable(repr(count), 60)
+            raise InputError(name, found=found, expected="a whole number, 0 or more")
+
+
+def check_state(state: Any) -> None:
+    """Refuse a state that no step can be taken from; wait until it is there.
+
+    Raises:
+        InputError: a step took over its memory, or it is halted.
+    """
+    arrays = [leaf for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array)]
+    if any(array.is_deleted() for array in arrays):
+        raise InputError(
+            "the state",
+            found="is no more: a step was given it, and used its memory for the next",
+            expected="the newest, as the step or fit returned it",
+            cure="or keep each with make_train_step(donate=False)",
+        )
+    # one that memory did not do for says so here; to read from it would be to wait for ever
+    jax.block_until_ready(state)
+    if state.halted:
+        raise InputError(
+            "the state",
+            found=f"is halted: after step {int(state.step):,} there was no finite one",
+            expected="one that steps can be taken from",
+            cure="go on with state.replace(halted=jnp.array(False)), or a checkpoint",
+        )
+
+
+def check_watch(watch: Any) -> None:
+    """Refuse what is no Watch, as a number of steps.
+
+    Raises:
+        TreeError: it is something else.
+    """
+    if watch is not None and not isinstance(watch, Watch):
+        found = printable(repr(watch), 60)
+        raise TreeError("watch", found=found, expected="the Watch of the step, or None")
+
+
+def iterator_of(batches: Iterable[Any]) -> Iterator[Any]:
+    """Return an iterator over batches.
+
+    Raises:
+        TreeError: they cannot be iterated over.
+    """
+    try:
+        return iter(batches)
+    except TypeError:
+        found = f"a {type(batches).__name__}"
+        raise TreeError("batches", found=found, expected="an iterable of them") from None
+
+
+def copied(evaluation: Any) -> Mapping[str, jax.Array]:
+    """Return what `evaluate` returned, in arrays of its own.
+
+    The next step may take over what is a part of the state.
+
+    Raises:
+        InputError: it is no dict of numbers.
+    """
+    if not isinstance(evaluation, Mapping):
+        raise InputError(
+            "evaluate",
+            found=f"returned a {type(evaluation).__name__}",
+            expected="a dict of numbers by name",
+            cure='return {"loss": loss}',
+        )
+    return {name: _number(name, value) for name, value in evaluation.items()}
+
+
+def _number(name: Any, value: Any) -> jax.Array:
+    found = printable(repr(value), 60)
+    try:
+        array = jnp.array(value)
+        found = f"{array.dtype} of shape {array.shape}"
+        if not array.ndim and jnp.isdtype(array.dtype, _REAL):
+            return array
+    except (TypeError, ValueError):  # of no kind that arrays are made of
+        pass
+    place = f"evaluate[{printable(repr(name), 60)}]"
+    raise InputError(place, found=found, expected="a number")

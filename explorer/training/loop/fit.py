@@ -1,0 +1,172 @@
+"""The loop around the step: it feeds the device and does not wait for it."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, nullcontext
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from explorer.errors import InputError
+from explorer.training.checkpoints.checkpoints import Checkpoints
+from explorer.training.loop import arguments
+from explorer.training.loop.lockstep import Lockstep
+from explorer.training.loop.metric_queue import Call, Window, steps_of
+from explorer.training.loop.progress import Progress
+from explorer.training.loop.stopping import stop_signals
+from explorer.training.step.finite import MAX_NAMED, names_of_bad
+from explorer.training.step.state import State
+from explorer.training.watch.watch import Watch
+
+__all__ = ["Evaluate", "FitResult", "Stopped", "fit"]
+
+Evaluate = Callable[[State], Mapping[str, Any]]
+Stopped = Literal["steps", "data", "signal", "not finite"]
+
+
+class FitResult(NamedTuple):
+    """How training ended.
+
+    `stopped` is "steps" where all were taken, "data" where batches ended, "signal" where a
+    signal came, "not finite" where loss, gradients or parameters were no numbers; `reason` is
+    that in a sentence.
+
+    `state` is as the last step left it whose loss and gradients were finite. So are its
+    parameters, unless `reason` says that parameters are not: an update can make them so of
+    finite gradients. That is looked for at each checkpoint and at the end, and not saved.
+    """
+
+    state: State
+    history: Any
+    stopped: Stopped
+    reason: str
+
+
+def fit(
+    state: State,
+    step: Callable[[State, Any], tuple[State, Any]],
+    batches: Iterable[Any],
+    *,
+    steps: int,
+    evaluate: Evaluate | None = None,
+    eval_every: int = 0,
+    checkpoints: Checkpoints | None = None,
+    history: Any = None,
+    progress: Progress | None = None,
+    tokens_per_batch: int = 0,
+    watch: Watch | None = None,
+) -> FitResult:
+    """Train until `steps` steps have been taken, those of `state` included.
+
+    SIGTERM and Ctrl-C end it between two steps. A checkpoint is saved every so often and
+    at the end, whatever the end is, but never of numbers that are not finite. A save that
+    fails ends it too, as soon as that is known.
+
+    Where several processes train one state (`jax.distributed`), each calls this alike, with
+    its own part of every batch. A signal to any of them ends all at the same step, which
+    may be half a second later; so do numbers that are not finite. Data has to end on all
+    after the same batch: a process cannot take a step alone, and one that has a batch more
+    than another waits for it until JAX finds that the other is gone. An error in one process
+    (its data, its history) is not known to the others either, which end in the same way.
+
+    Args:
+        state: what to begin with; a step that donates takes it over.
+        step: `(state, batch) -> (state, metrics)`, as `make_train_step` makes it.
+        batches: of any kind that can be iterated over; the position of an iterator with
+            `state()` (`Batches`) is saved.
+        steps: the number of the last step.
+        evaluate: returns metrics of a state by name, recorded as "eval_...".
+        eval_every: steps from one evaluation to the next; 0 for one at the end alone.
+        checkpoints: of the run; None to save nothing.
+        history: takes the numbers of every step; None to keep none.
+        progress: is told how it goes; None to be silent.
+        tokens_per_batch: of one step, for the rate of tokens; 0 for no such rate.
+        watch: that of the step, so that only what it measured comes to the host; without
+            it, the table of every step does.
+
+    Raises:
+        InputError: a number is below 0, the state was given to a step before or is halted,
+            `evaluate` returns no numbers, calls of several steps do not end at `steps`, or
+            a checkpoint cannot be saved.
+    """
+    arguments.check_counts(
+        steps=steps, eval_every=eval_every, tokens_per_batch=tokens_per_batch
+    )
+    arguments.check_watch(watch)
+    arguments.check_state(state)
+    batches = arguments.iterator_of(batches)
+    done = int(state.step)
+    stopped, reason = "steps", f"all {steps:,} steps are taken"
+    wrong = ""
+    shown = closing(progress) if progress else nullcontext()
+    with stop_signals() as received, shown:
+        has_failed = checkpoints.has_failed if checkpoints else None
+        lockstep = Lockstep(state, received, has_failed)
+        window = Window(steps, history, progress, tokens_per_batch, watch, lockstep)
+        while done < steps and window.fault is None and not wrong:
+            if lockstep.signal:
+                stopped, reason = "signal", f"{lockstep.signal} came after step {done:,}"
+                break
+            try:
+                batch = next(batches)
+            except StopIteration:
+                stopped, reason = "data", f"the data ended after step {done:,}"
+                break
+            state, metrics = step(state, batch)
+            count = steps_of(metrics)
+            if (steps - done) % count:
+                raise InputError(
+                    "steps",
+                    found=f"{steps - done:,} to take, {count:,} a call",
+                    expected="a multiple",
+                )
+            done += count
+            evaluation: Mapping[str, Any] = {}
+            if evaluate and (done == steps or _is_due(done, count, eval_every)):
+                evaluation = arguments.copied(evaluate(state))
+            window.add(Call(done, count, metrics, evaluation))
+            if checkpoints and lockstep.save_failed:
+                checkpoints.wait()  # and learn why
+            if checkpoints and _is_due(done, count, checkpoints.every):
+                wrong = _save(checkpoints, state, batches, window)
+        if checkpoints:
+            wrong = wrong or _save(checkpoints, state, batches, window)
+            checkpoints.wait()
+        else:
+            wrong = _wrong_with(state, window)
+        if wrong:
+            stopped, reason = "not finite", wrong
+    return FitResult(state, history, stopped, reason)
+
+
+def _is_due(done: int, count: int, every: int) -> bool:
+    """Say whether the last `count` steps reached a multiple of `every`."""
+    return every > 0 and done // every != (done - count) // every
+
+
+def _save(
+    checkpoints: Checkpoints, state: State, batches: Iterator[Any], window: Window
+) -> str:
+    """Save a state and the position behind it, or return what is not finite."""
+    wrong = _wrong_with(state, window)
+    if not wrong:
+        position = getattr(batches, "state", None)
+        checkpoints.save(state, position() if position else None)
+    return wrong
+
+
+def _wrong_with(state: State, window: Window) -> str:
+    """Return in words what is not finite of the steps so far; empty where all is."""
+    window.drain()
+    # an update that did it comes before the loss that tells of it
+    if names := names_of_bad(state.params, _not_finite(state.params)):
+        where = ", ".join(names)
+        return f"step {int(state.step):,}: parameters are not finite in {where}"
+    return "" if window.fault is None else window.describe_fault(state.params)
+
+
+@jax.jit
+def _not_finite(params: Any) -> jax.Array:
+    """Return the places of the first leaves that are not finite, as of `names_of_bad`."""
+    bad = jnp.stack([~jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)])
+    return jnp.nonzero(bad, size=MAX_NAMED, fill_value=-1)[0]

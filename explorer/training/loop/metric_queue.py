@@ -1,0 +1,186 @@
+"""Metrics on their way to the host, a window of steps behind those that are dispatched."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from explorer.training.loop.lockstep import Lockstep
+from explorer.training.loop.progress import Progress, Report
+from explorer.training.step.finite import names_of_bad
+from explorer.training.watch.watch import Watch
+
+__all__ = ["Call", "Window", "steps_of"]
+
+# of a step's metrics, what is no number of its history
+_APART = ("watch", "bad", "finite")
+# seconds of steps in a window, and most calls
+_SECONDS = 0.25
+_MOST = 1000
+# what the newest window counts for in the rates that are shown
+_NEWEST = 0.3
+
+
+class Call(NamedTuple):
+    """One call of a step: `step` steps are taken after it, `taken` of them by it."""
+
+    step: int
+    taken: int
+    metrics: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+
+
+def steps_of(metrics: Mapping[str, Any]) -> int:
+    """Return how many steps a call took: those that its metrics are stacked of."""
+    shape = metrics["loss"].shape
+    return shape[0] if shape else 1
+
+
+class Window:
+    """The newest calls; those before them are fetched when a window of calls is full.
+
+    The host waits only for what lies a window back, while the device has the window at
+    hand. A window is as many calls as take a quarter of a second.
+
+    Args:
+        steps: the number of the last step.
+        history: takes the numbers of every step; None for nobody.
+        progress: is told after every window; None for nobody.
+        tokens: of one step.
+        watch: of the steps; None where nobody knows which are watched.
+        lockstep: with other processes, which end their windows after the same calls.
+        clock: of seconds.
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        history: Any,
+        progress: Progress | None,
+        tokens: int,
+        watch: Watch | None,
+        lockstep: Lockstep,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._steps, self._tokens, self._clock = steps, tokens, clock
+        self._watch_every, self._lockstep = watch.every if watch else 1, lockstep
+        self._history, self._progress = history, progress
+        self._newest: list[Call] = []
+        self._before: list[Call] = []
+        self._fitting, self._rate, self._told_rate = 1, 0.0, 0.0
+        # when steps and calls were last measured, and how many came since
+        self._since: float | None = None
+        self._taken = self._called = 0
+        self._evaluation: dict[str, float] = {}
+        self.fault: Call | None = None
+
+    def add(self, call: Call) -> None:
+        """Take in a call, and fetch the window before where this one is full."""
+        self._newest.append(self._without_empty_watch(call))
+        if len(self._newest) >= self._lockstep.size:
+            self._fetch(self._before)
+            self._before, self._newest = self._newest, []
+            self._lockstep.turn(self._fitting)
+
+    def drain(self) -> None:
+        """Fetch all there is, waiting for the device."""
+        calls, self._before, self._newest = self._before + self._newest, [], []
+        self._fetch(calls)
+
+    def describe_fault(self, params: Any) -> str:
+        """Return in words which step was not finite, and which gradients."""
+        assert self.fault is not None, "asked only where there is one"
+        names = names_of_bad(params, self.fault.metrics["bad"])
+        loss = float(self.fault.metrics["loss"])
+        told = f"step {self.fault.step:,}: the loss is {loss:.4g}"
+        if names:
+            return f"{told}, gradients are not finite in {', '.join(names)}"
+        if np.isfinite(loss):  # each tensor is small enough, all together are not
+            return f"{told}, the norm of all gradients is not finite"
+        return told
+
+    def _fetch(self, calls: list[Call]) -> None:
+        """Bring the metrics of these calls to the host and hand them on, up to a fault."""
+        if not calls or self.fault is not None:
+            return
+        numbers: dict[str, float] = {}
+        # a failed step says so when it is waited for; to read from it may never end
+        fetched = jax.device_get(jax.block_until_ready(calls))
+        for step in (step for call in fetched for step in _single_steps(call)):
+            if not step.metrics["finite"]:
+                self.fault = step
+                return
+            numbers = {
+                name: float(value)
+                for name, value in step.metrics.items()
+                if name not in _APART
+            }
+            evaluation = {f"eval_{n}": float(v) for n, v in step.evaluation.items()}
+            if self._history is not None:
+                self._history.append(
+                    step.step, numbers | evaluation, step.metrics.get("watch")
+                )
+            self._evaluation |= evaluation
+        self._measure(sum(call.taken for call in calls), len(calls))
+        if self._progress is not None:
+            self._progress.report(
+                Report(
+                    step=calls[-1].step,
+                    steps=self._steps,
+                    metrics=_shown(numbers) | self._evaluation,
+                    steps_per_second=self._told_rate,
+                    tokens_per_second=self._told_rate * self._tokens,
+                    evaluated=any(call.evaluation for call in calls),
+                )
+            )
+
+    def _without_empty_watch(self, call: Call) -> Call:
+        """Return a call whose table, if no step of it was watched, stays where it is."""
+        first = call.step - call.taken  # steps are watched by the number taken before
+        if -(-first // self._watch_every) * self._watch_every < call.step:
+            return call
+        metrics = {n: value for n, value in call.metrics.items() if n != "watch"}
+        return call._replace(metrics=metrics)
+
+    def _measure(self, steps: int, calls: int) -> None:
+        """Learn how fast steps are; the first window, which compiles, tells nothing."""
+        now, since = self._clock(), self._since
+        if since is None:
+            self._since = now
+            return
+        self._taken, self._called = self._taken + steps, self._called + calls
+        seconds = max(now - since, 1e-9)
+        # what was waited for with the window before it comes at once, and tells nothing alone
+        if seconds < _SECONDS / 2:
+            self._told_rate = self._rate or self._taken / seconds
+            return
+        share = _NEWEST if self._rate else 1.0
+        self._rate += share * (self._taken / seconds - self._rate)
+        self._told_rate = self._rate
+        fitting = int(self._called / seconds * _SECONDS)
+        self._fitting = max(1, min(fitting, 2 * self._lockstep.size, _MOST))
+        self._since, self._taken, self._called = now, 0, 0
+
+
+def _shown(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Return the loss and what the loss function adds to it, in the order they are read."""
+    others = {name: numbers[name] for name in numbers if name not in ("loss", "grad_norm")}
+    return {"loss": numbers["loss"], **others}
+
+
+def _single_steps(call: Call) -> list[Call]:
+    """Return the steps of a call that is on the host; the last has its evaluation."""
+    if not np.ndim(call.metrics["loss"]):
+        return [call]
+    first = call.step - call.taken + 1
+    return [
+        Call(
+            first + index,
+            1,
+            {name: value[index] for name, value in call.metrics.items()},
+            call.evaluation if first + index == call.step else {},
+        )
+        for index in range(call.taken)
+    ]

@@ -1,0 +1,1 @@
+"""Where arrays lie: meshes, rules from roles and paths to axes."""

@@ -1,0 +1,230 @@
+"""Where arrays lie: a mesh of devices, parameters and batches laid over it.
+
+The axes are "data" (a device has its part of a batch, and all parameters), "fsdp" (its
+part of a batch, and of the parameters, which are gathered where they are used) and
+"tensor" (its part of each layer's heads and units).
+"""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from explorer.errors import InputError
+from explorer.training.sharding.rules import DEFAULT_RULES, Rule, Rules, rules_for, spec_for
+from explorer.tree.walk import Path, names_of
+
+__all__ = [
+    "AXES",
+    "DEFAULT_RULES",
+    "Rule",
+    "Rules",
+    "batch_devices",
+    "batch_sharding",
+    "check_divides",
+    "check_lies_on",
+    "laid_over",
+    "make_mesh",
+    "place_batch",
+    "sharded_shapes",
+    "shardings_of",
+]
+
+AXES = ("data", "fsdp", "tensor")
+_BATCH_AXES = ("data", "fsdp")
+
+
+def make_mesh(
+    data: int = 1,
+    fsdp: int = 1,
+    tensor: int = 1,
+    devices: Sequence[Any] | None = None,
+) -> Mesh:
+    """Return a mesh with the axes "data", "fsdp" and "tensor".
+
+    Args:
+        data: copies of the model, each with its part of a batch.
+        fsdp: parts of the parameters, each with its part of a batch as well.
+        tensor: parts of each layer. One of the three may be -1: as many as are left.
+        devices: all there are, if None; the first are used.
+
+    Raises:
+        InputError: a size that is none, or more devices than there are.
+
+    >>> dict(make_mesh().shape)
+    {'data': 1, 'fsdp': 1, 'tensor': 1}
+    """
+    devices = jax.devices() if devices is None else devices
+    sizes = (data, fsdp, tensor)
+    if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
+        raise InputError(
+            "the mesh",
+            found=" x ".join(map(str, sizes)),
+            expected="positive sizes, at most one of them -1 for the rest",
+        )
+    rest = max(1, len(devices) // prod(size for size in sizes if size > 0))
+    sizes = tuple(rest if size == -1 else size for size in sizes)
+    if prod(sizes) > len(devices):
+        raise InputError(
+            "the mesh",
+            found=f"{' x '.join(map(str, sizes))} devices",
+            expected=f"at most {len(devices)} in all, as many as there are",
+        )
+    # axes that XLA sees to, whatever the default of this JAX is
+    automatic = (AxisType.Auto,) * len(AXES)
+    return jax.make_mesh(sizes, AXES, axis_types=automatic, devices=devices)
+
+
+def shardings_of(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> Any:
+    """Return a tree of the same structure with the sharding of every leaf.
+
+    The first rule that fits a parameter decides; without one, its largest axis that "fsdp"
+    divides is split. An axis that does not divide is replicated. In a tree with `params` (a
+    State, a TrainState, the variables of a module), a leaf elsewhere lies as the parameter
+    does whose path its own ends in and whose shape it has (an optimizer's moments); what is
+    left is replicated.
+
+    Args:
+        tree: arrays or shapes.
+        mesh: any mesh with the axes that the rules name.
+        rules: tried in order; None for DEFAULT_RULES.
+
+    Raises:
+        InputError: a rule names an axis that the mesh has not; or one that is no default
+            fits no parameter, or has more axes than a tensor that it fits.
+
+    >>> dense = {"kernel": jax.ShapeDtypeStruct((4, 8), "float32")}
+    >>> tuple(shardings_of(dense, make_mesh())["kernel"].spec)
+    ()
+    """
+    params = _params_of(tree)
+    leaves = _leaves(tree if params is None else params)
+    rules = rules_for(rules, mesh.axis_names, leaves)
+    spec_of = {(path, shape): spec_for(path, shape, mesh, rules) for path, shape in leaves}
+    specs = [_followed(path, shape, spec_of) for path, shape in _leaves(tree)]
+    shardings = [NamedSharding(mesh, spec) for spec in specs]
+    return jax.tree.structure(tree).unflatten(shardings)
+
+
+def sharded_shapes(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> Any:
+    """Return the shapes of a tree, each with its sharding as of `shardings_of`.
+
+    A step is compiled for them ahead of time, a checkpoint restored into them.
+    """
+
+    def shaped(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(shaped, tree, shardings_of(tree, mesh, rules))
+
+
+def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
+    """Return how a batch lies: its axis of examples over "data" and "fsdp".
+
+    Args:
+        mesh: of `make_mesh`.
+        axis: which axis is that of examples: 1 of the batches of several steps.
+    """
+    return NamedSharding(mesh, PartitionSpec(*(None,) * axis, _BATCH_AXES))
+
+
+def place_batch(batch: Any, mesh: Mesh, axis: int = 0) -> Any:
+    """Return a batch as global arrays, of what this process has of it.
+
+    Args:
+        batch: a tree of arrays: the whole batch where there is one process, else its part.
+        mesh: of `make_mesh`.
+        axis: which axis is that of examples: 1 of the batches of several steps.
+
+    Raises:
+        InputError: the examples cannot be divided among the devices.
+    """
+    sharding = batch_sharding(mesh, axis)
+    whole = (1,) * axis + (batch_devices(mesh),)
+    parts = sharding.addressable_devices_indices_map(whole).values()
+    # devices that split a layer see the same examples
+    here = len({str(indices) for indices in parts})
+
+    def place(leaf: Any) -> jax.Array:
+        local = np.asarray(leaf)
+        check_divides(local.shape, axis, here)
+        return jax.make_array_from_process_local_data(sharding, local)
+
+    return jax.tree.map(place, batch)
+
+
+def laid_over(batch: Any, mesh: Mesh | None, axis: int = 0) -> Any:
+    """Return a batch that lies over a mesh by its axis of examples; made to be traced.
+
+    Args:
+        batch: a tree of arrays, the whole batch.
+        mesh: of `make_mesh`; None for the batch as it is.
+        axis: which axis is that of examples.
+
+    Raises:
+        InputError: the examples cannot be divided among the devices.
+    """
+    if mesh is None or not jax.tree.leaves(batch):
+        return batch
+    for leaf in jax.tree.leaves(batch):
+        check_divides(np.shape(leaf), axis, batch_devices(mesh))
+    return lax.with_sharding_constraint(batch, batch_sharding(mesh, axis))
+
+
+def batch_devices(mesh: Mesh) -> int:
+    """Return into how many parts a batch is divided."""
+    return prod(mesh.shape[name] for name in _BATCH_AXES)
+
+
+def check_divides(shape: tuple[int, ...], axis: int, devices: int) -> None:
+    """Refuse a batch whose examples cannot be divided among devices.
+
+    Raises:
+        InputError: it says how many examples there are.
+    """
+    if len(shape) <= axis:
+        found = f"an array of shape {shape}, without an axis {axis} of examples"
+    elif shape[axis] % devices:
+        found = f"{shape[axis]} examples"
+    else:
+        return
+    wanted = f'a multiple of {devices}, the devices on "data" and "fsdp"'
+    raise InputError("the batch", found=found, expected=wanted)
+
+
+def check_lies_on(mesh: Mesh, state: Any) -> None:
+    """Refuse a state, real or abstract, that does not lie on a mesh.
+
+    Raises:
+        InputError: it says how to make one that does.
+    """
+    for leaf in jax.tree.leaves(state):
+        if getattr(getattr(leaf, "sharding", None), "mesh", None) != mesh:
+            raise InputError(
+                "the state",
+                found="lies elsewhere than on the mesh of the step",
+                cure="make it with create_state(..., mesh=mesh)",
+            )
+
+
+def _leaves(tree: Any) -> list[tuple[Path, tuple[int, ...]]]:
+    found = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return [(names_of(keys), tuple(getattr(leaf, "shape", ()))) for keys, leaf in found]
+
+
+def _params_of(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return tree.get("params")
+    return getattr(tree, "params", None)
+
+
+def _followed(
+    path: Path, shape: tuple[int, ...], spec_of: dict[Any, PartitionSpec]
+) -> PartitionSpec:
+    """Return the spec of the parameter whose path a path ends in, or that of no axis."""
+    ends = ((path[start:], shape) for start in range(len(path) + 1))
+    return next((spec_of[end] for end in ends if end in spec_of), PartitionSpec())

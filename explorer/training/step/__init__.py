@@ -1,0 +1,1 @@
+"""The step: pure, jitted once; its state, gradients, freezing and finite checks."""

@@ -1,0 +1,229 @@
+"""What training keeps from step to step, and how it begins."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from flax import struct
+from jax.core import Tracer
+from jax.sharding import Mesh
+from jax.typing import DTypeLike
+
+from explorer.errors import InputError, TreeError, first_line, printable
+from explorer.training.sharding.mesh import Rule, Rules, shardings_of
+from explorer.tree.walk import names_of, place_of
+
+__all__ = ["State", "cast_floats", "check_trainable", "create_state"]
+
+Begin = Callable[[Any, list[Any]], "State"]
+
+
+class State(struct.PyTreeNode):
+    """All that a step reads and writes: an immutable pytree.
+
+    `step` counts the steps taken (int32). `rng` is a typed key that never changes: a step
+    folds its number into it, so that a resumed run draws what an uninterrupted one draws.
+    `batch_stats` is {} where the module has none; `watch` what a Watch compares with.
+    `halted` says that a step was not finite: it was not taken, and no step is after it.
+    """
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+    rng: jax.Array
+    batch_stats: Any
+    halted: jax.Array
+    watch: Any = ()
+
+
+def create_state(
+    module: nn.Module,
+    optimizer: optax.GradientTransformation,
+    rng: jax.Array,
+    *inputs: Any,
+    mesh: Mesh | None = None,
+    rules: Rule | Rules | None = None,
+    watch: Any = None,
+    param_dtype: DTypeLike | None = None,
+    **kwargs: Any,
+) -> State:
+    """Return the state that training begins with, born where it will live.
+
+    All is computed in one jitted call whose outputs are sharded: no device ever holds more
+    than its part. Boxes of `nn.with_partitioning` are taken off. Inside `jax.eval_shape`
+    nothing is computed at all.
+
+    Args:
+        module: a Linen module; of its variables, "params" and "batch_stats" are kept.
+        optimizer: any optax transformation.
+        rng: a key; one half draws the parameters, the other is kept for the steps.
+        *inputs: example inputs of the module's call: arrays, or `jax.ShapeDtypeStruct`s
+            for which zeros stand in.
+        mesh: the devices to lie on; None for the default one.
+        rules: how parameters are laid over the mesh; None for the default rules.
+        watch: what watches the run; the state keeps what it asks for.
+        param_dtype: what floating-point parameters are cast to; None for the module's own.
+        **kwargs: keyword arguments of the module's call.
+
+    Raises:
+        InputError: the module cannot be called so, has no parameters or some that are no
+            floats; or the rules do not fit, or have no mesh.
+
+    >>> from explorer.models.small import LinearRegression
+    >>> shape = jax.ShapeDtypeStruct((1, 1), jnp.float32)
+    >>> state = create_state(LinearRegression(), optax.adam(1e-3), jax.random.key(0), shape)
+    >>> int(state.step), jax.tree.map(jnp.shape, state.params)
+    (0, {'linear': {'bias': (1,), 'kernel': (1, 1)}})
+    """
+    _check_kinds(module, optimizer)
+    if rules is not None and mesh is None:
+        raise InputError("rules", found="no mesh", cure="pass mesh=make_mesh(...) as well")
+    key = _typed(rng)
+    leaves, treedef = jax.tree.flatten((inputs, kwargs))
+    given = [i for i, leaf in enumerate(leaves) if isinstance(leaf, np.ndarray | jax.Array)]
+
+    def begin(key_data: Any, arrays: list[Any]) -> State:
+        key_now = jax.random.wrap_key_data(key_data, impl=jax.random.key_impl(key))
+        init_rng, step_rng = jax.random.split(key_now)
+        filled = [_zeros(leaf) for leaf in leaves]
+        for index, array in zip(given, arrays, strict=True):
+            filled[index] = array
+        args, keywords = treedef.unflatten(filled)
+        variables = _init(module, init_rng, args, keywords)
+        params = cast_floats(variables.get("params", {}), param_dtype)
+        check_trainable(params)
+        return State(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state=jax.tree.map(_strong, optimizer.init(params)),
+            rng=step_rng,
+            batch_stats=variables.get("batch_stats", {}),
+            halted=jnp.zeros((), bool),
+            watch=() if watch is None else watch.init(params),
+        )
+
+    with jax.ensure_compile_time_eval():
+        key_data = _on_host(jax.random.key_data(key))
+    arrays = [_on_host(leaves[index]) for index in given]
+    if mesh is None:
+        return jax.jit(begin)(key_data, arrays)
+    shapes = jax.eval_shape(begin, key_data, arrays)
+    shardings = shardings_of(shapes, mesh, rules)
+    return jax.jit(begin, out_shardings=shardings)(key_data, arrays)
+
+
+def check_trainable(params: Any) -> None:
+    """Refuse parameters that no gradient can change.
+
+    Raises:
+        InputError: there are none, or one is of integers; its path is named.
+    """
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    if not leaves:
+        raise InputError("params", found="no parameters", expected="something to train")
+    for keys, leaf in leaves:
+        dtype = jnp.result_type(leaf)
+        if not jnp.issubdtype(dtype, jnp.inexact):
+            raise InputError(
+                place_of(names_of(keys)),
+                found=f"a parameter of {dtype}",
+                expected="floating point, as only that has a gradient",
+                cure="keep it in another collection than params",
+            )
+
+
+def cast_floats(tree: Any, dtype: DTypeLike | None) -> Any:
+    """Return a tree with its floating-point leaves cast; as it is where dtype is None.
+
+    Raises:
+        InputError: `dtype` is no floating-point format.
+    """
+    if dtype is None:
+        return tree
+    _check_float(dtype)
+
+    def cast(leaf: jax.Array) -> jax.Array:
+        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(cast, tree)
+
+
+def _check_float(dtype: DTypeLike) -> None:
+    try:
+        known = jnp.issubdtype(dtype, jnp.floating)
+    except TypeError:
+        known = False
+    if not known:
+        raise InputError(
+            "parameters",
+            found=f"a format {printable(repr(dtype), 60)}",
+            expected="a floating-point one such as bfloat16 or float32",
+        )
+
+
+def _check_kinds(module: Any, optimizer: Any) -> None:
+    if not isinstance(module, nn.Module):
+        raise InputError(
+            "module",
+            found=printable(repr(module), 60),
+            expected="a Linen module",
+            cure="make one of the class" if isinstance(module, type) else "",
+        )
+    if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):
+        raise InputError(
+            "optimizer",
+            found=printable(repr(optimizer), 60),
+            expected="an optax transformation such as optax.adamw(1e-3)",
+        )
+
+
+def _init(module: nn.Module, rng: jax.Array, args: Any, kwargs: Any) -> Any:
+    """Return the variables of a module, out of their boxes."""
+    try:
+        return nn.meta.unbox(module.init(rng, *args, **kwargs))
+    except InputError:
+        raise
+    except Exception as error:  # whatever the module's own code may raise
+        raise InputError(
+            type(module).__name__,
+            found=f"cannot be called with these inputs: {first_line(error)}",
+            cure="pass what its __call__ takes",
+        ) from error
+
+
+def _typed(rng: Any) -> jax.Array:
+    """Return a key of the new kind, of one of either kind."""
+    if isinstance(rng, jax.Array | np.ndarray):
+        if jnp.issubdtype(rng.dtype, jax.dtypes.prng_key) and rng.shape == ():
+            return rng  # pyright: ignore[reportReturnType]
+        if rng.dtype == jnp.uint32 and rng.ndim == 1:
+            return jax.random.wrap_key_data(jnp.asarray(rng))
+    raise TreeError(
+        "rng", found=type(rng).__name__, expected="one key", cure="pass jax.random.key(0)"
+    )
+
+
+def _zeros(leaf: Any) -> Any:
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return jnp.zeros(leaf.shape, leaf.dtype)
+    return leaf
+
+
+def _strong(leaf: Any) -> Any:
+    """Return a leaf whose format will not change: a weak one would be traced twice."""
+    array = jnp.asarray(leaf)
+    if jnp.issubdtype(array.dtype, jax.dtypes.extended):
+        return array
+    return array.astype(array.dtype)
+
+
+def _on_host(array: Any) -> Any:
+    """Return an array as any mesh will take it: on every process and on no device."""
+    if isinstance(array, Tracer | np.ndarray) or not array.is_fully_addressable:
+        return array
+    is_key = jnp.issubdtype(array.dtype, jax.dtypes.extended)
+    return array if is_key else np.asarray(array)

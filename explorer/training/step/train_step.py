@@ -1,0 +1,223 @@
+"""The step of training: a pure function of state and batch, jitted once."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import optax
+from jax import lax
+from jax.core import Tracer
+from jax.sharding import Mesh
+from jax.typing import DTypeLike
+
+from explorer.errors import InputError
+from explorer.training.sharding.mesh import check_lies_on
+from explorer.training.step.evaluation import LossFn, Metrics, count_examples
+from explorer.training.step.finite import health_of, taken_if
+from explorer.training.step.gradients import Differentiate, differentiate
+from explorer.training.step.state import State, check_trainable
+
+__all__ = ["Step", "make_train_step"]
+
+Pure = Callable[[State, Any], tuple[State, Metrics]]
+_LEARNED = ("step", "params", "opt_state", "batch_stats")
+
+
+class Step(Protocol):
+    """A jitted step: to be called, and to be lowered as what `jax.jit` returns."""
+
+    def __call__(self, state: State, batch: Any, /) -> tuple[State, Metrics]:
+        """Take the step."""
+        ...
+
+    def trace(self, state: State, batch: Any, /) -> jax.stages.Traced:
+        """Trace it for such arguments, real or abstract."""
+        ...
+
+    def lower(self, state: State, batch: Any, /) -> jax.stages.Lowered:
+        """Lower it for such arguments."""
+        ...
+
+    def eval_shape(self, state: State, batch: Any, /) -> Any:
+        """Return the shapes of what it returns."""
+        ...
+
+
+def make_train_step(
+    loss_fn: LossFn,
+    optimizer: optax.GradientTransformation,
+    *,
+    accumulate: int = 1,
+    steps_per_call: int = 1,
+    watch: Any = None,
+    compute_dtype: DTypeLike | None = None,
+    remat: str | None = None,
+    labels: Any = None,
+    donate: bool = True,
+    mesh: Mesh | None = None,
+) -> Step:
+    """Return a jitted `(state, batch) -> (state, metrics)`, traced once for all steps.
+
+    The metrics are "loss", "grad_norm" (of all gradients, before the optimizer), "finite",
+    "bad" (see `explorer.training.step.finite`), those of the loss function, and "watch" where
+    there is one. A step whose loss or gradient is not finite is not taken, and none after
+    it: the state stays as the last good step left it, but for `halted`, and the host learns
+    of it from the metrics, whenever it looks. `state.replace(halted=jnp.array(False))` goes
+    on.
+
+    Args:
+        loss_fn: `(params, batch, context) -> loss`, a scalar; or `(loss, metrics)`, a dict
+            of scalars; or `(loss, metrics, batch_stats)`. See `Context`.
+        optimizer: of the state; clipping is a part of it, as optax has it.
+        accumulate: micro-batches that each batch is taken apart into, one after the other,
+            for less memory. The mean of their gradients is that of the whole batch where
+            the loss is a mean over examples.
+        steps_per_call: steps of one call, by `lax.scan`: the batch and the metrics have
+            them as their first axis.
+        watch: statistics of the parameters as they learn.
+        compute_dtype: what floating-point parameters are cast to inside the loss; the state
+            keeps its own. The batch is as it comes: of a float32 input and a bfloat16
+            kernel most layers make a float32 product, so cast its floats in the loss.
+        remat: what the backward pass computes again, of the whole loss at once, instead of
+            keeping it: "full" all, "dots" all but matrix products, "dots_no_batch" all but
+            those without batch axes; None nothing. A module that does it layer by layer,
+            as `Transformer(remat=)`, needs far less memory.
+        labels: of `freeze`, to spare the gradients of what is frozen: zeros stand for them.
+        donate: whether the memory of the old state is used for the new one.
+        mesh: where the state lies; it is kept there, and the batch laid over it.
+
+    Raises:
+        InputError: an argument is out of range; when called, a loss that is no scalar, a
+            batch that does not divide, parameters that are no floats, a state elsewhere.
+
+    >>> import jax.numpy as jnp
+    >>> from explorer.models.small import LinearRegression
+    >>> from explorer.training.step.state import create_state
+    >>> model, descent = LinearRegression(), optax.sgd(0.5)
+    >>> x = jnp.linspace(-1, 1, 9)[:, None]
+    >>> def loss_fn(params, batch, context):
+    ...     return jnp.square(model.apply({"params": params}, batch[0]) - batch[1]).mean()
+    >>> state = create_state(model, descent, jax.random.key(0), x)
+    >>> step = make_train_step(loss_fn, descent)
+    >>> for _ in range(60):
+    ...     state, metrics = step(state, (x, 2 * x + 1))
+    >>> print(int(state.step), f"{state.params['linear']['kernel'].item():.3f}")
+    60 2.000
+    """
+    for name, count in (("accumulate", accumulate), ("steps_per_call", steps_per_call)):
+        if type(count) is not int or count < 1:
+            raise InputError(name, found=repr(count), expected="a whole number, 1 or more")
+    found = differentiate(
+        loss_fn,
+        accumulate=accumulate,
+        compute_dtype=compute_dtype,
+        remat=remat,
+        labels=labels,
+        mesh=mesh,
+    )
+    step = _single(found, optimizer, watch)
+    if steps_per_call > 1:
+        step = _repeated(step, steps_per_call)
+    if mesh is None:
+        return jax.jit(step, donate_argnums=0 if donate else ())
+    return _OnMesh(step, mesh, donate)
+
+
+class _OnMesh:
+    """A `Step` whose new state lies where the old one does, device by device.
+
+    It is jitted for the shardings of the first state that it sees, real or abstract.
+    """
+
+    def __init__(self, step: Pure, mesh: Mesh, donate: bool):
+        self._step, self._mesh = step, mesh
+        self._donated = 0 if donate else ()
+        self._jitted: Any = None
+
+    def __call__(self, state: State, batch: Any, /) -> tuple[State, Metrics]:
+        return self._for(state)(state, batch)
+
+    def trace(self, state: State, batch: Any, /) -> jax.stages.Traced:
+        return self._for(state).trace(state, batch)
+
+    def lower(self, state: State, batch: Any, /) -> jax.stages.Lowered:
+        return self._for(state).lower(state, batch)
+
+    def eval_shape(self, state: State, batch: Any, /) -> Any:
+        return self._for(state).eval_shape(state, batch)
+
+    def _for(self, state: State) -> Any:
+        if self._jitted is None:
+            leaves = jax.tree.leaves(state)
+            if any(isinstance(leaf, Tracer) for leaf in leaves):
+                return jax.jit(self._step)  # inside another jit, which decides
+            check_lies_on(self._mesh, state)
+            shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+            self._jitted = jax.jit(
+                self._step,
+                donate_argnums=self._donated,
+                out_shardings=(shardings, None),
+            )
+        return self._jitted
+
+
+def _single(found: Differentiate, optimizer: Any, watch: Any) -> Pure:
+    """Return one step, as a pure function."""
+
+    def step(state: State, batch: Any) -> tuple[State, Metrics]:
+        check_trainable(state.params)
+        count_examples(batch)
+        _check_optimizer(optimizer, state)
+        rng = jax.random.fold_in(state.rng, state.step)
+        outcome, grads = found(state.params, batch, rng, state.batch_stats)
+        health = health_of(outcome.loss, grads, state.halted)
+
+        def take() -> Any:
+            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
+            table = ()
+            if watch is not None:
+                before = (state.params, grads, updates, state.watch)
+                table = watch.measure(state.step, *before)
+            return (state.step + 1, params, opt_state, outcome.batch_stats), table
+
+        taken, table = taken_if(health.finite, take, _learned(state))
+        metrics = {"loss": outcome.loss, **health._asdict(), **outcome.metrics}
+        if watch is not None:
+            metrics["watch"] = table
+        learned = dict(zip(_LEARNED, taken, strict=True))
+        return state.replace(**learned, halted=~health.finite), metrics
+
+    return step
+
+
+def _learned(state: State) -> tuple[Any, ...]:
+    """Return what a step changes of a state."""
+    return tuple(getattr(state, name) for name in _LEARNED)
+
+
+def _check_optimizer(optimizer: optax.GradientTransformation, state: State) -> None:
+    """Refuse an optimizer that is not the one whose state this is."""
+    own = jax.eval_shape(optimizer.init, state.params)
+    if jax.tree.structure(own) != jax.tree.structure(state.opt_state):
+        raise InputError(
+            "optimizer",
+            found="another than the one that the state was made for",
+            expected="the one that create_state was given",
+        )
+
+
+def _repeated(step: Pure, count: int) -> Pure:
+    """Return as many steps in one, their batches along the first axis."""
+
+    def steps(state: State, batches: Any) -> tuple[State, Metrics]:
+        given = count_examples(batches)
+        if given not in (None, count):
+            raise InputError(
+                "the batch",
+                found=f"{given} along the first axis",
+                expected=f"steps_per_call={count} batches",
+            )
+        return lax.scan(step, state, batches, length=count)
+
+    return steps

@@ -1,0 +1,1 @@
+"""Statistics of every parameter, computed inside the compiled step."""

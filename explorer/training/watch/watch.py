@@ -1,0 +1,250 @@
+"""Statistics of every parameter as it learns, computed inside the compiled step.
+
+A watched step gives the host one small array; one that is not pays for a comparison.
+"""
+
+import math
+from functools import partial
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+from jax import lax
+
+from explorer.errors import InputError, TreeError
+from explorer.training.watch.rows import Plan, Stacks, plan_rows, stacks_of
+
+__all__ = ["Watch"]
+
+
+class Watch(msgspec.Struct, frozen=True, kw_only=True):
+    """Which statistics are taken of which parameters, and how often.
+
+    Only tensors of real floating numbers are watched: no other learns by gradient. Sums
+    are in float32, or in float64 where the tensor is.
+
+    Args:
+        every: steps from one measurement to the next; step 0 is measured.
+        glob: which rows, as of `Inventory.select`: by the name of a tensor or of a row.
+        distance: whether the initial parameters are kept, at the cost of their memory, to
+            measure how far each tensor has moved from them.
+        stacks: (glob, axes) pairs: a tensor that a glob matches stacks alike tensors along
+            so many leading axes, and each of these is a row. None: as explorer's scanned
+            models stack layers. Those of others, such as Flax's own `nn.scan`, are one row
+            unless told here: a shape does not say whether its 3 are layers or inputs.
+
+    Raises:
+        InputError: `every` is below 1, or `glob` or `stacks` are none.
+
+    >>> params = {"dense": {"kernel": jnp.ones((8, 2)), "bias": jnp.zeros(2)}}
+    >>> watch = Watch(every=10)
+    >>> watch.rows(params)
+    ('dense/bias', 'dense/kernel')
+    >>> table = watch.measure(0, params, params, params, watch.init(params))
+    >>> table.shape, watch.COLUMNS[0], float(table[1, 0])
+    ((2, 9), 'norm', 4.0)
+    >>> layers = {"ScanBlock_0": {"Dense_0": {"kernel": jnp.ones((2, 8, 8))}}}
+    >>> Watch(stacks=(("ScanBlock_0/**", 1),)).rows(layers)
+    ('ScanBlock_0/Dense_0/kernel[0]', 'ScanBlock_0/Dense_0/kernel[1]')
+    """
+
+    COLUMNS: ClassVar[tuple[str, ...]] = (
+        "norm", "rms", "mean", "std", "grad_norm", "update_ratio", "zeros", "dead_rows",
+        "distance",
+    )  # fmt: skip
+
+    every: int = 50
+    glob: str = "**"
+    distance: bool = False
+    stacks: Stacks | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.every) is not int or self.every < 1:
+            wanted = "a whole number of steps, 1 or more"
+            raise InputError("Watch(every=)", found=repr(self.every), expected=wanted)
+        if not isinstance(self.glob, str):
+            raise InputError("Watch(glob=)", found=repr(self.glob), expected="one glob")
+        msgspec.structs.force_setattr(self, "stacks", stacks_of(self.stacks))
+
+    def rows(self, params: Any) -> tuple[str, ...]:
+        """Return the name of each row, numbers in names ordered as numbers.
+
+        A tensor is a row. Of a stacked tensor each part is one: of a scanned model
+        "layers_7/mlp/up_proj/kernel", as of one that is not; of others "blocks/kernel[7]".
+
+        Args:
+            params: a pytree of arrays or of shapes.
+
+        Raises:
+            InputError: the glob matches nothing, or a tensor has fewer axes than it is
+                said to stack.
+        """
+        return plan_rows(params, self.glob, self.stacks).names
+
+    def init(self, params: Any) -> Any:
+        """Return what a state keeps for `measure`.
+
+        Returns:
+            A copy of the watched parameters, None for the others; () without a distance.
+        """
+        if not self.distance:
+            return ()
+        leaves, treedef = jax.tree.flatten(params)
+        plan = plan_rows(params, self.glob, self.stacks)
+        watched = {tensor.leaf for tensor in plan.tensors}
+        # a copy: donating the parameters to a step would free these with them
+        return treedef.unflatten(
+            jnp.copy(leaf) if index in watched else None
+            for index, leaf in enumerate(leaves)
+        )
+
+    def measure(
+        self, step: Any, params: Any, grads: Any, updates: Any, kept: Any = ()
+    ) -> jax.Array:
+        """Return the statistics of one step; pure, made to be traced inside it.
+
+        Of the n elements x of each row: norm, sqrt(sum x²); rms, norm / sqrt(n); mean; std,
+        of the population; grad_norm; update_ratio, the norm of the update over that of x
+        (0 / 0 is 0); zeros, the fraction of x that is 0; dead_rows, the fraction of output
+        units (along the last axis) all of whose weights are 0, NaN for a vector; distance,
+        the norm of x less the initial x, NaN where it is not asked for. An average over no
+        elements is NaN.
+
+        Args:
+            step: the number of the step, an integer scalar.
+            params: the parameters before the update.
+            grads: their gradients, in the same structure.
+            updates: what the optimizer adds to them, in the same structure.
+            kept: what `init` returned for the first parameters.
+
+        Returns:
+            float32 [rows, columns]; NaN throughout where `step` is no multiple of `every`.
+
+        Raises:
+            InputError: as `rows`; or the distance is asked for and `kept` has nothing.
+            TreeError: a tree is not of the structure of `params`.
+        """
+        plan = plan_rows(params, self.glob, self.stacks)
+        if self.distance and not jax.tree.leaves(kept):
+            cure = "make it with create_state(..., watch=watch)"
+            found = "the state keeps no initial parameters"
+            raise InputError("Watch(distance=True)", found=found, cure=cure)
+        leaves = [
+            _leaves_like(params, place, tree)
+            for place, tree in (("params", params), ("grads", grads), ("updates", updates))
+        ]
+        first: list[Any] = [None] * len(plan.tensors)
+        if self.distance:
+            first = _leaves_like(jax.eval_shape(self.init, params), "kept", kept)
+
+        def table() -> jax.Array:
+            chosen = ([tree[tensor.leaf] for tensor in plan.tensors] for tree in leaves)
+            return _table(plan, *chosen, first=first)[np.array(plan.order)]
+
+        if self.every == 1:
+            return table()
+        unwatched = np.full((len(plan.names), len(self.COLUMNS)), np.nan, np.float32)
+        is_watched = jnp.asarray(step) % self.every == 0
+        return lax.cond(is_watched, table, lambda: jnp.asarray(unwatched))
+
+
+_ZEROS = Watch.COLUMNS.index("zeros")
+
+
+def _leaves_like(params: Any, place: str, tree: Any) -> list[Any]:
+    if jax.tree.structure(tree) != jax.tree.structure(params):
+        raise TreeError(
+            f"Watch.measure({place}=)",
+            found=f"a tree of {len(jax.tree.leaves(tree))} leaves",
+            expected=f"the structure of the parameters, {len(jax.tree.leaves(params))} leaves",
+        )
+    return jax.tree.leaves(tree)
+
+
+def _table(
+    plan: Plan, params: list[Any], grads: list[Any], updates: list[Any], *, first: list[Any]
+) -> jax.Array:
+    """Return the statistics of tensors, their rows one after another."""
+    stacks = [tensor.axes for tensor in plan.tensors]
+    table = jnp.concatenate(list(map(_statistics, params, grads, updates, first, stacks)))
+    units = [_units(x.shape[axes:]) for x, axes in zip(params, stacks, strict=True)]
+    rows = [math.prod(x.shape[:axes]) for x, axes in zip(params, stacks, strict=True)]
+    least = np.repeat([1 / n if n else np.inf for n in units], rows)
+    alive = np.repeat([0.0 if n else np.nan for n in units], rows).astype(np.float32)
+
+    def dead() -> jax.Array:
+        return jnp.concatenate(list(map(_dead_rows, params, stacks)))
+
+    # Sums over all but the last axis are dear: they are taken only where there are zeros
+    # enough for a unit to be dead, or (what is no number) nobody knows.
+    enough = ~(table[:, _ZEROS] < 0.99 * least)
+    column = lax.cond(jnp.any(enough), dead, lambda: jnp.asarray(alive))
+    before, after = jnp.split(table, [_ZEROS + 1], axis=1)
+    return jnp.concatenate([before, column[:, None], after], axis=1)
+
+
+@partial(jax.jit, static_argnums=4)  # tensors of one shape are traced once
+def _statistics(
+    params: jax.Array, grads: jax.Array, updates: jax.Array, first: Any, stack: int
+) -> jax.Array:
+    """Return [rows, columns] of one tensor, without dead rows.
+
+    The mean is taken from one of the values, and the deviation from the mean: both keep
+    their digits however far the values lie from 0, and equal values deviate by exactly 0. A
+    second pass for the deviation costs nothing on a CPU, where XLA makes one for each sum,
+    and one reading of the parameters elsewhere.
+    """
+    x, within = _wide(params), tuple(range(stack, params.ndim))
+    size = math.prod(params.shape[stack:])
+    norm, update = _norm(x, within), _norm(_wide(updates), within)
+    mean = std = zeros = jnp.full_like(norm, jnp.nan)
+    if size:
+        pivot = _one_of(x, stack)
+        mean = pivot + jnp.mean(x - jnp.expand_dims(pivot, within), within)
+        std = _norm(x - jnp.expand_dims(mean, within), within) / math.sqrt(size)
+        # not x == 0: XLA's CPU backend counts a comparison ten times slower
+        zeros = jnp.mean(1 - jnp.square(jnp.sign(x)), within)
+    columns = (
+        norm,
+        norm / math.sqrt(size) if size else mean,
+        mean,
+        std,
+        _norm(_wide(grads), within),
+        jnp.where(update == 0, 0, update / norm),
+        zeros,
+        jnp.full_like(norm, jnp.nan) if first is None else _norm(x - _wide(first), within),
+    )
+    return jnp.stack(columns, -1).reshape(-1, len(columns)).astype(jnp.float32)
+
+
+def _one_of(x: jax.Array, stack: int) -> jax.Array:
+    """Return one value of each row: of its first, middle and last the one between."""
+    sizes = x.shape[stack:]
+    places = ([0] * len(sizes), [size // 2 for size in sizes], [-1] * len(sizes))
+    first, middle, last = (x[(..., *place)] for place in places)
+    low, high = jnp.minimum(first, middle), jnp.maximum(first, middle)
+    return jnp.maximum(low, jnp.minimum(high, last))
+
+
+def _dead_rows(x: jax.Array, stack: int) -> jax.Array:
+    """Return [rows]: the fraction of output units whose weights are all 0."""
+    rows, units = math.prod(x.shape[:stack]), _units(x.shape[stack:])
+    if not units:
+        return jnp.full(rows, jnp.nan, jnp.float32)
+    dead = jnp.all(x == 0, tuple(range(stack, x.ndim - 1)))
+    return jnp.mean(dead, -1, dtype=jnp.float32).reshape(rows)
+
+
+def _units(shape: tuple[int, ...]) -> int:
+    """Return how many output units a kernel has; 0 for a vector, or where all is empty."""
+    return shape[-1] if len(shape) > 1 and math.prod(shape) else 0
+
+
+def _wide(array: jax.Array) -> jax.Array:
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
+def _norm(array: jax.Array, within: tuple[int, ...]) -> jax.Array:
+    return jnp.sqrt(jnp.sum(jnp.square(array), within))

@@ -1,0 +1,103 @@
+"""What recipes become: steps that lower everywhere, and settings that change no number."""
+
+import re
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from explorer.errors import InputError
+from explorer.recipes import RECIPES, settings_of
+from explorer.recipes.prepared import prepare
+
+SMALL = {
+    "linear": [],
+    "digits": ["width=16", "layers=1"],
+    "charlm": ["width=16", "layers=1", "heads=2", "length=16", "characters=20000"],
+}
+
+
+def prepared(name: str, *changes: str):
+    settings = settings_of(name, [*SMALL[name], *changes])
+    return prepare(settings, settings.parts())
+
+
+def trained(name: str, steps: int, *changes: str):
+    """Return the state after some steps."""
+    begun = prepared(name, f"steps={steps}", *changes)
+    state = begun.state
+    while int(state.step) < steps:
+        state, _ = begun.step(state, next(begun.batches))
+    return state
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_step_of_every_recipe_lowers_for_every_platform(name):
+    begun = prepared(name)
+    batch = next(begun.batches)
+    exported = jax.export.export(begun.step, platforms=("cpu", "cuda", "tpu"))  # pyright: ignore
+    assert exported(begun.state, batch).platforms == ("cpu", "cuda", "tpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("linear", ["steps_per_call=3"]),
+        ("linear", ["accumulate=4"]),
+        ("digits", ["steps_per_call=3", "accumulate=4"]),
+    ],
+)
+def test_steps_together_and_batches_in_parts_find_the_same(name, changes):
+    alone, found = trained(name, 6), trained(name, 6, *changes)
+    chex.assert_trees_all_close(found.params, alone.params, rtol=1e-4, atol=1e-6)
+
+
+def test_calls_end_with_the_last_step():
+    # of 15 steps ten cannot be taken together to the end; five can
+    begun = prepared("charlm", "steps=15")
+    assert next(begun.batches).shape[:2] == (5, 8)
+    assert next(prepared("charlm", "steps=7").batches).shape[:1] == (8,)
+
+
+def test_what_is_frozen_stays_and_is_told():
+    begun = prepared("digits", "freeze=**/bias")
+    biases = 16 + 10
+    whole = biases + 64 * 16 + 16 * 10
+    assert begun.notes == (f"{whole - biases:,} of {whole:,} parameters are trained",)
+    before = jax.device_get(begun.state.params)
+    after = trained("digits", 5, "freeze=**/bias").params
+    for name, layer in before.items():
+        np.testing.assert_array_equal(after[name]["bias"], layer["bias"])
+        assert np.any(after[name]["kernel"] != layer["kernel"])
+
+
+def test_half_precision_is_computed_in_and_not_kept():
+    begun = prepared("charlm", "dtype=bfloat16", "steps_per_call=1")
+    batch = next(begun.batches)
+    text = str(begun.step.trace(begun.state, batch).jaxpr)
+    products = re.findall(r":(\w+)\[[\d,]*\] = dot_general", text)
+    assert products.count("bf16") > 0.7 * len(products)  # logits of attention are wider
+    state, _ = begun.step.eval_shape(begun.state, batch)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(state.params)} == {"float32"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["freeze=nothing"], "freeze(globs=): 'nothing' matches no parameter"),
+        (["freeze=**"], "freeze: all parameters are frozen"),
+    ],
+)
+def test_what_cannot_be_frozen(changes, message):
+    with pytest.raises(InputError) as caught:
+        prepared("linear", *changes)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_batch_that_is_no_multiple_of_its_parts():
+    begun = prepared("linear", "batch=10", "accumulate=4")
+    with pytest.raises(
+        InputError, match="10 examples; expected a multiple of accumulate=4"
+    ):
+        begun.step(begun.state, next(begun.batches))
