@@ -30,8 +30,8 @@ from explorer.training.data.batches import Arrays, Batches
 from explorer.training.logging.history import History
 from explorer.training.loop import fit as loop
 from explorer.training.loop.metric_queue import Window
-from explorer.training.loop.processes import on_first, together
 from explorer.training.sharding.mesh import make_mesh, place_batch
+from explorer.training.sharding.processes import on_first, together
 from explorer.training.step.state import State, create_state
 from explorer.training.step.train_step import make_train_step
 from explorer.training.watch.watch import Watch

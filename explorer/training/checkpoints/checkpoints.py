@@ -20,11 +20,17 @@ import jax
 
 from explorer.errors import FormatError, InputError
 from explorer.training.checkpoints.lock import Lock
-from explorer.training.loop.processes import on_first, together
-from explorer.training.checkpoints.manifest import Record, describe, differences, read_record, seal
+from explorer.training.checkpoints.manifest import (
+    Record,
+    describe,
+    differences,
+    read_record,
+    seal,
+)
 from explorer.training.checkpoints.restoring import plain_of, shapes_for, state_from
 from explorer.training.checkpoints.runs import claim
 from explorer.training.checkpoints.tree_store import UNFINISHED, TreeStore, cannot
+from explorer.training.sharding.processes import on_first, together
 
 __all__ = ["Checkpoints", "Saved"]
 
