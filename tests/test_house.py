@@ -1,10 +1,12 @@
 """Who may import whom, what is public, and who opens files or prints."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -154,8 +156,19 @@ def test_public_names_are_pinned():
         value = getattr(ex, name)
         assert value.__doc__, name
     assert set(ex.__all__) <= set(dir(ex))
-    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+    with pytest.raises(AttributeError, match="No explorer attribute nonsense"):
         ex.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("package", ["explorer", "explorer.training"])
+def test_nothing_leaks_from_a_package(package: str):
+    module = importlib.import_module(package)
+    for name in module.__all__:
+        getattr(module, name)
+    for name, value in vars(module).items():
+        is_room = isinstance(value, ModuleType) and value.__name__ == f"{package}.{name}"
+        is_special = name.startswith("__") and name.endswith("__")
+        assert name in module.__all__ or is_room or is_special, name
 
 
 def test_public_functions_are_documented():

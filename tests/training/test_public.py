@@ -20,7 +20,7 @@ def test_public_names_are_pinned():
     for name in training.__all__:
         assert getattr(training, name).__doc__, name
     assert set(training.__all__) <= set(dir(training))
-    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+    with pytest.raises(AttributeError, match="No explorer.training attribute nonsense"):
         training.nonsense  # noqa: B018
 
 

@@ -1,0 +1,72 @@
+from .analyses.comparison import Comparison
+from .analyses.ledger import Ledger
+from .analyses.summary import Summary, summarize
+from .api import (
+    compare,
+    count_bytes,
+    count_parameters,
+    count_tensors,
+    explore,
+    ledger,
+    load,
+)
+from .errors import (
+    ExplorerError,
+    FormatError,
+    InputError,
+    MismatchError,
+    MissingPackageError,
+    TargetError,
+    TreeError,
+    UnsafePickleError,
+)
+from .inventory.inventory import Inventory
+from .inventory.tensor import Kind, TensorSpec, Tie
+from .models.build import build_model
+from .objects.splitting import decay_mask, split_weights_biases
+from .pretrained.loading import load_pretrained
+from .pretrained.saving import to_checkpoint
+from .role_reports import report_roles
+from .roles.dataflow.audit import audit_roles
+from .roles.dataflow.records import ParameterRole
+from .roles.dataflow.tracing import trace_roles
+from .tree.partition import combine, partition
+
+__version__: str
+
+__all__ = [
+    "Comparison",
+    "ExplorerError",
+    "FormatError",
+    "InputError",
+    "Inventory",
+    "Kind",
+    "Ledger",
+    "MismatchError",
+    "MissingPackageError",
+    "ParameterRole",
+    "Summary",
+    "TargetError",
+    "TensorSpec",
+    "Tie",
+    "TreeError",
+    "UnsafePickleError",
+    "audit_roles",
+    "build_model",
+    "combine",
+    "compare",
+    "count_bytes",
+    "count_parameters",
+    "count_tensors",
+    "decay_mask",
+    "explore",
+    "ledger",
+    "load",
+    "load_pretrained",
+    "partition",
+    "report_roles",
+    "split_weights_biases",
+    "summarize",
+    "to_checkpoint",
+    "trace_roles",
+]

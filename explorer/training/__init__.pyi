@@ -1,0 +1,59 @@
+from .checkpoints.checkpoints import Checkpoints
+from .data.batches import Arrays, Batches, Windows, map_tokens
+from .data.text import Bytes, Characters, library_text
+from .logging.events import EventWriter
+from .logging.history import History, read_jsonl
+from .logging.jsonl import JsonlWriter
+from .loop.fit import FitResult, fit
+from .loop.progress import LineProgress, Progress, Report
+from .sharding.mesh import (
+    DEFAULT_RULES,
+    Rule,
+    batch_sharding,
+    make_mesh,
+    place_batch,
+    sharded_shapes,
+    shardings_of,
+)
+from .step.evaluation import Context, make_eval_step
+from .step.finite import names_of_bad
+from .step.freezing import Freeze, freeze
+from .step.state import State, create_state
+from .step.train_step import make_train_step
+from .watch.watch import Watch
+
+__all__ = [
+    "DEFAULT_RULES",
+    "Arrays",
+    "Batches",
+    "Bytes",
+    "Characters",
+    "Checkpoints",
+    "Context",
+    "EventWriter",
+    "FitResult",
+    "Freeze",
+    "History",
+    "JsonlWriter",
+    "LineProgress",
+    "Progress",
+    "Report",
+    "Rule",
+    "State",
+    "Watch",
+    "Windows",
+    "batch_sharding",
+    "create_state",
+    "fit",
+    "freeze",
+    "library_text",
+    "make_eval_step",
+    "make_mesh",
+    "make_train_step",
+    "map_tokens",
+    "names_of_bad",
+    "place_batch",
+    "read_jsonl",
+    "sharded_shapes",
+    "shardings_of",
+]
