@@ -1,6 +1,7 @@
-"""A path -> its listing: one file, or a folder of shards; and a path -> its arrays.
+"""A path -> its listing or its arrays: one file, or a folder of shards.
 
-A folder's table is like a file format's: what must lie in it, and how it is read.
+Which file of a folder is read is decided here, by the names in it; how a file is read, in
+the reader module of its format.
 """
 
 import os
@@ -8,19 +9,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from explorer.errors import FormatError, TargetError, printable
-from explorer.formats.registry import reader_of, recognise
+from explorer.formats.registry import detect, reader_of
 from explorer.formats.shards import Index, merge, read_index, verify
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.listing import Listing
 from explorer.paths import Key
-from explorer.storage.local import unreadable
+from explorer.storage.local import LOCAL
+from explorer.storage.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["is_config", "list_path", "load_path"]
 
-# In order of preference; of several single files the first named wins.
+# In order of preference: the first that a folder holds is read.
 _INDEXES = (".safetensors.index.json", ".bin.index.json")
 _SINGLE = ("model.safetensors", "pytorch_model.bin", "flax_model.msgpack", "model.gguf")
 _ENDINGS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".msgpack", ".npz", ".npy")
@@ -28,110 +30,99 @@ _NO_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.p
 
 
 class _Part(NamedTuple):
-    """One reader module and the file or folder it is to read."""
+    """A file or folder, and the reader module that reads it."""
 
     module: str
     path: str
 
 
-def list_path(path: str) -> Listing:
+class _Choice(NamedTuple):
+    """What is read of a path, remarks on the choice, and the index that lists the shards."""
+
+    parts: list[_Part]
+    remarks: list[str]
+    shard_index: Index | None = None
+
+
+def list_path(path: str, store: Store = LOCAL) -> Listing:
     """Return what the headers of a file, or of a folder's files, list.
 
     Raises:
-        TargetError: nothing there that explorer knows.
-        FormatError: a file breaks its format, or a shard is missing.
+        TargetError: the path holds nothing that explorer reads.
+        FormatError: a file breaks the rules of its format, or a shard is missing.
     """
-    parts, remarks, index = _parts(path)
+    choice = _choose(path, store)
     with paused_gc():
-        listings = [_read(part) for part in parts]
+        listings = [reader_of(part.module).read(part.path, store) for part in choice.parts]
     listing = merge(path, listings)
-    if index is not None:
-        remarks = [*remarks, *verify(listing, index)]
+    remarks = choice.remarks
+    if choice.shard_index is not None:
+        remarks = [*remarks, *verify(listing, choice.shard_index)]
     listing.remarks = [*listing.remarks, *remarks]
     return listing
 
 
-def is_config(path: str) -> bool:
-    """Say whether a path is of a config alone: a config's file, or a folder that holds one
-    and no weights."""
-    if not os.path.isdir(path):
+def is_config(path: str, store: Store = LOCAL) -> bool:
+    """Return whether a path is a config without weights: a config file, or a folder of one."""
+    if not store.is_folder(path):
         return path.endswith(".json") and not path.endswith(_INDEXES)
-    try:
-        names = os.listdir(path)
-    except OSError as error:
-        raise unreadable(path, error) from None
+    names = store.names(path)
     if "config.json" not in names or any(n.endswith((*_ENDINGS, *_INDEXES)) for n in names):
         return False
     from explorer.formats import orbax
 
-    return not orbax.recognises(path)
+    return not orbax.detect(path, store)
 
 
-def load_path(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray]":
+def load_path(
+    path: str, wanted: Callable[[Key], bool], store: Store = LOCAL
+) -> "dict[Key, np.ndarray]":
     """Return the arrays of a file or folder whose keys are wanted, memory-mapped where
-    the format allows."""
+    the format and the store allow."""
     arrays: dict[Key, np.ndarray] = {}
-    for part in _parts(path)[0]:
-        try:
-            arrays.update(reader_of(part.module).values(part.path, wanted))
-        except OSError as error:
-            raise unreadable(part.path, error) from None
+    for part in _choose(path, store).parts:
+        arrays.update(reader_of(part.module).values(part.path, wanted, store))
     return arrays
 
 
-def _read(part: _Part) -> Listing:
-    try:
-        return reader_of(part.module).read(part.path)
-    except OSError as error:  # of a disk that fails, or a file gone since it was found
-        raise unreadable(part.path, error) from None
-
-
-_Choice = tuple[list[_Part], list[str], Index | None]
-
-
-def _parts(path: str) -> _Choice:
-    """Return what is to be read, remarks on the choice, and the index that says so."""
-    try:
-        is_folder = os.path.isdir(path)
-        names = sorted(os.listdir(path)) if is_folder else []
-    except OSError as error:
-        raise unreadable(path, error) from None
-    if not is_folder:
+def _choose(path: str, store: Store) -> _Choice:
+    if not store.is_folder(path):
         if path.endswith(_INDEXES):
-            return _indexed(path)
-        return [_Part(recognise(path).module, path)], [], None
+            return _indexed(path, store)
+        return _Choice([_Part(detect(path, store).module, path)], [])
+    names = store.names(path)
     for ending in _INDEXES:
         for name in names:
             if name.endswith(ending):
-                return _indexed(os.path.join(path, name))
+                return _indexed(os.path.join(path, name), store)
     if not set(_SINGLE) & set(names):
         from explorer.formats import orbax
 
-        if orbax.recognises(path):
-            return [_Part("orbax", path)], [], None
-    return _unindexed(path, names)
+        if orbax.detect(path, store):
+            return _Choice([_Part("orbax", path)], [])
+    return _unindexed(path, names, store)
 
 
-def _unindexed(path: str, names: list[str]) -> _Choice:
+def _unindexed(path: str, names: list[str], store: Store) -> _Choice:
     files = [n for n in names if n.endswith(_ENDINGS) and n not in _NO_WEIGHTS]
     chosen = next((name for name in _SINGLE if name in files), None)
     if chosen is None and files:
         ending = next(e for e in _ENDINGS if any(name.endswith(e) for name in files))
-        alike = [name for name in files if name.endswith(ending)]
-        shards = [name for name in alike if "-of-" in name]
-        if shards and ending == ".gguf":  # one part names the others
+        same = [name for name in files if name.endswith(ending)]
+        shards = [name for name in same if "-of-" in name]
+        if shards and ending == ".gguf":  # its reader finds the other parts
             chosen = shards[0]
-        elif len(shards) == len(alike):
+        elif len(shards) == len(same):
             _check_shard_numbers(path, shards)
-            return [_part(path, name) for name in shards], [], None
-        elif len(alike) > 1:
+            return _Choice([_part(path, name, store) for name in shards], [])
+        elif len(same) > 1:
             raise TargetError(
                 path,
-                found=f"holds {len(alike)} {ending} files and no index",
-                expected="one of them as target: " + ", ".join(map(printable, alike[:5])),
+                found=f"holds {len(same)} {ending} files and no index",
+                expected="one of them as target: " + ", ".join(map(printable, same[:5])),
             )
         else:
-            chosen = alike[0]
+            chosen = same[0]
     if chosen is None:
         shown = ", ".join(printable(name, 40) for name in names[:5]) or "nothing"
         raise TargetError(
@@ -143,22 +134,22 @@ def _unindexed(path: str, names: list[str]) -> _Choice:
     remarks = (
         [f"{chosen} was read; not {', '.join(map(printable, others))}"] if others else []
     )
-    return [_part(path, chosen)], remarks, None
+    return _Choice([_part(path, chosen, store)], remarks)
 
 
-def _indexed(path: str) -> _Choice:
-    index = read_index(path)
+def _indexed(path: str, store: Store) -> _Choice:
+    index = read_index(path, store)
     folder = os.path.dirname(path)
-    return [_part(folder, shard) for shard in index.shards], [], index
+    return _Choice([_part(folder, shard, store) for shard in index.shards], [], index)
 
 
-def _part(folder: str, name: str) -> _Part:
+def _part(folder: str, name: str, store: Store) -> _Part:
     path = os.path.join(folder, name)
-    return _Part(recognise(path).module, path)
+    return _Part(detect(path, store).module, path)
 
 
 def _check_shard_numbers(path: str, shards: list[str]) -> None:
-    """Refuse a set "model-00001-of-00003" that is not whole."""
+    """Refuse a set "model-00001-of-00003" that is not complete."""
     total = shards[0].rpartition("-of-")[2].partition(".")[0]
     if total.isdecimal() and int(total) != len(shards):
         raise FormatError(

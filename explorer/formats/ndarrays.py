@@ -1,16 +1,18 @@
-"""Arrays as NumPy lays them out in a file: formats by name, bytes per element, views."""
+"""Arrays in NumPy's layout in a file: formats by name, bytes per element, views of bytes."""
 
-import mmap
+from math import prod
+from mmap import mmap
 from typing import TYPE_CHECKING
 
 from explorer import dtypes
 from explorer.errors import FormatError
-from explorer.storage.local import first_bytes, open_regular
+from explorer.storage.store import Blob
+from explorer.storage.window import Bytes, Window
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["MAX_RANK", "descr_name", "item_bytes", "map_file", "numpy_dtype", "view"]
+__all__ = ["MAX_RANK", "descr_name", "item_bytes", "numpy_dtype", "private_bytes", "view"]
 
 MAX_RANK = 64  # NumPy's own limit; it keeps the product of a claimed shape small
 
@@ -32,7 +34,7 @@ def descr_name(descr: str) -> str | None:
 
 
 def item_bytes(name: str) -> int | None:
-    """Return the bytes NumPy gives one element, at least one; None for no such format.
+    """Return the bytes NumPy gives one element, at least one; None where it has no such format.
 
     >>> item_bytes("bfloat16"), item_bytes("int4"), item_bytes("q4_0"), item_bytes("str32")
     (2, 1, None, None)
@@ -44,7 +46,7 @@ def item_bytes(name: str) -> int | None:
 
 
 def numpy_dtype(path: str, name: str) -> "np.dtype":
-    """Return the NumPy or ml_dtypes type of that name.
+    """Return the NumPy or ml_dtypes type with explorer's name for a number format.
 
     Raises:
         FormatError: no array type holds this format.
@@ -63,27 +65,28 @@ def numpy_dtype(path: str, name: str) -> "np.dtype":
         ) from None
 
 
-def map_file(path: str) -> mmap.mmap:
-    """Map a regular, readable, non-empty file into memory, read-only.
+def private_bytes(blob: Blob, offset: int, count: int) -> "np.ndarray":
+    """Return bytes of a file as uint8: memory-mapped, copy on write, where that can be."""
+    import numpy as np
 
-    Raises:
-        TargetError: it is missing, unreadable or no regular file.
-        FormatError: it is empty.
-    """
-    first_bytes(path)
-    with open_regular(path) as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    buffer = blob.buffer(offset, count)
+    array = np.frombuffer(buffer, np.uint8)
+    return array.view(np.memmap) if isinstance(buffer.obj, mmap) else array
 
 
 def view(
-    data: "mmap.mmap | bytes | bytearray",
+    data: Bytes | bytes,
     offset: int,
     shape: tuple[int, ...],
     dtype: "np.dtype",
     is_fortran: bool = False,
 ) -> "np.ndarray":
-    """Return the array that lies at `offset`, without copying; in native byte order."""
+    """Return the read-only array at `offset`, in native byte order; mapped bytes and a
+    native order are not copied."""
     import numpy as np
 
+    if isinstance(data, Window):
+        size = prod(shape) * dtype.itemsize
+        data, offset = bytes(data.part(offset, offset + size)), 0
     array = np.ndarray(shape, dtype, data, offset, order="F" if is_fortran else "C")
     return array if dtype.isnative else array.astype(dtype.newbyteorder("="))

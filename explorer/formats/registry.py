@@ -1,11 +1,11 @@
-"""The one table of file formats: how each is recognised and which module reads it.
+"""The one table of file formats: how each is detected and which module reads it.
 
-A reader module has two functions:
+A reader module has two functions, which take every byte from a store:
 
-    read(path) -> Listing                      from the header alone, no JAX, no NumPy
-    values(path, wanted) -> dict[Key, array]   the arrays whose key `wanted(key)` accepts
+    read(path, store) -> Listing                      from the header, without JAX or NumPy
+    values(path, wanted, store) -> dict[Key, array]   the arrays whose key `wanted` accepts
 
-`recognise` looks at what a file starts with before it looks at its name.
+`detect` goes by the first bytes of a file, then by its name.
 """
 
 from collections.abc import Callable
@@ -14,31 +14,32 @@ from types import ModuleType
 from typing import NamedTuple
 
 from explorer.errors import TargetError
-from explorer.storage.local import first_bytes
+from explorer.storage.local import LOCAL
+from explorer.storage.store import Store
 
-__all__ = ["FORMATS", "Format", "reader_of", "recognise"]
+__all__ = ["FORMATS", "Format", "detect", "reader_of"]
 
 
 class Format(NamedTuple):
-    """A file format: its name, reader module, first bytes and file name endings."""
+    """A file format: its name, reader module, test of first bytes, and file name endings."""
 
     name: str
     module: str
-    starts: Callable[[bytes], bool]
+    fits: Callable[[bytes], bool]
     endings: tuple[str, ...]
 
 
-def _starts(*magics: bytes) -> Callable[[bytes], bool]:
+def _magic(*magics: bytes) -> Callable[[bytes], bool]:
     return lambda head: head.startswith(magics)
 
 
-def _starts_as_safetensors(head: bytes) -> bool:
+def _is_safetensors(head: bytes) -> bool:
     # a 64-bit length and the opening brace of a JSON object
     return len(head) > 8 and head[8:9] == b"{"
 
 
-def _starts_as_msgpack_map(head: bytes) -> bool:
-    # a map's head of one, three or five bytes, and the head of its first name
+def _is_msgpack_map(head: bytes) -> bool:
+    # the header of a map (one, three or five bytes), then that of its first name
     begin = {0xDE: 3, 0xDF: 5}.get(head[0], 1 if 0x80 <= head[0] <= 0x8F else len(head))
     key = head[begin : begin + 1]
     return b"\xa0" <= key <= b"\xbf" or key in (b"\xd9", b"\xda", b"\xdb")
@@ -46,51 +47,52 @@ def _starts_as_msgpack_map(head: bytes) -> bool:
 
 _TORCH = (".pt", ".pth", ".bin", ".ckpt", ".jit", ".ptl", ".pkl", ".pickle")
 
-# The order is the order of trial; a zip is npz or PyTorch by what is inside.
+# In order of trial; a zip is npz or PyTorch by its members.
 FORMATS = (
-    Format("gguf", "gguf", _starts(b"GGUF"), (".gguf",)),
-    Format("npy", "numpy_files", _starts(b"\x93NUMPY"), (".npy",)),
-    Format("npz", "numpy_files", _starts(b"PK\x03\x04", b"PK\x05\x06"), (".npz",)),
-    Format("pytorch", "pytorch", _starts(b"PK\x03\x04"), _TORCH),
-    Format("pytorch", "pytorch", _starts(*(b"\x80%c" % v for v in range(2, 6))), _TORCH),
-    Format("safetensors", "safetensors", _starts_as_safetensors, (".safetensors",)),
-    Format("msgpack", "flax_msgpack", _starts_as_msgpack_map, (".msgpack",)),
+    Format("gguf", "gguf", _magic(b"GGUF"), (".gguf",)),
+    Format("npy", "numpy_files", _magic(b"\x93NUMPY"), (".npy",)),
+    Format("npz", "numpy_files", _magic(b"PK\x03\x04", b"PK\x05\x06"), (".npz",)),
+    Format("pytorch", "pytorch", _magic(b"PK\x03\x04"), _TORCH),
+    Format("pytorch", "pytorch", _magic(*(b"\x80%c" % v for v in range(2, 6))), _TORCH),
+    Format("safetensors", "safetensors", _is_safetensors, (".safetensors",)),
+    Format("msgpack", "flax_msgpack", _is_msgpack_map, (".msgpack",)),
 )
 
 
 def reader_of(module: str) -> ModuleType:
-    """Import the reader module of that name, only now that it is needed."""
+    """Import the reader module of that name: each only when it is needed."""
     return import_module(f"explorer.formats.{module}")
 
 
-def recognise(path: str) -> Format:
-    """Return the format of a regular file, by its first bytes, then by its name.
+def detect(path: str, store: Store = LOCAL) -> Format:
+    """Return the format of a file, by its first bytes, then by its name.
 
     Raises:
-        TargetError: the path is missing, unreadable, no regular file, or unknown.
+        TargetError: the path is missing, unreadable, not a regular file, or unknown.
         FormatError: the file is empty.
     """
-    head = first_bytes(path)
-    fitting = [fmt for fmt in FORMATS if fmt.starts(head)]
+    head = store.first_bytes(path)
+    fitting = [fmt for fmt in FORMATS if fmt.fits(head)]
     named = [fmt for fmt in FORMATS if path.lower().endswith(fmt.endings)]
     both = [fmt for fmt in fitting if fmt in named]
     if both or fitting:
         chosen = (both or fitting)[0]
         if head.startswith(b"PK\x03\x04") and not both:
-            return _zip_format(path)
+            return _zip_format(path, store)
         return chosen
-    if named:  # the reader of that format says best what is wrong
+    if named:  # its reader says best what is wrong
         return named[0]
     raise TargetError(
         path,
-        found=f"starts with {head[:8].hex(' ')}, which is no format explorer reads",
+        found=f"starts with {head[:8].hex(' ')}, which is not a format that explorer reads",
         expected="safetensors, GGUF, PyTorch, npy, npz, Flax msgpack or a folder of them",
     )
 
 
-def _zip_format(path: str) -> Format:
+def _zip_format(path: str, store: Store) -> Format:
     from explorer.formats.zip_directory import read_directory
 
-    names = read_directory(path)
+    with store.blob(path) as blob:
+        names = read_directory(blob)
     wanted = "npz" if all(name.endswith(".npy") for name in names) else "pytorch"
     return next(fmt for fmt in FORMATS if fmt.name == wanted)

@@ -10,48 +10,48 @@ import msgspec
 from explorer.errors import FormatError, printable
 from explorer.inventory.listing import Listing
 from explorer.paths import Key
-from explorer.storage.local import read_whole, unreadable
+from explorer.storage.local import LOCAL
+from explorer.storage.store import Store
 
 __all__ = ["Index", "merge", "read_index", "verify"]
 
-_MAX_INDEX = 30_000_000  # 300,000 tensors: each takes about 100
+_MAX_INDEX = 30_000_000  # bytes of 300,000 tensors: each takes about 100
 _T = TypeVar("_T")
 
 
-class _Metadata(msgspec.Struct):
+class _IndexMetadata(msgspec.Struct):
     total_size: int | float | str | None = None
 
 
 class Index(msgspec.Struct):
-    """What an index claims: the shard of every tensor, and their bytes in all."""
+    """What an index claims: the shard of every tensor, and the bytes of all of them."""
 
     weight_map: dict[str, str]
-    metadata: _Metadata | None = None
+    metadata: _IndexMetadata | None = None
     path: str = ""
 
     @property
     def shards(self) -> list[str]:
-        """The file names that it names."""
+        """The file names in it."""
         return sorted(set(self.weight_map.values()))
 
 
-def read_index(path: str) -> Index:
-    """Return a shard index whose shards lie beside it.
+def read_index(path: str, store: Store = LOCAL) -> Index:
+    """Return a shard index whose shards are in its folder.
 
     Raises:
         TargetError: it cannot be read.
-        FormatError: it is no index, or names a shard that is missing or elsewhere.
+        FormatError: it is not an index, or names a shard that is missing or elsewhere.
     """
     folder = os.path.dirname(path)
-    raw = read_whole(path, _MAX_INDEX)
+    raw = store.read_whole(path, _MAX_INDEX)
+    files = store.names(folder)
     try:
-        index = _decode(raw, os.listdir(folder or "."))
-    except OSError as error:
-        raise unreadable(folder or ".", error) from None
+        index = _decode(raw, files)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(
             path,
-            found=f"is no index ({error})",
+            found=f"is not a shard index ({error})",
             expected="a JSON object with a weight_map of tensor names to file names",
         ) from None
     index.path = path
@@ -64,7 +64,7 @@ def read_index(path: str) -> Index:
                 found=f"names shard {printable(shard)!r}, outside its folder",
                 expected="plain file names",
             )
-        if not os.path.isfile(os.path.join(folder, shard)):
+        if not store.is_file(os.path.join(folder, shard)):
             raise FormatError(
                 path,
                 found=f"names shard {printable(shard)!r}, which is missing",
@@ -74,13 +74,13 @@ def read_index(path: str) -> Index:
 
 
 def _decode(raw: bytes, files: list[str]) -> Index:
-    """Decode an index; the names of files that are there are not copied 10^5 times."""
+    """Decode an index; the names of files that exist are not copied 10^5 times."""
     known = Literal[tuple(files)]  # pyright: ignore
-    fields = [("weight_map", dict[str, known]), ("metadata", _Metadata | None, None)]
+    fields = [("weight_map", dict[str, known]), ("metadata", _IndexMetadata | None, None)]
     try:
         index: Any = msgspec.json.decode(raw, type=msgspec.defstruct("Known", fields))
         return Index(index.weight_map, index.metadata)
-    except msgspec.ValidationError:  # names another file: the caller says which
+    except msgspec.ValidationError:  # names another file: the caller reports which
         return msgspec.json.decode(raw, type=Index)
 
 
@@ -121,14 +121,14 @@ def _joined(columns: Iterable[list[_T]]) -> list[_T]:
 
 
 def verify(listing: Listing, index: Index) -> list[str]:
-    """Return a remark for each claim of an index that the headers do not bear out.
+    """Return a remark for each claim of an index that the headers contradict.
 
     Raises:
         FormatError: the index promises a tensor that no shard holds.
     """
     remarks = []
     weight_map = index.weight_map
-    # names are unique by now, so equal numbers and every one known means equal sets
+    # names are unique here: equal in number and every one known means equal sets
     known = map(weight_map.__contains__, listing.keys)
     if len(weight_map) != len(listing.keys) or not all(known):
         stored = set(listing.keys)

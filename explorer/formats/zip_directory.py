@@ -1,23 +1,22 @@
-"""Reads a zip archive's central directory, and nothing else until it is asked for.
+"""Reads a zip archive's central directory, and entries when they are asked for.
 
 Everything in the directory is a claim and is checked against the file: sizes and offsets
-lie inside it, entries do not overlap (as in a zip bomb whose entries share bytes), and
+are inside it, entries do not overlap (as in a zip bomb whose entries share bytes), and
 no entry inflates beyond what deflate can do.
 """
 
-import os
 import struct
 import zlib
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from explorer.errors import FormatError, printable
-from explorer.storage.local import open_regular
+from explorer.storage.store import Blob
 
-__all__ = ["Entry", "data_start", "read_directory", "read_entry"]
+__all__ = ["ZipEntry", "data_start", "read_directory", "read_entry"]
 
 STORED, DEFLATED = 0, 8
 _MAX_RATIO = 1032  # of deflate
-_MAX_DIRECTORY = 1 << 26  # 600,000 tensors: each takes about 100
+_MAX_DIRECTORY = 1 << 26  # bytes of 600,000 tensors: each takes about 100
 _MAX_TAIL = 22 + 65_535  # end record and its longest comment
 _END, _END64, _LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 _ENTRY, _LOCAL = b"PK\x01\x02", b"PK\x03\x04"
@@ -26,8 +25,8 @@ _ENTRY_BYTES, _LOCAL_BYTES = 46, 30
 _FULL = 0xFFFFFFFF  # "see the zip64 field"
 
 
-class Entry(NamedTuple):
-    """One file of the archive: how and where it is stored, in bytes."""
+class ZipEntry(NamedTuple):
+    """One file of the archive: its compression, its bytes, and the offset of its header."""
 
     method: int
     packed: int
@@ -35,27 +34,25 @@ class Entry(NamedTuple):
     header: int
 
 
-def read_directory(path: str) -> dict[str, Entry]:
+def read_directory(blob: Blob) -> dict[str, ZipEntry]:
     """Return the entries of a zip archive by name, in the directory's order.
 
     Raises:
-        FormatError: the archive is truncated, or its directory lies.
+        FormatError: the archive is truncated, or its directory is inconsistent.
     """
-    with open_regular(path) as file:
-        file_bytes = file.seek(0, os.SEEK_END)
-        begin, size, count = _find_directory(path, file, file_bytes)
-        file.seek(begin)
-        raw = file.read(size)
-    entries = _parse(path, raw, count)
-    _check(path, entries, begin)
+    tail_begin = max(0, blob.size() - _MAX_TAIL)
+    tail = blob.read(tail_begin, blob.size() - tail_begin)
+    begin, size, count = _find_directory(blob, tail, tail_begin)
+    skip = begin - tail_begin
+    raw = tail[skip : skip + size] if skip >= 0 else blob.read(begin, size)
+    entries = _parse(blob.name, raw, count)
+    _check(blob.name, entries, begin)
     return entries
 
 
-def _find_directory(path: str, file: BinaryIO, file_bytes: int) -> tuple[int, int, int]:
-    """Return where the directory begins, its bytes, and its number of entries."""
-    tail_begin = max(0, file_bytes - _MAX_TAIL)
-    file.seek(tail_begin)
-    tail = file.read()
+def _find_directory(blob: Blob, tail: bytes, tail_begin: int) -> tuple[int, int, int]:
+    """Return the offset of the directory, its bytes, and its number of entries."""
+    path, file_bytes = blob.name, blob.size()
     at = tail.rfind(_END)
     if at < 0 or len(tail) - at < 22:
         raise _broken(path, "has no central directory at its end")
@@ -63,8 +60,7 @@ def _find_directory(path: str, file: BinaryIO, file_bytes: int) -> tuple[int, in
     end = tail_begin + at
     if at >= 20 and tail[at - 20 : at - 16] == _LOCATOR64:
         (end,) = struct.unpack_from("<Q", tail, at - 12)
-        file.seek(min(end, file_bytes))
-        record = file.read(56)
+        record = blob.read(end, 56) if end + 56 <= file_bytes else b""
         if len(record) < 56 or record[:4] != _END64:
             raise _broken(path, "has a zip64 locator that points to nothing")
         count, size, begin = struct.unpack_from("<QQQ", record, 32)
@@ -77,8 +73,8 @@ def _find_directory(path: str, file: BinaryIO, file_bytes: int) -> tuple[int, in
     return begin, size, count
 
 
-def _parse(path: str, raw: bytes, count: int) -> dict[str, Entry]:
-    entries: dict[str, Entry] = {}
+def _parse(path: str, raw: bytes, count: int) -> dict[str, ZipEntry]:
+    entries: dict[str, ZipEntry] = {}
     at, end = 0, len(raw)
     for _ in range(count):
         if end - at < _ENTRY_BYTES:
@@ -94,7 +90,7 @@ def _parse(path: str, raw: bytes, count: int) -> dict[str, Entry]:
         if packed == _FULL or size == _FULL or header == _FULL:
             field = raw[at + name : at + name + extra]
             packed, size, header = _widen(path, field, packed, size, header)
-        entries[text] = Entry(method, packed, size, header)
+        entries[text] = ZipEntry(method, packed, size, header)
         at += name + extra + comment
     if len(entries) < count:
         raise _broken(path, "names an entry twice")
@@ -102,14 +98,14 @@ def _parse(path: str, raw: bytes, count: int) -> dict[str, Entry]:
 
 
 def _widen(path: str, extra: bytes, packed: int, size: int, header: int) -> list[int]:
-    """Return the three numbers with those that did not fit 32 bits read from zip64's field."""
+    """Return the three numbers, those that did not fit 32 bits from the zip64 field."""
     at = 0
     while len(extra) - at >= 4:
         kind, length = struct.unpack_from("<HH", extra, at)
         if kind == 1:
             field = extra[at + 4 : at + 4 + length]
             wide = [number for (number,) in struct.iter_unpack("<Q", field[: length & ~7])]
-            # in the field the size comes first, and only what is needed is there
+            # the field has the size first, and only the numbers that it replaces
             order = (size, packed, header)
             if order.count(_FULL) > len(wide):
                 break
@@ -119,8 +115,8 @@ def _widen(path: str, extra: bytes, packed: int, size: int, header: int) -> list
     raise _broken(path, "lacks the zip64 field of an entry")
 
 
-def _check(path: str, entries: dict[str, Entry], limit: int) -> None:
-    """Refuse entries that overlap, leave the file, or inflate beyond what is possible."""
+def _check(path: str, entries: dict[str, ZipEntry], limit: int) -> None:
+    """Refuse entries that overlap, leave the file, or claim an impossible ratio."""
     reached = 0
     for entry in sorted(entries.values(), key=lambda entry: entry.header):
         bound = entry.packed if entry.method == STORED else entry.packed * _MAX_RATIO
@@ -137,34 +133,32 @@ def _check(path: str, entries: dict[str, Entry], limit: int) -> None:
         reached = entry.header + _LOCAL_BYTES + entry.packed
 
 
-def data_start(path: str, file: BinaryIO, name: str, entry: Entry) -> int:
-    """Return where an entry's bytes begin, which its local header says.
+def data_start(blob: Blob, name: str, entry: ZipEntry) -> int:
+    """Return the offset of an entry's bytes, which its local header says.
 
     Raises:
-        FormatError: no local header is there, or the bytes would leave the file.
+        FormatError: it has no local header, or the bytes would leave the file.
     """
-    file.seek(entry.header)
-    local = file.read(_LOCAL_BYTES)
-    if len(local) < _LOCAL_BYTES or local[:4] != _LOCAL:
-        raise _broken(path, f"has no local header of entry {printable(name)!r}")
+    local = blob.read(entry.header, _LOCAL_BYTES)
+    if local[:4] != _LOCAL:
+        raise _broken(blob.name, f"has no local header of entry {printable(name)!r}")
     begin = entry.header + _LOCAL_BYTES + sum(struct.unpack_from("<HH", local, 26))
-    if begin + entry.packed > os.fstat(file.fileno()).st_size:
-        raise _broken(path, f"ends inside entry {printable(name)!r}")
+    if begin + entry.packed > blob.size():
+        raise _broken(blob.name, f"ends inside entry {printable(name)!r}")
     return begin
 
 
-def read_entry(path: str, file: BinaryIO, name: str, entry: Entry, limit: int) -> bytes:
+def read_entry(blob: Blob, name: str, entry: ZipEntry, limit: int) -> bytes:
     """Return the bytes of an entry, inflated, if they are at most `limit`.
 
     Raises:
         FormatError: the entry is larger, broken, or packed by another method.
     """
-    label = printable(name)
-    # what does not shrink grows by less than a thousandth
+    path, label = blob.name, printable(name)
+    # deflate grows what it cannot shrink by less than a thousandth
     if entry.size > limit or entry.packed > limit + (limit >> 10) + 1024:
         raise _broken(path, f"has {entry.size:,} bytes in {label!r}, of {limit:,} at most")
-    file.seek(data_start(path, file, name, entry))
-    raw = file.read(entry.packed)
+    raw = blob.read(data_start(blob, name, entry), entry.packed)
     if entry.method == STORED:
         return raw
     if entry.method != DEFLATED:
@@ -180,5 +174,5 @@ def read_entry(path: str, file: BinaryIO, name: str, entry: Entry, limit: int) -
 
 def _broken(path: str, fault: str) -> FormatError:
     return FormatError(
-        path, found=f"{fault}", expected="a whole zip archive", cure="fetch it again"
+        path, found=f"{fault}", expected="a complete zip archive", cure="fetch it again"
     )

@@ -1,82 +1,155 @@
-"""How every file is opened: only a regular one, and no more of it than was reckoned with."""
+"""The file system of this machine: the only module that opens checkpoints.
+
+Only regular files are opened: a read of a fifo would wait, and a device has no end.
+"""
 
 import errno
 import os
 import stat
+from mmap import ACCESS_COPY, ACCESS_READ, mmap
 from typing import BinaryIO
 
-from explorer.errors import FormatError, TargetError
+from explorer.errors import TargetError
+from explorer.storage.store import Blob, Store
 
-__all__ = ["exists", "first_bytes", "open_regular", "read_whole", "unreadable"]
+__all__ = ["LOCAL", "LocalStore", "exists", "first_bytes", "read_whole", "unreadable"]
 
 
 def unreadable(path: str, error: OSError) -> TargetError:
-    """Return the error that says why the system does not give a file or folder."""
+    """Return the error that says why the system does not open or read a file or folder."""
     return TargetError(path, found=f"cannot be read: {error.strerror or error}")
 
 
-def exists(path: str) -> bool:
-    """Say whether anything is at a path, be it a link to nothing.
-
-    Raises:
-        TargetError: a folder on the way there may not be searched, or is a loop.
-    """
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return False  # a ValueError: no path can be written so
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            return False
-        raise unreadable(path, error) from None
-    return True
+def _not_regular(path: str) -> TargetError:
+    return TargetError(path, found="is not a regular file")
 
 
-def open_regular(path: str) -> BinaryIO:
-    """Open a regular file for reading; a fifo would be waited for, a device never ends.
-
-    Raises:
-        TargetError: it is missing, unreadable or no regular file.
-    """
+def _open(path: str) -> BinaryIO:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise TargetError(path, found="is no regular file")
+            raise _not_regular(path)
         return open(path, "rb")
     except OSError as error:
         raise unreadable(path, error) from None
 
 
-def read_whole(path: str, limit: int) -> bytes:
-    """Return all bytes of a regular file of at most `limit` bytes.
+class LocalBlob(Blob):
+    """A regular file, opened for reading."""
 
-    Raises:
-        TargetError: it is missing, unreadable or no regular file.
-        FormatError: it is larger.
-    """
-    with open_regular(path) as file:
+    def __init__(self, path: str):
+        super().__init__(path)
+        self._file = _open(path)
+        self._size = os.fstat(self._file.fileno()).st_size
+        self._private: memoryview | None = None
+
+    def size(self) -> int:
+        """Return the bytes of the file; see `Blob.size`."""
+        return self._size
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return bytes of the file; see `Blob.read`."""
         try:
-            # the size decides before a byte is read; what grows meanwhile is cut off
-            large = os.fstat(file.fileno()).st_size > limit
-            data = b"" if large else file.read(limit + 1)
+            self._file.seek(offset)
+            raw = self._file.read(count)
         except OSError as error:
-            raise unreadable(path, error) from None
-    if large or len(data) > limit:
-        raise FormatError(path, found=f"is larger than {limit:,} bytes")
-    return data
+            raise unreadable(self.name, error) from None
+        if len(raw) < count:
+            raise self.cut_short(offset + count)
+        return raw
 
+    def map(self) -> mmap:
+        """Return the file mapped into memory, read-only; see `Blob.map`."""
+        return self._mapped(ACCESS_READ)
 
-def first_bytes(path: str, count: int = 16) -> bytes:
-    """Return the first bytes of a regular file that is not empty.
+    def buffer(self, offset: int, count: int) -> memoryview:
+        """Return writable bytes: pages of the file, copied when they are written to."""
+        if not count:
+            return memoryview(bytearray())
+        if self._private is None:
+            self._private = memoryview(self._mapped(ACCESS_COPY))
+        return self._private[offset : offset + count]
 
-    Raises:
-        TargetError: it is missing, unreadable or no regular file.
-        FormatError: it is empty.
-    """
-    with open_regular(path) as file:
+    def _mapped(self, access: int) -> mmap:
         try:
-            head = file.read(count)
+            return mmap(self._file.fileno(), 0, access=access)
         except OSError as error:
+            raise unreadable(self.name, error) from None
+
+    def close(self) -> None:
+        """Close the file; see `Blob.close`."""
+        self._file.close()
+        self._private = None
+
+
+class LocalStore(Store):
+    """Files by their paths on this machine."""
+
+    def blob(self, path: str) -> LocalBlob:
+        """Open a regular file; see `Store.blob`."""
+        return LocalBlob(path)
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names in a folder; see `Store.names`."""
+        try:
+            return sorted(os.listdir(folder or "."))
+        except OSError as error:
+            raise unreadable(folder or ".", error) from None
+
+    def is_file(self, path: str) -> bool:
+        """Return whether a path is a regular file, or a link to one."""
+        return os.path.isfile(path)
+
+    def is_folder(self, path: str) -> bool:
+        """Return whether a path is a folder, or a link to one."""
+        return os.path.isdir(path)
+
+    def exists(self, path: str) -> bool:
+        """Return whether anything is at a path, a link to nothing included.
+
+        Raises:
+            TargetError: a folder on the way there may not be searched, or is a loop.
+        """
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return False  # a ValueError: a path that no file can have
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return False
             raise unreadable(path, error) from None
-    if not head:
-        raise FormatError(path, found="is empty", cure="fetch or write it again")
-    return head
+        return True
+
+    def folders(self, folder: str) -> list[str]:
+        """Return the names of folders in a folder, most without asking for each again."""
+        try:
+            with os.scandir(folder or ".") as entries:
+                return sorted(
+                    entry.name
+                    for entry in entries
+                    if (os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir())
+                )
+        except OSError as error:
+            raise unreadable(folder or ".", error) from None
+
+    def sizes(self, folder: str) -> list[int]:
+        """Return the bytes of each file below a folder, links to folders not followed."""
+        found = []
+        for inner, _, names in os.walk(folder):
+            for name in names:
+                path = os.path.join(inner, name)
+                try:
+                    status = os.stat(path)
+                except OSError as error:
+                    raise unreadable(path, error) from None
+                if not stat.S_ISREG(status.st_mode):
+                    raise _not_regular(path)
+                found.append(status.st_size)
+        return found
+
+    def local_path(self, path: str) -> str:
+        """Return the path itself."""
+        return path
+
+
+LOCAL = LocalStore()
+exists, first_bytes, read_whole = LOCAL.exists, LOCAL.first_bytes, LOCAL.read_whole

@@ -215,8 +215,8 @@ def test_bad_targets_are_one_line_and_exit_2(minilm: Path, tmp_path: Path):
         tmp_path / "empty.safetensors": "is empty",
         tmp_path / "nothing": "holds no weights that explorer knows (nothing)",
         tmp_path
-        / "junk": "starts with 68 65 6c 6c 6f 20 77 6f, which is no format explorer reads",
-        tmp_path / "fifo": "is no regular file",
+        / "junk": "starts with 68 65 6c 6c 6f 20 77 6f, which is not a format that explorer reads",
+        tmp_path / "fifo": "is not a regular file",
         tmp_path / "loop": "cannot be read: Too many levels of symbolic links",
         unreadable: "holds no weights that explorer knows",
         "no_such_module:model": "cannot be imported (ModuleNotFoundError: No module named",
@@ -383,7 +383,7 @@ def test_nothing_but_a_small_regular_file_is_read_whole(minilm: Path, name: str,
     said = {
         "loop": "cannot be read: Too many levels of symbolic links",
         "large": "is larger than ",
-    }.get(kind, "is no regular file")
+    }.get(kind, "is not a regular file")
     assert done.stderr.startswith(f"explorer: {path}: {said}")
     assert done.stderr.count("\n") == 1
 

@@ -1,5 +1,6 @@
 """Folders: shards and their index, single files, and what is wrong with them."""
 
+import io
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ from safetensors.numpy import save_file
 
 import explorer as ex
 from explorer.errors import FormatError, InputError, TargetError
+from explorer.storage import local
 from tests.checkpoints import Layout, write_folder, write_sharded, write_sparse
 
 LAYOUT: Layout = {f"layers.{i}.mlp.weight": ((4, 4), "BF16") for i in range(10)}
@@ -51,7 +53,7 @@ def test_claims_of_the_index_are_verified(tmp_path: Path):
             {"x": "model-00001-of-00003.safetensors"},
             "promises tensor 'x' (1 in all), which no",
         ),
-        ({"x": 3}, "is no index"),
+        ({"x": 3}, "is not a shard index"),
     ],
 )
 def test_bad_index(tmp_path: Path, change: dict, message: str):
@@ -71,7 +73,7 @@ def test_bad_index(tmp_path: Path, change: dict, message: str):
 def test_broken_index(tmp_path: Path, text: str):
     folder = write_sharded(tmp_path / "m", LAYOUT, 3)
     (folder / "model.safetensors.index.json").write_text(text, encoding="latin-1")
-    with pytest.raises(FormatError, match="is no index"):
+    with pytest.raises(FormatError, match="is not a shard index"):
         ex.explore(folder)
 
 
@@ -169,13 +171,12 @@ def test_a_folder_that_may_not_be_searched(tmp_path: Path, monkeypatch):
 
 
 def test_a_disk_that_fails_while_it_is_read(tmp_path: Path, monkeypatch):
-    from explorer.formats import safetensors
-
-    def read(path: str):
-        raise OSError(5, "Input/output error")
+    class FailingFile(io.FileIO):
+        def read(self, count: int | None = -1) -> bytes:
+            raise OSError(5, "Input/output error")
 
     folder = write_folder(tmp_path / "m", LAYOUT)
-    monkeypatch.setattr(safetensors, "read", read)
+    monkeypatch.setattr(local, "_open", FailingFile)
     with pytest.raises(TargetError, match="cannot be read: Input/output error"):
         ex.explore(folder)
 

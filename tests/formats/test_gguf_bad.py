@@ -102,17 +102,17 @@ BAD = {
     ),
     "key in Latin-1": (
         B.file(pairs=(B.pair(b"na\xefve", 0, b"\1"),)),
-        "the name of key 1 of 1 is no UTF-8 (invalid continuation byte at byte 2); "
+        "the name of key 1 of 1 is not UTF-8 (invalid continuation byte at byte 2); "
         "expected UTF-8",
     ),
     "value in Latin-1": (
         B.file(pairs=(B.pair("a", 8, B.text(b"na\xefve")),)),
-        "the value of 'a' is no UTF-8 (invalid continuation byte at byte 2); "
+        "the value of 'a' is not UTF-8 (invalid continuation byte at byte 2); "
         "expected UTF-8",
     ),
     "name in Latin-1": (
         B.file((B.tensor("a", (1,)), B.tensor(b"\xff", (1,))), data=F32),
-        "the name of tensor 2 of 2 is no UTF-8 (invalid start byte at byte 0); "
+        "the name of tensor 2 of 2 is not UTF-8 (invalid start byte at byte 0); "
         "expected UTF-8",
     ),
     "name length": (
@@ -224,7 +224,7 @@ def test_bad_input_is_told_in_one_line(tmp_path, case):
     [
         (
             B.pair("a", 8, B.pack("Q", 1 << 36)),
-            "its header runs on in the value of 'a' to byte 68,719,476,781; "
+            "its header continues in the value of 'a' to byte 68,719,476,781; "
             "expected at most 100,000,000",
         ),
         (

@@ -89,7 +89,7 @@ def test_a_missing_part_is_named(split):
     with pytest.raises(FormatError) as error:
         gguf.read(str(split[2]))
     assert str(error.value) == (
-        f"{split[1]}: is missing; expected all 3 parts beside each other; fetch it"
+        f"{split[1]}: is missing; expected all 3 parts in one folder; fetch it"
     )
 
 
@@ -107,7 +107,7 @@ def test_a_part_that_lost_its_name_is_refused(split, tmp_path):
     with pytest.raises(FormatError) as error:
         gguf.read(str(path))
     assert str(error.value) == (
-        f"{path}: is one of 3 parts (split.count), and its name says not which; expected "
+        f"{path}: is one of 3 parts (split.count), and its name does not say which; expected "
         "a name that ends in -00001-of-0000N.gguf; give all parts their names back"
     )
 

@@ -123,7 +123,7 @@ def test_text_and_other_members_are_left_out(tmp_path):
     assert rows(path) == {"w": ((2,), "float64", 16)}
     assert numpy_files.read(str(path)).remarks == [
         "arrays of text are left out: label, raw",
-        "members that are no arrays are left out: notes/read.me",
+        "members that are not arrays are left out: notes/read.me",
     ]
     assert list(numpy_files.values(str(path), lambda key: True)) == ["w"]
 

@@ -207,17 +207,17 @@ def test_says_what_to_install(written, monkeypatch):
 
 
 @pytest.mark.parametrize("label", [*ALONE, "items", "items/5", "items/5/params"])
-def test_recognises(written, label):
-    assert orbax.recognises(str(written / label))
+def test_detects(written, label):
+    assert orbax.detect(str(written / label))
 
 
-def test_does_not_recognise_other_folders(tmp_path):
+def test_does_not_detect_other_folders(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"x")
     (tmp_path / "12").mkdir()
     (tmp_path / "loop").symlink_to("loop")
-    assert not orbax.recognises(str(tmp_path))
-    assert not orbax.recognises(str(tmp_path / "model.safetensors"))
-    assert not orbax.recognises(str(tmp_path / "none"))
+    assert not orbax.detect(str(tmp_path))
+    assert not orbax.detect(str(tmp_path / "model.safetensors"))
+    assert not orbax.detect(str(tmp_path / "none"))
     with pytest.raises(TargetError, match="holds no Orbax tree"):
         orbax.read(str(tmp_path))
 
@@ -246,7 +246,7 @@ def test_an_unfinished_save(copy):
     (root / "12").rename(root / "12.orbax-checkpoint-tmp")
     shutil.rmtree(root / "3")
     for path in (root, root / "12.orbax-checkpoint-tmp"):
-        assert orbax.recognises(str(path))
+        assert orbax.detect(str(path))
         with pytest.raises(FormatError, match="is an Orbax save that did not finish; wait"):
             orbax.read(str(path))
 
@@ -381,7 +381,7 @@ def test_broken_sharding(copy, change, found):
 def test_sharding_of_a_name_that_is_no_base64(copy):
     path = copy("folders_zarr2")
     rewrite(path / "_sharding", base64.b64encode(b"sharded").decode(), "??")
-    with pytest.raises(FormatError, match="no base64"):
+    with pytest.raises(FormatError, match="not base64"):
         orbax.read(str(path))
 
 
@@ -390,7 +390,7 @@ def test_a_fifo_is_not_waited_for(copy, name):
     path = copy("folders_zarr2")
     (path / name).unlink()
     os.mkfifo(path / name)
-    assert f"{name}: is no regular file" in refusal(path)
+    assert f"{name}: is not a regular file" in refusal(path)
 
 
 def test_a_database_that_is_a_folder(tmp_path):

@@ -119,7 +119,7 @@ def test_a_training_checkpoint_says_what_it_holds():
     assert listing.metadata == {"epoch": "3", "arch": "tiny"}
     assert listing.remarks == [
         "a moving average of the parameters (from model_ema/0/weight on, 7 in all) "
-        "is a second copy, kept apart"
+        "is a second copy, listed separately"
     ]
 
 

@@ -193,7 +193,7 @@ def test_a_truncated_archive(tmp_path):
     for end in (4, 100, len(whole) // 2, len(whole) - 60, len(whole) - 1):
         found = refusal(tmp_path / "x.pt", whole[:end])
         assert found == (
-            "has no central directory at its end; expected a whole zip archive; fetch it again"
+            "has no central directory at its end; expected a complete zip archive; fetch it again"
         )
 
 

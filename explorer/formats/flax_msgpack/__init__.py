@@ -8,9 +8,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from explorer.formats.flax_msgpack.state_dict import walk
-from explorer.formats.ndarrays import map_file, numpy_dtype, view
+from explorer.formats.ndarrays import numpy_dtype, view
 from explorer.inventory.listing import Listing
 from explorer.paths import Key
+from explorer.storage.local import LOCAL
+from explorer.storage.store import Store
+from explorer.storage.window import indexed
 from explorer.tree.collections import collection_of
 
 if TYPE_CHECKING:
@@ -19,19 +22,18 @@ if TYPE_CHECKING:
 __all__ = ["read", "values"]
 
 
-def read(path: str) -> Listing:
+def read(path: str, store: Store = LOCAL) -> Listing:
     """Return what a Flax msgpack file lists; no array byte is read.
 
     A Python number is a 0-d tensor of JAX's default format: bool, int32 (64 bits where it
-    needs them), float32 or complex64. None, text and raw bytes are no tensors. A file that
+    needs them), float32 or complex64. None, text and raw bytes are not tensors. A file that
     is one bare array has its own name as key.
 
     Raises:
-        FormatError: no MessagePack, or an array that is not what it says.
+        FormatError: it is not MessagePack, or an array contradicts its own header.
     """
-    with map_file(path) as data:
-        leaves = walk(path, data, _stem(path))
-        file_bytes = len(data)
+    with store.blob(path) as blob:
+        leaves, file_bytes = walk(path, indexed(blob), _stem(path)), blob.size()
     words = [collection_of(leaf.path) for leaf in leaves]
     return Listing(
         format="flax msgpack",
@@ -45,7 +47,9 @@ def read(path: str) -> Listing:
     )
 
 
-def values(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray]":
+def values(
+    path: str, wanted: Callable[[Key], bool], store: Store = LOCAL
+) -> "dict[Key, np.ndarray]":
     """Return the wanted arrays: read-only views of the mapped file; chunked ones copied.
 
     Raises:
@@ -53,18 +57,20 @@ def values(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray]":
     """
     import numpy as np
 
-    data = map_file(path)
     arrays: dict[Key, np.ndarray] = {}
-    for leaf in walk(path, data, _stem(path)):
-        if not wanted(leaf.path):
-            continue
-        dtype = numpy_dtype(path, leaf.dtype)
-        if not leaf.spans:
-            arrays[leaf.path] = np.array(leaf.number, dtype)
-            continue
-        flat = [view(data, at, (size // dtype.itemsize,), dtype) for at, size in leaf.spans]
-        whole = flat[0] if len(flat) == 1 else np.concatenate(flat)
-        arrays[leaf.path] = whole.reshape(leaf.shape)
+    with store.blob(path) as blob:
+        data = indexed(blob)
+        for leaf in walk(path, data, _stem(path)):
+            if not wanted(leaf.path):
+                continue
+            dtype = numpy_dtype(path, leaf.dtype)
+            if not leaf.spans:
+                arrays[leaf.path] = np.array(leaf.number, dtype)
+                continue
+            spans = leaf.spans
+            flat = [view(data, at, (size // dtype.itemsize,), dtype) for at, size in spans]
+            joined = flat[0] if len(flat) == 1 else np.concatenate(flat)
+            arrays[leaf.path] = joined.reshape(leaf.shape)
     return arrays
 
 

@@ -4,11 +4,11 @@ An item is a head byte, perhaps a length or a number, and perhaps a payload. Onl
 are decoded here; a payload's length is held against what is left before anyone uses it.
 """
 
-import mmap
 import struct
 from typing import Literal, NamedTuple
 
 from explorer.errors import FormatError
+from explorer.storage.window import Bytes
 
 __all__ = ["Item", "next_item", "text"]
 
@@ -59,7 +59,7 @@ def _heads() -> list[tuple[Kind, int, int] | None]:
 _HEADS = _heads()
 
 
-def next_item(path: str, data: mmap.mmap, at: int, end: int) -> Item:
+def next_item(path: str, data: Bytes, at: int, end: int) -> Item:
     """Return the item whose head is at byte `at`.
 
     Args:
@@ -103,7 +103,7 @@ def next_item(path: str, data: mmap.mmap, at: int, end: int) -> Item:
 _CURE = "the file is truncated or no Flax msgpack file: fetch or write it again"
 
 
-def text(path: str, data: mmap.mmap, item: Item) -> str:
+def text(path: str, data: Bytes, item: Item) -> str:
     """Return a str item's text.
 
     Raises:

@@ -5,7 +5,6 @@ likewise, a complex number extension 2 around two floats. An array of more than 
 bytes is a map of its shape and of flat chunks (flax.serialization).
 """
 
-import mmap
 from math import prod
 
 import msgspec
@@ -13,6 +12,7 @@ import msgspec
 from explorer.errors import FormatError, printable
 from explorer.formats.flax_msgpack.items import Item, next_item, text
 from explorer.formats.ndarrays import MAX_RANK, item_bytes
+from explorer.storage.window import Bytes
 
 __all__ = ["Leaf", "walk"]
 
@@ -39,7 +39,7 @@ class Leaf(msgspec.Struct, gc=False):
         return item_bytes(self.dtype) or 0
 
 
-def walk(path: str, data: mmap.mmap, stem: str) -> list[Leaf]:
+def walk(path: str, data: Bytes, stem: str) -> list[Leaf]:
     """Return the tensors of a mapped file in its order.
 
     Args:
@@ -56,7 +56,7 @@ def walk(path: str, data: mmap.mmap, stem: str) -> list[Leaf]:
 class _Walk:
     """One pass over a file from its first item; `leaves` are the tensors met."""
 
-    def __init__(self, path: str, data: mmap.mmap, stem: str):
+    def __init__(self, path: str, data: Bytes, stem: str):
         self.path, self.data, self.stem = path, data, (stem,)
         self.leaves: list[Leaf] = []
         self._names = 0

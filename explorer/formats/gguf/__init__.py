@@ -1,10 +1,9 @@
 """GGUF, the format of llama.cpp: one file, or a set named `-00001-of-0000N.gguf`.
 
-Reading any part of a set reads the whole set. Shapes are row-major, as NumPy and PyTorch
+Reading any part of a set reads the complete set. Shapes are row-major, as NumPy and PyTorch
 see them: GGUF's `ne = [640, 262144]` is the tensor [262144, 640].
 """
 
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -12,10 +11,19 @@ from typing import TYPE_CHECKING
 
 from explorer.errors import FormatError, MissingPackageError
 from explorer.formats.gguf.cursor import quoted
-from explorer.formats.gguf.header import Header, Layout, Scalar, find_repeated, read_header
+from explorer.formats.gguf.header import (
+    GGUFHeader,
+    Layout,
+    Scalar,
+    find_repeated,
+    read_header,
+)
+from explorer.formats.ndarrays import numpy_dtype, private_bytes
 from explorer.inventory.listing import Listing
 from explorer.inventory.tensor import Tie
 from explorer.paths import Key
+from explorer.storage.local import LOCAL
+from explorer.storage.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,14 +50,14 @@ _HEADLESS = frozenset(
 )
 
 
-def read(path: str) -> Listing:
-    """Return what the headers of a GGUF file, or of its whole set, list.
+def read(path: str, store: Store = LOCAL) -> Listing:
+    """Return what the headers of a GGUF file, or of its complete set, list.
 
     Raises:
         TargetError: the file cannot be read.
         FormatError: a header breaks a rule of the format, or a part is missing.
     """
-    parts = _read_parts(path)
+    parts = _read_parts(path, store)
     layouts = [layout for part in parts for layout in part.layouts]
     keys: list[Key] = [key for part in parts for key in part.keys]
     metadata = parts[0].metadata
@@ -66,7 +74,9 @@ def read(path: str) -> Listing:
     )
 
 
-def values(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray]":
+def values(
+    path: str, wanted: Callable[[Key], bool], store: Store = LOCAL
+) -> "dict[Key, np.ndarray]":
     """Return the wanted tensors: plain formats map the file (copy on write), and
     block-quantised ones are dequantised to float32 by the gguf package.
 
@@ -74,30 +84,27 @@ def values(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray]":
         FormatError: as `read`; also for a format that nothing dequantises.
         MissingPackageError: a wanted tensor is quantised and gguf is not installed.
     """
-    import numpy as np
-
     arrays: dict[Key, np.ndarray] = {}
-    for part in _read_parts(path):
-        rows = zip(part.keys, part.layouts, part.offsets, strict=True)
-        chosen = [row for row in rows if wanted(row[0])]
-        data = np.memmap(part.path, np.uint8, mode="c") if chosen else None
-        for key, layout, offset in chosen:
-            assert data is not None
-            raw = data[offset : offset + layout.nbytes]
-            as_array = _plain if layout.dtype.block == 1 else _dequantised
-            arrays[key] = as_array(raw, part, key, layout)
+    for part in _read_parts(path, store):
+        with store.blob(part.path) as blob:
+            rows = zip(part.keys, part.layouts, part.offsets, strict=True)
+            for key, layout, offset in rows:
+                if wanted(key):
+                    raw = private_bytes(blob, offset, layout.nbytes)
+                    as_array = _plain if layout.dtype.block == 1 else _dequantised
+                    arrays[key] = as_array(raw, part, key, layout)
     return arrays
 
 
-def _read_parts(path: str) -> list[Header]:
+def _read_parts(path: str, store: Store) -> list[GGUFHeader]:
     found = _PART.fullmatch(path)
     if found is None or found.group(2, 3) == ("00001", "00001"):
-        header = read_header(path)
+        header = _read_part(path, store)
         count = header.metadata.get("split.count", 1)
         if count not in (0, 1):  # 0 is what llama.cpp's merge leaves
             raise FormatError(
                 path,
-                found=f"is one of {count} parts (split.count), and its name says not which",
+                found=f"is one of {count} parts (split.count), and its name does not say which",
                 expected="a name that ends in -00001-of-0000N.gguf",
                 cure="give all parts their names back",
             )
@@ -112,21 +119,26 @@ def _read_parts(path: str) -> list[Header]:
             cure="give all parts their names back",
         )
     paths = [f"{stem}-{index:05d}-of-{total}{ending}" for index in range(1, count + 1)]
-    missing = next((part for part in paths if not os.path.isfile(part)), None)
+    missing = next((part for part in paths if not store.is_file(part)), None)
     if missing is not None:
         raise FormatError(
             missing,
             found="is missing",
-            expected=f"all {count} parts beside each other",
+            expected=f"all {count} parts in one folder",
             cure="fetch it",
         )
-    parts = [read_header(part) for part in paths]
+    parts = [_read_part(part, store) for part in paths]
     _check_set(parts)
     return parts
 
 
-def _check_set(parts: list[Header]) -> None:
-    """Refuse parts that are not those of one set, each in its place and once."""
+def _read_part(path: str, store: Store) -> GGUFHeader:
+    with store.blob(path) as blob:
+        return read_header(blob)
+
+
+def _check_set(parts: list[GGUFHeader]) -> None:
+    """Refuse parts that are not one set, each part once and in its position."""
     keys = [key for part in parts for key in part.keys]
     for index, part in enumerate(parts):
         for key, true in (
@@ -152,7 +164,7 @@ def _check_set(parts: list[Header]) -> None:
 
 
 def _find_ties(keys: list[Key], metadata: dict[str, Scalar]) -> list[Tie]:
-    """Return the tie of a causal language model that has no output matrix of its own."""
+    """Return the tie of a causal language model that stores no output matrix."""
     names = set(keys)
     architecture = metadata.get("general.architecture", "")
     if (
@@ -178,18 +190,19 @@ def _as_text(value: Scalar) -> str:
     return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
-def _plain(raw: "np.ndarray", part: Header, key: str, layout: Layout) -> "np.ndarray":
-    import ml_dtypes
+def _plain(raw: "np.ndarray", part: GGUFHeader, key: str, layout: Layout) -> "np.ndarray":
     import numpy as np
 
-    dtype = np.dtype(getattr(ml_dtypes, layout.dtype.name, layout.dtype.name))
+    dtype = numpy_dtype(part.path, layout.dtype.name)
     if part.order != ("<" if sys.byteorder == "little" else ">"):
         words = f"u{dtype.itemsize}"
         raw = np.asarray(raw).view(part.order + words).astype(words)
     return raw.view(dtype).reshape(layout.shape)
 
 
-def _dequantised(raw: "np.ndarray", part: Header, key: str, layout: Layout) -> "np.ndarray":
+def _dequantised(
+    raw: "np.ndarray", part: GGUFHeader, key: str, layout: Layout
+) -> "np.ndarray":
     import numpy as np
 
     what = f"tensor {quoted(key)} is {layout.dtype.name}"

@@ -1,14 +1,13 @@
-"""A place in the bytes of a GGUF header, and the steps that lead on from it.
+"""A cursor over the bytes of a GGUF header.
 
 Byte order is that of the version number. Lengths are 64-bit, 32-bit in version 1. Each of
-them is a claim: none is believed before the file is seen to be large enough for it.
+them is a claim, checked against the size of the file before it is used.
 """
 
-import os
 import struct
-from typing import BinaryIO
 
 from explorer.errors import FormatError, printable
+from explorer.storage.store import Blob
 
 __all__ = ["MAX_HEADER", "MAX_RANK", "NUMBERS", "Cursor", "quoted"]
 
@@ -34,7 +33,7 @@ NUMBERS = {
 
 
 def quoted(name: str) -> str:
-    """Return a name out of a file as an error shows it."""
+    """Return a name from a file as an error shows it."""
     return f"'{printable(name, 80)}'"
 
 
@@ -45,15 +44,15 @@ class Cursor:
         version: 1, 2 or 3.
         order: struct's and NumPy's sign for the byte order, "<" or ">".
         size: bytes of the file.
-        at: bytes stepped over so far.
+        at: bytes consumed so far.
         inside: what is being read, in words, for errors.
-        nested: arrays in arrays stepped over so far.
+        nested: arrays in arrays skipped so far.
         places: for each rank, the numbers that follow a tensor's rank.
     """
 
-    def __init__(self, path: str, file: BinaryIO):
-        self.path, self._file, self.at = path, file, 0
-        self.size = os.fstat(file.fileno()).st_size
+    def __init__(self, blob: Blob):
+        self._blob, self.at = blob, 0
+        self.size = blob.size()
         self._data = bytearray()
         self.nested = 0
         self.inside = "its first 8 bytes"
@@ -85,11 +84,14 @@ class Cursor:
     def refuse(self, found: str, expected: str) -> FormatError:
         """Return the error that says what is wrong with this file."""
         return FormatError(
-            self.path, found=found, expected=expected, cure="fetch or write the file again"
+            self._blob.name,
+            found=found,
+            expected=expected,
+            cure="fetch or write the file again",
         )
 
     def _need(self, end: int) -> None:
-        """Have the bytes before `end`; reading on doubles them, so that few reads do."""
+        """Read the bytes before `end`, and as many again, so that a few reads suffice."""
         if end <= len(self._data):
             return
         if end > self.size:
@@ -99,17 +101,15 @@ class Cursor:
             )
         if end > MAX_HEADER:
             raise self.refuse(
-                f"its header runs on in {self.inside} to byte {end:,}",
+                f"its header continues in {self.inside} to byte {end:,}",
                 f"at most {MAX_HEADER:,}",
             )
-        wanted = min(max(end, 2 * len(self._data), _FIRST_READ), MAX_HEADER)
-        self._data += self._file.read(wanted - len(self._data))
-        if end > len(self._data):  # it was cut since it was opened
-            self.size = len(self._data)
-            self._need(end)
+        begin = len(self._data)
+        wanted = min(max(end, 2 * begin, _FIRST_READ), MAX_HEADER, self.size)
+        self._data += self._blob.read(begin, wanted - begin)
 
     def take(self, layout: struct.Struct) -> tuple[int, ...]:
-        """Return the numbers here and step over them."""
+        """Return the next numbers."""
         start = self.at
         self.at = end = start + layout.size
         if end > len(self._data):
@@ -117,11 +117,11 @@ class Cursor:
         return layout.unpack_from(self._data, start)
 
     def word(self) -> int:
-        """Return the 32-bit number here and step over it."""
+        """Return the next 32-bit number."""
         return self.take(self._word)[0]
 
     def length(self) -> int:
-        """Return the length here, which is a claim, and step over it."""
+        """Return the next length, which is a claim."""
         return self.take(self._length)[0]
 
     def number(self, kind: int) -> struct.Struct:
@@ -131,12 +131,12 @@ class Cursor:
         return struct.Struct(self.order + NUMBERS[kind][1])
 
     def skip(self, size: int) -> None:
-        """Step over so many bytes."""
+        """Skip this many bytes."""
         self.at += size
         self._need(self.at)
 
     def text(self, length: int, what: str = "") -> str:
-        """Return the text of so many bytes that is here and step over it."""
+        """Return the next text, of this many bytes."""
         start = self.at
         self.at = end = start + length
         if end > len(self._data):
@@ -145,12 +145,12 @@ class Cursor:
             return self._data[start:end].decode()
         except UnicodeDecodeError as error:
             raise self.refuse(
-                f"{what}{self.inside} is no UTF-8 ({error.reason} at byte {error.start})",
+                f"{what}{self.inside} is not UTF-8 ({error.reason} at byte {error.start})",
                 "UTF-8",
             ) from None
 
     def name(self) -> str:
-        """Return the key or tensor name here, length and all, and step over it."""
+        """Return the next key or tensor name, which begins with its length."""
         length = self.length()
         if length > _MAX_NAME:
             raise self.refuse(
@@ -162,9 +162,9 @@ class Cursor:
     def check_count(
         self, count: int, things: str, least: int, most: int = MAX_HEADER
     ) -> None:
-        """Refuse more things, of at least so many bytes each, than a header can hold.
+        """Refuse more things, of at least `least` bytes each, than a header can hold.
 
-        Where each of them takes a step of its own, `most` bounds the time that takes.
+        Where the reader loops over them, `most` bounds its time.
         """
         left = min(self.size, MAX_HEADER) - self.at
         if count > min(left // least, most):
@@ -174,7 +174,7 @@ class Cursor:
             )
 
     def skip_texts(self, count: int) -> None:
-        """Step over so many texts: the hot loop of a large vocabulary."""
+        """Skip this many texts: the hot loop of a large vocabulary."""
         unpack, step, at = self._length.unpack_from, self._length.size, self.at
         while count:
             self._need(at + step)

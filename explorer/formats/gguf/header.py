@@ -1,11 +1,11 @@
-"""The header of one GGUF file: its key-value pairs, and where each tensor lies.
+"""The header of one GGUF file: its key-value pairs, and the offset of each tensor.
 
     "GGUF", version, number of tensors, number of key-value pairs
     each pair:    key, type number, value (a number, a text or an array)
     each tensor:  name, number of dimensions, dimensions, ggml type number, offset
     padding to a multiple of general.alignment, then the tensors one after another
 
-What arrays hold (a vocabulary) is stepped over and never kept.
+The items of arrays (a vocabulary) are skipped.
 
 References:
     GGUF specification, github.com/ggml-org/ggml, docs/gguf.md (2023).
@@ -17,13 +17,13 @@ from typing import NamedTuple
 import msgspec
 
 from explorer import dtypes
-from explorer.errors import TargetError, printable
+from explorer.errors import printable
 from explorer.formats.gguf.cursor import MAX_RANK, NUMBERS, Cursor, quoted
-from explorer.storage.local import open_regular
+from explorer.storage.store import Blob
 
-__all__ = ["Header", "Layout", "Scalar", "find_repeated", "read_header"]
+__all__ = ["GGUFHeader", "Layout", "Scalar", "find_repeated", "read_header"]
 
-_MAX_TEXT = 65_536  # longer values are told by their length
+_MAX_TEXT = 65_536  # of a longer value, its length is kept
 _MAX_DEPTH = 4  # arrays in arrays
 _MAX_NESTED = 100_000
 _MAX_TENSORS = _MAX_KEYS = 1_000_000
@@ -42,10 +42,10 @@ class Layout(NamedTuple):
     nbytes: int
 
 
-class Header(msgspec.Struct):
+class GGUFHeader(msgspec.Struct):
     """One file's header; keys, layouts and offsets are parallel columns.
 
-    Offsets are from the start of the file. An array's metadata is its length in words.
+    Offsets are from the start of the file. The value of an array is a text with its length.
     """
 
     path: str
@@ -58,25 +58,21 @@ class Header(msgspec.Struct):
     file_bytes: int
 
 
-def read_header(path: str) -> Header:
+def read_header(blob: Blob) -> GGUFHeader:
     """Return the header of one GGUF file, every rule of the format checked.
 
     Raises:
         TargetError: the file cannot be read.
         FormatError: it breaks a rule of the format.
     """
-    try:
-        with open_regular(path) as file:
-            cursor = Cursor(path, file)
-            num_tensors, num_keys = cursor.length(), cursor.length()
-            metadata = _read_metadata(cursor, num_keys)
-            keys, layouts, offsets = _read_tensors(cursor, num_tensors)
-    except OSError as error:
-        raise TargetError(path, found=f"cannot be read: {error.strerror}") from None
+    cursor = Cursor(blob)
+    num_tensors, num_keys = cursor.length(), cursor.length()
+    metadata = _read_metadata(cursor, num_keys)
+    keys, layouts, offsets = _read_tensors(cursor, num_tensors)
     alignment = _alignment(cursor, metadata)
     start = _pad(cursor.at, alignment)
-    header = Header(
-        path=path,
+    header = GGUFHeader(
+        path=blob.name,
         version=cursor.version,
         order=cursor.order,
         metadata=metadata,
@@ -121,7 +117,7 @@ def _read_value(cursor: Cursor) -> Scalar:
 
 
 def _skip_array(cursor: Cursor, depth: int) -> str:
-    """Step over an array and return in words what it was."""
+    """Skip an array and return a text with its length."""
     if depth > _MAX_DEPTH:
         raise cursor.refuse(
             f"{cursor.inside} nests arrays too deeply", f"at most {_MAX_DEPTH} levels"
@@ -173,7 +169,7 @@ def _read_tensors(cursor: Cursor, count: int) -> tuple[list[str], list[Layout], 
 
 
 def find_repeated(keys: list[str]) -> str:
-    """Return the first key that was there before.
+    """Return the first key that is a repetition.
 
     >>> find_repeated(["a", "b", "a", "b"])
     'a'
@@ -217,8 +213,8 @@ def _pad(size: int, alignment: int) -> int:
     return -(-size // alignment) * alignment
 
 
-def _check_places(cursor: Cursor, header: Header, start: int, alignment: int) -> None:
-    """Refuse tensors that do not lie one after another, each padded, inside the file.
+def _check_places(cursor: Cursor, header: GGUFHeader, start: int, alignment: int) -> None:
+    """Refuse tensors that are not one after another, each padded, inside the file.
 
     The order in the data may differ from that in the header.
     """

@@ -1,16 +1,18 @@
 """NumPy's files: .npy (a header, then one array) and .npz (a zip of them)."""
 
-import mmap
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from explorer.errors import FormatError, printable
-from explorer.formats.ndarrays import map_file, numpy_dtype, view
-from explorer.formats.numpy_files.header import TEXT, Header, parse
+from explorer.formats.ndarrays import numpy_dtype, view
+from explorer.formats.numpy_files.header import TEXT, NpyHeader, parse
 from explorer.formats.numpy_files.members import Member, head, inflate, members
 from explorer.inventory.listing import Listing
 from explorer.paths import Key, path_of
+from explorer.storage.local import LOCAL
+from explorer.storage.store import Blob, Store
+from explorer.storage.window import Bytes, indexed
 from explorer.tree.collections import collection_of
 
 if TYPE_CHECKING:
@@ -25,11 +27,11 @@ class _Array(NamedTuple):
     """One array of a file; `member` is None in a .npy file."""
 
     key: str
-    header: Header
+    header: NpyHeader
     member: Member | None
 
 
-def read(path: str) -> Listing:
+def read(path: str, store: Store = LOCAL) -> Listing:
     """Return what the headers of a .npy or .npz file list; no array is read.
 
     A .npy file's one key is its name without the ending; the keys of a .npz are its
@@ -38,9 +40,11 @@ def read(path: str) -> Listing:
     Raises:
         FormatError: the file breaks its format, or holds objects or records.
     """
-    with map_file(path) as data:
+    with store.blob(path) as blob:
+        data = indexed(blob)
         is_zip = _is_zip(data)
-        arrays, remarks = _arrays(path, data)
+        arrays, remarks = _arrays(blob, data)
+        file_bytes = blob.size()
     voids = sum(array.header.descr[1] == "V" for array in arrays)
     if voids:
         remarks.append(
@@ -55,26 +59,29 @@ def read(path: str) -> Listing:
         nbytes=[array.header.nbytes for array in arrays],
         collections=words if any(words) else None,
         remarks=remarks,
-        file_bytes=os.path.getsize(path),
+        file_bytes=file_bytes,
         files=1,
     )
 
 
-def values(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray]":
+def values(
+    path: str, wanted: Callable[[Key], bool], store: Store = LOCAL
+) -> "dict[Key, np.ndarray]":
     """Return the wanted arrays: read-only views of the file where it is not compressed.
 
     Raises:
         FormatError: as `read`; also a compressed array that does not unpack to its bytes.
     """
-    data = map_file(path)
-    return {
-        array.key: _value(path, data, array)
-        for array in _arrays(path, data)[0]
-        if wanted(array.key)
-    }
+    with store.blob(path) as blob:
+        data = indexed(blob)
+        return {
+            array.key: _value(path, data, array)
+            for array in _arrays(blob, data)[0]
+            if wanted(array.key)
+        }
 
 
-def _value(path: str, data: mmap.mmap, array: _Array) -> "np.ndarray":
+def _value(path: str, data: Bytes, array: _Array) -> "np.ndarray":
     header, member = array.header, array.member
     dtype = numpy_dtype(path, header.dtype)
     if header.descr[0] == ">":
@@ -86,17 +93,17 @@ def _value(path: str, data: mmap.mmap, array: _Array) -> "np.ndarray":
     return view(data, begin, header.shape, dtype, header.is_fortran)
 
 
-def _is_zip(data: mmap.mmap) -> bool:
+def _is_zip(data: Bytes) -> bool:
     return data[:2] == b"PK"
 
 
-def _arrays(path: str, data: mmap.mmap) -> tuple[list[_Array], list[str]]:
+def _arrays(blob: Blob, data: Bytes) -> tuple[list[_Array], list[str]]:
     """Return a file's arrays of numbers, and remarks on what else is in it."""
     if _is_zip(data):
-        arrays, others = _zipped_arrays(path, data)
+        arrays, others = _zipped_arrays(blob, data)
     else:
-        stem = os.path.basename(path).removesuffix(_ENDING)
-        header = parse(path, "the array", lambda count: data[:count], len(data))
+        stem = os.path.basename(blob.name).removesuffix(_ENDING)
+        header = parse(blob.name, "the array", lambda count: data[:count], len(data))
         arrays, others = [_Array(stem, header, None)], []
     texts = [array.key for array in arrays if array.header.dtype == TEXT]
     remarks = []
@@ -104,14 +111,14 @@ def _arrays(path: str, data: mmap.mmap) -> tuple[list[_Array], list[str]]:
         arrays = [array for array in arrays if array.header.dtype != TEXT]
         remarks.append(f"arrays of text are left out: {_shown(texts)}")
     if others:
-        remarks.append(f"members that are no arrays are left out: {_shown(others)}")
+        remarks.append(f"members that are not arrays are left out: {_shown(others)}")
     return arrays, remarks
 
 
-def _zipped_arrays(path: str, data: mmap.mmap) -> tuple[list[_Array], list[str]]:
+def _zipped_arrays(blob: Blob, data: Bytes) -> tuple[list[_Array], list[str]]:
     """Return the arrays of a zip, and the names of its other members."""
-    arrays, others = [], []
-    for member in members(path, data):
+    path, arrays, others = blob.name, [], []
+    for member in members(blob, data):
         if not member.name.endswith(_ENDING):
             others.append(member.name)
             continue

@@ -1,6 +1,6 @@
 """The header of a .npy array: magic, version, length, a Python literal (numpy.lib.format).
 
-The literal is parsed and never evaluated; what it claims is held against the bytes there.
+The literal is parsed and never evaluated; its claims are checked against the bytes there.
 """
 
 import ast
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from explorer.errors import FormatError, printable
 from explorer.formats.ndarrays import MAX_RANK, descr_name, item_bytes
 
-__all__ = ["TEXT", "Header", "parse"]
+__all__ = ["TEXT", "NpyHeader", "parse"]
 
 TEXT = "text"
 
@@ -22,8 +22,8 @@ _MAX_HEADER = 10_000  # numpy.load's own limit
 _ENOUGH = 256  # bytes that hold the header of nearly every array
 
 
-class Header(NamedTuple):
-    """One array: its format and shape, and where in its file or member its data lies."""
+class NpyHeader(NamedTuple):
+    """One array: its format and shape; its data is at `begin` of its file or member."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -33,17 +33,17 @@ class Header(NamedTuple):
     nbytes: int
 
 
-def parse(path: str, what: str, head: Callable[[int], bytes], size: int) -> Header:
-    """Return what the header of one array says.
+def parse(path: str, what: str, head: Callable[[int], bytes], size: int) -> NpyHeader:
+    """Return the header of one array.
 
     Args:
         path: the file, for errors.
         what: the array, for errors ("the array", "member 'a.npy'").
-        head: gives the first bytes, as many as asked for or as there are.
+        head: returns the first bytes: as many as asked for, or all.
         size: bytes of header and data together.
 
     Raises:
-        FormatError: no header, a bad one, or one whose array is not `size` bytes.
+        FormatError: it has no header, a bad one, or one that does not fit `size` bytes.
     """
     begin, raw = _literal_bytes(path, what, head, size)
     literal = _literal(raw)
@@ -63,13 +63,13 @@ def parse(path: str, what: str, head: Callable[[int], bytes], size: int) -> Head
             expected=f"{nbytes:,} for shape {printable(shape, 60)} of {descr}",
             cure="fetch or write the file again",
         )
-    return Header(dtype, shape, str(descr), is_fortran, begin, nbytes)
+    return NpyHeader(dtype, shape, str(descr), is_fortran, begin, nbytes)
 
 
 def _literal_bytes(
     path: str, what: str, head: Callable[[int], bytes], size: int
 ) -> tuple[int, bytes]:
-    """Return where the data begins, and the text of the header."""
+    """Return the offset of the data, and the text of the header."""
     start = head(_ENOUGH)
     width = _LENGTH_BYTES.get(start[6] if len(start) > 6 else 0)
     if not start.startswith(_MAGIC) or width is None:
@@ -92,13 +92,13 @@ def _literal_bytes(
             found=f"{what} claims a header of {length:,} bytes",
             expected=f"at most {_MAX_HEADER:,}, NumPy's own limit",
         )
-    whole = start if begin <= len(start) else head(begin)
-    return begin, whole[8 + width : begin]
+    raw = start if begin <= len(start) else head(begin)
+    return begin, raw[8 + width : begin]
 
 
 @lru_cache(maxsize=256)  # arrays of one shape have one header
 def _literal(raw: bytes) -> tuple[object, bool, tuple[int, ...]] | None:
-    """Return (descr, fortran_order, shape), or None where the header is no such dict."""
+    """Return (descr, fortran_order, shape), or None where the header is not such a dict."""
     try:
         header = ast.literal_eval(raw.decode("utf-8").strip()) if b"\\" not in raw else None
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):

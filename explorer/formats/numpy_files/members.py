@@ -1,11 +1,12 @@
-"""The members of a .npz: where each lies in the file, and its bytes, inflated in bounds."""
+"""The members of a .npz: the place of each in the file, and its bytes, inflated in bounds."""
 
-import mmap
 import zlib
 from typing import NamedTuple
 
 from explorer.errors import FormatError, printable
-from explorer.formats.zip_directory import DEFLATED, STORED, Entry, read_directory
+from explorer.formats.zip_directory import DEFLATED, STORED, ZipEntry, read_directory
+from explorer.storage.store import Blob
+from explorer.storage.window import Bytes
 
 __all__ = ["Member", "head", "inflate", "members"]
 
@@ -27,21 +28,21 @@ class Member(NamedTuple):
         return f"member {printable(self.name)!r}"
 
 
-def members(path: str, data: mmap.mmap) -> list[Member]:
-    """Return the members of the zip that `data` maps, folders left out.
+def members(blob: Blob, data: Bytes) -> list[Member]:
+    """Return the members of the zip whose bytes are `data`, folders left out.
 
     Raises:
-        FormatError: a broken archive, a name given twice, a size that cannot be.
+        FormatError: a broken archive, a name given twice, an impossible size.
     """
-    entries = read_directory(path)
+    entries = read_directory(blob)
     return [
-        _located(path, data, name, entry)
+        _located(blob.name, data, name, entry)
         for name, entry in entries.items()
         if not name.endswith("/")
     ]
 
 
-def _located(path: str, data: mmap.mmap, name: str, entry: Entry) -> Member:
+def _located(path: str, data: Bytes, name: str, entry: ZipEntry) -> Member:
     what = f"member {printable(name)!r}"
     if entry.method not in (STORED, DEFLATED):
         raise FormatError(
@@ -55,12 +56,12 @@ def _located(path: str, data: mmap.mmap, name: str, entry: Entry) -> Member:
     begin = entry.header + _LOCAL_BYTES + name_bytes + extra_bytes
     if local[:4] != b"PK\x03\x04" or begin + entry.packed > len(data):
         raise FormatError(
-            path, found=f"{what} does not lie inside the file", cure="fetch it again"
+            path, found=f"{what} is not inside the file", cure="fetch it again"
         )
     return Member(name, begin, entry.size, entry.packed, entry.method == DEFLATED)
 
 
-def head(path: str, data: mmap.mmap, member: Member, count: int) -> bytes:
+def head(path: str, data: Bytes, member: Member, count: int) -> bytes:
     """Return the first `count` bytes of a member, or fewer where it has fewer."""
     count = min(count, member.size)
     if not member.is_deflated:
@@ -70,7 +71,7 @@ def head(path: str, data: mmap.mmap, member: Member, count: int) -> bytes:
     return _inflate(path, member, packed, count)
 
 
-def inflate(path: str, data: mmap.mmap, member: Member) -> bytes:
+def inflate(path: str, data: Bytes, member: Member) -> bytes:
     """Return all bytes of a deflated member.
 
     Raises:

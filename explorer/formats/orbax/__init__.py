@@ -1,18 +1,17 @@
 """Orbax checkpoint folders, read without Orbax, JAX or devices.
 
 The leaves come from _METADATA; their true shapes and formats from the arrays' own
-documents in the store, all read in one go; shardings are those that were saved.
+documents, all read at once; shardings are those that were saved.
 """
 
 import os
-import stat
 from collections.abc import Callable
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from explorer import dtypes
-from explorer.errors import FormatError, TargetError, printable
-from explorer.formats.orbax.folders import find_trees, recognises
+from explorer.errors import FormatError, printable
+from explorer.formats.orbax.folders import detect, find_trees
 from explorer.formats.orbax.metadata import (
     Tree,
     read_key_formats,
@@ -22,12 +21,14 @@ from explorer.formats.orbax.metadata import (
 from explorer.formats.orbax.store import Head, ZarrStore
 from explorer.inventory.listing import Listing, Sharding
 from explorer.paths import Key
+from explorer.storage.local import LOCAL
+from explorer.storage.store import Store
 from explorer.tree.collections import collection_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["read", "recognises", "values"]
+__all__ = ["detect", "read", "values"]
 
 # zstd, the densest of the stores' compressors, needs 4 bytes for a block of 128 KiB
 _MAX_COMPRESSION = 2**15
@@ -39,16 +40,16 @@ class _Stored(NamedTuple):
     """A tree, the store of its arrays; of each leaf, its array's head and bytes."""
 
     tree: Tree
-    store: ZarrStore
+    arrays: ZarrStore
     heads: list[Head]
     nbytes: list[int]
 
 
-def read(path: str) -> Listing:
-    """Return what an Orbax checkpoint lists; no array is read.
+def read(path: str, store: Store = LOCAL) -> Listing:
+    """Return the listing of an Orbax checkpoint; no array is read.
 
     Of a CheckpointManager's root the newest step is read. Where a step has several items,
-    or one that was given a name, the item is the first name of each path. PRNG keys have
+    or one with a name of its own, the item is the first name of each path. PRNG keys have
     their logical shape; bytes are those of the arrays before compression.
 
     Raises:
@@ -56,14 +57,16 @@ def read(path: str) -> Listing:
         TargetError: the folder holds no Orbax tree.
         MissingPackageError: tensorstore is not installed.
     """
-    found = find_trees(path)
+    found = find_trees(path, store)
     listing = Listing("orbax", [], [], [], [], remarks=found.remarks)
-    listing.file_bytes, listing.files = _disk_usage(found.folder)
+    sizes = store.sizes(found.folder)
+    file_bytes = sum(sizes)
+    listing.file_bytes, listing.files = file_bytes, len(sizes)
     words = []
     for item, folder in found.trees.items():
-        stored = _stored(folder)
-        _check_sizes(folder, stored, listing.file_bytes)
-        _add(listing, item, folder, stored)
+        stored = _stored(folder, store)
+        _check_sizes(folder, stored, file_bytes)
+        _add(listing, item, folder, stored, store)
         words += [_collection(item, leaf) for leaf in stored.tree.leaves]
         if not stored.tree.has_metadata:
             listing.remarks.append(
@@ -76,34 +79,36 @@ def read(path: str) -> Listing:
     return listing
 
 
-def values(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray]":
+def values(
+    path: str, wanted: Callable[[Key], bool], store: Store = LOCAL
+) -> "dict[Key, np.ndarray]":
     """Return the wanted arrays; of PRNG keys, their words (uint32).
 
     Raises:
         FormatError: as `read`; also where the data of an array is broken or missing.
     """
     arrays: dict[Key, np.ndarray] = {}
-    for item, folder in find_trees(path).trees.items():
-        file_bytes, _ = _disk_usage(folder)
-        stored = _stored(folder)
+    for item, folder in find_trees(path, store).trees.items():
+        file_bytes = sum(store.sizes(folder))  # first: tensorstore would wait for a fifo
+        stored = _stored(folder, store)
         _check_sizes(folder, stored, file_bytes)
         leaves = [leaf for leaf in stored.tree.leaves if wanted(_key(item, leaf))]
         names = list(map(".".join, leaves))
-        found = stored.store.arrays(names, stored.tree.is_complete)
+        found = stored.arrays.arrays(names, stored.tree.is_complete)
         arrays.update(zip([_key(item, leaf) for leaf in leaves], found, strict=True))
     return arrays
 
 
-def _stored(folder: str) -> _Stored:
+def _stored(folder: str, store: Store) -> _Stored:
     """Return a tree and the head of every array that it lists.
 
     Raises:
-        FormatError: the database, or the array of a leaf, is not there.
+        FormatError: the database, or the array of a leaf, is missing.
     """
-    tree = read_tree(folder)
+    tree = read_tree(folder, store)
     if tree is None:
-        store = ZarrStore(folder)
-        leaves = [tuple(name.split(".")) for name in store.names()]
+        arrays = ZarrStore(folder, store)
+        leaves = [tuple(name.split(".")) for name in arrays.names()]
         if not leaves:
             raise FormatError(
                 folder,
@@ -111,17 +116,17 @@ def _stored(folder: str) -> _Stored:
                 expected="what Orbax saves",
                 cure="copy the checkpoint again",
             )
-        tree = Tree(leaves, use_zarr3=store.is_zarr3, has_metadata=False)
-    elif tree.use_ocdbt and not os.path.lexists(os.path.join(folder, "manifest.ocdbt")):
+        tree = Tree(leaves, use_zarr3=arrays.is_zarr3, has_metadata=False)
+    elif tree.use_ocdbt and not store.exists(os.path.join(folder, "manifest.ocdbt")):
         raise FormatError(
             folder,
             found="has no manifest.ocdbt",
             expected="the database that holds its arrays",
-            cure="the save did not finish or was not copied whole: take another step",
+            cure="the save did not finish or was not fully copied: take another step",
         )
     else:
-        store = ZarrStore(folder, tree.use_zarr3)
-    heads = store.heads(map(".".join, tree.leaves))
+        arrays = ZarrStore(folder, store, tree.use_zarr3)
+    heads = arrays.heads(map(".".join, tree.leaves))
     there = [head for head in heads if head is not None]
     if len(there) < len(heads):
         lost = _shown(tree.leaves[heads.index(None)])
@@ -130,14 +135,14 @@ def _stored(folder: str) -> _Stored:
             folder,
             found=f"the array of leaf {lost} is not there ({count} are missing)",
             expected="an array for every leaf in _METADATA",
-            cure="the save did not finish or was not copied whole: take another step",
+            cure="the save did not finish or was not fully copied: take another step",
         )
     sizes = {head: dtypes.find(head.dtype).nbytes(prod(head.shape)) for head in set(there)}
-    return _Stored(tree, store, there, [sizes[head] for head in there])
+    return _Stored(tree, arrays, there, [sizes[head] for head in there])
 
 
 def _check_sizes(folder: str, stored: _Stored, file_bytes: int) -> None:
-    """Refuse an array that claims more than its files could hold, were it all zeros."""
+    """Refuse an array that claims more than its files could hold, even of zeros."""
     largest = max(stored.nbytes, default=0)
     if stored.tree.is_complete and largest > _MAX_COMPRESSION * file_bytes:
         leaf = stored.tree.leaves[stored.nbytes.index(largest)]
@@ -149,9 +154,9 @@ def _check_sizes(folder: str, stored: _Stored, file_bytes: int) -> None:
         )
 
 
-def _add(listing: Listing, item: str, folder: str, stored: _Stored) -> None:
+def _add(listing: Listing, item: str, folder: str, stored: _Stored, store: Store) -> None:
     """Add the tensors of one tree to a listing."""
-    key_formats, saved = read_key_formats(folder), read_shardings(folder)
+    key_formats, saved = read_key_formats(folder, store), read_shardings(folder, store)
     listing.nbytes += stored.nbytes
     for leaf, (shape, dtype) in zip(stored.tree.leaves, stored.heads, strict=True):
         key, name = _key(item, leaf), ".".join(leaf)
@@ -170,29 +175,9 @@ def _key(item: str, leaf: _Path) -> _Path:
 
 
 def _collection(item: str, leaf: _Path) -> str:
-    """Return the collection that an item's name says, or else the path inside it."""
+    """Return the collection by an item's name, or else by the path inside it."""
     return collection_of(_key(item, leaf)) or collection_of(leaf)
 
 
 def _shown(leaf: _Path) -> str:
     return repr(printable("/".join(leaf)))
-
-
-def _disk_usage(folder: str) -> tuple[int, int]:
-    """Return the bytes and the number of the files below a folder.
-
-    Raises:
-        TargetError: one of them is no regular file: tensorstore would wait for a fifo.
-    """
-    total = count = 0
-    for inner, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(inner, name)
-            try:
-                found = os.stat(path)
-            except OSError as error:
-                raise TargetError(path, found=f"cannot be read: {error.strerror}") from None
-            if not stat.S_ISREG(found.st_mode):
-                raise TargetError(path, found="is no regular file")
-            total, count = total + found.st_size, count + 1
-    return total, count

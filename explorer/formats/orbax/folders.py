@@ -2,7 +2,7 @@
 
 A *tree* is a folder that one PyTree was saved into. A *step* holds trees as named items
 ("default", "state", "params"). The root of a CheckpointManager holds steps, each named by
-its number ("1200", "step_00001200"). A save bears a suffix until it is whole.
+its number ("1200", "step_00001200"). A save has a suffix in its name until it is complete.
 """
 
 import os
@@ -10,8 +10,10 @@ import re
 from typing import NamedTuple
 
 from explorer.errors import FormatError, TargetError, printable
+from explorer.storage.local import LOCAL
+from explorer.storage.store import Store
 
-__all__ = ["Found", "find_trees", "recognises"]
+__all__ = ["TreeFolders", "detect", "find_trees"]
 
 _MARKERS = frozenset({"_METADATA", "manifest.ocdbt"})
 _DOCUMENTS = (".zarray", "zarr.json")
@@ -20,44 +22,43 @@ _DEFAULT = "default"  # the item name that a CheckpointManager gives the only it
 _STEP = re.compile(r"(?:.+[_-])?([0-9]{1,18})")
 
 
-class Found(NamedTuple):
-    """The folder that is read, its trees by item name ("" for an only one), remarks."""
+class TreeFolders(NamedTuple):
+    """The folder that is read, its trees by item name ("" for a single one), remarks."""
 
     folder: str
     trees: dict[str, str]
     remarks: list[str]
 
 
-def recognises(path: str) -> bool:
-    """Say whether a folder is an Orbax tree, a step of items, or a root of steps."""
+def detect(path: str, store: Store = LOCAL) -> bool:
+    """Return whether a folder is an Orbax tree, a step of items, or a root of steps."""
     return (
         _UNFINISHED in os.path.basename(os.path.abspath(path))
-        or bool(_trees(path))
-        or bool(_steps(path))
-        or bool(_unfinished(path))
+        or bool(_trees(path, store))
+        or bool(_steps(path, store))
+        or bool(_unfinished(path, store))
     )
 
 
-def find_trees(path: str) -> Found:
+def find_trees(path: str, store: Store = LOCAL) -> TreeFolders:
     """Return the trees of an Orbax folder; of several steps, those of the newest.
 
     Raises:
-        FormatError: the folder is, or has nothing but, a save that did not finish.
+        FormatError: the folder is, or holds only, a save that did not finish.
         TargetError: it holds no tree.
     """
     if _UNFINISHED in os.path.basename(os.path.abspath(path)):
         raise _refuse_unfinished(path, path)
-    if trees := _trees(path):
-        others = (
-            [] if "" in trees else [name for name in _folders(path) if name not in trees]
-        )
+    if trees := _trees(path, store):
+        folders = [] if "" in trees else _folders(path, store)
+        others = [name for name in folders if name not in trees]
         remarks = [f"item {printable(name)} holds no arrays" for name in others]
         is_default = list(trees) == [_DEFAULT]
-        return Found(path, {"": trees[_DEFAULT]} if is_default else trees, remarks)
-    steps, unfinished = _steps(path), _unfinished(path)
+        return TreeFolders(path, {"": trees[_DEFAULT]} if is_default else trees, remarks)
+    steps, unfinished = _steps(path, store), _unfinished(path, store)
     if steps:
         number, name = max(steps)
-        found = find_trees(os.path.join(path, name))
+        found = find_trees(os.path.join(path, name), store)
         remarks = [f"step {number} was read, the newest of {len(steps)}"]
         remarks += [
             f"{printable(name)} is an unfinished save: not read" for name in unfinished
@@ -80,57 +81,49 @@ def _refuse_unfinished(path: str, name: str) -> FormatError:
     )
 
 
-def _names(path: str) -> list[str]:
+def _names(path: str, store: Store) -> list[str]:
     try:
-        return sorted(os.listdir(path))
-    except OSError:  # a file, or a folder that nobody may read: no tree either way
+        return store.names(path)
+    except TargetError:  # a file, or an unreadable folder: not a tree in either case
         return []
 
 
-def _folders(path: str) -> list[str]:
+def _folders(path: str, store: Store) -> list[str]:
     try:
-        with os.scandir(path) as entries:
-            return sorted(
-                e.name for e in entries if _UNFINISHED not in e.name and _holds(e)
-            )
-    except OSError:  # as above
+        return [name for name in store.folders(path) if _UNFINISHED not in name]
+    except TargetError:  # as above
         return []
 
 
-def _holds(entry: os.DirEntry[str]) -> bool:
-    """Say whether an entry is a folder, or a link to one, asking again only for links."""
-    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+def _unfinished(path: str, store: Store) -> list[str]:
+    return [name for name in _names(path, store) if _UNFINISHED in name]
 
 
-def _unfinished(path: str) -> list[str]:
-    return [name for name in _names(path) if _UNFINISHED in name]
-
-
-def _is_tree(path: str) -> bool:
-    names = _names(path)
+def _is_tree(path: str, store: Store) -> bool:
+    names = _names(path, store)
     if not _MARKERS.isdisjoint(names):
         return True
-    # a tree older than _METADATA is a folder for every array: the first ones tell
+    # a tree older than _METADATA is a folder for every array: the first ones decide
     return any(
-        os.path.isfile(os.path.join(path, name, document))
+        store.is_file(os.path.join(path, name, document))
         for name in names[:8]
         for document in _DOCUMENTS
     )
 
 
-def _trees(path: str) -> dict[str, str]:
+def _trees(path: str, store: Store) -> dict[str, str]:
     """Return the folder if it is a tree, else the trees directly in it, by name."""
-    if _is_tree(path):
+    if _is_tree(path, store):
         return {"": path}
-    inner = {name: os.path.join(path, name) for name in _folders(path)}
-    return {name: folder for name, folder in inner.items() if _is_tree(folder)}
+    inner = {name: os.path.join(path, name) for name in _folders(path, store)}
+    return {name: folder for name, folder in inner.items() if _is_tree(folder, store)}
 
 
-def _steps(path: str) -> list[tuple[int, str]]:
+def _steps(path: str, store: Store) -> list[tuple[int, str]]:
     """Return number and name of the folders that are named as steps and hold trees."""
-    numbered = [(_STEP.fullmatch(name), name) for name in _folders(path)]
+    numbered = [(_STEP.fullmatch(name), name) for name in _folders(path, store)]
     return [
         (int(found[1]), name)
         for found, name in numbered
-        if found and _trees(os.path.join(path, name))
+        if found and _trees(os.path.join(path, name), store)
     ]

@@ -13,7 +13,8 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from explorer.errors import FormatError, printable
-from explorer.storage.local import read_whole, unreadable
+from explorer.storage.local import LOCAL
+from explorer.storage.store import Store
 
 __all__ = ["NamedSharding", "Tree", "read_key_formats", "read_shardings", "read_tree"]
 
@@ -25,8 +26,8 @@ _KEY_TAGS = {"threefry2x32": "fry", "rbg": "rbg", "unsafe_rbg": "urbg"}  # JAX's
 class Tree(msgspec.Struct, gc=False):
     """The leaves of a tree that are arrays, as paths, and how their arrays are stored.
 
-    `is_complete` says that a chunk which is not there was lost: Orbax has been told to
-    store also those chunks that hold nothing but zeros.
+    `is_complete`: Orbax was set to store chunks of zeros too, so that a chunk which is
+    missing was lost.
     """
 
     leaves: list[tuple[str, ...]]
@@ -36,21 +37,21 @@ class Tree(msgspec.Struct, gc=False):
     has_metadata: bool = True
 
 
-class _Name(msgspec.Struct, gc=False):
+class _KeyName(msgspec.Struct, gc=False):
     key: str
 
 
-class _Value(msgspec.Struct, gc=False):
+class _ValueMetadata(msgspec.Struct, gc=False):
     value_type: str
     skip_deserialize: bool = False  # None and empty containers
 
 
-class _Entry(msgspec.Struct, gc=False):
-    key_metadata: tuple[_Name, ...]
-    value_metadata: _Value
+class _LeafEntry(msgspec.Struct, gc=False):
+    key_metadata: tuple[_KeyName, ...]
+    value_metadata: _ValueMetadata
 
 
-class _Metadata(msgspec.Struct):
+class _TreeMetadata(msgspec.Struct):
     tree_metadata: msgspec.Raw
     use_ocdbt: bool | None = None
     use_zarr3: bool | None = None
@@ -71,7 +72,7 @@ class _ArrayMetadatas(msgspec.Struct):
 
 
 class NamedSharding(msgspec.Struct, frozen=True):
-    """A saved jax.sharding.NamedSharding: the mesh, and what each axis is laid over."""
+    """A saved jax.sharding.NamedSharding: the mesh, and the mesh axes of each array axis."""
 
     axis_names: tuple[str, ...] = ()
     shape: tuple[Annotated[int, msgspec.Meta(ge=1)], ...] = ()
@@ -80,7 +81,7 @@ class NamedSharding(msgspec.Struct, frozen=True):
 
     @property
     def axes(self) -> str:
-        """The sharding in words.
+        """The sharding as text.
 
         >>> NamedSharding(("data", "model"), (4, 2), ("data", None)).axes
         "('data', None) on {data: 4, model: 2}"
@@ -104,7 +105,7 @@ class NamedSharding(msgspec.Struct, frozen=True):
 
 
 def _axis_names(over: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    """Return the mesh axes that one axis of an array is laid over."""
+    """Return the mesh axes that one axis of an array is sharded over."""
     return over if isinstance(over, tuple) else (over,) if over else ()
 
 
@@ -123,24 +124,24 @@ def _decode(path: str, raw: bytes | str | msgspec.Raw, kind: type[_T], what: str
         ) from None
 
 
-def read_tree(folder: str) -> Tree | None:
+def read_tree(folder: str, store: Store = LOCAL) -> Tree | None:
     """Return the leaves that _METADATA lists; None where there is no _METADATA.
 
     Text, None and empty containers are leaves to Orbax and have no array.
 
     Raises:
-        FormatError: it is no such JSON, or lists a leaf twice.
+        FormatError: it is not such JSON, or lists a leaf twice.
     """
     path = os.path.join(folder, "_METADATA")
-    if not os.path.lexists(path):
+    if not store.exists(path):
         return None
     metadata = _decode(
-        path, read_whole(path, _MAX_BYTES), _Metadata, "the JSON of an Orbax tree"
+        path, store.read_whole(path, _MAX_BYTES), _TreeMetadata, "the JSON of an Orbax tree"
     )
     raw = metadata.tree_metadata
-    entries = _decode(path, raw, dict[str, _Entry], "the leaves of an Orbax tree")
+    entries = _decode(path, raw, dict[str, _LeafEntry], "the leaves of an Orbax tree")
     paths = [tuple([name.key for name in e.key_metadata]) for e in entries.values()]
-    # a key given twice would vanish in a dict; its fields are still there to be counted
+    # a repeated key would vanish in the dict; its fields can still be counted in the text
     if len(_KEY_METADATA.findall(bytes(raw))) != len(entries) or len(set(paths)) < len(
         paths
     ):
@@ -160,13 +161,13 @@ def read_tree(folder: str) -> Tree | None:
     )
 
 
-def read_key_formats(folder: str) -> dict[str, str]:
+def read_key_formats(folder: str, store: Store = LOCAL) -> dict[str, str]:
     """Return the format ("key<fry>") of each array that holds the words of PRNG keys."""
     inner = os.path.join(folder, "array_metadatas")
     formats: dict[str, str] = {}
-    for name in _names(inner) if os.path.isdir(inner) else ():
+    for name in store.names(inner) if store.is_folder(inner) else ():
         path = os.path.join(inner, name)
-        raw = read_whole(path, _MAX_BYTES)
+        raw = store.read_whole(path, _MAX_BYTES)
         if b"random_key_impl" not in raw:
             continue
         for entry in _decode(path, raw, _ArrayMetadatas, "array metadata").array_metadatas:
@@ -177,24 +178,17 @@ def read_key_formats(folder: str) -> dict[str, str]:
     return formats
 
 
-def _names(folder: str) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except OSError as error:
-        raise unreadable(folder, error) from None
-
-
-def read_shardings(folder: str) -> dict[str, NamedSharding]:
-    """Return the sharding of each array that was laid over a mesh when it was saved.
+def read_shardings(folder: str, store: Store = LOCAL) -> dict[str, NamedSharding]:
+    """Return the sharding of each array that was sharded over a mesh when it was saved.
 
     Raises:
-        FormatError: _sharding is broken, or lays an axis over one that its mesh has not.
+        FormatError: _sharding is broken, or names an axis that its mesh does not have.
     """
     path = os.path.join(folder, "_sharding")
-    if not os.path.lexists(path):
+    if not store.exists(path):
         return {}
     saved = _decode(
-        path, read_whole(path, _MAX_BYTES), dict[str, str], "shardings by array"
+        path, store.read_whole(path, _MAX_BYTES), dict[str, str], "shardings by array"
     )
     decoded = {text: _named(path, text) for text in set(saved.values())}
     named = {key: sharding for key, text in saved.items() if (sharding := decoded[text])}
@@ -203,7 +197,7 @@ def read_shardings(folder: str) -> dict[str, NamedSharding]:
             base64.b64decode(key, validate=True).decode(): s for key, s in named.items()
         }
     except (binascii.Error, ValueError):
-        raise FormatError(path, found="has a name that is no base64 of UTF-8") from None
+        raise FormatError(path, found="has a name that is not base64 of UTF-8") from None
 
 
 def _named(path: str, text: str) -> NamedSharding | None:

@@ -1,7 +1,9 @@
 """Zarr arrays in an OCDBT database or in plain folders, read through tensorstore.
 
 Only tensorstore is needed: no Orbax, no JAX, no devices. An array's document (`.zarray`
-in version 2, `zarr.json` in version 3) holds its true shape and format.
+in version 2, `zarr.json` in version 3) holds its true shape and format. tensorstore opens
+the files itself: this is the one place where checkpoints are not read through a store, and
+it needs a folder of this machine.
 """
 
 import os
@@ -10,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 
-from explorer.errors import FormatError, MissingPackageError, printable
+from explorer.errors import FormatError, MissingPackageError, TargetError, printable
 from explorer.formats.ndarrays import MAX_RANK, descr_name, item_bytes
+from explorer.storage.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,12 +24,12 @@ __all__ = ["Head", "ZarrStore"]
 _Natural = Annotated[int, msgspec.Meta(ge=0)]
 _AT_ONCE = 32  # arrays that are read at a time
 _CACHE_BYTES = 100_000_000  # the database's tree nodes, else read anew for every key
-# what tensorstore makes of its status codes
+# the exceptions that tensorstore raises for its status codes
 _TENSORSTORE_ERRORS = (ValueError, IndexError, NotImplementedError, OSError, MemoryError)
 
 
 class Head(NamedTuple):
-    """What an array's document says of it."""
+    """The shape and format in an array's document."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -46,16 +49,26 @@ class ZarrStore:
     """The arrays of one folder, by name.
 
     Args:
-        folder: where the database, or the arrays' folders, are.
-        is_zarr3: the version of the arrays; None to find out from what is there.
+        folder: the folder of the database, or of the arrays' folders.
+        store: where the folder is.
+        is_zarr3: the version of the arrays; None to detect it.
 
     Raises:
         MissingPackageError: tensorstore is not installed.
+        TargetError: the store is not one whose files tensorstore can open.
         FormatError: the database is broken.
     """
 
-    def __init__(self, folder: str, is_zarr3: bool | None = None):
+    def __init__(self, folder: str, store: Store, is_zarr3: bool | None = None):
         self.folder = folder
+        place = store.local_path(folder)
+        if place is None:
+            raise TargetError(
+                folder,
+                found="is not on a disk of this machine",
+                expected="a local folder: tensorstore opens the arrays of Orbax itself",
+                cure="copy the checkpoint to a local folder",
+            )
         try:
             import tensorstore
         except ImportError:
@@ -65,8 +78,8 @@ class ZarrStore:
                 cure="pip install 'jax-explorer[orbax]'",
             ) from None
         self._tensorstore: Any = tensorstore
-        base = {"driver": "file", "path": os.path.join(os.path.abspath(folder), "")}
-        is_ocdbt = os.path.lexists(os.path.join(folder, "manifest.ocdbt"))
+        base = {"driver": "file", "path": os.path.join(os.path.abspath(place), "")}
+        is_ocdbt = store.exists(os.path.join(folder, "manifest.ocdbt"))
         self._spec = {"driver": "ocdbt", "base": base} if is_ocdbt else base
         self._context = tensorstore.Context(
             {"cache_pool": {"total_bytes_limit": _CACHE_BYTES}}
@@ -87,7 +100,7 @@ class ZarrStore:
         self._document = "/zarr.json" if self.is_zarr3 else "/.zarray"
 
     def names(self) -> list[str]:
-        """Return the names of all arrays; only of a store that was to find out."""
+        """Return the names of all arrays, where the version was to be detected."""
         return [
             key.removesuffix(self._document)
             for key in self._keys
@@ -95,7 +108,7 @@ class ZarrStore:
         ]
 
     def heads(self, names: Iterable[str]) -> list[Head | None]:
-        """Return what the document of each array says, None where there is none.
+        """Return the head of each array, None for one without a document.
 
         Raises:
             FormatError: the database or a document is broken.
@@ -108,7 +121,7 @@ class ZarrStore:
         except _TENSORSTORE_ERRORS as error:
             raise self._broken(error) from None
         documents = [one.value if one.state == "value" else None for one in results]
-        # layers repeat, and so do their documents
+        # the arrays of repeated layers have equal documents
         samples = dict(zip(documents, names, strict=True))
         known = {
             raw: self._head(name, raw) if raw is not None else None
@@ -120,8 +133,8 @@ class ZarrStore:
         """Return the arrays of these names.
 
         Args:
-            names: arrays that are there.
-            is_complete: a chunk that is missing is an error, and not all zeros.
+            names: arrays that exist.
+            is_complete: a missing chunk is an error; otherwise it is all zeros.
 
         Raises:
             FormatError: their data is broken or missing.

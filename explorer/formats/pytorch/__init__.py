@@ -4,13 +4,13 @@ No pickle is run: `explorer.formats.pytorch.pickles` turns it into records, a li
 what may be in it, and the tensors' bytes are left alone until `values` maps them.
 """
 
-import os
 from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from explorer import dtypes
 from explorer.errors import FormatError, printable
+from explorer.formats.ndarrays import numpy_dtype
 from explorer.formats.pytorch.plain_names import PickledArray
 from explorer.formats.pytorch.records import Tensor
 from explorer.formats.pytorch.storages import Checkpoint, open_checkpoint, read_storage
@@ -19,6 +19,9 @@ from explorer.formats.pytorch.views import Views, measure, shared
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.listing import Listing
 from explorer.paths import Key, name_of
+from explorer.storage.local import LOCAL
+from explorer.storage.store import Blob, Store
+from explorer.storage.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,14 +31,15 @@ __all__ = ["read", "values"]
 MAX_METADATA = 100
 
 
-def read(path: str) -> Listing:
+def read(path: str, store: Store = LOCAL) -> Listing:
     """Return the tensors of a PyTorch file; none of their bytes is read.
 
     Raises:
-        UnsafePickleError: its pickle names what is no part of a tensor.
+        UnsafePickleError: its pickle names something that is not a part of a tensor.
         FormatError: the file breaks the rules of its format.
     """
-    checkpoint, leaves, nbytes, views = _open(path)
+    with store.blob(path) as blob:
+        checkpoint, leaves, nbytes, views = _open(blob)
     ties, remarks = shared(checkpoint, leaves, nbytes, views)
     collections = [leaf.collection for leaf in leaves]
     return Listing(
@@ -47,13 +51,15 @@ def read(path: str) -> Listing:
         collections=collections if any(collections) else None,
         ties=ties,
         remarks=[*_remarks(checkpoint, leaves), *remarks],
-        file_bytes=os.path.getsize(path),
+        file_bytes=blob.size(),
         files=1,
         metadata=_metadata(checkpoint.root),
     )
 
 
-def values(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray]":
+def values(
+    path: str, wanted: Callable[[Key], bool], store: Store = LOCAL
+) -> "dict[Key, np.ndarray]":
     """Return the wanted tensors as arrays, memory-mapped (copy on write) where they can be.
 
     Quantised tensors come as the integers that are stored.
@@ -62,23 +68,24 @@ def values(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray]":
         UnsafePickleError, FormatError: as `read`; FormatError also for a tensor without
             values (of the meta device).
     """
-    checkpoint, leaves, _, _ = _open(path)
     storages: dict[str, np.ndarray] = {}
     arrays: dict[Key, np.ndarray] = {}
-    for key, tensor, _ in leaves:
-        if wanted(key):
-            if isinstance(tensor, PickledArray):
-                arrays[key] = _unpickled(tensor)
-            else:
-                arrays[key] = _mapped(checkpoint, key, tensor, storages)
+    with store.blob(path) as blob:
+        checkpoint, leaves, _, _ = _open(blob)
+        for key, tensor, _ in leaves:
+            if wanted(key):
+                if isinstance(tensor, PickledArray):
+                    arrays[key] = _unpickled(path, tensor)
+                else:
+                    arrays[key] = _mapped(checkpoint, key, tensor, storages)
     return arrays
 
 
-def _open(path: str) -> tuple[Checkpoint, list[Leaf], list[int], Views]:
+def _open(blob: Blob) -> tuple[Checkpoint, list[Leaf], list[int], Views]:
     """Return a file's records, its tensors, their bytes and views, all of it checked."""
     with paused_gc():
-        file = open_checkpoint(path)
-        leaves = leaves_of(path, file.root, file.pickle_bytes, file.classes)
+        file = open_checkpoint(blob)
+        leaves = leaves_of(blob.name, file.root, file.pickle_bytes, file.classes)
         nbytes, views = measure(file, leaves)
     return file, leaves, nbytes, views
 
@@ -108,7 +115,7 @@ def _remarks(checkpoint: Checkpoint, leaves: list[Leaf]) -> list[str]:
         first = printable(name_of(averages[0]), 80)
         remarks.append(
             f"a moving average of the parameters (from {first} on, {len(averages):,} in all) "
-            "is a second copy, kept apart"
+            "is a second copy, listed separately"
         )
     absent = sum(type(t) is Tensor and t.storage is None for _, t, _ in leaves)
     if absent:
@@ -123,20 +130,16 @@ def _remarks(checkpoint: Checkpoint, leaves: list[Leaf]) -> list[str]:
 # Values
 
 
-def _numpy_dtype(name: str) -> "np.dtype":
-    import ml_dtypes
+_INTEGERS_OF = {"qint8": "int8", "quint8": "uint8", "qint32": "int32"}
+
+
+def _unpickled(path: str, array: PickledArray) -> "np.ndarray":
     import numpy as np
 
-    name = {"qint8": "int8", "quint8": "uint8", "qint32": "int32"}.get(name, name)
-    return np.dtype(getattr(ml_dtypes, name, name))
-
-
-def _unpickled(array: PickledArray) -> "np.ndarray":
-    import numpy as np
-
-    assert array.dtype is not None  # others are no leaves
+    assert array.dtype is not None  # others are not leaves
     raw = array.data.encode("latin-1") if isinstance(array.data, str) else array.data
-    dtype = _numpy_dtype(array.dtype.name or "")
+    raw = bytes(raw) if isinstance(raw, Window) else raw
+    dtype = numpy_dtype(path, array.dtype.name or "")
     dtype = dtype.newbyteorder(">") if array.dtype.order == ">" else dtype
     flat = np.frombuffer(raw, dtype)
     return flat.reshape(array.shape, order="F" if array.fortran else "C")
@@ -160,9 +163,11 @@ def _mapped(
     raw = storages[storage.key][storage.start * storage.unit :]
     dtype = dtypes.find(tensor.dtype)
     if dtype.block > 1:
-        raw, dtype = _unpacked(raw, dtype.block), _numpy_dtype(_unpacked_name(tensor.dtype))
+        name = "uint8" if tensor.dtype.startswith("quint") else tensor.dtype
+        raw, dtype = _unpacked(raw, dtype.block), numpy_dtype(checkpoint.path, name)
     else:
-        dtype = _numpy_dtype(tensor.dtype)
+        name = _INTEGERS_OF.get(tensor.dtype, tensor.dtype)
+        dtype = numpy_dtype(checkpoint.path, name)
         raw = _in_order(raw, dtype, checkpoint.big_endian)
     if 0 in tensor.shape:
         return np.empty(tensor.shape, dtype)
@@ -176,7 +181,7 @@ def _mapped(
 
 
 def _unpacked(raw: "np.ndarray", block: int) -> "np.ndarray":
-    """Return packed numbers one a byte, the first of each byte in its lowest bits."""
+    """Return packed numbers, one in each byte; of a byte, the lowest bits come first."""
     import numpy as np
 
     bits = 8 // block
@@ -184,14 +189,10 @@ def _unpacked(raw: "np.ndarray", block: int) -> "np.ndarray":
     return np.stack(parts, axis=-1).reshape(-1)
 
 
-def _unpacked_name(name: str) -> str:
-    return "uint8" if name.startswith("quint") else name
-
-
 def _in_order(raw: "np.ndarray", dtype: "np.dtype", big_endian: bool) -> "np.ndarray":
-    """Return bytes in little-endian order, number by number, a complex one being two."""
+    """Return bytes in little-endian order, number by number; a complex one has two."""
     width = dtype.itemsize // (2 if dtype.kind == "c" else 1)
     if not big_endian or width == 1:
         return raw
-    whole = raw[: len(raw) - len(raw) % width]
-    return whole.reshape(-1, width)[:, ::-1].reshape(-1)
+    numbers = raw[: len(raw) - len(raw) % width]
+    return numbers.reshape(-1, width)[:, ::-1].reshape(-1)

@@ -4,12 +4,13 @@ Every length in the stream is a claim: it is checked before anything is made of 
 no step copies what another has made, so memory is bounded by the stream itself.
 """
 
+import struct
 from collections.abc import Callable
-from mmap import mmap
 
 import msgspec
 
 from explorer.errors import printable
+from explorer.storage.window import Bytes, Window
 
 __all__ = ["BrokenError", "Global", "Instance", "Machine"]
 
@@ -17,7 +18,7 @@ MAX_TEXT = 1 << 28
 MAX_LINE = 1 << 20
 MAX_INTEGER_BYTES = 256
 MAX_GAP = 1_000  # Python 2 began to count at 1
-VIEWED_BYTES = 4096  # longer byte strings are looked at where they lie
+VIEWED_BYTES = 4096  # longer byte strings are not copied
 
 
 class Global(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -61,7 +62,7 @@ class Machine:
 
     def __init__(
         self,
-        data: bytes | mmap,
+        data: bytes | Bytes,
         find: Callable[[str, str], Global],
         persistent: Callable[[object], object] | None,
         start: int,
@@ -83,31 +84,40 @@ class Machine:
         memo.extend([_HOLE] * (index + 1 - len(memo)))
         memo[index] = value
 
-    def take(self, length: int) -> bytes | memoryview:
-        """Return the next bytes of the stream, where they lie if they are many."""
+    def unpacker(self, layout: str) -> Callable[..., tuple[int, ...]]:
+        """Return the function (data, offset) -> numbers of a `struct` layout."""
+        numbers = struct.Struct(layout)
+        if isinstance(self.data, Window):  # which is not a buffer
+            return lambda data, at: numbers.unpack(data[at : at + numbers.size])
+        return numbers.unpack_from
+
+    def take(self, length: int) -> bytes | memoryview | Window:
+        """Return the next bytes of the stream; many of them as a view that copies none."""
         begin, end = self.at, self.at + length
         if end > self.size:
             raise BrokenError(f"has a string of {length:,} bytes, beyond its end")
         self.at = end
-        if length > VIEWED_BYTES:
-            return memoryview(self.data)[begin:end]
-        return self.data[begin:end]
+        if length <= VIEWED_BYTES:
+            return self.data[begin:end]
+        if isinstance(self.data, Window):
+            return self.data.part(begin, end)
+        return memoryview(self.data)[begin:end]
 
     def take_number(self, width: int) -> int:
         """Return the unsigned integer in the next `width` bytes."""
-        return int.from_bytes(self.take(width), "little")
+        return int.from_bytes(bytes(self.take(width)), "little")
 
     def take_long(self, length: int) -> int:
         """Return the signed integer in the next `length` bytes."""
         if length > MAX_INTEGER_BYTES:
             raise BrokenError(f"has an integer of {length:,} bytes")
-        return int.from_bytes(self.take(length), "little", signed=True)
+        return int.from_bytes(bytes(self.take(length)), "little", signed=True)
 
     def take_text(self, length: int) -> str:
         """Return the UTF-8 text in the next `length` bytes."""
         if length > MAX_TEXT:
             raise BrokenError(f"has text of {length:,} bytes")
-        return str(self.take(length), "utf-8", "surrogatepass")
+        return str(bytes(self.take(length)), "utf-8", "surrogatepass")
 
     def take_line(self) -> bytes:
         """Return the bytes up to the next line end."""

@@ -82,7 +82,7 @@ def _get(machine: Machine) -> None:
 
 
 def _float(machine: Machine) -> None:
-    machine.stack.append(struct.unpack(">d", machine.take(8))[0])
+    machine.stack.append(struct.unpack(">d", bytes(machine.take(8)))[0])
 
 
 def _text_float(machine: Machine) -> None:

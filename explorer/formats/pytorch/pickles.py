@@ -10,7 +10,6 @@ and numbers, and the records that the stand-ins make.
 import struct
 from collections.abc import Callable
 from itertools import repeat
-from mmap import mmap
 
 from explorer.errors import FormatError, UnsafePickleError, printable
 from explorer.formats.pytorch.machine import (
@@ -21,6 +20,7 @@ from explorer.formats.pytorch.machine import (
     Machine,
 )
 from explorer.formats.pytorch.opcodes import OPCODES
+from explorer.storage.window import Bytes
 
 __all__ = ["Global", "Instance", "load", "refuse_name"]
 
@@ -30,7 +30,7 @@ MAX_MARKS = 1_000
 
 def load(
     path: str,
-    data: bytes | mmap,
+    data: bytes | Bytes,
     find: Callable[[str, str], Global],
     persistent: Callable[[object], object] | None = None,
     start: int = 0,
@@ -90,8 +90,6 @@ def refuse_name(path: str, module: str, name: str) -> UnsafePickleError:
 
 
 _EARLY = "ends in the middle"
-_read_i4 = struct.Struct("<i").unpack_from
-_read_u4 = struct.Struct("<I").unpack_from
 
 
 def _run(machine: Machine) -> object:
@@ -100,13 +98,14 @@ def _run(machine: Machine) -> object:
     Here are those that tensors are made of, the most frequent first; a table has the rest.
     """
     data, memo, marks, stack = machine.data, machine.memo, machine.marks, machine.stack
+    read_u4, read_i4 = machine.unpacker("<I"), machine.unpacker("<i")
     at = machine.at
     try:
         for _ in repeat(None, MAX_OPCODES):
             op = data[at]
             at += 1
             if op == 0x72:  # LONG_BINPUT
-                index = _read_u4(data, at)[0]
+                index = read_u4(data, at)[0]
                 if index == len(memo):
                     memo.append(stack[-1])
                 else:
@@ -132,7 +131,7 @@ def _run(machine: Machine) -> object:
                 stack[-1] = (stack[-1], last)
             elif op == 0x58:  # BINUNICODE
                 at += 4
-                end = at + _read_u4(data, at - 4)[0]
+                end = at + read_u4(data, at - 4)[0]
                 if end > machine.size or end - at > MAX_TEXT:
                     raise BrokenError(f"has text of {end - at:,} bytes")
                 stack.append(str(data[at:end], "utf-8", "surrogatepass"))
@@ -152,7 +151,7 @@ def _run(machine: Machine) -> object:
                 stack.append(data[at] | data[at + 1] << 8)
                 at += 2
             elif op == 0x4A:  # BININT
-                stack.append(_read_i4(data, at)[0])
+                stack.append(read_i4(data, at)[0])
                 at += 4
             elif op == 0x85:  # TUPLE1
                 stack[-1] = (stack[-1],)
@@ -160,7 +159,7 @@ def _run(machine: Machine) -> object:
                 machine.put(data[at], stack[-1])
                 at += 1
             elif op == 0x6A:  # LONG_BINGET
-                stack.append(memo[_read_u4(data, at)[0]])
+                stack.append(memo[read_u4(data, at)[0]])
                 at += 4
             elif op == 0x2E:  # STOP
                 return stack.pop()

@@ -12,6 +12,7 @@ import msgspec
 
 from explorer import dtypes
 from explorer.formats.pytorch.machine import BrokenError, Global, Instance, check_keys
+from explorer.storage.window import Window
 
 __all__ = ["PLAIN_NAMES", "ArrayDtype", "PickledArray"]
 
@@ -40,7 +41,7 @@ class PickledArray(msgspec.Struct, eq=False):
 
     dtype: ArrayDtype | None = None
     shape: tuple[int, ...] = ()
-    data: bytes | memoryview | str = b""
+    data: bytes | memoryview | Window | str = b""
     fortran: bool = False
 
     def set_state(self, state: object) -> None:
@@ -59,7 +60,7 @@ class PickledArray(msgspec.Struct, eq=False):
             raise BrokenError("has a NumPy array without a shape")
         if not all(type(size) is int and 0 <= size < 1 << 63 for size in shape):
             raise BrokenError("has a NumPy array with sizes that are no natural numbers")
-        if not isinstance(data, bytes | memoryview | str):
+        if not isinstance(data, bytes | memoryview | Window | str):
             raise BrokenError("has a NumPy array without bytes")
         nbytes = dtypes.find(dtype.name).nbytes(prod(shape))
         if nbytes != len(data):

@@ -1,13 +1,11 @@
-"""Opens a PyTorch file: the records of its pickle, and where its storages lie.
+"""Opens a PyTorch file: the records of its pickle, and the places of its storages.
 
 Since PyTorch 1.6 a file is a zip archive: `data.pkl`, and each storage as `data/KEY`.
 Before, it was a stream: four pickles (magic number, version, system, the object), a
 pickled list of keys, and each storage as its size and its bytes. A pickle that starts
-otherwise is one of plain data.
+differently is one of plain data.
 """
 
-import mmap
-import os
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,18 +13,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from explorer.errors import FormatError, printable
+from explorer.formats.ndarrays import private_bytes
 from explorer.formats.pytorch.pickles import Global, load
 from explorer.formats.pytorch.records import Storage, storage_of
 from explorer.formats.pytorch.torch_names import finder
-from explorer.formats.zip_directory import Entry, data_start, read_directory, read_entry
-from explorer.storage.local import open_regular
+from explorer.formats.zip_directory import ZipEntry, data_start, read_directory, read_entry
+from explorer.storage.store import Blob
+from explorer.storage.window import Bytes, indexed
 
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["Checkpoint", "open_checkpoint", "read_storage"]
 
-MAX_PACKED = 64 << 20  # of a pickle that is deflated; others are looked at where they lie
+MAX_PACKED = 64 << 20  # bytes of a deflated pickle; others are read in place
 MAX_RATIO = 64
 MAX_CODE = 16 << 20
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -40,83 +40,82 @@ class Checkpoint(msgspec.Struct):
     """An opened file.
 
     Attributes:
-        path: the file.
+        blob: the file, open.
         format: "pytorch zip", "torchscript", "pytorch legacy" or "pickle".
         root: the records of the pickled object.
         pickle_bytes: length of that pickle.
         sizes: bytes in the file of every storage, by key.
-        begins: where each lies in a stream; none in an archive.
+        begins: the offset of each in a stream; none in an archive.
         entries: an archive's entries by storage key.
         big_endian: the byte order of the storages.
         classes: of TorchScript, the parameters and buffers that each class declares.
-        constants: of TorchScript, bytes of the tensors that its code holds.
+        constants: of TorchScript, bytes of the constant tensors of its code.
     """
 
-    path: str
+    blob: Blob
     format: str
     root: object
     pickle_bytes: int
     sizes: dict[str, int] = {}
     begins: dict[str, int] = {}
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ZipEntry] = {}
     big_endian: bool = False
     classes: Callable[[str], Declared | None] = lambda name: None
     constants: int = 0
 
+    @property
+    def path(self) -> str:
+        """The path that errors show."""
+        return self.blob.name
 
-def open_checkpoint(path: str) -> Checkpoint:
+
+def open_checkpoint(blob: Blob) -> Checkpoint:
     """Return the records of a file's pickle and the table of its storages.
 
     Raises:
-        UnsafePickleError: the pickle names what is no part of a tensor.
+        UnsafePickleError: the pickle names something that is not a part of a tensor.
         FormatError: the file breaks the rules of its format.
     """
-    if os.path.getsize(path) == 0:
-        raise FormatError(path, found="is empty", cure="fetch or save it again")
-    with open_regular(path) as file:
-        head = file.read(len(_LFS))
-        if head.startswith(b"PK\x03\x04"):
-            return _open_archive(path)
-        if head == _LFS:
-            raise FormatError(
-                path, found="is a Git LFS pointer, not the file itself", cure="git lfs pull"
-            )
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return _open_stream(path, data)
+    if blob.size() == 0:
+        raise FormatError(blob.name, found="is empty", cure="fetch or save it again")
+    head = blob.read(0, min(len(_LFS), blob.size()))
+    if head.startswith(b"PK\x03\x04"):
+        return _open_archive(blob)
+    if head == _LFS:
+        raise FormatError(
+            blob.name,
+            found="is a Git LFS pointer, not the file itself",
+            cure="git lfs pull",
+        )
+    return _open_stream(blob, indexed(blob))
 
 
 def read_storage(checkpoint: Checkpoint, key: str) -> "np.ndarray":
     """Return the bytes of a storage, mapped (copy on write) unless they are packed."""
     import numpy as np
 
-    path, entry = checkpoint.path, checkpoint.entries.get(key)
+    blob, entry = checkpoint.blob, checkpoint.entries.get(key)
     begin, nbytes = checkpoint.begins.get(key, 0), checkpoint.sizes[key]
     if entry is not None:
-        with open_regular(path) as file:
-            if entry.method:
-                raw = read_entry(path, file, f"data/{key}", entry, entry.size)
-                return np.frombuffer(bytearray(raw), np.uint8)
-            begin = data_start(path, file, f"data/{key}", entry)
-    if nbytes == 0:
-        return np.empty(0, np.uint8)
-    return np.memmap(path, np.uint8, mode="c", offset=begin, shape=(nbytes,))
+        if entry.method:
+            raw = read_entry(blob, f"data/{key}", entry, entry.size)
+            return np.frombuffer(bytearray(raw), np.uint8)
+        begin = data_start(blob, f"data/{key}", entry)
+    return private_bytes(blob, begin, nbytes)
 
 
 # Archives
 
 
-def _open_archive(path: str) -> Checkpoint:
-    entries = read_directory(path)
+def _open_archive(blob: Blob) -> Checkpoint:
+    path, entries = blob.name, read_directory(blob)
     prefix = _prefix(path, entries)
     script = f"{prefix}constants.pkl" in entries
     find = finder(path, script=script)
 
     def read(name: str, limit: int) -> bytes:
         entry = entries.get(prefix + name)
-        if entry is None:
-            return b""
-        with open_regular(path) as file:
-            return read_entry(path, file, prefix + name, entry, limit)
+        return read_entry(blob, prefix + name, entry, limit) if entry else b""
 
     order = read("byteorder", 16) or b"little"
     if order not in (b"little", b"big"):
@@ -125,9 +124,9 @@ def _open_archive(path: str) -> Checkpoint:
             found=f"its byte order is {printable(order, 30)}",
             expected="little or big",
         )
-    root, pickle_bytes = _unpickle(path, prefix + "data.pkl", entries, find)
+    root, pickle_bytes = _unpickle(blob, prefix + "data.pkl", entries, find)
     checkpoint = Checkpoint(
-        path,
+        blob,
         "torchscript" if script else "pytorch zip",
         root,
         pickle_bytes,
@@ -138,9 +137,9 @@ def _open_archive(path: str) -> Checkpoint:
         checkpoint.classes = _classes(read)
         constants = _inside(entries, f"{prefix}constants/")
         if constants and not _inside(entries, folder):
-            # a frozen program: all that was learned is in its constants
+            # a frozen program: its parameters are among its constants
             folder, name = f"{prefix}constants/", f"{prefix}constants.pkl"
-            root, checkpoint.pickle_bytes = _unpickle(path, name, entries, find)
+            root, checkpoint.pickle_bytes = _unpickle(blob, name, entries, find)
             checkpoint.root = {"constants": root}
         else:
             checkpoint.constants = sum(entry.size for entry in constants.values())
@@ -150,31 +149,29 @@ def _open_archive(path: str) -> Checkpoint:
 
 
 def _unpickle(
-    path: str, name: str, entries: dict[str, Entry], find: Callable[[str, str], Global]
+    blob: Blob, name: str, entries: dict[str, ZipEntry], find: Callable[[str, str], Global]
 ) -> tuple[object, int]:
     """Return the records of a pickle in an archive, and its length.
 
-    PyTorch stores its pickles as they are. One that somebody has deflated must not be
-    far longer than what is there of it: work is bounded by what is in the file.
+    PyTorch stores its pickles uncompressed. A deflated one may be longer by a bounded ratio
+    only, so that the size of the file bounds the work.
     """
     entry = entries[name]
-    with open_regular(path) as file:
-        if entry.method:
-            limit = min(MAX_PACKED, MAX_RATIO * (entry.packed + 1024))
-            data = read_entry(path, file, name, entry, limit)
-            return load(path, data, find, storage_of)[0], entry.size
-        begin = data_start(path, file, name, entry)
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    root, _ = load(path, data, find, storage_of, begin, begin + entry.size)
-    return root, entry.size
+    if entry.method:
+        limit = min(MAX_PACKED, MAX_RATIO * (entry.packed + 1024))
+        data = read_entry(blob, name, entry, limit)
+        return load(blob.name, data, find, storage_of)[0], entry.size
+    begin = data_start(blob, name, entry)
+    end = begin + entry.size
+    return load(blob.name, indexed(blob), find, storage_of, begin, end)[0], entry.size
 
 
-def _inside(entries: dict[str, Entry], folder: str) -> dict[str, Entry]:
+def _inside(entries: dict[str, ZipEntry], folder: str) -> dict[str, ZipEntry]:
     start = len(folder)
     return {n[start:]: entry for n, entry in entries.items() if n.startswith(folder)}
 
 
-def _prefix(path: str, entries: dict[str, Entry]) -> str:
+def _prefix(path: str, entries: dict[str, ZipEntry]) -> str:
     """Return the folder that an archive keeps everything in ("archive/")."""
     for name in entries:
         if name.endswith("data.pkl") and name.count("/") <= 1:
@@ -222,7 +219,8 @@ def _classes(read: Callable[[str, int], bytes]) -> Callable[[str], Declared | No
 # Streams
 
 
-def _open_stream(path: str, data: mmap.mmap) -> Checkpoint:
+def _open_stream(blob: Blob, data: Bytes) -> Checkpoint:
+    path = blob.name
     storages: dict[str, Storage] = {}
 
     def remember(identity: object) -> object:
@@ -233,13 +231,13 @@ def _open_stream(path: str, data: mmap.mmap) -> Checkpoint:
     find = finder(path)
     root, at = load(path, data, find)
     if root != _MAGIC:
-        return Checkpoint(path, "pickle", root, at)
+        return Checkpoint(blob, "pickle", root, at)
     version, at = load(path, data, find, start=at)
     if version != _VERSION:
         raise FormatError(path, found="its stream is of another version than 1001")
-    _, at = load(path, data, find, start=at)  # of the machine that wrote it
+    _, at = load(path, data, find, start=at)  # about the machine that wrote it
     root, end = load(path, data, find, remember, start=at)
-    checkpoint = Checkpoint(path, "pytorch legacy", root, end - at)
+    checkpoint = Checkpoint(blob, "pytorch legacy", root, end - at)
     keys, at = load(path, data, find, start=end)
     if type(keys) is not list or not all(type(key) in (str, int) for key in keys):
         raise FormatError(path, found="lists no storages after its pickle")
@@ -253,9 +251,9 @@ def _open_stream(path: str, data: mmap.mmap) -> Checkpoint:
 
 
 def _stored(
-    path: str, data: mmap.mmap, at: int, storage: Storage | None, key: str
+    path: str, data: Bytes, at: int, storage: Storage | None, key: str
 ) -> tuple[int, int]:
-    """Return where the storage at that place of the stream begins, and its bytes."""
+    """Return the offset of the data of the storage at a place of the stream, and its bytes."""
     label = printable(key, 40)
     if storage is None:
         raise FormatError(path, found=f"stores {label!r}, which its pickle does not name")

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 from explorer import dtypes
 from explorer.errors import FormatError, printable
+from explorer.formats.ndarrays import numpy_dtype, private_bytes
 from explorer.formats.safetensors.header import Entry, read_header
 from explorer.formats.safetensors.layout import check_offsets, fits, refuse_entry
 from explorer.inventory.listing import Listing
 from explorer.paths import Key
+from explorer.storage.local import LOCAL
+from explorer.storage.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,13 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["read", "values"]
 
 
-def read(path: str) -> Listing:
+def read(path: str, store: Store = LOCAL) -> Listing:
     """Return what the header of a safetensors file lists; no tensor byte is read.
 
     Raises:
         FormatError: the header or the offsets break a rule of the format.
     """
-    header = read_header(path)
+    with store.blob(path) as blob:
+        header = read_header(blob)
     entries = header.entries.values()
     shapes = list(map(attrgetter("shape"), entries))
     spelled = list(map(attrgetter("dtype"), entries))
@@ -49,27 +53,27 @@ def read(path: str) -> Listing:
     )
 
 
-def values(path: str, wanted: Callable[[Key], bool]) -> "dict[Key, np.ndarray]":
+def values(
+    path: str, wanted: Callable[[Key], bool], store: Store = LOCAL
+) -> "dict[Key, np.ndarray]":
     """Return the wanted tensors as arrays that map the file (copy on write).
 
     Raises:
         FormatError: as `read`; also for six-bit formats, which no array type holds.
     """
-    import numpy as np
-
-    read(path)  # every rule is checked before a byte is mapped
-    header = read_header(path)
-    data = np.memmap(path, np.uint8, mode="c", offset=0)
+    read(path, store)  # every rule is checked before a byte is mapped
     arrays: dict[Key, np.ndarray] = {}
-    for name, entry in header.entries.items():
-        if wanted(name):
-            begin, end = (header.data_start + offset for offset in entry.data_offsets)
-            arrays[name] = _as_array(path, name, entry, data[begin:end])
+    with store.blob(path) as blob:
+        header = read_header(blob)
+        for name, entry in header.entries.items():
+            if wanted(name):
+                begin, end = entry.data_offsets
+                raw = private_bytes(blob, header.data_start + begin, end - begin)
+                arrays[name] = _as_array(path, name, entry, raw)
     return arrays
 
 
 def _as_array(path: str, name: str, entry: Entry, raw: "np.ndarray") -> "np.ndarray":
-    import ml_dtypes
     import numpy as np
 
     dtype = dtypes.find_safetensors(entry.dtype)
@@ -81,7 +85,6 @@ def _as_array(path: str, name: str, entry: Entry, raw: "np.ndarray") -> "np.ndar
             expected="a format that an array can hold",
             cure="select other tensors",
         )
-    numpy_type = np.dtype(getattr(ml_dtypes, dtype.name, dtype.name))
     if dtype.block > 1:  # two four-bit values a byte, the first in the low half
         raw = np.stack([raw & 15, raw >> 4], axis=-1).reshape(-1)
-    return raw.view(numpy_type).reshape(entry.shape)
+    return raw.view(numpy_dtype(path, dtype.name)).reshape(entry.shape)

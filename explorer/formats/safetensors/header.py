@@ -1,13 +1,11 @@
 """The header of a safetensors file, by the typed decoder or, if unusual, the strict one."""
 
-import os
-
 import msgspec
 
 from explorer.errors import FormatError
 from explorer.formats.safetensors.entries import Entry, Header
 from explorer.formats.safetensors.strict import decode_strictly
-from explorer.storage.local import open_regular
+from explorer.storage.store import Blob
 
 __all__ = ["MAX_HEADER", "read_header"]
 
@@ -17,28 +15,27 @@ _decode_entries = msgspec.json.Decoder(dict[str, Entry]).decode
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 
 
-def read_header(path: str) -> Header:
+def read_header(blob: Blob) -> Header:
     """Return the header of a file.
 
     Raises:
         TargetError: the file cannot be read.
         FormatError: it has no whole header, or the header is not of the format.
     """
-    file_bytes = os.path.getsize(path)
-    with open_regular(path) as file:
-        length = int.from_bytes(file.read(8), "little")
-        if file_bytes < 8 or length > file_bytes - 8:
-            raise FormatError(
-                path,
-                found=f"header length {length:,} in a file of {file_bytes:,} bytes",
-                expected="a header inside the file",
-                cure="the file is truncated or no safetensors file: fetch it again",
-            )
-        if length > MAX_HEADER:
-            raise FormatError(
-                path, found=f"header length {length:,}", expected=f"at most {MAX_HEADER:,}"
-            )
-        raw = file.read(length)
+    path, file_bytes = blob.name, blob.size()
+    length = int.from_bytes(blob.read(0, min(8, file_bytes)), "little")
+    if file_bytes < 8 or length > file_bytes - 8:
+        raise FormatError(
+            path,
+            found=f"header length {length:,} in a file of {file_bytes:,} bytes",
+            expected="a header inside the file",
+            cure="the file is truncated or no safetensors file: fetch it again",
+        )
+    if length > MAX_HEADER:
+        raise FormatError(
+            path, found=f"header length {length:,}", expected=f"at most {MAX_HEADER:,}"
+        )
+    raw = blob.read(8, length)
     fast = _decode_fast(raw)
     entries, metadata = fast if fast is not None else decode_strictly(path, raw)
     return Header(entries, metadata, 8 + length, file_bytes)
