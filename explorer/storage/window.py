@@ -19,7 +19,7 @@ class Window:
     def __init__(self, blob: Blob, begin: int = 0, end: int | None = None):
         self._blob, self._begin = blob, begin
         self._end = blob.size() if end is None else end
-        self._at, self._page, self._bytes = 0, b"", _LEAST
+        self._at, self._page, self._bytes = 0, b"", _LEAST // 2
 
     def __len__(self) -> int:
         return self._end - self._begin

@@ -1,6 +1,7 @@
 """The members of a .npz: the place of each in the file, and its bytes, inflated in bounds."""
 
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from explorer.errors import FormatError, printable
@@ -28,18 +29,16 @@ class Member(NamedTuple):
         return f"member {printable(self.name)!r}"
 
 
-def members(blob: Blob, data: Bytes) -> list[Member]:
-    """Return the members of the zip whose bytes are `data`, folders left out.
+def members(blob: Blob, data: Bytes) -> Iterator[Member]:
+    """Yield the members of the zip whose bytes are `data`, folders left out.
 
     Raises:
         FormatError: a broken archive, a name given twice, an impossible size.
     """
     entries = read_directory(blob)
-    return [
-        _located(blob.name, data, name, entry)
-        for name, entry in entries.items()
-        if not name.endswith("/")
-    ]
+    for name, entry in entries.items():
+        if not name.endswith("/"):
+            yield _located(blob.name, data, name, entry)
 
 
 def _located(path: str, data: Bytes, name: str, entry: ZipEntry) -> Member:
