@@ -15,7 +15,7 @@ from explorer.identify.assemble import assemble
 from explorer.identify.config import read_config_file
 from explorer.inventory.card import Advertised
 from explorer.inventory.inventory import Inventory
-from explorer.storage.local import exists
+from explorer.storage.local import LOCAL, exists
 
 __all__ = ["Known", "inventory_of", "resolve"]
 
@@ -96,8 +96,8 @@ def _missing(name: str) -> TargetError:
     """Return the error for a name that is nothing, with the nearest that there is."""
     folder, last = os.path.split(name)
     try:
-        there = os.listdir(folder or ".")[:10_000]
-    except (OSError, ValueError):  # no such folder, or a name that none can have
+        there = LOCAL.names(folder)[:10_000]
+    except (TargetError, ValueError):  # no such folder, or a name that none can have
         there = []
     files = difflib.get_close_matches(last, there, 1, 0.6)
     near = os.path.join(folder, files[0]) if files else nearest(name)

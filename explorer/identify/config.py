@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from explorer.errors import FormatError
-from explorer.storage.local import read_whole
+from explorer.storage.local import exists, read_whole
 
 __all__ = ["Config", "read_config", "read_config_file"]
 
@@ -78,7 +78,7 @@ def read_config(folder: str) -> Config | None:
         FormatError: it is no JSON object, or a field is of the wrong type.
     """
     path = os.path.join(folder, "config.json")
-    return read_config_file(path) if os.path.lexists(path) else None
+    return read_config_file(path) if exists(path) else None
 
 
 def read_config_file(path: str) -> Config:

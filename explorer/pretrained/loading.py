@@ -15,7 +15,7 @@ from explorer.pretrained.gguf_config import Tensors, translate
 from explorer.pretrained.gguf_keys import spoken
 from explorer.pretrained.gguf_rotary import FACTORS
 from explorer.pretrained.tensors import architecture_from, build
-from explorer.storage.local import exists, first_bytes, unreadable
+from explorer.storage.local import LOCAL, exists, first_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,10 +99,7 @@ def _gguf_in(place: str) -> str | None:
     """Return the GGUF file that is a folder's weights, the first where a set is."""
     if not os.path.isdir(place):
         return None
-    try:
-        files = [name for name in os.listdir(place) if name.endswith(".gguf")]
-    except OSError as error:
-        raise unreadable(place, error) from None
+    files = [name for name in LOCAL.names(place) if name.endswith(".gguf")]
     if not files or not list_path(place).format.startswith("gguf"):
         return None
     # as a folder's files are chosen: by name, then a set, then the only one

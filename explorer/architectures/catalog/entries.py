@@ -1,12 +1,15 @@
 """The catalogue's records, and who is meant by a name."""
 
 import difflib
+import os
 import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from explorer.storage.local import LOCAL, read_whole
 
 __all__ = [
     "CONVENTIONS",
@@ -25,6 +28,7 @@ CONVENTIONS = (
     "without_embedding_and_head",
 )
 _HERE = Path(__file__).parent
+_MAX_BYTES = 10_000_000
 _NUMBERS = re.compile("[0-9]+")
 _LONGEST_NAME = 100  # a typing error is not longer, and the comparison is quadratic
 
@@ -64,14 +68,15 @@ class Undisclosed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def entries() -> tuple[Entry, ...]:
     """Return every catalogued architecture, by publisher."""
     read = msgspec.json.Decoder(tuple[Entry, ...]).decode
-    files = sorted(_HERE.glob("data/*.json"))
-    return tuple(entry for file in files for entry in read(file.read_bytes()))
+    folder = str(_HERE / "data")
+    files = [os.path.join(folder, name) for name in LOCAL.names(folder)]
+    return tuple(entry for file in files for entry in read(read_whole(file, _MAX_BYTES)))
 
 
 @cache
 def undisclosed() -> tuple[Undisclosed, ...]:
     """Return the models that everybody asks about and nobody outside can count."""
-    data = (_HERE / "undisclosed.json").read_bytes()
+    data = read_whole(str(_HERE / "undisclosed.json"), _MAX_BYTES)
     return msgspec.json.decode(data, type=tuple[Undisclosed, ...])
 
 
