@@ -249,13 +249,13 @@ def _is_nnx(target: Any) -> bool:
 
 
 def _text(inventory: Inventory) -> str:
-    from explorer.views.text import inventory_text
+    from explorer.views.inventory import inventory_text
 
     return inventory_text(inventory)
 
 
 def _html(inventory: Inventory) -> str:
-    from explorer.views.html import inventory_html
+    from explorer.views.inventory import inventory_html
 
     return inventory_html(inventory)
 

@@ -54,11 +54,13 @@ def assert_matches_lock(x: Any, path: str | os.PathLike) -> None:
         MismatchError: an AssertionError that lists the exact differences.
         FormatError: the file is no lock.
     """
-    from explorer.views.changes import comparison_text
+    from explorer.document.text import text_of
+    from explorer.views.comparison import comparison_document
 
     comparison = compare_with_lock(explore(x), os.fspath(path))
     if not comparison.identical:
-        raise MismatchError(f"{os.fspath(path)}: differs\n{comparison_text(comparison)}")
+        differences = text_of(comparison_document(comparison), width=None)
+        raise MismatchError(f"{os.fspath(path)}: differs\n{differences}")
 
 
 def compare_with_lock(inventory: Inventory, path: str) -> Comparison:

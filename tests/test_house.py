@@ -25,7 +25,7 @@ FLOORS = [
     {"architectures"},
     {"identify"},
     {"roles", "analyses"},
-    {"inventory", "tree", "storage"},
+    {"inventory", "tree", "storage", "document"},
     {"dtypes", "paths"},
     {"errors"},
 ]
@@ -95,7 +95,7 @@ def test_rooms_without_jax():
         if room(name) in ("errors", "dtypes", "paths"):
             assert third_party <= {*sys.stdlib_module_names, "explorer"}, name
         if (
-            room(name) in ("inventory", "analyses", "views", "cli", "storage")
+            room(name) in ("inventory", "analyses", "document", "views", "cli", "storage")
             or name == "roles.names"
             or name.startswith("architectures.families")
         ):

@@ -3,16 +3,7 @@
 import click
 import msgspec
 
-from explorer.architectures.catalog.entries import (
-    CONVENTIONS,
-    Entry,
-    Undisclosed,
-    entries,
-    undisclosed,
-)
-from explorer.cli.console import echo, format_option, style, width
-from explorer.views.catalog import CatalogRow, catalog_text
-from explorer.views.formats import csv_table, json_text, markdown_table
+from explorer.cli.console import echo_document, echo_json, echo_records, format_option
 
 __all__ = ["catalog"]
 
@@ -27,36 +18,14 @@ def catalog(form: str) -> None:
       explorer catalog
       explorer catalog --format csv
     """
+    from explorer.architectures.catalog.entries import entries, undisclosed
+    from explorer.views.catalog import catalog_document, catalog_rows
+
     if form == "json":
-        echo(json_text({"models": entries(), "undisclosed": undisclosed()}))
+        echo_json({"models": entries(), "undisclosed": undisclosed()})
         return
-    rows = [*map(_row, entries()), *map(_undisclosed_row, undisclosed())]
+    rows = catalog_rows(entries(), undisclosed())
     if form == "text":
-        echo(catalog_text(rows, width(), style()))
+        echo_document(catalog_document(rows))
     else:
-        records = [msgspec.structs.asdict(row) for row in rows]
-        echo(csv_table(records) if form == "csv" else markdown_table(records))
-
-
-def _row(entry: Entry) -> CatalogRow:
-    active = entry.active or {}
-    return CatalogRow(
-        name=entry.names[0],
-        parameters=entry.parameters,
-        advertised=entry.advertised,
-        active=active.get(entry.publisher_convention or CONVENTIONS[0]),
-        advertised_active=entry.advertised_active,
-        tensors=entry.tensors,
-        family=entry.config["model_type"],
-        id=entry.id,
-        publisher=entry.id.partition("/")[0],
-    )
-
-
-def _undisclosed_row(model: Undisclosed) -> CatalogRow:
-    return CatalogRow(
-        name=model.names[0],
-        parameters=None,
-        publisher=model.publisher,
-        estimate=model.estimate,
-    )
+        echo_records([msgspec.structs.asdict(row) for row in rows], form)

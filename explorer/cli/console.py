@@ -1,16 +1,32 @@
-"""What every command shares: how wide, how coloured, and in which encoding to print."""
+"""What every command shares: its arguments, and how its results are printed."""
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import click
 
-from explorer.views.table import Style
+from explorer.document.layout import Style
+from explorer.document.records import Document
 
-__all__ = ["echo", "format_option", "style", "width"]
+__all__ = [
+    "echo",
+    "echo_document",
+    "echo_json",
+    "echo_records",
+    "format_option",
+    "path_type",
+    "style",
+    "target_argument",
+    "width",
+]
 
 _WIDTHS = (60, 250)
+
+# completed as a path by the shell; its reader decides whether it can be read
+path_type = click.Path(readable=False)
+target_argument = click.argument("target", type=path_type)
 
 
 def format_option(function: Callable) -> Callable:
@@ -26,19 +42,19 @@ def format_option(function: Callable) -> Callable:
 
 
 def width() -> int:
-    """Return the cells of a line: the terminal's, or COLUMNS, within 60 to 250."""
+    """Return the width of a line: COLUMNS, or the terminal's, within 60 to 250."""
     try:
         cells = int(os.environ["COLUMNS"])
     except (KeyError, ValueError):
         try:
             cells = os.get_terminal_size(sys.stdout.fileno()).columns
-        except OSError:  # no terminal
+        except OSError:  # not a terminal
             cells = 100
     return max(_WIDTHS[0], min(cells, _WIDTHS[1]))
 
 
 def style() -> Style:
-    """Return escapes for a terminal; none in a pipe, under NO_COLOR or a dumb TERM."""
+    """Return a terminal's escape sequences; none for a pipe, NO_COLOR or a dumb TERM."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     if plain or not sys.stdout.isatty():
         return Style()
@@ -46,8 +62,36 @@ def style() -> Style:
 
 
 def echo(text: str) -> None:
-    """Print text as UTF-8 whatever the locale; what no encoding holds is escaped."""
+    """Print text as UTF-8 in every locale; characters that UTF-8 lacks are escaped."""
     data = (text + "\n").encode("utf-8", "backslashreplace")
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
+
+
+def echo_document(document: Document) -> None:
+    """Print a document as text that fits the terminal."""
+    from explorer.document.text import text_of
+
+    echo(text_of(document, width(), style()))
+
+
+def echo_json(value: Any) -> None:
+    """Print records as JSON."""
+    from explorer.views.exports import json_text
+
+    echo(json_text(value))
+
+
+def echo_records(records: Sequence[dict[str, Any]], form: str) -> None:
+    """Print records of equal fields as CSV, or as Markdown where `form` is "md"."""
+    from explorer.views.exports import records_document
+
+    if form == "csv":
+        from explorer.document.csv import csv_of
+
+        echo(csv_of(records_document(records)))
+    else:
+        from explorer.document.markdown import markdown_of
+
+        echo(markdown_of(records_document(records)))

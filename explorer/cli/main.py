@@ -1,6 +1,6 @@
-"""The `explorer` command, and the way out on an error.
+"""The `explorer` command: which module holds a command, and how each one ends.
 
-Results go to stdout, warnings to stderr. Exit 0: done; 1: the answer is "no"; 2: bad input.
+Results go to stdout, errors to stderr. Exit 0: done; 1: the answer is "no"; 2: bad input.
 """
 
 import os
@@ -12,50 +12,39 @@ from typing import Any, NoReturn
 
 import click
 
-from explorer.cli.commands import COMMANDS
-from explorer.errors import ExplorerError, MismatchError
+from explorer.errors import ExplorerError, MismatchError, printable
 
 __all__ = ["cli", "main"]
 
-
-@contextmanager
-def _reader_may_leave() -> Iterator[None]:
-    """Stop quietly when nobody reads on (`| head`); click would say 1, which is a "no"."""
-    try:
-        yield
-    except BrokenPipeError:
-        _drop_output()
-        raise click.exceptions.Exit(0) from None
-
-
-def _drop_output() -> None:
-    """See to it that what could not be written is not tried again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+# the module of each command, imported when it is needed; in the order of --help
+_MODULES = {
+    "show": "show",
+    "count": "count",
+    "catalog": "catalog",
+    "roles": "roles",
+    "train": "train",
+    "lock": "lock",
+    "check": "lock",
+}
 
 
-# the order in which a newcomer meets them
-_ORDER = ("show", "count", "catalog", "roles", "train", "lock", "check")
-# what others need not load
-_APART = {"catalog": "explorer.cli.catalog", "train": "explorer.cli.train"}
-
-
-class _Group(click.Group):
-    """Commands in order, some loaded when they are asked for, with near misses named."""
+class _Explorer(click.Group):
+    """The commands; an error in any of them is one line on stderr and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_ORDER)
+        return list(_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in _APART:
-            return getattr(import_module(_APART[cmd_name]), cmd_name)
-        return super().get_command(ctx, cmd_name)
+        if cmd_name not in _MODULES:
+            return None
+        return getattr(import_module(f"explorer.cli.{_MODULES[cmd_name]}"), cmd_name)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with _reader_may_leave():
+        with _closed_pipe_is_the_end():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _reader_may_leave():
+        with _closed_pipe_is_the_end():
             return super().invoke(ctx)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -67,8 +56,62 @@ class _Group(click.Group):
                 raise click.UsageError(hint, ctx) from None
             raise
 
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run a command and exit."""
+        if sys.stdout is None:
+            _leave("explorer: standard output: is closed", 2)
+        kwargs |= {"prog_name": "explorer", "standalone_mode": False}
+        try:
+            sys.exit(super().main(*args, **kwargs) or 0)
+        except MismatchError as error:
+            _leave(str(error), 1)
+        except ExplorerError as error:
+            _leave(f"explorer: {error}", 2)
+        except click.exceptions.NoArgsIsHelpError as error:
+            _leave(error.format_message(), 2)
+        except click.UsageError as error:
+            _leave(_usage(error), 2)
+        except (KeyboardInterrupt, click.Abort):
+            _leave("explorer: stopped", 130)
+        except OSError as error:  # of the output: readers raise errors of explorer's own
+            _drop_output()
+            _leave(f"explorer: standard output: cannot be written: {error.strerror}", 2)
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+
+@contextmanager
+def _closed_pipe_is_the_end() -> Iterator[None]:
+    """Exit with 0 when the reader has left (`| head`); click would exit with 1, a "no"."""
+    try:
+        yield
+    except BrokenPipeError:
+        _drop_output()
+        raise click.exceptions.Exit(0) from None
+
+
+def _drop_output() -> None:
+    """Discard what could not be written, so that Python does not try again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _usage(error: click.UsageError) -> str:
+    """Return what is wrong with the words of a command line, as one line."""
+    command = error.ctx.command_path if error.ctx else "explorer"
+    message = " ".join(error.format_message().split()).removesuffix(".")
+    return f"{command}: {printable(message, 1000)}; see {command} --help"
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    # where stderr is closed or full, the exit code alone has to do
+    with suppress(OSError, AttributeError):
+        sys.stderr.write(message.encode("utf-8", "backslashreplace").decode() + "\n")
+    sys.exit(code)
+
+
+@click.group(
+    name="explorer",
+    cls=_Explorer,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="jax-explorer", prog_name="explorer")
 def cli() -> None:
     """What is in this model? Tensors, parameters, weights and biases, counted right.
@@ -90,33 +133,6 @@ def cli() -> None:
     """
 
 
-for command in COMMANDS:
-    cli.add_command(command)
-
-
-def main() -> None:
-    """Run the command; turn every error into one line on stderr and an exit code."""
-    if sys.stdout is None:
-        _leave("explorer: standard output: is closed", 2)
-    try:
-        sys.exit(cli(prog_name="explorer", standalone_mode=False) or 0)
-    except MismatchError as error:
-        _leave(str(error), 1)
-    except ExplorerError as error:
-        _leave(f"explorer: {error}", 2)
-    except click.ClickException as error:
-        if sys.stderr is not None:  # or it would be shown on stdout
-            error.show()
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        _leave("explorer: stopped", 130)
-    except OSError as error:  # readers turn theirs into explorer's: this is of the output
-        _drop_output()
-        _leave(f"explorer: standard output: cannot be written: {error.strerror}", 2)
-
-
-def _leave(message: str, code: int) -> NoReturn:
-    # closed or full, there is nobody to tell: the code says enough
-    with suppress(OSError, AttributeError):
-        sys.stderr.write(message.encode("utf-8", "backslashreplace").decode() + "\n")
-    sys.exit(code)
+def main() -> NoReturn:
+    """Run the command line of this process."""
+    cli.main()

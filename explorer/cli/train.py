@@ -1,4 +1,4 @@
-"""train: a whole run of a recipe, from nothing or from where it stopped."""
+"""train: a complete run of a recipe, from the beginning or from where it stopped."""
 
 import _thread
 import dataclasses
@@ -13,37 +13,36 @@ import msgspec
 
 from explorer.analyses.ledger import ledger_of
 from explorer.api import explore
-from explorer.cli.console import echo, style, width
+from explorer.cli.console import echo, echo_document, width
 from explorer.recipes import RECIPES, settings_of
 from explorer.training.loop.stopping import stop_signals
-from explorer.views import text
+from explorer.views.ledger import ledger_document
 
 __all__ = ["train"]
 
-# seconds in which a callback returns
-_MOMENT = 0.05
+_CALLBACK_SECONDS = 0.05  # in which a callback returns
 
 
-def _complete(ctx: click.Context, option: click.Parameter, begun: str) -> list[str]:
-    return [name for name in RECIPES if name.startswith(begun)]
+def _complete(ctx: click.Context, option: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in RECIPES if name.startswith(incomplete)]
 
 
 def _quieten_libraries() -> None:
-    """Keep to one line an error, which is raised: Orbax logs it, its threads print it."""
+    """Silence what Orbax logs, and its threads print, of an error that is also raised."""
     logging.getLogger().addHandler(logging.NullHandler())
-    sys.unraisablehook = _hear_interrupt
+    sys.unraisablehook = _repeat_interrupt
 
 
-def _hear_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Repeat a Ctrl-C that came in a callback, which can raise nothing, a moment later."""
+def _repeat_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Raise a Ctrl-C again that came in a callback, where an exception is lost."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
-        threading.Timer(_MOMENT, _interrupt).start()
+        threading.Timer(_CALLBACK_SECONDS, _interrupt).start()
 
 
 def _interrupt() -> None:
     if sys.platform == "win32":
         _thread.interrupt_main()
-    else:  # the same, but it wakes a thread that waits
+    else:  # unlike interrupt_main, it wakes a thread that waits
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
@@ -52,7 +51,7 @@ def _interrupt() -> None:
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting."
 )
-@click.option("--settings", "ask", is_flag=True, help="Print the settings and leave.")
+@click.option("--settings", "ask", is_flag=True, help="Print the settings and exit.")
 @click.option(
     "--out", type=click.Path(), metavar="FOLDER", help="The run.  [default: runs/RECIPE]"
 )
@@ -60,14 +59,14 @@ def _interrupt() -> None:
 def train(
     ctx: click.Context, recipe: str, changes: tuple[str, ...], ask: bool, out: str | None
 ) -> None:
-    """Train a model, watched as it learns: linear, digits or charlm.
+    """Train and record a small model: linear, digits or charlm.
 
     \b
       linear  y = a x + b: one weight and one bias, from noisy points
       digits  a multilayer perceptron that reads handwritten digits
       charlm  a small GPT that learns to write Python
 
-    Stopped by Ctrl-C or SIGTERM, it saves; the same command goes on from there.
+    Stopped by Ctrl-C or SIGTERM, it saves its state; the same command resumes from there.
 
     \b
     Examples:
@@ -75,7 +74,7 @@ def train(
       explorer train digits --set width=64 --set seed=1 --out runs/narrow
       explorer train charlm --settings
     """
-    received = ctx.with_resource(stop_signals())  # while libraries are loaded, as well
+    received = ctx.with_resource(stop_signals())  # also while libraries are loaded
     settings = settings_of(recipe, changes)
     if ask:
         values = msgspec.structs.asdict(settings)
@@ -92,10 +91,10 @@ def train(
         ctx.exit(128 + signal.Signals[received[0]])
     try:
         done = run(settings, folder, progress)
-    except KeyboardInterrupt:  # the second: the first is a wish
+    except KeyboardInterrupt:  # the second one: the first lets the step finish
         progress.note("explorer: stopped")
         sys.stderr.flush()
-        # not by way of Python's end, which crashes while XLA goes on compiling in a thread
+        # a regular exit crashes while a thread of XLA's is still compiling
         os._exit(128 + signal.SIGINT)
     if done.stopped == "signal":
         progress.note(
@@ -105,5 +104,5 @@ def train(
     progress.note(f"{done.reason}: {folder} is finished")
     echo("\n".join((*done.lines, "", done.history.table(width=width()), "")))
     learned = dataclasses.replace(explore(done.state.params), target=recipe)
-    echo(text.ledger_text(ledger_of(learned), width(), style()))
+    echo_document(ledger_document(ledger_of(learned)))
     echo(f"\nsaved in {folder}: explorer show {folder}; every step: history.jsonl")

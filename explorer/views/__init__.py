@@ -1,1 +1,1 @@
-"""Result record -> text, JSON, CSV, Markdown, HTML. Data is never read as markup."""
+"""Result record -> the document that shows it, or records for other programs."""

@@ -1,14 +1,13 @@
-"""The catalogue as plain text: exact and advertised counts side by side."""
+"""The catalogue as a document: exact and advertised counts side by side."""
 
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from explorer.views import units
-from explorer.views.table import PLAIN, Column, Style, render_table
+from explorer.architectures.catalog.entries import CONVENTIONS, Entry, Undisclosed
+from explorer.document.records import Column, Document, Paragraph, Table
 
-__all__ = ["CatalogRow", "catalog_text"]
+__all__ = ["CatalogRow", "catalog_document", "catalog_rows"]
 
 _LEGEND = (
     "active: what one token passes through in a mixture of experts, counted as its "
@@ -17,7 +16,7 @@ _LEGEND = (
     "architecture where no header was at hand."
 )
 _COLUMNS = (
-    Column("name", elastic=True),
+    Column("name", least=24),
     Column("parameters", "right"),
     Column("active", "right", rank=1),
     Column("advertised", "right"),
@@ -47,40 +46,57 @@ class CatalogRow(msgspec.Struct, frozen=True, kw_only=True):
     estimate: str = ""
 
 
-def catalog_text(rows: Sequence[CatalogRow], width: int, style: Style = PLAIN) -> str:
-    """Return the table of exact counts and that of the models without counts.
+def catalog_rows(
+    entries: Iterable[Entry], undisclosed: Iterable[Undisclosed]
+) -> list[CatalogRow]:
+    """Return a row for each model: those with counts first."""
+    return [*map(_row, entries), *map(_undisclosed_row, undisclosed)]
+
+
+def catalog_document(rows: Sequence[CatalogRow]) -> Document:
+    """Return the table of exact counts, and below it that of the models without counts.
 
     Args:
-        rows: in the order to be shown; one without parameters goes below.
-        width: cells of a line.
-        style: escapes for title lines.
+        rows: in the order to be shown.
     """
-    counted = [row for row in rows if row.parameters is not None]
-    closed = [row for row in rows if row.parameters is None]
-    parts = []
+    counted = [_cells(row) for row in rows if row.parameters is not None]
+    others = [_undisclosed_cells(row) for row in rows if row.parameters is None]
+    blocks = []
     if counted:
-        parts.append(render_table(_COLUMNS, list(map(_cells, counted)), width, style))
-        parts.append(textwrap.fill(_LEGEND, width, break_on_hyphens=False))
-    if closed:
-        cells = [_undisclosed_cells(row) for row in closed]
-        parts.append(render_table(_UNDISCLOSED_COLUMNS, cells, width, style))
-    return "\n\n".join(parts)
+        blocks += [Table(_COLUMNS, counted).without_empty_columns(), Paragraph(_LEGEND)]
+    if others:
+        blocks.append(Table(_UNDISCLOSED_COLUMNS, others).without_empty_columns())
+    return Document(blocks=tuple(blocks))
 
 
-def _cells(row: CatalogRow) -> tuple[str, ...]:
-    return (
-        row.name,
-        _count(row.parameters),
-        _count(row.active),
-        "/".join(filter(None, (row.advertised, row.advertised_active))),
-        _count(row.tensors),
-        row.family,
+def _row(entry: Entry) -> CatalogRow:
+    active = entry.active or {}
+    return CatalogRow(
+        name=entry.names[0],
+        parameters=entry.parameters,
+        advertised=entry.advertised,
+        active=active.get(entry.publisher_convention or CONVENTIONS[0]),
+        advertised_active=entry.advertised_active,
+        tensors=entry.tensors,
+        family=entry.config["model_type"],
+        id=entry.id,
+        publisher=entry.id.partition("/")[0],
     )
+
+
+def _undisclosed_row(model: Undisclosed) -> CatalogRow:
+    return CatalogRow(
+        name=model.names[0],
+        parameters=None,
+        publisher=model.publisher,
+        estimate=model.estimate,
+    )
+
+
+def _cells(row: CatalogRow) -> tuple[str | int | None, ...]:
+    advertised = "/".join(filter(None, (row.advertised, row.advertised_active)))
+    return (row.name, row.parameters, row.active, advertised, row.tensors, row.family)
 
 
 def _undisclosed_cells(row: CatalogRow) -> tuple[str, ...]:
     return (row.name, row.publisher, "undisclosed", row.estimate or "none with a source")
-
-
-def _count(number: int | None) -> str:
-    return "" if number is None else units.count(number)

@@ -1,46 +1,45 @@
-"""What parameters do, as plain text: by role, by component, tensor by tensor."""
-
-import textwrap
+"""A report of roles as a document: by role, by component, tensor by tensor."""
 
 from explorer.analyses.role_report import RoleReport, RoleRow
-from explorer.errors import printable
+from explorer.document.records import Block, Column, Document, Notes, Paragraph, Table
 from explorer.views import units
-from explorer.views.table import PLAIN, Column, Style, render_table
 
-__all__ = ["roles_text"]
+__all__ = ["roles_document"]
 
-_MOST = 6  # names of a sort
+_MOST = 6  # names in a note
 
 
-def roles_text(report: RoleReport, width: int, style: Style = PLAIN) -> str:
-    """Return a report: a sentence, roles, work by component, notes, and every tensor."""
-    title = printable(f"{report.target}, called with {report.inputs}", width)
-    parts = [
-        f"{style.bold}{title}{style.reset}",
+def roles_document(report: RoleReport) -> Document:
+    """Return a sentence, totals by role, work by component, notes, and every tensor."""
+    sentence = Paragraph(
         f"{report.parameters:,} parameters = {report.weights:,} weights + "
-        f"{report.biases:,} biases, by use",
-        _roles(report, width, style),
-        _work(report, width, style),
-        *_notes(report, width),
-        _tensors(report, width, style),
-    ]
-    return "\n\n".join(parts)
+        f"{report.biases:,} biases, by use"
+    )
+    notes = Notes(tuple(_notes(report)))
+    blocks: list[Block] = [sentence, _roles(report), _work(report)]
+    blocks += [notes] if notes.items else []
+    title = f"{report.target}, called with {report.inputs}"
+    return Document(title, (*blocks, _tensors(report)))
 
 
-def _roles(report: RoleReport, width: int, style: Style) -> str:
+def _roles(report: RoleReport) -> Table:
     rows = [
         (
             total.role,
-            units.count(total.tensors),
-            units.count(total.parameters),
+            total.tensors,
+            total.parameters,
             units.share(total.parameters, report.parameters),
-            units.count(_flops(report, total.macs)),
+            _flops(report, total.macs),
         )
         for total in report.roles
     ]
-    tensors = units.count(sum(total.tensors for total in report.roles))
-    owned = sum(total.macs for total in report.roles)
-    whole = ("total", tensors, units.count(report.parameters), "100%")
+    last = (
+        "total",
+        sum(total.tensors for total in report.roles),
+        report.parameters,
+        "100%",
+        _flops(report, sum(total.macs for total in report.roles)),
+    )
     columns = (
         Column("role"),
         Column("tensors", "right"),
@@ -48,22 +47,17 @@ def _roles(report: RoleReport, width: int, style: Style) -> str:
         Column("share", "right"),
         Column(_unit(report), "right"),
     )
-    total = (*whole, units.count(_flops(report, owned)))
-    return render_table(columns, [*rows, total], width, style, total=True)
+    return Table(columns, [*rows, last], total=True)
 
 
-def _work(report: RoleReport, width: int, style: Style) -> str:
+def _work(report: RoleReport) -> Table:
     rows = [
-        (
-            each.component,
-            units.count(_flops(report, each.macs)),
-            units.share(each.macs, report.macs),
-        )
+        (each.component, _flops(report, each.macs), units.share(each.macs, report.macs))
         for each in report.work
     ]
     columns = (Column("work"), Column(_unit(report), "right"), Column("share", "right"))
-    total = ("total", units.count(_flops(report, report.macs)), "100%")
-    return render_table(columns, [*rows, total], width, style, total=True)
+    last = ("total", _flops(report, report.macs), "100%")
+    return Table(columns, [*rows, last], total=True)
 
 
 def _unit(report: RoleReport) -> str:
@@ -71,11 +65,11 @@ def _unit(report: RoleReport) -> str:
 
 
 def _flops(report: RoleReport, macs: int) -> int:
-    """Return the FLOPs of multiply-adds: two each, and for one token where there are any."""
+    """Return the FLOPs of multiply-adds: two each; for one token, where there are tokens."""
     return 2 * macs // (report.tokens or 1)
 
 
-def _notes(report: RoleReport, width: int) -> list[str]:
+def _notes(report: RoleReport) -> list[str]:
     sentences = []
     if report.experts:
         more = f": {report.active:,} of {report.parameters:,}"
@@ -87,28 +81,14 @@ def _notes(report: RoleReport, width: int) -> list[str]:
         (report.disagreements, "do other than their names say"),
     ):
         if names:
-            shown = ", ".join(names[:_MOST])
             more = f" and {len(names) - _MOST:,} more" if len(names) > _MOST else ""
-            sentences.append(f"{len(names):,} {what}: {shown}{more}")
-    if not sentences:
-        return []
-    lines = [
-        line
-        for sentence in sentences
-        for line in textwrap.wrap(
-            printable(sentence, 600),
-            width,
-            initial_indent="  - ",
-            subsequent_indent="    ",
-            break_on_hyphens=False,
-        )
-    ]
-    return ["notes\n" + "\n".join(lines)]
+            sentences.append(f"{len(names):,} {what}: {', '.join(names[:_MOST])}{more}")
+    return sentences
 
 
-def _tensors(report: RoleReport, width: int, style: Style) -> str:
+def _tensors(report: RoleReport) -> Table:
     columns = (
-        Column("name", elastic=True),
+        Column("name", least=24),
         Column("shape", rank=3),
         Column("by use"),
         Column("how", rank=1),
@@ -121,16 +101,16 @@ def _tensors(report: RoleReport, width: int, style: Style) -> str:
             units.shape(row.shape, row.stack),
             _job(row),
             ", ".join(row.uses),
-            units.count(row.parameters),
-            units.count(_flops(report, row.macs)),
+            row.parameters,
+            _flops(report, row.macs),
         )
         for row in report.rows
     ]
-    return render_table(columns, rows, width, style)
+    return Table(columns, rows).without_empty_columns()
 
 
 def _job(row: RoleRow) -> str:
     if not row.reached:
         return "unused"
-    words = [row.role, *(["tied"] if row.tied else [])]
-    return ", ".join([*words, *([] if row.differentiable else ["frozen"])])
+    words = [row.role, "tied" if row.tied else "", "" if row.differentiable else "frozen"]
+    return ", ".join(filter(None, words))

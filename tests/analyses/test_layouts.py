@@ -7,8 +7,10 @@ import pytest
 
 import explorer as ex
 from explorer.analyses.ledger import Ledger
-from explorer.views.text import ledger_text
-from explorer.views.tree import tree_text
+from explorer.document.layout import table_lines
+from explorer.document.text import text_of
+from explorer.views.ledger import ledger_document
+from explorer.views.tree import tree_table
 from tests.checkpoints import Layout, write_folder
 
 T5 = {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}
@@ -217,13 +219,14 @@ def test_a_packed_layer_is_one_row_and_one_sentence(tmp_path: Path):
         "elements are 131,072 parameters",
     ]
     assert ledger.provenance["quantization"] == "inferred (by name and shape)"
-    rows = tree_text(ex.explore(tmp_path), 160).splitlines()
+    rows = table_lines(tree_table(ex.explore(tmp_path)), 160)
     assert len([row for row in rows if "up_proj" in row]) == len(rows) - 3 == 1
 
 
 @pytest.mark.parametrize("width", [60, 100, 160])
 def test_how_a_figure_is_known_goes_on_below_itself(tmp_path: Path, width: int):
-    lines = ledger_text(ledger_of(tmp_path, t5(), T5), width).splitlines()
+    document = ledger_document(ledger_of(tmp_path, t5(), T5))
+    lines = text_of(document, width).splitlines()
     assert max(map(len, lines)) <= width
     start = next(i for i, line in enumerate(lines) if line.startswith("parameters"))
     assert "inferred (t5 models" in lines[start]

@@ -1,11 +1,14 @@
 """The catalogue's table keeps to its width and makes up no counts."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.views.catalog import CatalogRow, catalog_text
-from explorer.views.table import width_of
+from explorer.document.layout import width_of
+from explorer.document.text import text_of
+from explorer.views.catalog import CatalogRow, catalog_document
 
 COUNTED = (
     CatalogRow(name="gpt2", parameters=124_439_808, advertised="124M", tensors=160),
@@ -25,6 +28,10 @@ CLOSED = CatalogRow(
     publisher="OpenAI",
     estimate="about 1.8 trillion (X, 2023)",
 )
+
+
+def catalog_text(rows: Sequence[CatalogRow], width: int) -> str:
+    return text_of(catalog_document(rows), width)
 
 
 def test_exact_and_advertised_stand_side_by_side():

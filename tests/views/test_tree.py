@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
 import explorer as ex
-from explorer.views.tree import tensors_text, tree_text
+from explorer.document.layout import table_lines
+from explorer.views.tree import tensors_table, tree_table
 
 
 def sharded() -> dict:
@@ -20,16 +21,17 @@ def test_bytes_on_a_device_stand_beside_the_global_ones():
     # a quarter of 800 rows by half of 64 columns, and the whole bias
     assert inventory.device_nbytes == 4 * (200 * 32 + 64)
     assert inventory.nbytes == 4 * (800 * 64 + 64)
-    for text in (tree_text(inventory, 200), tensors_text(inventory, 200)):
-        assert text.splitlines()[0].endswith("per device")
-        assert text.splitlines()[-1].endswith("205.1 kB     25.9 kB")
-        assert "('data', 'model')" in text
+    for table in (tree_table(inventory), tensors_table(inventory)):
+        lines = table_lines(table, 200)
+        assert lines[0].endswith("per device")
+        assert lines[-1].endswith("205.1 kB     25.9 kB")
+        assert any("('data', 'model')" in line for line in lines)
 
 
 def test_nothing_sharded_shows_no_such_column():
     inventory = ex.explore({"kernel": jnp.zeros((4, 4))})
     assert inventory.device_nbytes is None
-    assert "per device" not in tree_text(inventory, 200)
+    assert "per device" not in table_lines(tree_table(inventory), 200)[0]
 
 
 def test_depth_and_order():
@@ -40,7 +42,7 @@ def test_depth_and_order():
     inventory = ex.explore(tree)
 
     def names(**options) -> list[str]:
-        lines = tree_text(inventory, 120, **options).splitlines()[1:-2]
+        lines = table_lines(tree_table(inventory, **options), 120)[1:-2]
         return [line.split("  [")[0].split("   ")[0].rstrip() for line in lines]
 
     assert names() == ["a", "b/x/y", "  deep", "  kernel"]

@@ -4,6 +4,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import explorer as ex
+from explorer.document.html import html_of
+from explorer.document.records import Column, Document, Notes, Paragraph, Table, Terms
 from tests.analyses.test_ledger import MODELS, folder_of
 from tests.checkpoints import write_folder
 
@@ -16,7 +18,7 @@ HOSTILE = [
 ]
 
 
-class _Balance(HTMLParser):
+class Page(HTMLParser):
     """Collects tags and text, and that every tag is closed in order."""
 
     def __init__(self):
@@ -37,8 +39,8 @@ class _Balance(HTMLParser):
         self.text.append(data)
 
 
-def parse(html: str) -> _Balance:
-    parser = _Balance()
+def parse(html: str) -> Page:
+    parser = Page()
     parser.feed(html)
     parser.close()
     assert not parser.open
@@ -64,4 +66,13 @@ def test_names_are_never_markup(tmp_path: Path):
 def test_a_huge_tree_is_cut_and_says_so(tmp_path: Path):
     layout = {f"{'x' * i}.weight": ((i,), "F32") for i in range(1, 700)}
     page = parse(ex.explore(write_folder(tmp_path, layout))._repr_html_())
-    assert "more rows are not shown" in page.text
+    assert any(text.endswith(" more rows are not shown") for text in page.text)
+
+
+def test_no_text_of_any_block_is_markup():
+    text = HOSTILE[0]
+    table = Table((Column(text),), [(text,)], bars=(0.5,))
+    blocks = (table, Paragraph(text), Terms(((text, text),), 1, text), Notes((text,)))
+    page = parse(html_of(Document(text, blocks)))
+    assert page.text.count(text) == 8
+    assert "script" not in page.tags

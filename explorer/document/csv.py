@@ -1,0 +1,37 @@
+"""The tables of a document as CSV: exact numbers for other programs."""
+
+import csv
+import io
+
+from explorer.document.records import Cell, Document, Table, exact
+from explorer.errors import printable
+
+__all__ = ["csv_of"]
+
+
+def csv_of(document: Document) -> str:
+    """Return the tables of a document, each below its titles; they alone have columns.
+
+    >>> print(csv_of(Document("", (Table((Column("name"), Column("=")), [("norm", 1152)]),))))
+    name,'=
+    norm,1152
+    """
+    tables = [block for block in document.blocks if isinstance(block, Table)]
+    return "\n\n".join(_table(table) for table in tables if table.columns)
+
+
+def _table(table: Table) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([_guarded(column.title) for column in table.columns])
+    writer.writerows([_guarded(cell) for cell in row] for row in table.rows)
+    return out.getvalue().removesuffix("\n")
+
+
+def _guarded(cell: Cell) -> str | int | float | None:
+    value = exact(cell)
+    if not isinstance(value, str):
+        return value
+    text = printable(value, 2000)
+    # a spreadsheet takes a cell that begins so for a formula
+    return "'" + text if text[:1] in ("=", "+", "-", "@") else text

@@ -1,0 +1,133 @@
+"""The ledger as a document: a sentence, the figures, their groups, what explains them."""
+
+from collections.abc import Iterator
+
+from explorer.analyses.ledger import Ledger
+from explorer.document.records import Cell, Column, Document, Notes, Paragraph, Table, Terms
+from explorer.inventory.card import Agreement
+from explorer.views import units
+
+__all__ = ["ledger_document"]
+
+_Row = tuple[str, Cell, str]
+_COLUMNS = (
+    Column("figure"),
+    Column("", "right"),
+    Column("how it is known", least=24, lines=2),
+)
+
+
+def ledger_document(ledger: Ledger) -> Document:
+    """Return the ledger of one target."""
+    size = "" if ledger.file_bytes is None else units.size(ledger.file_bytes)
+    where = ", ".join(filter(None, (ledger.source, size)))
+    figures = [*_counted(ledger), *_active(ledger), *_stored(ledger)]
+    groups = tuple(_groups(ledger))
+    notes = Notes((*_agreement(ledger.agreement), *ledger.notes))
+    return Document(
+        f"{ledger.target} ({where})" if ledger.target else where,
+        (
+            Paragraph(
+                f"{ledger.parameters:,} parameters in {ledger.parameter_tensors:,} tensors "
+                f"= {ledger.weights:,} weights + {ledger.biases:,} biases"
+            ),
+            Table(_COLUMNS, figures),
+            *([Terms(groups, len("components"))] if groups else []),
+            *([notes] if notes.items else []),
+        ),
+    )
+
+
+def _counted(ledger: Ledger) -> Iterator[_Row]:
+    known, advertised = ledger.provenance, ledger.advertised
+    yield "tensors", ledger.tensors, known["tensors"]
+    if ledger.file_bytes is None and ledger.checkpoint_tensors:
+        how = "exact, under Hugging Face's names"
+        yield "  of a checkpoint", ledger.checkpoint_tensors, how
+    yield "parameters", ledger.parameters, known["parameters"]
+    if advertised:
+        yield "  advertised", advertised.parameters, "by its publisher"
+    yield "  weights", ledger.weights, known["weights"]
+    yield "  biases", ledger.biases, known["biases"]
+
+
+def _stored(ledger: Ledger) -> Iterator[_Row]:
+    known = ledger.provenance
+    if ledger.buffers:
+        yield "buffers", ledger.buffers, known["buffers"]
+    for name, elements in ledger.collections.items():
+        if name not in ("params", "buffers", "batch_stats", "cache"):
+            yield name, elements, known[name]
+    others = ledger.tensors - ledger.parameter_tensors
+    if ledger.stored_elements != ledger.parameters or others:
+        yield "stored elements", ledger.stored_elements, known["stored_elements"]
+    yield "unique bytes", ledger.nbytes, known["nbytes"]
+    if ledger.file_bytes is not None:
+        yield "file bytes", ledger.file_bytes, known["file_bytes"]
+    if ledger.bits_per_weight is not None:
+        yield "bits per weight", units.bits(ledger.bits_per_weight), ""
+
+
+_CONVENTIONS = {
+    "with_embedding_and_head": "active for one token",
+    "without_input_embedding": "  without the embedding",
+    "without_embedding_and_head": "  nor the head",
+}
+
+
+def _active(ledger: Ledger) -> Iterator[_Row]:
+    """Yield the parameters that one token activates, where these are not all of them."""
+    active = ledger.active_parameters
+    if active is None or active.with_embedding_and_head == ledger.parameters:
+        return
+    advertised = ledger.advertised.active if ledger.advertised else ""
+    # where the publisher's convention is not known, the first row is the likeliest
+    quoted = active.publisher or next(iter(_CONVENTIONS))
+    for name, title in _CONVENTIONS.items():
+        number = getattr(active, name)
+        if number is not None:
+            is_quoted = advertised and name == quoted
+            yield title, number, f"the publisher's {advertised}" if is_quoted else ""
+
+
+def _groups(ledger: Ledger) -> Iterator[tuple[str, str]]:
+    """Yield each grouping: its words, each with its count and its share."""
+    for title, groups in (
+        ("roles", ledger.roles),
+        ("components", ledger.components),
+        ("dtypes", ledger.dtypes),
+    ):
+        if groups:
+            total = sum(groups.values())
+            words = (
+                f"{name} {number:,} ({units.share(number, total)})"
+                for name, number in groups.items()
+            )
+            yield title, ", ".join(words)
+
+
+def _agreement(agreement: Agreement | None) -> Iterator[str]:
+    """Yield how a checkpoint fits its config: what would fail to load."""
+    if agreement is None:
+        return
+    model = agreement.class_name
+    if agreement.agrees:
+        yield (
+            f"file and config agree: the {agreement.tensors:,} tensors that config.json "
+            f"({model}) calls for are there, each in its shape"
+        )
+        return
+    parts = []
+    for found, number, what in (
+        (agreement.missing, agreement.lacking, "missing from the file"),
+        (agreement.misshapen, len(agreement.misshapen), "of another shape"),
+        (agreement.unexpected, len(agreement.unexpected), "not in the model"),
+    ):
+        if number:
+            more = ", ..." if number > 3 else ""
+            parts.append(f"{number:,} {what}: {', '.join(found[:3])}{more}")
+    if agreement.parameters != agreement.found:
+        parts.append(
+            f"{agreement.parameters:,} parameters promised, {agreement.found:,} found"
+        )
+    yield f"file and config ({model}) disagree: {'; '.join(parts)}"

@@ -1,0 +1,35 @@
+"""A summary as a document: the groups, and the total that they add up to."""
+
+from explorer.analyses.summary import Summary
+from explorer.document.records import Column, Document, Table
+from explorer.views import units
+
+__all__ = ["summary_document"]
+
+
+def summary_document(summary: Summary) -> Document:
+    """Return one row for each group, and their total."""
+    columns = (
+        Column(summary.by, least=24),
+        Column("tensors", "right", rank=1),
+        Column("parameters", "right"),
+        Column("share", "right", rank=2),
+        Column("weights", "right", rank=3),
+        Column("biases", "right", rank=3),
+        Column("elements", "right", rank=5),
+        Column("bytes", "right", rank=4),
+    )
+    rows = [
+        (
+            group.name,
+            group.tensors,
+            group.parameters,
+            units.share(group.parameters, summary.total.parameters),
+            group.weights,
+            group.biases,
+            group.elements,
+            units.size(group.nbytes),
+        )
+        for group in (*summary.groups, summary.total)
+    ]
+    return Document(blocks=(Table(columns, rows, total=True),))
