@@ -48,13 +48,17 @@ class _Explorer(click.Group):
             return super().invoke(ctx)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        try:
+        name = args[0]
+        if name in _MODULES or name.startswith("-"):
             return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            if args and (os.path.lexists(args[0]) or ":" in args[0]):
-                hint = f"{error.message} To see what is in it: explorer show {args[0]}"
-                raise click.UsageError(hint, ctx) from None
-            raise
+        import difflib  # a start counts in milliseconds
+
+        message = f"no such command {name!r}"
+        if os.path.lexists(name) or ":" in name:
+            message += f"; to see what is in it: explorer show {name}"
+        elif near := difflib.get_close_matches(name, _MODULES):
+            message += f"; did you mean {near[0]}?"
+        raise click.UsageError(message, ctx)
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run a command and exit."""

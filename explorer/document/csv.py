@@ -12,6 +12,7 @@ __all__ = ["csv_of"]
 def csv_of(document: Document) -> str:
     """Return the tables of a document, each below its titles; they alone have columns.
 
+    >>> from explorer.document.records import Column
     >>> print(csv_of(Document("", (Table((Column("name"), Column("=")), [("norm", 1152)]),))))
     name,'=
     norm,1152

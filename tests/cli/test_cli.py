@@ -1,4 +1,7 @@
-"""The command as a user meets it: whole processes, exact exit codes, one line an error."""
+"""The command as a user meets it: what it prints, exact exit codes, one line an error.
+
+Only what a process is needed for (pipes, terminals, closed streams, imports) starts one.
+"""
 
 import csv
 import io
@@ -13,6 +16,7 @@ import pytest
 from tests import facts
 from tests.analyses.test_ledger import MODELS
 from tests.checkpoints import Layout, write_folder, write_sharded, write_sparse
+from tests.cli.in_process import run
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 HOSTILE = [
@@ -23,22 +27,6 @@ HOSTILE = [
     "x" * 10_000,
     "\u202eabc",
 ]
-
-
-def run(
-    *args: object, cwd: Path | None = None, **env: str
-) -> subprocess.CompletedProcess[str]:
-    plain = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS")}
-    return subprocess.run(
-        [sys.executable, "-m", "explorer", *map(str, args)],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        cwd=cwd,
-        env={**plain, "PYTHONPATH": str(Path(__file__).parents[2]), **env},
-        timeout=120,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -262,10 +250,24 @@ def test_a_python_model_is_a_target(tmp_path: Path):
 
 def test_selecting_nothing_and_wrong_options(minilm: Path):
     assert "no tensor matches 'nope'" in run("show", minilm, "--select", "nope").stderr
-    for args in (["shwo", minilm], ["show"], ["show", minilm, "--by", "colour"], ["count"]):
+    see = {command: f"; see explorer {command} --help" for command in ("show", "count")}
+    for args, start, end in (
+        (["shwo", minilm], "explorer: no such command 'shwo'; did you mean show?", ""),
+        ([minilm], f"explorer: no such command {str(minilm)!r}; to see what is in it: "
+         f"explorer show {minilm}; see explorer --help", ""),
+        (["show"], "explorer show: Missing argument 'TARGET'", see["show"]),
+        (["show", minilm, "--by", "colour"], "explorer show: Invalid value for '--by': 'colour' is "
+         "not one of 'role', 'component', 'module', 'dtype', 'collection'", see["show"]),
+        (["show", minilm, "--fromat", "csv"], "explorer show: No such option", see["show"]),
+        (["show", "a", "b\x1b[31m\nc"], "explorer show: Got unexpected extra argument "
+         r"(b\x1b[31m c)", see["show"]),
+        (["count"], "explorer count: Missing argument 'TARGET...'", see["count"]),
+    ):  # fmt: skip
         done = run(*args)
-        assert done.returncode == 2
-        assert "Traceback" not in done.stderr
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(start)
+        assert done.stderr.endswith(f"{end}\n")
+        assert done.stderr.count("\n") == 1
 
 
 def test_help_has_examples_and_completion_works():

@@ -1,23 +1,19 @@
 """`explorer roles` and `explorer count` of names: what a user sees."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-from click.testing import CliRunner
-
-from explorer.cli.main import cli
+from tests.cli.in_process import run
 
 
-def run(*arguments: str, width: int = 100) -> str:
-    done = CliRunner().invoke(cli, arguments, env={"COLUMNS": str(width)})
-    assert done.exit_code == 0, done.output
-    return done.output
+def printed(*arguments: str) -> str:
+    done = run(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
 def test_roles_of_bert_by_use():
-    text = run("roles", "bert-base-uncased")
+    text = printed("roles", "bert-base-uncased")
     assert "109,482,240 parameters = 109,379,328 weights + 102,912 biases, by use" in text
     lines = [line.split() for line in text.splitlines() if line]
     # kernels: 12 x (4 x 768^2 + 2 x 768 x 3072) and a pooler that sees one token of 128
@@ -29,11 +25,11 @@ def test_roles_of_bert_by_use():
 
 
 def test_records_add_up():
-    report = json.loads(run("roles", "gpt2", "--format", "json"))
+    report = json.loads(printed("roles", "gpt2", "--format", "json"))
     assert sum(row["parameters"] for row in report["rows"]) == 124_439_808
     assert sum(each["macs"] for each in report["work"]) == report["macs"]
     assert report["tied"] == ["embed/embedding"]
-    rows = run("roles", "gpt2", "--format", "csv").splitlines()
+    rows = printed("roles", "gpt2", "--format", "csv").splitlines()
     assert len(rows) == 1 + len(report["rows"])
 
 
@@ -46,7 +42,7 @@ def test_exact_counts_stand_beside_what_is_advertised():
         "deepseek-v3",
         "bert-base-uncased",
     ]
-    lines = [line.split() for line in run("count", *names).splitlines()]
+    lines = [line.split() for line in printed("count", *names).splitlines()]
     assert lines[0][:5] == ["target", "tensors", "parameters", "active", "advertised"]
     found = {line[0]: line[2:] for line in lines[1:]}
     assert found["gpt2-xl"][:2] == ["1,557,611,200", "1.5B"]
@@ -66,12 +62,7 @@ def test_errors_are_one_line_and_exit_2(tmp_path: Path):
         ("roles", str(config)): "hidden_size is -4; expected 1 to 2,147,483,647",
         ("count", "gpt2", str(tmp_path / "nothing")): "no such file or folder",
     }.items():
-        done = subprocess.run(
-            [sys.executable, "-m", "explorer", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run(*arguments)
         assert (done.returncode, done.stdout) == (2, ""), arguments
         assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1

@@ -17,6 +17,7 @@ from explorer.recipes.linear import draw_points
 from explorer.recipes.running import Finished, run
 from explorer.training.checkpoints.lock import Lock
 from explorer.training.logging.history import read_jsonl
+from tests.cli.in_process import run as run_command
 
 # noise and small batches: another order, or a step too many, would show
 LONG = ["steps=3000", "batch=16", "learning_rate=0.05", "save_every=500"]
@@ -52,7 +53,7 @@ def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
 
 
 def test_linear_prints_the_line_and_what_is_in_the_model(tmp_path: Path):
-    done = train("linear", cwd=tmp_path)
+    done = run_command("train", "linear", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     points = draw_points(settings_of("linear"))
     a, b = np.polyfit(points["x"][:, 0].astype(float), points["y"][:, 0].astype(float), 1)
@@ -68,7 +69,7 @@ def test_linear_prints_the_line_and_what_is_in_the_model(tmp_path: Path):
     assert told[-1] == "all 200 steps are taken: runs/linear is finished"
     assert "\x1b" not in done.stdout + done.stderr
     assert ex.explore(tmp_path / "runs" / "linear").num_parameters == 2
-    again = train("linear", cwd=tmp_path)
+    again = run_command("train", "linear", cwd=tmp_path)
     assert again.stdout == done.stdout
     assert again.stderr.splitlines() == [
         "step 200 is restored",
@@ -104,7 +105,7 @@ def test_killed_and_started_again_it_ends_where_it_would_have(
         f"{number.name} came after step {steps:,}; stopped has it: the same command goes on "
         "from there"
     )
-    done = train(*arguments, cwd=tmp_path)
+    done = run_command("train", *arguments, cwd=tmp_path)
     assert done.returncode == 0
     assert done.stderr.splitlines()[0] == f"step {steps:,} is restored"
     assert done.stdout.splitlines()[:3] == list(finished.lines)
@@ -211,7 +212,7 @@ def test_a_full_disk_is_one_line_and_with_room_again_the_same_command_goes_on(
     assert "Traceback" not in full.stderr
     left = sorted(os.listdir(tmp_path / "runs/linear"))
     assert left == [".lock", "history.jsonl", "run.json"]
-    done = train(*arguments, cwd=tmp_path)
+    done = run_command("train", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert ex.load(tmp_path / "runs/linear", select="step")["step"] == 2
 
@@ -243,7 +244,8 @@ def test_a_folder_in_use_is_refused_and_not_touched_but_can_be_read(tmp_path: Pa
     assert contents(folder) == before
     assert ex.explore(folder).num_parameters == 2
     lock.release()
-    assert train("linear", "--set", "steps=2", cwd=tmp_path).returncode == 0
+    again = run_command("train", "linear", "--set", "steps=2", cwd=tmp_path)
+    assert again.returncode == 0
 
 
 def contents(folder: Path) -> dict[Path, tuple[int, bytes]]:
@@ -254,7 +256,7 @@ def contents(folder: Path) -> dict[Path, tuple[int, bytes]]:
 
 
 def test_settings_are_printed(tmp_path: Path):
-    done = train("linear", "--settings", "--set", "steps=7", cwd=tmp_path)
+    done = run_command("train", "linear", "--settings", "--set", "steps=7", cwd=tmp_path)
     lines = done.stdout.splitlines()
     assert {"steps=7", "learning_rate=0.5", "noise=0.1"} <= set(lines)
     assert not list(tmp_path.iterdir())
@@ -297,7 +299,7 @@ ERRORS = {
 def test_errors_are_one_line(tmp_path: Path, case: str):
     (tmp_path / "thesis.txt").write_text("years of work")
     args, message = ERRORS[case]
-    done = train(*args, cwd=tmp_path)
+    done = run_command("train", *args, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     *before, last = done.stderr.splitlines()
     message = message.replace("{folder}", os.path.realpath(tmp_path))
