@@ -5,7 +5,6 @@ that these cannot differ in their columns or rows. It holds plain text and numbe
 lowering escapes what its own format would take for markup.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -144,4 +143,6 @@ def exact(cell: Cell) -> str | int | float | None:
         return cell
     if isinstance(cell, tuple) and all(isinstance(size, int) for size in cell):
         return "x".join(map(str, cell))
+    import json  # text needs none of it, and a start counts in milliseconds
+
     return json.dumps(msgspec.to_builtins(cell))
