@@ -11,7 +11,7 @@ __all__ = ["catalog"]
 @click.command()
 @format_option
 def catalog(form: str) -> None:
-    """List the models that are known by name, exact beside advertised counts.
+    """List the models known by name: exact and advertised counts.
 
     \b
     Examples:

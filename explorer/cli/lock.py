@@ -1,4 +1,4 @@
-"""lock and check: write the structure of a target down, and compare a target with it."""
+"""lock and check: print the structure of a target, and compare a target with it."""
 
 import click
 
@@ -11,7 +11,7 @@ __all__ = ["check", "lock"]
 @click.command()
 @target_argument
 def lock(target: str) -> None:
-    """Print a readable lock of paths, shapes and number formats.
+    """Print a readable lock file: every path, shape and dtype.
 
     \b
     Example:
@@ -27,7 +27,7 @@ def lock(target: str) -> None:
 @click.argument("lock_file", metavar="LOCK", type=path_type)
 @click.pass_context
 def check(ctx: click.Context, target: str, lock_file: str) -> None:
-    """Compare a target with a lock; exit 1 and list every difference if they differ.
+    """Compare a target with a lock file; list every difference and exit 1 if any.
 
     \b
     Example:
@@ -38,6 +38,6 @@ def check(ctx: click.Context, target: str, lock_file: str) -> None:
     from explorer.views.comparison import comparison_document
 
     comparison = compare_with_lock(explore(target), lock_file)
-    # one line a difference, however long its names: other programs read them
+    # one line for each difference, however long: other programs read them
     echo(text_of(comparison_document(comparison), width=None))
     ctx.exit(0 if comparison.identical else 1)

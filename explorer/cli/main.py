@@ -29,7 +29,7 @@ _MODULES = {
 
 
 class _Explorer(click.Group):
-    """The commands; an error in any of them is one line on stderr and an exit code."""
+    """The commands, in order; any error is one line on stderr and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_MODULES)
@@ -51,7 +51,7 @@ class _Explorer(click.Group):
         name = args[0]
         if name in _MODULES or name.startswith("-"):
             return super().resolve_command(ctx, args)
-        import difflib  # a start counts in milliseconds
+        import difflib  # seldom needed, and start-up is counted in milliseconds
 
         message = f"no such command {name!r}"
         if os.path.lexists(name) or ":" in name:
@@ -77,14 +77,14 @@ class _Explorer(click.Group):
             _leave(_usage(error), 2)
         except (KeyboardInterrupt, click.Abort):
             _leave("explorer: stopped", 130)
-        except OSError as error:  # of the output: readers raise errors of explorer's own
+        except OSError as error:  # from writing: readers raise explorer's own errors
             _drop_output()
             _leave(f"explorer: standard output: cannot be written: {error.strerror}", 2)
 
 
 @contextmanager
 def _closed_pipe_is_the_end() -> Iterator[None]:
-    """Exit with 0 when the reader has left (`| head`); click would exit with 1, a "no"."""
+    """Exit with 0 when the reader closed the pipe (`| head`); click would exit with 1."""
     try:
         yield
     except BrokenPipeError:
@@ -98,14 +98,14 @@ def _drop_output() -> None:
 
 
 def _usage(error: click.UsageError) -> str:
-    """Return what is wrong with the words of a command line, as one line."""
+    """Return one line for a wrong command line: the command, the error, where to look."""
     command = error.ctx.command_path if error.ctx else "explorer"
     message = " ".join(error.format_message().split()).removesuffix(".")
     return f"{command}: {printable(message, 1000)}; see {command} --help"
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    # where stderr is closed or full, the exit code alone has to do
+    # where stderr is closed or full, only the exit code is left
     with suppress(OSError, AttributeError):
         sys.stderr.write(message.encode("utf-8", "backslashreplace").decode() + "\n")
     sys.exit(code)

@@ -1,5 +1,7 @@
 """show: the ledger and the tree of one target."""
 
+from typing import TYPE_CHECKING
+
 import click
 import msgspec
 
@@ -13,6 +15,9 @@ from explorer.cli.console import (
 )
 from explorer.errors import InputError
 from explorer.inventory.inventory import Inventory
+
+if TYPE_CHECKING:
+    from explorer.analyses.summary import By
 
 __all__ = ["show"]
 
@@ -32,11 +37,11 @@ _SORTS = ["parameters", "nbytes", "tensors", "name"]
     "--select", "glob", metavar="GLOB", help='Only these tensors: "**/attention/**".'
 )
 @click.option("--sort", type=click.Choice(_SORTS), help="Largest first, or by name.")
-@click.option("--all", "every", is_flag=True, help="Every tensor, no repeats folded.")
+@click.option("--all", "every", is_flag=True, help="Every tensor, nothing folded.")
 @format_option
 def show(
     target: str,
-    by: str | None,
+    by: "By | None",
     depth: int | None,
     glob: str | None,
     sort: str | None,
@@ -73,11 +78,11 @@ def show(
         _show_records(inventory, every, form)
 
 
-def _show_groups(inventory: Inventory, by: str, depth: int | None, form: str) -> None:
+def _show_groups(inventory: Inventory, by: "By", depth: int | None, form: str) -> None:
     from explorer.analyses.summary import summarize
     from explorer.views.summary import summary_document
 
-    summary = summarize(inventory, by=by, depth=depth or 1)  # pyright: ignore
+    summary = summarize(inventory, by=by, depth=depth or 1)
     if form == "text":
         echo_document(summary_document(summary))
     elif form == "json":

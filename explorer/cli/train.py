@@ -27,7 +27,7 @@ def _complete(ctx: click.Context, option: click.Parameter, incomplete: str) -> l
     return [name for name in RECIPES if name.startswith(incomplete)]
 
 
-def _quieten_libraries() -> None:
+def _silence_libraries() -> None:
     """Silence what Orbax logs, and its threads print, of an error that is also raised."""
     logging.getLogger().addHandler(logging.NullHandler())
     sys.unraisablehook = _repeat_interrupt
@@ -51,13 +51,22 @@ def _interrupt() -> None:
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting."
 )
-@click.option("--settings", "ask", is_flag=True, help="Print the settings and exit.")
 @click.option(
-    "--out", type=click.Path(), metavar="FOLDER", help="The run.  [default: runs/RECIPE]"
+    "--settings", "only_settings", is_flag=True, help="Print the settings and exit."
+)
+@click.option(
+    "--out",
+    type=click.Path(),
+    metavar="FOLDER",
+    help="Folder of the run.  [default: runs/RECIPE]",
 )
 @click.pass_context
 def train(
-    ctx: click.Context, recipe: str, changes: tuple[str, ...], ask: bool, out: str | None
+    ctx: click.Context,
+    recipe: str,
+    changes: tuple[str, ...],
+    only_settings: bool,
+    out: str | None,
 ) -> None:
     """Train and record a small model: linear, digits or charlm.
 
@@ -76,18 +85,18 @@ def train(
     """
     received = ctx.with_resource(stop_signals())  # also while libraries are loaded
     settings = settings_of(recipe, changes)
-    if ask:
+    if only_settings:
         values = msgspec.structs.asdict(settings)
         echo("\n".join(f"{name}={value}" for name, value in values.items()))
         return
-    _quieten_libraries()
+    _silence_libraries()
     from explorer.recipes.running import run
     from explorer.training.loop.progress import LineProgress
 
     folder = os.path.join("runs", recipe) if out is None else out
     progress = LineProgress()
     if received:
-        progress.note(f"{received[0]} came before the run began")
+        progress.note(f"{received[0]} came before the first step")
         ctx.exit(128 + signal.Signals[received[0]])
     try:
         done = run(settings, folder, progress)
@@ -97,9 +106,7 @@ def train(
         # a regular exit crashes while a thread of XLA's is still compiling
         os._exit(128 + signal.SIGINT)
     if done.stopped == "signal":
-        progress.note(
-            f"{done.reason}; {folder} has it: the same command goes on from there"
-        )
+        progress.note(f"{done.reason}; saved in {folder}: the same command resumes there")
         ctx.exit(128 + signal.Signals[done.reason.split()[0]])
     progress.note(f"{done.reason}: {folder} is finished")
     echo("\n".join((*done.lines, "", done.history.table(width=width()), "")))

@@ -10,7 +10,7 @@ __all__ = ["csv_of"]
 
 
 def csv_of(document: Document) -> str:
-    """Return the tables of a document, each below its titles; they alone have columns.
+    """Return the tables of a document, each with a header line; other blocks are left out.
 
     >>> from explorer.document.records import Column
     >>> print(csv_of(Document("", (Table((Column("name"), Column("=")), [("norm", 1152)]),))))
@@ -34,5 +34,5 @@ def _guarded(cell: Cell) -> str | int | float | None:
     if not isinstance(value, str):
         return value
     text = printable(value, 2000)
-    # a spreadsheet takes a cell that begins so for a formula
+    # a spreadsheet would run a cell that begins so as a formula
     return "'" + text if text[:1] in ("=", "+", "-", "@") else text

@@ -11,7 +11,7 @@ __all__ = ["PLAIN", "Style", "clip", "table_lines", "width_of"]
 
 
 class Style(NamedTuple):
-    """The escape sequences of a terminal; empty where output goes elsewhere."""
+    """The escape sequences of a terminal; empty for any other output."""
 
     bold: str = ""
     dim: str = ""
@@ -33,7 +33,7 @@ def width_of(text: str) -> int:
     """
     if text.isascii():
         return len(text)
-    import unicodedata  # most text is ASCII, and a start counts in milliseconds
+    import unicodedata  # seldom needed, and start-up is counted in milliseconds
 
     return sum(
         0
@@ -150,7 +150,7 @@ def _line(
 
 
 def _bars(shares: Sequence[float], room: int) -> list[str]:
-    """Return a bar for each share, one of 1 as long as there is room; none where it is short.
+    """Return a bar for each share; none where there is no room for a bar of 8 cells.
 
     >>> _bars([1.0, 0.5, 0.32], 10)
     ['██████████', '█████', '███▎']

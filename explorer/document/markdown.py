@@ -9,7 +9,7 @@ from explorer.errors import printable
 __all__ = ["markdown_of"]
 
 _MARKUP = re.compile(r"([\\`*_\[\]<>|#~&$])")
-# what begins a list, a rule, a heading or a code block where it begins a line
+# what makes a list or a heading of a line that begins with it
 _LINE_START = re.compile(r"([-+=])|(\d+)([.)])")
 
 
@@ -52,7 +52,7 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _line(text: str) -> str:
-    """Return a text that stands at the beginning of a line."""
+    """Return a text that is safe at the beginning of a line."""
     escaped = _escaped(text.lstrip())
     start = _LINE_START.match(escaped)
     if start is None:

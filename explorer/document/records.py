@@ -1,8 +1,8 @@
 """The record of what is shown: a title above paragraphs, tables, terms and notes.
 
-A document is built once from a result and lowered by `text`, `html`, `markdown` and `csv`, so
-that these cannot differ in their columns or rows. It holds plain text and numbers; each
-lowering escapes what its own format would take for markup.
+A document is built once from a result and lowered to text, HTML, Markdown and CSV, so these
+cannot differ in columns or rows. It holds plain text and numbers; each lowering escapes what
+its own format would interpret as markup.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ __all__ = [
     "shown",
 ]
 
-# what a table holds; an int is shown with commas, None as nothing
+# the value in one field of a table; `shown` and `exact` turn it into text
 Cell = Any
 
 
@@ -32,7 +32,7 @@ class Column(msgspec.Struct, frozen=True):
 
     Args:
         title: what stands above the cells.
-        align: the side of the column at which its text is.
+        align: the side to which its text is aligned.
         rank: columns of the highest rank are left out first; those of rank 0 stay.
         least: cells that this column keeps while it is narrowed before others are left
             out; 0 where it is not narrowed. At most one column of a table has it.
@@ -62,7 +62,7 @@ class Table(msgspec.Struct, frozen=True):
     bars: tuple[float, ...] = ()
 
     def without_empty_columns(self) -> "Table":
-        """Return the table without the columns of rank 1 or more that say nothing.
+        """Return the table without those columns of rank 1 or more that are empty.
 
         >>> table = Table((Column("name"), Column("sharding", rank=1)), [("a", ""), ("b", None)])
         >>> table.without_empty_columns().rows
@@ -81,7 +81,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Paragraph(msgspec.Struct, frozen=True):
-    """A text that is broken into lines."""
+    """A text that is wrapped to the width of the output."""
 
     text: str
 
@@ -143,6 +143,6 @@ def exact(cell: Cell) -> str | int | float | None:
         return cell
     if isinstance(cell, tuple) and all(isinstance(size, int) for size in cell):
         return "x".join(map(str, cell))
-    import json  # text needs none of it, and a start counts in milliseconds
+    import json  # seldom needed, and start-up is counted in milliseconds
 
     return json.dumps(msgspec.to_builtins(cell))

@@ -1,4 +1,4 @@
-"""The catalogue as a document: exact and advertised counts side by side."""
+"""The catalogue of architectures as a document: exact beside advertised counts."""
 
 from collections.abc import Iterable, Sequence
 
@@ -13,7 +13,7 @@ _LEGEND = (
     "active: what one token passes through in a mixture of experts, counted as its "
     "publisher does (some leave the embedding out). advertised: the publisher's figures, for "
     "all and for active parameters. tensors: of the published files, derived from the "
-    "architecture where no header was at hand."
+    "architecture where no header was available."
 )
 _COLUMNS = (
     Column("name", least=24),

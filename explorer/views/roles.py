@@ -78,7 +78,7 @@ def _notes(report: RoleReport) -> list[str]:
         (report.unused, "reach no output"),
         (report.frozen, "get no gradient"),
         (report.tied, "are embeddings that project as well, or share an array"),
-        (report.disagreements, "do other than their names say"),
+        (report.disagreements, "have a role that their names do not suggest"),
     ):
         if names:
             more = f" and {len(names) - _MOST:,} more" if len(names) > _MOST else ""

@@ -1,15 +1,6 @@
-"""Numbers as people read them: counts with commas, sizes in decimal bytes."""
+"""Figures as text: decimal sizes, percentages, shapes, bits for one weight."""
 
-__all__ = ["bits", "count", "shape", "share", "size"]
-
-
-def count(number: int) -> str:
-    """Return a count with commas.
-
-    >>> count(22713216)
-    '22,713,216'
-    """
-    return f"{number:,}"
+__all__ = ["bits", "shape", "share", "size"]
 
 
 def size(nbytes: int) -> str:
@@ -25,8 +16,9 @@ def size(nbytes: int) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """Return a part as per cent of a whole; never "0.0%" for something, nor "100.0%"
-    for less than all.
+    """Return a part as a percentage of the whole.
+
+    A part that is not 0 is never shown as "0.0%", nor one that is not all as "100.0%".
 
     >>> share(1, 3), share(1, 10**9), share(10**9 - 1, 10**9), share(0, 5)
     ('33.3%', '<0.1%', '>99.9%', '0%')
@@ -44,7 +36,7 @@ def share(part: int, whole: int) -> str:
 
 
 def shape(sizes: tuple[int, ...] | None, stack: tuple[int, ...] = ()) -> str:
-    """Return a shape in brackets, before it what its leading axes stack; nothing for None.
+    """Return a shape in brackets, after the numbers of layers and experts that it stacks.
 
     >>> shape((30522, 384)), shape(()), shape((61, 256, 7168, 2048), (61, 256))
     ('[30522, 384]', '[]', '61×256×[7168, 2048]')
@@ -56,7 +48,7 @@ def shape(sizes: tuple[int, ...] | None, stack: tuple[int, ...] = ()) -> str:
 
 
 def bits(number: float | None) -> str:
-    """Return bits for one weight.
+    """Return a number of bits with two decimals; nothing for None.
 
     >>> bits(7.358)
     '7.36'

@@ -102,8 +102,8 @@ def test_killed_and_started_again_it_ends_where_it_would_have(
     (steps,) = ex.load(tmp_path / "stopped", select="step").values()
     assert 0 < steps < 3000
     assert told.splitlines()[-1] == (
-        f"{number.name} came after step {steps:,}; stopped has it: the same command goes on "
-        "from there"
+        f"{number.name} came after step {steps:,}; saved in stopped: the same command resumes "
+        "there"
     )
     done = run_command("train", *arguments, cwd=tmp_path)
     assert done.returncode == 0
@@ -129,7 +129,7 @@ def test_a_signal_while_a_run_is_set_up_is_granted(
     out, told = process.communicate(timeout=60)
     assert (process.returncode, out) == (128 + number, "")
     assert re.sub(" step [0-9,]+", " step N", told.splitlines()[-1]) == (
-        f"{number.name} came after step N; runs/linear has it: the same command goes on from "
+        f"{number.name} came after step N; saved in runs/linear: the same command resumes "
         "there"
     )
 
@@ -163,14 +163,14 @@ def test_ctrl_c_in_a_callback_is_not_lost():
 
 IN_CALLBACK = """
 import signal, threading
-from explorer.cli.train import _quieten_libraries
+from explorer.cli.train import _silence_libraries
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Interrupted:
     def __del__(self):
         raise KeyboardInterrupt
 
-_quieten_libraries()
+_silence_libraries()
 try:
     Interrupted()
     threading.Event().wait(60)
