@@ -27,7 +27,9 @@ def lock(target: str) -> None:
 @click.argument("lock_file", metavar="LOCK", type=path_type)
 @click.pass_context
 def check(ctx: click.Context, target: str, lock_file: str) -> None:
-    """Compare a target with a lock file; list every difference and exit 1 if any.
+    """Compare a target with a lock file; exit 1 if they differ.
+
+    Every difference is printed, one a line.
 
     \b
     Example:

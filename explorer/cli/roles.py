@@ -19,7 +19,7 @@ __all__ = ["roles"]
 @click.option("--length", type=click.IntRange(1), help="Tokens of the sequence.")
 @format_option
 def roles(target: str, length: int | None, form: str) -> None:
-    """Print what each parameter does in the forward pass, and its FLOPs.
+    """Print what each parameter does in a forward pass, and its FLOPs.
 
     \b
     Examples:

@@ -24,7 +24,7 @@ _STYLE = """
 .explorer-document thead th{border-bottom:1px solid currentColor}
 .explorer-document tfoot td{border-top:1px solid currentColor;font-weight:bold}
 .explorer-document .name{font-family:monospace;white-space:pre}
-.explorer-document .bar{display:inline-block;height:.7em;background:currentColor}
+.explorer-document .bar span{display:inline-block;height:.7em;background:currentColor}
 """
 _BAR = 20  # em
 
@@ -64,8 +64,7 @@ def _block(block: Block, max_rows: int) -> str:
 def _table(table: Table, max_rows: int) -> str:
     columns, rows = table.columns, list(table.rows)
     foot = [rows.pop()] if table.total and rows else []
-    bars = [f'<td><span class="bar" style="width:{_BAR * share:.2f}em"></span></td>'
-            for share in table.bars] or [""] * len(rows)  # fmt: skip
+    bars = [_bar(share) for share in table.bars] or [""] * len(rows)
     lines = [
         f"<tr>{_cells(columns, row)}{bar}</tr>"
         for row, bar in zip(rows[:max_rows], bars, strict=False)
@@ -79,6 +78,10 @@ def _table(table: Table, max_rows: int) -> str:
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
         f"<tfoot>{last}</tfoot></table>"
     )
+
+
+def _bar(share: float) -> str:
+    return f'<td class="bar"><span style="width:{_BAR * share:.2f}em"></span></td>'
 
 
 def _cells(columns: tuple[Column, ...], row: Iterable[object], tag: str = "td") -> str:

@@ -294,6 +294,20 @@ def test_no_file_format_loads_jax_or_numpy(minilm: Path, tmp_path: Path):
         assert done.returncode == 0, done.stderr
 
 
+def test_a_command_loads_no_module_of_another(minilm: Path):
+    script = (
+        "import sys\n"
+        "from explorer.cli.main import cli\n"
+        "try:\n    cli.main(['count', sys.argv[1]])\n"
+        "finally:\n    print(*sorted(m for m in sys.modules if m.startswith('explorer.cli.')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(minilm)], capture_output=True, text=True
+    )
+    loaded = done.stdout.splitlines()[-1]
+    assert loaded == "explorer.cli.console explorer.cli.count explorer.cli.main"
+
+
 def test_colour_only_in_a_terminal(minilm: Path):
     import pty
 

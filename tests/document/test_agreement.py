@@ -1,7 +1,7 @@
 """Whatever a document shows, its four lowerings show the same cells, and none is markup.
 
-Each is parsed back by what knows nothing of explorer: csv, html.parser, and the splitting of
-lines at column borders that the rule under a header or between cells marks.
+Each is parsed back by what knows nothing of explorer: csv, html.parser, markdown-it, and for
+text the splitting of lines where the widest cell of each column ends.
 """
 
 import csv
@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 
 import explorer as ex
 from explorer.analyses.ledger import ledger_of
@@ -35,6 +36,7 @@ from explorer.views.summary import summary_document
 from explorer.views.tree import tensors_table
 from tests.zoo import TREES
 
+MARKDOWN = MarkdownIt("gfm-like", {"linkify": False, "html": True})
 WIDE = 100_000  # no column is left out and no cell is cut
 HOSTILE = {
     name: jnp.ones((2, 3))
@@ -103,6 +105,15 @@ def test_no_lowering_lets_a_control_character_through(name: str):
         lowered.encode()
 
 
+def test_names_are_not_markup_in_markdown_nor_formulas_in_csv():
+    document = DOCUMENTS["inventory of hostile"]()
+    tags = set(re.findall("<([a-z]+)", MARKDOWN.render(markdown_of(document))))
+    assert tags == {"p", "strong", "table", "thead", "tbody", "tr", "th", "td", "ul", "li"}
+    cells = [cell for row in csv.reader(io.StringIO(csv_of(document))) for cell in row]
+    assert {"'=1+1", "'@cmd", "'-2", "'+3"} < set(cells)
+    assert not [cell for cell in cells if cell[:1] in tuple("=+-@")]
+
+
 def cells_of(table: Table, exact: bool = False) -> list[list[str]]:
     """Return what all lowerings are to show, but for the escapes of control characters."""
     rows = [[column.title for column in table.columns], *table.rows]
@@ -130,7 +141,7 @@ class _Tables(HTMLParser):
         elif tag == "tr" and self.inside:
             self.tables[-1].append([])
         elif tag in ("td", "th") and self.inside:
-            self.bar = not attrs
+            self.bar = ("class", "bar") in attrs
             self.cell = True
             if not self.bar:
                 self.tables[-1][-1].append("")
@@ -154,18 +165,7 @@ def from_html(page: str) -> list[list[list[str]]]:
 
 
 def from_markdown(text: str) -> list[list[list[str]]]:
-    tables = []
-    for block in text.split("\n\n"):
-        lines = block.split("\n")
-        if lines[0].startswith("| "):
-            head, _, *rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
-            tables.append([[unescaped(cell) for cell in row] for row in (head, *rows)])
-    return tables
-
-
-def unescaped(cell: str) -> str:
-    # what Python wrote for a control character has a backslash that Markdown escapes too
-    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", cell).strip()
+    return from_html(MARKDOWN.render(text))
 
 
 def from_csv(text: str) -> list[list[str]]:
