@@ -5,7 +5,12 @@ import json
 import os
 import random
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +25,7 @@ from explorer.models.small import MultilayerPerceptron
 from explorer.training.checkpoints.checkpoints import Checkpoints
 from explorer.training.step.state import State, create_state
 
+CHECKPOINTS_WRITE = "explorer.training.checkpoints.checkpoints.write_manifest"
 CONFIG = {"recipe": "test", "settings": {"width": 8, "seed": 0}}
 
 
@@ -129,10 +135,10 @@ def test_only_the_newest_are_kept_and_none_is_written_twice(tmp_path: Path):
         for step in (1, 2, 3, 10):
             checkpoints.save(make_state(seed=step).replace(step=jnp.int32(step)))
         checkpoints.wait()
-        before = (tmp_path / "run/10/record.json").stat().st_mtime_ns
+        before = (tmp_path / "run/10/manifest.json").stat().st_mtime_ns
         checkpoints.save(make_state(seed=8).replace(step=jnp.int32(10)))
     assert checkpoints.steps() == [3, 10]
-    assert (tmp_path / "run/10/record.json").stat().st_mtime_ns == before
+    assert (tmp_path / "run/10/manifest.json").stat().st_mtime_ns == before
 
 
 def test_an_unfinished_save_is_cleared_away(tmp_path: Path):
@@ -199,7 +205,7 @@ def test_any_damage_to_the_newest_is_seen_and_the_one_before_taken(
 def test_all_damaged_is_an_error(written: tuple[Path, dict], tmp_path: Path):
     shutil.copytree(written[0], tmp_path / "run")
     for step in (1, 2):
-        damage(tmp_path / "run" / str(step) / "record.json", "deleted")
+        damage(tmp_path / "run" / str(step) / "manifest.json", "deleted")
     with (
         Checkpoints(tmp_path / "run", config=CONFIG) as checkpoints,
         pytest.raises(FormatError) as caught,
@@ -207,7 +213,7 @@ def test_all_damaged_is_an_error(written: tuple[Path, dict], tmp_path: Path):
         checkpoints.restore(make_state())
     run = tmp_path / "run"
     assert str(caught.value) == (
-        f"{run}: none of its checkpoints is whole ({run}/2/record.json: cannot be read: "
+        f"{run}: none of its checkpoints is intact ({run}/2/manifest.json: cannot be read: "
         "No such file or directory; it is set aside as 2.broken); train into another folder"
     )
 
@@ -263,7 +269,7 @@ def test_another_run_is_refused_by_what_differs(written: tuple[Path, dict]):
     assert json.loads((folder / "run.json").read_bytes()) == CONFIG
 
 
-def refused(folder: Path, **arguments: int) -> str:
+def refused(folder: Path, **arguments: Any) -> str:
     with pytest.raises(ExplorerError) as caught:
         Checkpoints(folder, **arguments)
     return str(caught.value)
@@ -282,7 +288,7 @@ def test_folders_that_are_no_run_are_left_alone(tmp_path: Path):
     )
     (tmp_path / "link").symlink_to("nowhere")
     assert refused(tmp_path / "link").startswith(
-        f"{tmp_path}/link: is there and no folder;"
+        f"{tmp_path}/link: exists and is not a folder;"
     )
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text('{"recipe')
@@ -310,6 +316,126 @@ def test_a_folder_without_a_name_is_not_the_current_one(
     assert os.listdir(tmp_path) == []
 
 
+OLD_RUN = Path(__file__).parents[1] / "data" / "run_of_0_1_0"
+
+
+def test_a_run_of_the_version_before_is_continued(tmp_path: Path):
+    """Explorer 0.1.0 stored the words of random keys, and a record.json as its manifest."""
+    shutil.copytree(OLD_RUN, tmp_path / "run")
+    with Checkpoints(tmp_path / "run", config={"recipe": "test"}) as checkpoints:
+        found = checkpoints.restore(make_state())
+        assert found is not None
+        assert (found.step, found.data, found.remarks) == (7, {"position": 7}, ())
+        assert jax.random.uniform(found.state.rng) == jax.random.uniform(jax.random.key(7))
+        for leaf in jax.tree.leaves(found.state.params):
+            np.testing.assert_array_equal(leaf.ravel(), np.arange(leaf.size) / 8)
+        checkpoints.save(found.state.replace(step=jnp.int32(8)), {"position": 8})
+        checkpoints.wait()
+        again = checkpoints.restore(make_state())
+    assert again is not None
+    assert (again.step, again.data) == (8, {"position": 8})
+    assert same(words(again.state)[1:], words(found.state)[1:])
+
+
+def test_damage_to_a_run_of_the_version_before_is_seen(tmp_path: Path):
+    names = [
+        p for p in (OLD_RUN / "7").rglob("*") if p.is_file() and "_CHECK" not in p.name
+    ]
+    for number, name in enumerate(p for p in names if p.name != "commit_success.txt"):
+        copy = tmp_path / str(number)
+        shutil.copytree(OLD_RUN, copy)
+        damage(copy / name.relative_to(OLD_RUN), "flipped")
+        with (
+            Checkpoints(copy, config={"recipe": "test"}) as checkpoints,
+            pytest.raises(FormatError, match="none of its checkpoints is intact"),
+        ):
+            checkpoints.restore(make_state())
+
+
+def save_losses(folder: Path, losses: list[float], **options: Any) -> Checkpoints:
+    with Checkpoints(folder, **options) as checkpoints:
+        for step, loss in enumerate(losses, start=1):
+            state = make_state().replace(step=jnp.int32(step))
+            checkpoints.save(state, metrics={"loss": np.float32(loss), "other": 1})
+    return checkpoints
+
+
+def test_the_best_and_those_of_a_period_are_kept_beside_the_newest(tmp_path: Path):
+    losses = [3, 1, 2, np.nan, 4, 5, 6]
+    options = {"keep": 1, "keep_period": 5, "best": ("loss", "min")}
+    checkpoints = save_losses(tmp_path / "run", losses, **options)
+    assert (checkpoints.steps(), checkpoints.best_step()) == ([2, 5, 7], 2)
+    with Checkpoints(tmp_path / "run", **options) as checkpoints:
+        found = checkpoints.restore(make_state())
+        assert found is not None
+        assert found.step == 7
+        assert checkpoints.best_step() == 2
+        state = found.state.replace(step=jnp.int32(8))
+        checkpoints.save(state, metrics={"loss": 0.5})
+    assert (checkpoints.steps(), checkpoints.best_step()) == ([5, 8], 8)
+    assert save_losses(tmp_path / "max", losses, keep=1, best=("loss", "max")).steps() == [
+        7
+    ]
+    assert save_losses(tmp_path / "none", losses, keep=2).steps() == [6, 7]
+
+
+def test_another_metric_than_before_may_decide(tmp_path: Path):
+    save_losses(tmp_path / "run", [1, 2], best=("loss", "min"))
+    with Checkpoints(tmp_path / "run", keep=1, best=("accuracy", "max")) as checkpoints:
+        for step in (3, 4, 5):
+            state = make_state().replace(step=jnp.int32(step))
+            checkpoints.save(state, metrics={"accuracy": -step})
+    assert checkpoints.steps() == [3, 5]
+
+
+@pytest.mark.parametrize("how", ["deleted", "cut", "flipped"])
+def test_damaged_metrics_are_seen_as_well(tmp_path: Path, how: str):
+    save_losses(tmp_path / "run", [1, 2], best=("loss", "min"))
+    damage(tmp_path / "run" / "2" / "metrics" / "metrics", how)
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        found = checkpoints.restore(make_state())
+    assert found is not None
+    assert found.step == 1
+    assert len(found.remarks) == 1
+    assert checkpoints.steps() == [1]
+
+
+KILLED = """
+import itertools, sys
+import jax.numpy as jnp
+from explorer.training.checkpoints.checkpoints import Checkpoints
+from tests.training.test_checkpoints import make_state
+with Checkpoints(sys.argv[1], keep=1) as checkpoints:
+    for step in itertools.count(int(sys.argv[2])):
+        checkpoints.save(make_state(256, seed=step).replace(step=jnp.int32(step)), step)
+        print(step, flush=True)
+"""
+
+
+def test_killed_at_any_moment_it_has_a_checkpoint_and_all_of_it(tmp_path: Path):
+    """What was complete before the kill is, whatever was being written or deleted."""
+    run, first = tmp_path / "run", 1
+    rng = random.Random(0)
+    for _ in range(4):
+        command = [sys.executable, "-c", KILLED, str(run), str(first)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            while int(process.stdout.readline()) < first + 2:
+                pass
+            time.sleep(0.3 * rng.random())
+            process.send_signal(signal.SIGKILL)
+        with Checkpoints(run, keep=1) as checkpoints:
+            found = checkpoints.restore(make_state(256))
+        assert found is not None
+        assert found.remarks == ()
+        assert found.step == found.data >= first + 1
+        expected = make_state(256, seed=found.step).replace(step=jnp.int32(found.step))
+        assert same(words(found.state), words(expected))
+        names = {".lock", "run.json", *map(str, checkpoints.steps())}
+        assert set(os.listdir(run)) == names
+        first = found.step + 1
+
+
 def failing(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -321,7 +447,7 @@ def test_a_save_that_failed_is_told_once_and_leaves_nothing(
     with Checkpoints(run) as checkpoints:
         assert not checkpoints.has_failed()
         with monkeypatch.context() as full:
-            full.setattr("explorer.training.checkpoints.checkpoints.seal", failing)
+            full.setattr(CHECKPOINTS_WRITE, failing)
             checkpoints.save(make_state())
             with pytest.raises(InputError) as caught:
                 checkpoints.wait()
@@ -335,8 +461,37 @@ def test_a_save_that_failed_is_told_once_and_leaves_nothing(
     assert checkpoints.steps() == [0]
 
 
-def test_numbers_that_are_no_intervals(tmp_path: Path):
+def test_a_failed_save_is_known_without_waiting_and_deletes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = tmp_path / "run"
+    with Checkpoints(run, keep=1) as checkpoints:
+        checkpoints.save(make_state())
+        checkpoints.wait()
+        with monkeypatch.context() as full:
+            full.setattr(CHECKPOINTS_WRITE, failing)
+            checkpoints.save(make_state().replace(step=jnp.int32(1)))
+            deadline = time.monotonic() + 60
+            while not checkpoints.has_failed():
+                assert time.monotonic() < deadline
+            assert checkpoints.has_failed()
+            with pytest.raises(InputError, match="cannot hold the checkpoint of step 1"):
+                checkpoints.wait()
+        assert checkpoints.steps() == [0]
+        checkpoints.save(make_state().replace(step=jnp.int32(2)))
+        checkpoints.wait()
+        assert checkpoints.steps() == [2]
+        assert not checkpoints.has_failed()
+
+
+def test_settings_that_are_not_positive_or_not_a_metric(tmp_path: Path):
     assert refused(tmp_path / "run", every=0) == (
         f"{tmp_path}/run: every=0, keep=3; expected at least 1 of each"
+    )
+    assert refused(tmp_path / "run", keep_period=0) == (
+        f"{tmp_path}/run: every=100, keep=3, keep_period=0; expected at least 1 of each"
+    )
+    assert refused(tmp_path / "run", best=("loss", "low")) == (
+        f"{tmp_path}/run: best=('loss', 'low'); expected (METRIC, 'min') or (METRIC, 'max')"
     )
     assert not (tmp_path / "run").exists()

@@ -11,7 +11,7 @@ import pytest
 
 from explorer.errors import InputError
 from explorer.training.checkpoints.lock import Lock
-from explorer.training.checkpoints.runs import claim
+from explorer.training.checkpoints.run_folder import lock_run_folder
 
 HOLD = """
 import sys
@@ -89,14 +89,14 @@ def test_a_holder_without_a_name_or_with_any_is_told_in_one_line(tmp_path: Path)
     lock.release()
 
 
-def test_a_claim_that_fails_holds_nothing(tmp_path: Path):
-    claim(tmp_path / "run", {"seed": 1}).release()
+def test_a_folder_that_is_refused_is_not_held(tmp_path: Path):
+    lock_run_folder(tmp_path / "run", {"seed": 1}).release()
     with pytest.raises(InputError, match="is another run"):
-        claim(tmp_path / "run", {"seed": 2})
-    lock = claim(tmp_path / "run", {"seed": 1})
+        lock_run_folder(tmp_path / "run", {"seed": 2})
+    lock = lock_run_folder(tmp_path / "run", {"seed": 1})
     before = sorted(os.listdir(tmp_path / "run"))
     with pytest.raises(InputError, match="is in use"):
-        claim(tmp_path / "run", {"seed": 2})
+        lock_run_folder(tmp_path / "run", {"seed": 2})
     assert sorted(os.listdir(tmp_path / "run")) == before == [".lock", "run.json"]
     lock.release()
 
@@ -121,10 +121,10 @@ def test_where_there_are_no_locks_nobody_is_refused(
 def test_a_disk_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(fcntl, "flock", failing(errno.EIO))
     with pytest.raises(InputError) as caught:
-        claim(tmp_path / "run", {})
+        lock_run_folder(tmp_path / "run", {})
     assert str(caught.value) == (
         f"{tmp_path}/run: cannot be written to (Input/output error); expected a folder that "
         "this user may write to, with room; train into another folder"
     )
     monkeypatch.undo()
-    claim(tmp_path / "run", {}).release()
+    lock_run_folder(tmp_path / "run", {}).release()

@@ -308,11 +308,13 @@ def test_a_save_that_fails_ends_the_run_before_the_next(
 ):
     failed = threading.Event()
 
-    def seal(*_: Any) -> None:
+    def write_manifest(*_: Any) -> None:
         failed.set()
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("explorer.training.checkpoints.checkpoints.seal", seal)
+    monkeypatch.setattr(
+        "explorer.training.checkpoints.checkpoints.write_manifest", write_manifest
+    )
     drawn = 0
 
     def batches() -> Iterator[Any]:

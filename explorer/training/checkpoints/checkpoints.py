@@ -1,36 +1,36 @@
-"""The checkpoints of a run's folder, each whole or not there.
+"""The checkpoints of a run's folder, each complete or absent.
 
-    runs/digits/run.json    what the run is, written once
-    runs/digits/.lock       held by the run that trains in it
-    runs/digits/400/        the state after 400 steps, as Orbax writes it, with record.json:
+    runs/digits/run.json    the config of the run, written once
+    runs/digits/.lock       locked by the process that trains in it
+    runs/digits/400/        the state after 400 steps, as Orbax writes it, with manifest.json:
                             the data position, every tensor's shape, every file's checksum
 
-Orbax writes in the background, into a folder that gets its name when it is whole. What is
-read back is held against the checksums first: a flipped bit is found, not trained on.
+Orbax's CheckpointManager writes in the background, into a folder that gets its name when it
+is complete, and decides which checkpoints are kept. This layer adds what it lacks: files
+are checked against their checksums before they are restored, a broken checkpoint is set
+aside for the one before it, a folder belongs to one run, and the data position is exact.
 """
 
 import os
-import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 
 from explorer.errors import FormatError, InputError
+from explorer.training.checkpoints import orbax_store, step_folders
 from explorer.training.checkpoints.lock import Lock
 from explorer.training.checkpoints.manifest import (
-    Record,
+    Manifest,
     describe,
-    differences,
-    read_record,
-    seal,
+    read_manifest,
+    write_manifest,
 )
-from explorer.training.checkpoints.restoring import plain_of, shapes_for, state_from
-from explorer.training.checkpoints.runs import claim
-from explorer.training.checkpoints.tree_store import UNFINISHED, TreeStore, cannot
+from explorer.training.checkpoints.run_folder import lock_run_folder
 from explorer.training.sharding.processes import on_first, together
+from explorer.tree.types import PyTree
 
 __all__ = ["Checkpoints", "Saved"]
 
@@ -38,7 +38,7 @@ __all__ = ["Checkpoints", "Saved"]
 class Saved(NamedTuple):
     """What was restored: a state, its step, the data position saved with it, remarks."""
 
-    state: Any
+    state: PyTree
     step: int
     data: Any
     remarks: tuple[str, ...]
@@ -47,20 +47,21 @@ class Saved(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run; a context that waits for the last to be written.
 
-    The folder is held for this run until the context ends: see `Lock`. Where several
-    processes train one state, all of them make the same calls on one folder that all see.
-    The first holds it, and does what is to be done once; what it finds, all are told.
+    The folder is locked for this run until the context ends. Where several processes train
+    one state, all of them make the same calls on one folder that all can see. The first
+    holds the lock and does what has to be done once; its results and errors reach them all.
 
     Args:
-        folder: of the run; made where there is none.
+        folder: of the run; created if it does not exist.
         every: steps from one checkpoint to the next.
-        keep: how many are kept, the newest.
-        config: what the run is, as JSON has it. A folder that holds another run is refused.
+        keep: how many of the newest checkpoints are kept.
+        keep_period: checkpoints whose step is a multiple of it are kept as well.
+        best: a metric and "min" or "max": the checkpoint that is best by it is kept as well.
+        config: what the run is, as JSON. A folder that holds another run is refused.
 
     Raises:
         InputError: the folder has no name, belongs to something else, is in use or cannot
-            be written to, or a number is not positive.
-        MissingPackageError: Orbax is not installed.
+            be written to, a number is not positive, or `best` is not as above.
     """
 
     def __init__(
@@ -69,20 +70,30 @@ class Checkpoints:
         *,
         every: int = 100,
         keep: int = 3,
+        keep_period: int | None = None,
+        best: tuple[str, Literal["min", "max"]] | None = None,
         config: Mapping[str, Any] | None = None,
     ):
         if not os.fspath(folder):  # it would be the current one
             raise InputError("folder", found="has no name", expected="a folder of the run")
-        if min(every, keep) < 1:
+        if min(every, keep, 1 if keep_period is None else keep_period) < 1:
+            given = f"every={every}, keep={keep}"
+            period = "" if keep_period is None else f", keep_period={keep_period}"
+            raise InputError(folder, found=given + period, expected="at least 1 of each")
+        if best is not None and best[1] not in ("min", "max"):
             raise InputError(
-                folder, found=f"every={every}, keep={keep}", expected="at least 1 of each"
+                folder, found=f"best={best}", expected="(METRIC, 'min') or (METRIC, 'max')"
             )
         self.folder, self.every, self.keep = Path(os.path.abspath(folder)), every, keep
+        self._retention = orbax_store.Retention(keep, keep_period, best)
         self._lock: Lock | None = None
-        self._saving: Record | None = None
-        self._store = TreeStore(self.folder, self._seal)
+        self._manager: Any = None
+        self._saving: Manifest | None = None
         try:
-            on_first(partial(self._begin, config or {}))
+            self._remarks = on_first(partial(self._begin, config or {}), list[str])
+            self._manager = orbax_store.open_manager(
+                self.folder, self._retention, self._write_manifest
+            )
         except BaseException:
             self._end()
             raise
@@ -93,19 +104,26 @@ class Checkpoints:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None or jax.process_count() == 1:
             self.close()
-        else:  # the others, who know of no error, do not come to be told of anything
+        else:  # the other processes know of no error and would be waited for
             self._end()
 
     def steps(self) -> list[int]:
-        """Return the steps whose checkpoints are there, in order."""
-        return sorted(int(n) for n in self._names() if n.isascii() and n.isdigit())
+        """Return the steps that have a checkpoint, in ascending order."""
+        return step_folders.steps_in(self.folder)
 
-    def save(self, state: Any, data: Any = None) -> None:
-        """Begin to write a state; its buffers may be donated to a step at once.
+    def best_step(self) -> int | None:
+        """Return the step that is best by the metric of `best`; None if none has it."""
+        return None if self._retention.best is None else self._manager.best_step()
+
+    def save(
+        self, state: PyTree, data: Any = None, metrics: Mapping[str, Any] | None = None
+    ) -> None:
+        """Start writing a state; its buffers may be donated to a step at once.
 
         Args:
-            state: a pytree with `step`; nothing is done where that step is there already.
-            data: a position, as JSON has it; of several processes, that of the first.
+            state: a pytree with `step`; nothing is done if that step has a checkpoint.
+            data: a position, as JSON; of several processes, that of the first.
+            metrics: numbers by name, of which that of `best` is stored with the state.
 
         Raises:
             InputError: the disk is full or the folder cannot be written to; it may be the
@@ -115,35 +133,35 @@ class Checkpoints:
         step = int(state.step)
         if step in on_first(self.steps, list[int]):
             return
-        self._saving = Record(step=step, data=data, tensors=describe(state))
-        together(lambda: self._store.save(str(step), plain_of(state)))
+        measured = on_first(
+            lambda: self._retention.measured(metrics), dict[str, float] | None
+        )
+        self._saving = Manifest(step=step, data=data, tensors=describe(state))
+        self._attempt(partial(orbax_store.save, self._manager, step, state, measured))
 
     def has_failed(self) -> bool:
-        """Return whether it is known by now that the last save failed; waits for nothing.
+        """Return whether the last save is already known to have failed, without waiting.
 
-        It is what this process knows, and no error: `wait` raises it, on all processes.
+        It is what this process knows, and raises nothing: `wait` does, on all processes.
         """
-        return self._store.has_failed()
+        return (
+            self._saving is not None
+            and not self._manager.is_saving_in_progress()
+            and not (self.folder / str(self._saving.step)).exists()
+        )
 
     def wait(self) -> None:
-        """Wait until what was begun is on disk, then drop the checkpoints beyond `keep`.
+        """Wait until the last save is on disk and the checkpoints beyond `keep` are deleted.
 
         Raises:
             InputError: as `save`.
         """
-        if self._saving is None:  # who only reads drops nothing
-            return
-        try:
-            together(self._store.wait)
-        except InputError:
-            self._drop_half_written()
-            raise
-        finally:
+        if self._saving is not None:
+            self._attempt(self._manager.wait_until_finished)
             self._saving = None
-        on_first(lambda: self._clear(map(str, self.steps()[: -self.keep])))
 
     def close(self) -> None:
-        """Wait for the last save, stop the threads behind it and let go of the folder.
+        """Wait for the last save, stop the threads behind it and release the folder.
 
         Raises:
             InputError: as `save`.
@@ -153,95 +171,74 @@ class Checkpoints:
         finally:
             self._end()
 
-    def restore(self, like: Any) -> Saved | None:
-        """Return the newest state that is whole; None where none was saved yet.
+    def restore(self, like: PyTree) -> Saved | None:
+        """Return the newest state whose checkpoint is intact; None if nothing was saved yet.
 
         A broken checkpoint is set aside as STEP.broken, and a remark says so.
 
         Args:
-            like: a state of the shapes, formats and shardings to restore into: arrays or
+            like: a state of the shapes, dtypes and shardings to restore into: arrays or
                 `jax.ShapeDtypeStruct`s.
 
         Raises:
             InputError: the checkpoint is of another model (what differs is named).
             FormatError: there are checkpoints, and all of them are broken.
         """
-        remarks: list[str] = []
+        remarks = list(self._remarks)
         for step in reversed(on_first(self.steps, list[int])):
             try:
-                record = on_first(partial(self._record_of, step, like), Record)
-                state = together(partial(self._read, step, like))
+                folder = self.folder / str(step)
+                manifest = on_first(partial(read_manifest, folder, like), Manifest)
+                read = partial(orbax_store.restore, self._manager, step, like)
+                state = together(read)
             except FormatError as error:  # on all processes, or on none
-                on_first(partial(self._set_aside, step))
-                remarks.append(f"{error}; it is set aside as {step}.broken")
+                renamed = partial(step_folders.set_aside, self.folder, step, str(error))
+                remarks.append(on_first(renamed, str))
+                self._manager.reload()
                 continue
-            return Saved(state, step, record.data, tuple(remarks))
+            return Saved(state, step, manifest.data, tuple(remarks))
         if remarks:
             raise FormatError(
                 self.folder,
-                found=f"none of its checkpoints is whole ({remarks[0]})",
+                found=f"none of its checkpoints is intact ({remarks[0]})",
                 cure="train into another folder",
             )
         return None
 
-    def _begin(self, config: Mapping[str, Any]) -> None:
-        self._lock = claim(self.folder, config)
-        self._clear(name for name in self._names() if UNFINISHED in name)
+    def _begin(self, config: Mapping[str, Any]) -> list[str]:
+        self._lock = lock_run_folder(self.folder, config)
+        step_folders.delete_unfinished(self.folder)
+        return step_folders.set_aside_unlisted(self.folder)
 
     def _end(self) -> None:
         try:
-            self._store.close()
+            if self._manager is not None:
+                try:
+                    self._report_failure(self._manager.wait_until_finished)
+                finally:
+                    self._manager.close()
         finally:
             if self._lock is not None:
                 self._lock.release()
 
-    def _record_of(self, step: int, like: Any) -> Record:
-        folder = self.folder / str(step)
-        record = read_record(folder)
-        if found := differences(record.tensors, describe(like)):
-            raise InputError(
-                folder,
-                found=f"is of another model: {found}",
-                expected="the tensors of the one that is trained",
-                cure="train into another folder",
-            )
-        return record
+    def _attempt(self, act: Callable[[], Any]) -> None:
+        """Do a part of a save on all processes; where it fails on one, undo the save."""
+        try:
+            together(partial(self._report_failure, act))
+        except InputError:
+            if self._saving is not None and jax.process_index() == 0:
+                step_folders.delete_half_written(self.folder, self._saving.step)
+            self._manager.reload()  # it counts on the save, and not on those it replaces
+            self._saving = None
+            raise
 
-    def _read(self, step: int, like: Any) -> Any:
-        return state_from(self._store.restore(str(step), shapes_for(like)), like)
+    def _report_failure(self, act: Callable[[], Any]) -> None:
+        step = "" if self._saving is None else self._saving.step
+        with step_folders.one_line(f"hold the checkpoint of step {step}", self.folder):
+            act()
 
-    def _seal(self) -> None:
-        """Write the record into the folder that Orbax has filled and not yet named."""
+    def _write_manifest(self) -> None:
+        """Write the manifest into the folder that Orbax has filled and not yet renamed."""
         assert self._saving is not None, "something is being saved"
-        step = str(self._saving.step)
-        names = (n for n in self._names() if n == step or n.startswith(step + UNFINISHED))
-        for name in names:
-            seal(self.folder / name, self._saving)
-
-    def _drop_half_written(self) -> None:
-        """Make the room that a save took which failed; no more is told than that it did."""
-        if self._saving is None or jax.process_index() != 0:
-            return
-        for name in self._names():
-            if name.startswith(f"{self._saving.step}{UNFINISHED}"):
-                # what cannot go now, as a part is still being written, goes at the next claim
-                shutil.rmtree(self.folder / name, ignore_errors=True)
-
-    def _set_aside(self, step: int) -> None:
-        try:
-            os.rename(self.folder / str(step), self.folder / f"{step}.broken")
-        except OSError as error:
-            raise cannot(f"set step {step} aside", self.folder, error) from None
-
-    def _names(self) -> list[str]:
-        try:
-            return os.listdir(self.folder)
-        except OSError as error:
-            raise cannot("be listed", self.folder, error) from None
-
-    def _clear(self, names: Iterable[str]) -> None:
-        for name in names:
-            try:
-                shutil.rmtree(self.folder / name)
-            except OSError as error:
-                raise cannot(f"drop {name}", self.folder, error) from None
+        for folder in step_folders.folders_of(self.folder, self._saving.step):
+            write_manifest(folder, self._saving)

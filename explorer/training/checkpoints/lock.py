@@ -1,32 +1,36 @@
-"""One run in a folder at a time: a lock that the system takes back from whoever ends."""
+"""One run in a folder at a time: a lock that the system releases when its process ends."""
 
 import errno
 import os
-import sys
+import platform
 from pathlib import Path
+
+from filelock import lock_descriptor
 
 from explorer.errors import InputError, printable
 
 __all__ = ["Lock"]
 
 _NAME = ".lock"
-# of file systems that have no locks
-_UNABLE = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+# what flock reports on file systems without locks
+_UNSUPPORTED = {
+    errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL
+}  # fmt: skip
 
 
 class Lock:
-    """A folder held for one run, until it lets go of it or ends, in whatever way.
+    """Holds a folder for one run until it is released or the process ends, however it ends.
 
-    It is advisory: who only reads asks for none. It is a lock (flock) on a hidden file, which
-    stays behind and says who held it last. Windows and some network file systems have no
-    such locks: there, nothing is held and nobody refused.
+    The lock is advisory: readers do not need it. It is taken by filelock on a hidden file,
+    which stays behind and names the process that held it last. Some network file systems
+    have no locks: there nothing is held and nobody is refused.
 
     Args:
-        folder: that is there.
+        folder: an existing folder.
 
     Raises:
-        InputError: another run holds it; which one is said.
-        OSError: the file cannot be made or written to.
+        InputError: another run holds it; the error names its process.
+        OSError: the file cannot be created or written.
     """
 
     _file = -1
@@ -35,7 +39,7 @@ class Lock:
         self._file = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if not _is_locked(self._file):
-                raise _in_use(folder, os.read(self._file, 100))
+                raise _in_use(folder, _holder_in(self._file))
             os.ftruncate(self._file, 0)
             os.write(self._file, _own_name())
         except BaseException:
@@ -43,7 +47,7 @@ class Lock:
             raise
 
     def release(self) -> None:
-        """Let go of the folder."""
+        """Release the folder."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -52,10 +56,27 @@ class Lock:
         self.release()
 
 
+def _is_locked(file: int) -> bool:
+    """Lock a file unless another process holds it; return whether nobody else does."""
+    try:
+        return lock_descriptor(file, blocking=False)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        return True
+
+
+def _holder_in(file: int) -> bytes:
+    try:
+        return os.read(file, 100)
+    except PermissionError:  # Windows: what is locked cannot be read
+        return b""
+
+
 def _in_use(folder: Path, holder: bytes) -> InputError:
     name = printable(holder.decode(errors="replace")) or "another process"
     cure = "wait for that run to end"
-    if holder == _own_name():  # as where a notebook's cell is run twice
+    if holder == _own_name():  # for example a notebook cell that is run twice
         name, cure = "this very process", "close the Checkpoints that hold it"
     return InputError(
         folder,
@@ -65,27 +86,5 @@ def _in_use(folder: Path, holder: bytes) -> InputError:
     )
 
 
-if sys.platform == "win32":
-
-    def _is_locked(_: int) -> bool:
-        return True
-
-    def _own_name() -> bytes:
-        return f"process {os.getpid()}".encode()
-
-else:
-    import fcntl
-
-    def _is_locked(file: int) -> bool:
-        """Lock a file, if no other has it."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if error.errno not in _UNABLE:
-                raise
-        return True
-
-    def _own_name() -> bytes:
-        return f"process {os.getpid()} on {os.uname().nodename}".encode()
+def _own_name() -> bytes:
+    return f"process {os.getpid()} on {platform.node()}".encode()

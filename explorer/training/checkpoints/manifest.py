@@ -1,6 +1,5 @@
-"""What lies beside the arrays of a checkpoint: the data position, shapes and checksums."""
+"""The manifest of a checkpoint: its data position, tensors and the checksum of every file."""
 
-import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -8,22 +7,27 @@ from typing import Any
 import jax
 import msgspec
 
-from explorer.errors import FormatError, printable
+from explorer.errors import FormatError, InputError, printable
+from explorer.tree.types import PyTree
 from explorer.tree.walk import names_of
 
-__all__ = ["Record", "describe", "differences", "read_record", "seal"]
+__all__ = ["Manifest", "describe", "differences", "read_manifest", "write_manifest"]
 
-_NAME = "record.json"
-# Orbax's notes, written later or never read back
-_UNCHECKED = frozenset({_NAME, "_CHECKPOINT_METADATA", "commit_success.txt"})
+_NAME = "manifest.json"
+_OLD_NAME = "record.json"  # in runs saved by explorer 0.1.0
+# written by Orbax after the manifest, or never read back
+_UNCHECKED = frozenset({_NAME, _OLD_NAME, "_CHECKPOINT_METADATA", "commit_success.txt"})
 _CHUNK = 1 << 20
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What a checkpoint is of.
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a checkpoint holds.
 
-    `data` is a position, as JSON has it; `tensors` the shape and format of every leaf by
-    its path; `files` the bytes and the CRC-32 of every file.
+    Attributes:
+        step: how many steps were taken.
+        data: the data position, as JSON.
+        tensors: shape and dtype of every leaf by its path.
+        files: size in bytes and CRC-32 of every file by its path.
     """
 
     step: int
@@ -32,15 +36,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, tuple[int, int]] = {}
 
 
-class _Sealed(msgspec.Struct, frozen=True):
-    """A record and its own CRC-32."""
+class _Document(msgspec.Struct, frozen=True):
+    """A manifest as it was encoded, and the CRC-32 of that; `record` is its old key."""
 
-    record: Record
     crc32: int
+    manifest: msgspec.Raw = msgspec.Raw(b"")
+    record: msgspec.Raw = msgspec.Raw(b"")
 
 
-def describe(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Return the shape and format of every leaf by its path.
+def describe(tree: PyTree) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return the shape and dtype of every leaf by its path.
 
     >>> describe({"dense": {"bias": jax.ShapeDtypeStruct((3,), "float32")}})
     {'dense/bias': ((3,), 'float32')}
@@ -52,7 +57,7 @@ def describe(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:
 
 
 def differences(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """Return in words how two descriptions differ: the first three, and how many more.
+    """Return how two descriptions differ in words: the first three differences and a count.
 
     >>> differences({"a": ((2,), "int32")}, {"a": ((3,), "int32"), "b": ((), "int32")})
     'a is int32 (2,) there, int32 (3,) here; b is not there'
@@ -71,49 +76,54 @@ def differences(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
     return "; ".join(found[:3]) + more
 
 
-def seal(folder: Path, record: Record) -> None:
-    """Write a record, with the checksums of all files that are there, into their folder."""
-    record = msgspec.structs.replace(record, files=_checksums(folder))
-    document = msgspec.json.encode(_Sealed(record, _crc_of(record)))
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a manifest with the checksums of all files in its folder."""
+    files = {
+        path.relative_to(folder).as_posix(): _checksum(path)
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in _UNCHECKED
+    }
+    manifest = msgspec.structs.replace(manifest, files=files)
+    body = msgspec.json.encode(manifest)
+    document = b'{"manifest":%b,"crc32":%d}' % (body, zlib.crc32(body))
     (folder / _NAME).write_bytes(document)
 
 
-def read_record(folder: Path) -> Record:
-    """Return the record of a checkpoint whose every file is as it was written.
+def read_manifest(folder: Path, like: PyTree) -> Manifest:
+    """Return the manifest of a checkpoint after checking every file and tensor against it.
+
+    Args:
+        folder: of the checkpoint.
+        like: the tree that it should hold: arrays or their shapes.
 
     Raises:
-        FormatError: it has no record, or a file is missing, changed or cannot be read.
+        FormatError: it has no manifest, or a file is missing, changed or unreadable.
+        InputError: its tensors are others than those of `like`.
     """
+    old = folder / _OLD_NAME
+    place = old if old.exists() else folder / _NAME
     try:
-        sealed = _decode((folder / _NAME).read_bytes())
-        if sealed.crc32 != _crc_of(sealed.record):
-            raise FormatError(folder / _NAME, found="is not as it was written")
-        there = _checksums(folder)
+        document = _decode(place.read_bytes())
+        body = document.manifest or document.record
+        if zlib.crc32(body) != document.crc32:
+            raise FormatError(place, found="is not as it was written")
+        manifest = msgspec.json.decode(body, type=Manifest)
+        for name, written in manifest.files.items():
+            if _checksum(folder / name) != written:
+                raise FormatError(folder / name, found="is not as it was written")
     except OSError as error:
-        place = error.filename or folder
-        raise FormatError(place, found=f"cannot be read: {error.strerror}") from None
+        path = error.filename or folder
+        raise FormatError(path, found=f"cannot be read: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FormatError(folder / _NAME, found=f"is broken ({error})") from None
-    for name, written in sealed.record.files.items():
-        if name not in there:
-            raise FormatError(folder / name, found="is missing")
-        if there[name] != written:
-            raise FormatError(folder / name, found="is not as it was written")
-    return sealed.record
-
-
-def _crc_of(record: Record) -> int:
-    return zlib.crc32(msgspec.json.encode(record))
-
-
-def _checksums(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return the bytes and the CRC-32 of the files below a folder, by relative path."""
-    found = {}
-    for parent, _, names in os.walk(folder):
-        for name in set(names) - _UNCHECKED:
-            path = Path(parent, name)
-            found[path.relative_to(folder).as_posix()] = _checksum(path)
-    return found
+        raise FormatError(place, found=f"is broken ({error})") from None
+    if found := differences(manifest.tensors, describe(like)):
+        raise InputError(
+            folder,
+            found=f"is of another model: {found}",
+            expected="the tensors of the one that is trained",
+            cure="train into another folder",
+        )
+    return manifest
 
 
 def _checksum(path: Path) -> tuple[int, int]:
@@ -124,4 +134,4 @@ def _checksum(path: Path) -> tuple[int, int]:
     return size, crc
 
 
-_decode = msgspec.json.Decoder(_Sealed).decode
+_decode = msgspec.json.Decoder(_Document).decode

@@ -1,4 +1,4 @@
-"""Whose folder is it? A run claims one and no other run gets it, nor the same run twice."""
+"""The folder of a run: locked for one process, and for the run whose config it was made with."""
 
 import os
 from collections.abc import Mapping
@@ -10,39 +10,39 @@ import msgspec
 from explorer.errors import FormatError, InputError, printable
 from explorer.training.checkpoints.lock import Lock
 
-__all__ = ["claim"]
+__all__ = ["lock_run_folder"]
 
-_CLAIM = "run.json"
+_CONFIG = "run.json"
 
 
-def claim(folder: Path, config: Mapping[str, Any]) -> Lock:
-    """Make a folder that of the run that `config` describes, or see that it is already.
+def lock_run_folder(folder: Path, config: Mapping[str, Any]) -> Lock:
+    """Lock the folder of a run, after making it or checking that it is of the same run.
 
     Args:
-        folder: made where there is none, with all above it.
-        config: what the run is, as JSON has it.
+        folder: created if it does not exist, with all its parents.
+        config: what the run is, as JSON.
 
     Returns:
-        The lock on it, to be released at the end of the run.
+        The lock, to be released at the end of the run.
 
     Raises:
-        InputError: it cannot be made or written to, is a file, holds something else, is
-            another run's (what differs is named), or is in use.
+        InputError: the folder cannot be created or written, is a file, holds something
+            else, is another run's (what differs is named), or is in use.
         FormatError: its run.json is broken.
     """
     try:
         os.makedirs(folder, exist_ok=True)
-        _check_no_strangers(folder)  # before there is anything of ours in it
+        _check_empty_or_run(folder)  # before anything is written into it
         lock = Lock(folder)
         try:
-            _describe(folder, config)
+            _write_or_compare(folder, config)
         except BaseException:
             lock.release()
             raise
     except FileExistsError:
         raise InputError(
             folder,
-            found="is a file" if folder.is_file() else "is there and no folder",
+            found="is a file" if folder.is_file() else "exists and is not a folder",
             expected="a folder, or a name that is free",
             cure="train into another folder",
         ) from None
@@ -56,25 +56,25 @@ def claim(folder: Path, config: Mapping[str, Any]) -> Lock:
     return lock
 
 
-def _check_no_strangers(folder: Path) -> None:
-    # a hidden name is a lock, or a claim that was not finished
+def _check_empty_or_run(folder: Path) -> None:
+    # a hidden name is a lock, or a run.json that was not finished
     names = [name for name in os.listdir(folder) if not name.startswith(".")]
-    if names and _CLAIM not in names:
+    if names and _CONFIG not in names:
         raise InputError(
             folder,
-            found=f"holds {printable(min(names), 60)!r} and no {_CLAIM}",
+            found=f"holds {printable(min(names), 60)!r} and no {_CONFIG}",
             expected="an empty folder, or the one of this run",
             cure="train into another folder",
         )
 
 
-def _describe(folder: Path, config: Mapping[str, Any]) -> None:
-    """Write what the run is, or see that it is what was written."""
-    document = folder / _CLAIM
+def _write_or_compare(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write the config of a new run, or check that it equals the one that was written."""
+    document = folder / _CONFIG
     if document.exists():
         _check_same(document, document.read_bytes(), config)
         return
-    unfinished = folder / f".{_CLAIM}"
+    unfinished = folder / f".{_CONFIG}"
     unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(config)))
     os.replace(unfinished, document)
 
@@ -87,10 +87,11 @@ def _check_same(document: Path, raw: bytes, config: Mapping[str, Any]) -> None:
             document, found=f"is broken ({error})", cure="train into another folder"
         ) from None
     before, now = _flat(there), _flat(msgspec.to_builtins(config))
+    missing = object()
     differing = [
         f"{name} is {_shown(before, name)} there, {_shown(now, name)} now"
         for name in dict.fromkeys((*now, *before))
-        if before.get(name, _flat) != now.get(name, _flat)
+        if before.get(name, missing) != now.get(name, missing)
     ]
     if differing:
         raise InputError(
