@@ -23,7 +23,7 @@ from explorer.training.checkpoints.checkpoints import Checkpoints
 from explorer.training.data.batches import Arrays, Batches
 from explorer.training.logging.history import History
 from explorer.training.loop.fit import FitResult, fit
-from explorer.training.loop.progress import LineProgress, Report
+from explorer.training.loop.progress import LineProgress
 from explorer.training.loop.stopping import stop_signals
 from explorer.training.step.state import State, create_state
 from explorer.training.step.train_step import make_train_step
@@ -421,47 +421,6 @@ def test_a_step_is_traced_once_however_long_the_run(tmp_path: Path):
         run(jitted, saved.state, batches(), 40, checkpoints=checkpoints)
     assert seen == [0, *[seen[1]] * 39]
     assert traces == seen[1]
-
-
-def test_piped_progress_is_a_line_now_and_then():
-    stream, now = io.StringIO(), iter([0.0, *(0.5 * n for n in range(200))])
-    progress = LineProgress(stream, clock=lambda: next(now))
-    for number in range(1, 61):
-        evaluated = number == 30
-        progress.report(
-            Report(step=number, steps=60, metrics={"loss": 1 / number}, evaluated=evaluated)
-        )
-    progress.close()
-    lines = stream.getvalue().splitlines()
-    assert lines[0] == "step 1/60  loss 1"
-    assert lines[-1] == "step 60/60  loss 0.01667"
-    assert "step 30/60  loss 0.03333" in lines
-    assert len(lines) < 8
-    assert "\r" not in stream.getvalue()
-
-
-def test_live_progress_is_one_line_that_is_written_over():
-    stream = io.StringIO()
-    progress = LineProgress(stream, live=True, clock=iter(range(99)).__next__)
-    for number, loss in ((1, 123.4), (2, 5)):
-        progress.report(
-            Report(
-                step=number, steps=4, metrics={"loss": loss}, steps_per_second=0.5,
-                tokens_per_second=1000,
-            )
-        )  # fmt: skip
-    progress.note("seen")
-    progress.report(Report(step=4, steps=4, metrics={"loss": 1}))
-    progress.close()
-    first, second, third, fourth = (
-        "[=====>              ] step 1/4  loss 123.4  0.5 steps/s  1,000 tokens/s  0:06 left",
-        "[==========>         ] step 2/4  loss 5  0.5 steps/s  1,000 tokens/s  0:04 left",
-        "seen",
-        "[====================] step 4/4  loss 1",
-    )
-    expected = f"{first}\r{second.ljust(len(first))}\r{third.ljust(len(first))}\n{fourth}\n"
-    shown = [line.rstrip() for line in stream.getvalue().replace("\r", "\n").split("\n")]
-    assert shown == [line.rstrip() for line in expected.replace("\r", "\n").split("\n")]
 
 
 def test_progress_of_a_run_ends_at_its_last_step(step: Any):

@@ -1,25 +1,30 @@
-"""How far training is: one line that changes where it can, else a line now and then."""
+"""How far training is: tqdm's bar in a terminal or a notebook, else a line now and then."""
 
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 import msgspec
 
 __all__ = ["LineProgress", "Progress", "Report"]
 
-_BAR = 20
-# seconds between lines; the first and the last are always shown
+_BAR = "{percentage:3.0f}%|{bar:20}| {desc}"
+# seconds between reports that are shown; the first and the last always are
 _LIVE, _PLAIN = 0.1, 10.0
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Where a run is.
 
-    `step` of `steps` are taken; `metrics` are the newest by name. Rates are 0 until they
-    can be told. `evaluated` says that this step was.
+    Attributes:
+        step: how many steps are taken.
+        steps: how many there are to take.
+        metrics: the newest numbers by name.
+        steps_per_second: 0 until it is known.
+        tokens_per_second: 0 until it is known.
+        evaluated: whether there was an evaluation after this step.
     """
 
     step: int
@@ -48,14 +53,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(Protocol):
-    """What `fit` tells how it goes."""
+    """What `fit` reports its progress to."""
 
     def report(self, report: Report) -> None:
-        """Take notice of where the run is."""
+        """Take a report of where the run is."""
         ...
 
     def note(self, text: str) -> None:
-        """Take notice of something that is said once."""
+        """Take a line that is shown once."""
         ...
 
     def close(self) -> None:
@@ -64,12 +69,16 @@ class Progress(Protocol):
 
 
 class LineProgress:
-    """Progress as text: a line that is written over in a terminal or a notebook, else lines.
+    """Progress as text: tqdm's bar in a terminal or a notebook, else a line now and then.
 
     Args:
-        stream: where to; None for stderr.
-        live: whether a line can be written over; None to find out.
-        clock: of seconds.
+        stream: where to write; None for stderr.
+        live: whether a line can be overwritten; None to find out.
+        clock: returns seconds.
+
+    >>> progress = LineProgress(sys.stdout)
+    >>> progress.report(Report(step=1, steps=2, metrics={"loss": 0.5}))
+    step 1/2  loss 0.5
     """
 
     def __init__(
@@ -83,7 +92,7 @@ class LineProgress:
         self._live = _is_live(self._stream) if live is None else live
         self._clock, self._next = clock, clock()
         self._waiting: Report | None = None
-        self._drawn = 0
+        self._bar: Any = None
 
     def report(self, report: Report) -> None:
         """Show a report, or keep it until it is time for the next."""
@@ -93,48 +102,52 @@ class LineProgress:
             self._show(report)
 
     def note(self, text: str) -> None:
-        """Write a line of its own, above the one that changes."""
-        self._write(text, "\n")
+        """Write a line of its own, above the bar."""
+        if self._bar is None:
+            self._write_line(text)
+        else:
+            self._bar.write(text, file=self._stream)
 
     def close(self) -> None:
         """Show the last report, and end its line."""
         if self._waiting is not None:
             self._show(self._waiting)
-        if self._drawn:
-            self._stream.write("\n")
-            self._stream.flush()
-        self._drawn = 0
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
     def _show(self, report: Report) -> None:
         self._waiting = None
         self._next = self._clock() + (_LIVE if self._live else _PLAIN)
         if not self._live:
-            self._write(str(report), "\n")
+            self._write_line(str(report))
             return
-        done = _BAR * min(report.step, report.steps) // max(report.steps, 1)
-        bar = ("=" * done + ">" * (done < _BAR)).ljust(_BAR)
-        self._write(f"[{bar}] {report}"[: _columns(self._stream) - 1], "")
+        done = min(report.step, report.steps)
+        if self._bar is None:
+            from tqdm.auto import tqdm  # which finds out whether there are widgets to use
 
-    def _write(self, text: str, end: str) -> None:
-        """Write over the line that is there, spaces where the new one is shorter."""
-        start = "\r" if self._drawn else ""
-        self._stream.write(start + text.ljust(self._drawn) + end)
+            self._bar = tqdm(
+                desc=str(report),
+                total=report.steps,
+                initial=done,
+                file=self._stream,
+                dynamic_ncols=True,
+                bar_format=_BAR,
+            )
+        else:
+            self._bar.n = done
+            self._bar.set_description_str(str(report))
+
+    def _write_line(self, text: str) -> None:
+        self._stream.write(f"{text}\n")
         self._stream.flush()
-        self._drawn = 0 if end else len(text)
 
 
 def _is_live(stream: TextIO) -> bool:
-    """Say whether a carriage return takes the reader back to the start of the line."""
+    """Return whether a line of the stream can be overwritten."""
     if type(stream).__module__.startswith("ipykernel"):  # a notebook's
         return True
     return stream.isatty() and os.environ.get("TERM") != "dumb"
-
-
-def _columns(stream: TextIO) -> int:
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or 80
-    except (OSError, ValueError):  # no terminal, or not even a file
-        return 120
 
 
 def _rate(rate: float) -> str:
