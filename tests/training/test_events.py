@@ -2,11 +2,12 @@
 
 import os
 import struct
+import sys
 
 import numpy as np
 import pytest
 
-from explorer.errors import InputError
+from explorer.errors import InputError, MissingPackageError
 from explorer.training.logging.curves import Record
 from explorer.training.logging.events import EventWriter
 from explorer.training.watch.watch import Watch
@@ -68,7 +69,7 @@ def scalars_of(path):
     for event in map(fields_of, frames_of(path.read_bytes())):
         fields = dict(event)
         assert struct.unpack("<d", fields.pop(1)) == (1234.5,)
-        step = fields.pop(2)
+        step = fields.pop(2, 0)  # what is 0 may be left out
         for _, value in fields_of(fields.pop(5, b"")):
             parts = dict(fields_of(value))
             scalars.append((step, parts[1].decode(), struct.unpack("<f", parts[2])[0]))
@@ -123,3 +124,17 @@ def test_folders_that_cannot_be_written_to(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"logs: cannot be written: the disk is full; "):
         writer.write(Record(1, {"loss": 1.0}))
     writer.close()
+
+
+def test_without_tensorboardx_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX.record_writer", None)
+    with pytest.raises(MissingPackageError, match=r"needs tensorboardX, which is not installed; pip install 'jax-explorer\[tensorboard\]'$"):  # fmt: skip
+        EventWriter(tmp_path / "logs")
+    assert not (tmp_path / "logs").exists()
+
+
+def test_any_name_can_be_a_tag(tmp_path):
+    with EventWriter(tmp_path, clock=lambda: 1234.5) as writer:
+        writer.write(Record(1, {"lone \ud800": 1.0}))
+    (path,) = tmp_path.iterdir()
+    assert scalars_of(path)[0] == [(1, "lone \\ud800", 1.0)]

@@ -1,4 +1,4 @@
-"""Files give back the very numbers; what is there is never lost; a torn end is survived."""
+"""Files give back exactly the numbers written; nothing stored is lost; torn ends are survived."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ HEAD = b'{"explorer_history":1,"run":"","rows":[],"columns":[]}\n'
 
 
 def same(a, b):
-    """Say whether two histories are equal bit by bit, NaN to NaN."""
+    """Check that two histories are equal bit by bit, NaN equal to NaN."""
     assert (a.rows, a.columns, a.run) == (b.rows, b.columns, b.run)
     assert len(a) == len(b)
     for one, two in zip(a.records, b.records, strict=True):
@@ -41,7 +41,7 @@ def same(a, b):
     watch=st.lists(st.floats(width=32), min_size=2, max_size=2),
     step=st.integers(0, 2**53),
 )  # fmt: skip
-def test_the_very_numbers_come_back(tmp_path_factory, metrics, watch, step):
+def test_the_same_numbers_are_read_back(tmp_path_factory, metrics, watch, step):
     history = History(["a"], ["x", "y"], run='r"\n')
     history.append(step, metrics, np.array([watch], np.float32))
     history.append(step + 1, {})
@@ -62,7 +62,7 @@ def test_lines_are_read_by_anything_that_reads_json(tmp_path):
     assert lines[5]["watch"][0][8] is None
 
 
-def test_only_what_is_not_there_is_appended(tmp_path):
+def test_only_new_records_are_appended(tmp_path):
     path = tmp_path / "h.jsonl"
     run_of(6).to_jsonl(path)
     before = path.read_bytes()
@@ -74,7 +74,7 @@ def test_only_what_is_not_there_is_appended(tmp_path):
     assert same(read_jsonl(path), run_of(9))
 
 
-def test_a_run_that_went_back_is_read_as_it_went_on(tmp_path):
+def test_a_run_that_went_back_is_read_as_it_continued(tmp_path):
     path = tmp_path / "h.jsonl"
     run_of(9).to_jsonl(path)
     before = path.read_bytes()
@@ -85,7 +85,7 @@ def test_a_run_that_went_back_is_read_as_it_went_on(tmp_path):
     assert same(read_jsonl(path), history)
 
 
-def test_a_writer_that_is_opened_again_goes_on(tmp_path):
+def test_a_writer_that_is_opened_again_appends(tmp_path):
     path = tmp_path / "h.jsonl"
     for start in (1, 4):
         with JsonlWriter(path, ROWS, Watch.COLUMNS) as writer:
@@ -94,7 +94,7 @@ def test_a_writer_that_is_opened_again_goes_on(tmp_path):
     assert same(read_jsonl(path), run_of(6))
 
 
-def test_a_torn_last_line_is_left_out_and_said_so(tmp_path):
+def test_a_torn_last_line_is_skipped_with_a_remark(tmp_path):
     path = tmp_path / "h.jsonl"
     history = run_of(3)
     history.append(4, {'l"é\\': -1.5e-7, "x": np.inf, "y": np.nan}, table_of(4))
@@ -105,13 +105,13 @@ def test_a_torn_last_line_is_left_out_and_said_so(tmp_path):
         path.write_bytes(whole[:end])
         found = read_jsonl(path)
         assert len(found) == 3
-        assert found.remarks == (f"{path}: line 5 is torn and left out",)
+        assert found.remarks == (f"{path}: line 5 is torn and was skipped",)
     path.write_bytes(whole[:-1])  # all but the line's end
     assert same(read_jsonl(path), history)
     assert read_jsonl(path).remarks == ()
 
 
-def test_a_run_goes_on_after_a_torn_line(tmp_path):
+def test_a_run_continues_after_a_torn_line(tmp_path):
     path = tmp_path / "h.jsonl"
     run_of(4).to_jsonl(path)
     torn = path.read_bytes()[:-9]
@@ -120,12 +120,12 @@ def test_a_run_goes_on_after_a_torn_line(tmp_path):
     assert path.read_bytes().startswith(torn)
     found = read_jsonl(path)
     assert same(found, run_of(6))
-    assert found.remarks == (f"{path}: line 5 is torn and left out",)
+    assert found.remarks == (f"{path}: line 5 is torn and was skipped",)
     run_of(6).to_jsonl(path)
     assert same(read_jsonl(path), run_of(6))
 
 
-def test_a_full_disk_is_said_and_survived(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_survived(tmp_path, monkeypatch):
     path, write = tmp_path / "h.jsonl", os.write
     writer = JsonlWriter(path)
     writer.write(Record(1, {"loss": 1.0}))
@@ -145,7 +145,7 @@ def test_a_full_disk_is_said_and_survived(tmp_path, monkeypatch):
     writer.write(Record(2, {"loss": 3.0}))
     writer.close()
     assert read_jsonl(path).metric("loss").values.tolist() == [1.0, 3.0]
-    assert read_jsonl(path).remarks == (f"{path}: line 3 is torn and left out",)
+    assert read_jsonl(path).remarks == (f"{path}: line 3 is torn and was skipped",)
 
 
 def test_each_record_is_one_write(tmp_path, monkeypatch):
@@ -176,20 +176,20 @@ def test_a_file_of_another_run_is_left_alone(tmp_path, settings, message):
     assert path.read_bytes() == before
 
 
-NO_HISTORY = 'is no history of a run; expected a first line {"explorer_history":1,...}; choose another file'  # fmt: skip
+NOT_A_HISTORY = 'is not the history of a run; expected a first line {"explorer_history":1,...}; choose another file'  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"Dear diary\n", NO_HISTORY),
-        (b"\x89PNG\r\n\x1a\n\x00\xff", NO_HISTORY),
-        (b'{"loss": 1}\n', NO_HISTORY),
-        (HEAD[:20], NO_HISTORY),
+        (b"Dear diary\n", NOT_A_HISTORY),
+        (b"\x89PNG\r\n\x1a\n\x00\xff", NOT_A_HISTORY),
+        (b'{"loss": 1}\n', NOT_A_HISTORY),
+        (HEAD[:20], NOT_A_HISTORY),
         (HEAD.replace(b"1,", b"2,", 1), "is a history of version 2; expected version 1; read it with the explorer that wrote it"),
     ],
 )  # fmt: skip
-def test_what_is_no_history_is_neither_read_nor_written_to(tmp_path, content, message):
+def test_other_files_are_neither_read_nor_written(tmp_path, content, message):
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
     for attempt in (read_jsonl, run_of(1).to_jsonl):
@@ -198,7 +198,7 @@ def test_what_is_no_history_is_neither_read_nor_written_to(tmp_path, content, me
     assert path.read_bytes() == content
 
 
-def test_an_empty_file_is_begun(tmp_path):
+def test_an_empty_file_becomes_a_history(tmp_path):
     path = tmp_path / "h.jsonl"
     path.touch()
     run_of(2).to_jsonl(path)
@@ -212,7 +212,7 @@ def test_an_empty_file_is_begun(tmp_path):
         (b'{"step":-1,"metrics":{}}', "line 2: is broken (Expected `int` >= 0 - at `$.step`)"),
         (b'{"step":1,"metrics":{},"x":0}', "line 2: is broken (Object contains unknown field `x`)"),
         (b'{"step":1,"metrics":{"a":"many"}}', "line 2: is broken (Invalid enum value 'many' - at `$.metrics[...]`)"),
-        (b'{"step":1,"metrics":{},"watch":[[1.0]]}', "line 2: watches other rows and columns; expected 0 rows of 0, as the first line says"),
+        (b'{"step":1,"metrics":{},"watch":[[1.0]]}', "line 2: has a watched table of another shape; expected 0 rows of 0, as the first line says"),
     ],
 )  # fmt: skip
 def test_a_broken_line_is_named(tmp_path, line, message):
@@ -222,7 +222,7 @@ def test_a_broken_line_is_named(tmp_path, line, message):
         read_jsonl(path)
 
 
-def test_a_line_without_end_is_not_read_to_its_end(tmp_path):
+def test_an_endless_line_is_not_read_to_its_end(tmp_path):
     path = tmp_path / "h.jsonl"
     with path.open("wb") as file:
         file.write(HEAD)
@@ -233,15 +233,15 @@ def test_a_line_without_end_is_not_read_to_its_end(tmp_path):
         read_jsonl(path)
 
 
-def test_paths_that_are_no_files(tmp_path):
+def test_paths_that_are_not_files(tmp_path):
     with pytest.raises(
         InputError, match=r"h.jsonl: there is no such file; expected a history$"
     ):
         read_jsonl(tmp_path / "h.jsonl")
-    with pytest.raises(InputError, match=r": is no file; expected a history$"):
+    with pytest.raises(InputError, match=r": is not a file; expected a history$"):
         History().to_jsonl(tmp_path)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match=r"pipe: is no file; expected a history$"):
+    with pytest.raises(InputError, match=r"pipe: is not a file; expected a history$"):
         History().to_jsonl(tmp_path / "pipe")
     with pytest.raises(
         InputError, match=r"h.jsonl: cannot be written: No such file or directory; "

@@ -1,4 +1,4 @@
-"""A file that is written at its end and never read back by who writes it."""
+"""A file that its writer only appends to."""
 
 import os
 from typing import Self
@@ -12,7 +12,7 @@ class AppendedFile:
     _file = -1
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

@@ -1,8 +1,8 @@
 """The numbers of a run as lines of JSON that are only ever appended, and back.
 
-The first line says whose the others are: the run, and the names of the rows and columns
-of what is watched. Each other line is a step. JSON has no NaN and no infinity: they are
-null and "Infinity".
+The first line is a header: the run, and the names of the rows and columns of the watched
+table. Each other line is a step. JSON has no NaN and no infinity: they are written as null
+and "Infinity".
 """
 
 import os
@@ -28,7 +28,7 @@ _WORDS: dict[_Number, float] = {None: nan, "Infinity": inf, "-Infinity": -inf}
 
 
 class Lines(NamedTuple):
-    """What a file holds; `remarks` say which lines are left out and why."""
+    """The contents of a file; `remarks` say which lines were skipped and why."""
 
     run: str
     rows: tuple[str, ...]
@@ -54,13 +54,13 @@ class JsonlWriter(AppendedFile):
     """Appends records to a file, each in one write, so that a kill tears at most the last.
 
     Args:
-        path: made where there is none; a file that is there must be of the same run.
-        rows: names of the rows of what is watched.
+        path: created if it does not exist; an existing file must be of the same run.
+        rows: names of the rows of the watched table.
         columns: names of its columns.
-        run: what tells this run from others.
+        run: a name that identifies the run.
 
     Raises:
-        FormatError: the file is no history.
+        FormatError: the file is not a history.
         InputError: it is that of another run, or cannot be written.
     """
 
@@ -74,7 +74,7 @@ class JsonlWriter(AppendedFile):
         self._path = Path(path)
         header = _Header(_VERSION, run, tuple(rows), tuple(columns))
         is_new = not self._path.exists() or not _regular(self._path).stat().st_size
-        # a line that was torn is ended, and what follows begins anew
+        # a torn line is ended first, so that the next record starts a new one
         self._is_torn = not is_new and _check_same(self._path, header)
         try:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
@@ -85,22 +85,26 @@ class JsonlWriter(AppendedFile):
             self._append(msgspec.json.encode(header))
 
     def write(self, record: Record) -> None:
-        """Append a record; InputError where the disk is full."""
+        """Append a record.
+
+        Raises:
+            InputError: the disk is full.
+        """
         self._append(encode(record))
 
     def _append(self, line: bytes) -> None:
-        whole = b"\n" * self._is_torn + line + b"\n"
+        complete = b"\n" * self._is_torn + line + b"\n"
         try:
-            written = os.write(self._file, whole)
+            written = os.write(self._file, complete)
         except OSError as error:
             raise _failed(self._path, "written", error.strerror) from None
-        self._is_torn = written < len(whole)
+        self._is_torn = written < len(complete)
         if self._is_torn:
             raise _failed(self._path, "written", "the disk is full")
 
 
 def encode(record: Record) -> bytes:
-    """Return a record as a line of JSON, from which the very same numbers are read.
+    """Return a record as a line of JSON from which exactly the same numbers are read back.
 
     >>> encode(Record(3, {"loss": 0.5}, np.array([[0.1, np.nan]], np.float32)))
     b'{"step":3,"metrics":{"loss":0.5},"watch":[[0.1,null]]}'
@@ -108,19 +112,19 @@ def encode(record: Record) -> bytes:
     line: dict[str, Any] = {"step": record.step}
     line["metrics"] = {name: _to_json(value) for name, value in record.metrics.items()}
     if record.watch is not None:
-        # the few digits of a float32, not those of the float that Python makes of it
+        # the shortest digits of a float32, not those of the Python float it converts to
         table = record.watch.astype(str).tolist()
         line["watch"] = [[_to_json(float(text)) for text in row] for row in table]
     return msgspec.json.encode(line)
 
 
 def read_lines(path: str | os.PathLike) -> Lines:
-    """Return what a file of `JsonlWriter` holds, in its order.
+    """Return the records of a file that `JsonlWriter` wrote, in their order.
 
-    Lines that a kill or a full disk tore are left out, and remarks say so.
+    Lines that a kill or a full disk tore are skipped, and remarks say so.
 
     Raises:
-        FormatError: the file is no history, or a line of it is broken.
+        FormatError: the file is not a history, or a line of it is broken.
         InputError: it cannot be read.
     """
     place = _regular(Path(path))
@@ -130,14 +134,14 @@ def read_lines(path: str | os.PathLike) -> Lines:
     for number, line in enumerate(lines, start=2):
         record = _decode_record(place, number, line, header)
         if record is None:
-            remarks.append(f"{place}: line {number:,} is torn and left out")
+            remarks.append(f"{place}: line {number:,} is torn and was skipped")
         else:
             records.append(record)
     return Lines(header.run, header.rows, header.columns, records, tuple(remarks))
 
 
 def _check_same(place: Path, header: _Header) -> bool:
-    """Raise where a file is not of the same run; say whether its last line is torn."""
+    """Check that a file is of the same run; return whether its last line is torn."""
     there = _decode_header(place, next(_lines_of(place), b""))
     for name in ("run", "rows", "columns"):
         before, now = getattr(there, name), getattr(header, name)
@@ -154,9 +158,9 @@ def _check_same(place: Path, header: _Header) -> bool:
 
 
 def _regular(place: Path) -> Path:
-    """Return a path that is a file: a pipe or a device would be waited for."""
+    """Return a path after checking that it is a file: reading a pipe would block."""
     if not place.is_file():
-        found = "is no file" if place.exists() else "there is no such file"
+        found = "is not a file" if place.exists() else "there is no such file"
         raise InputError(place, found=found, expected="a history")
     return place
 
@@ -180,7 +184,7 @@ def _decode_header(place: Path, line: bytes) -> _Header:
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise FormatError(
             place,
-            found="is no history of a run",
+            found="is not the history of a run",
             expected='a first line {"explorer_history":1,...}',
             cure="choose another file",
         ) from None
@@ -199,7 +203,7 @@ def _decode_record(place: Path, number: int, line: bytes, header: _Header) -> Re
     try:
         found = _line_in(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        # of a torn line the last brace is missing, or is that of the metrics
+        # in a torn line the last brace is missing, or is that of the metrics
         if not line.rstrip().endswith(b"}") or "truncated" in str(error):
             return None
         raise FormatError(f"{place}, line {number}", found=f"is broken ({error})") from None
@@ -210,7 +214,7 @@ def _decode_record(place: Path, number: int, line: bytes, header: _Header) -> Re
     if len(found.watch) != shape[0] or {*map(len, found.watch)} - {shape[1]}:
         raise FormatError(
             f"{place}, line {number}",
-            found="watches other rows and columns",
+            found="has a watched table of another shape",
             expected=f"{shape[0]} rows of {shape[1]}, as the first line says",
         )
     watch = np.array([list(map(_from_json, row)) for row in found.watch], np.float32)
