@@ -303,6 +303,23 @@ def test_parameters_that_an_update_spoils_are_told_and_not_saved(tmp_path: Path,
     assert fit(state, spoiling, make_batches(), steps=1).stopped == "not finite"
 
 
+def test_the_best_evaluation_decides_which_checkpoint_is_kept(step: Any, tmp_path: Path):
+    scores = {10: 1.0, 20: 5.0, 30: 2.0, 40: 3.0}
+    options = {"every": 10, "keep": 1, "best": ("eval_score", "max")}
+    with Checkpoints(tmp_path / "run", **options) as checkpoints:
+        run(
+            step,
+            create(),
+            make_batches(),
+            40,
+            checkpoints=checkpoints,
+            evaluate=lambda state: {"score": scores[int(state.step)]},
+            eval_every=10,
+        )
+    assert checkpoints.steps() == [20, 40]
+    assert checkpoints.best_step() == 20
+
+
 def test_a_save_that_fails_ends_the_run_before_the_next(
     step: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -1,1 +1,1 @@
-"""The checkpoints of a run's folder, each whole or not there."""
+"""The checkpoints of a run's folder, each complete or absent."""

@@ -133,9 +133,10 @@ class Checkpoints:
         step = int(state.step)
         if step in on_first(self.steps, list[int]):
             return
-        measured = on_first(
-            lambda: self._retention.measured(metrics), dict[str, float] | None
-        )
+        measured = None
+        if self._retention.best is not None:  # processes may have measured their own parts
+            find = partial(self._retention.measured, metrics)
+            measured = on_first(find, dict[str, float] | None)
         self._saving = Manifest(step=step, data=data, tensors=describe(state))
         self._attempt(partial(orbax_store.save, self._manager, step, state, measured))
 

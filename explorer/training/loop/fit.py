@@ -151,7 +151,7 @@ def _save(
     wrong = _wrong_with(state, window)
     if not wrong:
         position = getattr(batches, "state", None)
-        checkpoints.save(state, position() if position else None)
+        checkpoints.save(state, position() if position else None, window.metrics)
     return wrong
 
 

@@ -75,6 +75,8 @@ class Window:
         self._taken = self._called = 0
         self._evaluation: dict[str, float] = {}
         self.fault: Call | None = None
+        # of the last step that was fetched, its evaluation included if it had one
+        self.metrics: dict[str, float] = {}
 
     def add(self, call: Call) -> None:
         """Take in a call, and fetch the window before where this one is full."""
@@ -123,6 +125,7 @@ class Window:
                     step.step, numbers | evaluation, step.metrics.get("watch")
                 )
             self._evaluation |= evaluation
+            self.metrics = numbers | evaluation
         self._measure(sum(call.taken for call in calls), len(calls))
         if self._progress is not None:
             self._progress.report(
