@@ -1,6 +1,6 @@
 """Runs of two processes, two devices each: `python -m ... PORT NUMBER SCENE FOLDER`.
 
-Both begin alike and each reads its half of every batch. Each prints what it found.
+Both start from the same state and each reads its half of every batch. Each prints a report.
 """
 
 import hashlib
@@ -48,8 +48,8 @@ def plain_steps(number: int) -> dict[str, Any]:
     state = create_state(tiny.NETWORK, OPTIMIZER, tiny.KEY, tiny.points(1)[0], mesh=mesh)
     step = make_train_step(tiny.squares(tiny.NETWORK), OPTIMIZER, mesh=mesh, accumulate=2)
     losses = []
-    for whole in tiny.batches(3, count=16):
-        mine = jax.tree.map(lambda leaf: np.split(leaf, 2)[number], whole)
+    for complete in tiny.batches(3, count=16):
+        mine = jax.tree.map(lambda leaf: np.split(leaf, 2)[number], complete)
         state, metrics = step(state, place_batch(mine, mesh))
         losses.append(float(metrics["loss"]))
     return {"losses": losses, "params": gathered(state.params)}
@@ -90,7 +90,7 @@ class Runs:
         return make_batches(self.number, 2, place)
 
     def run(self, name: str, change: Callable[[Batches], Any] = iter) -> dict[str, Any]:
-        """Begin a run or go on with it, and return what came of it."""
+        """Start or continue a run, and return its result."""
         batches = self.batches()
         state = jax.tree.map(jnp.copy, self.first)  # a step may take over its memory
         history = History(WATCH.rows(state.params))
@@ -129,7 +129,7 @@ class Runs:
 
 
 class Changed(Iterator[Any]):
-    """Batches before each of which something is done, told its number."""
+    """Batches that pass through a function of their number."""
 
     def __init__(self, batches: Batches, act: Callable[[int, Any], Any]):
         self._inner, self._act, self._drawn = batches, act, 0
@@ -150,10 +150,10 @@ def poisoned(drawn: int, batch: Any) -> Any:
     return (batch[0] * np.nan, batch[1]) if drawn == POISONED else batch
 
 
-def begun(number: int, folder: Path) -> dict[str, Any]:
-    """Train as nothing stops it and as everything does, on clocks that do not agree."""
+def started(number: int, folder: Path) -> dict[str, Any]:
+    """Train without a stop and with every kind of stop, on clocks that do not agree."""
     runs = Runs(number, folder)
-    whole = runs.run("whole")
+    uninterrupted = runs.run("uninterrupted")
     # one finds that steps take no time, the other that they take minutes
     ticks = itertools.count(1)
     clock = lambda: next(ticks) * (100.0 if number else 1e-6)  # noqa: E731
@@ -161,7 +161,7 @@ def begun(number: int, folder: Path) -> dict[str, Any]:
     return {
         "devices": jax.device_count(),
         "plain": plain_steps(number),
-        "whole": whole,
+        "uninterrupted": uninterrupted,
         "signal": runs.run(
             "signal", lambda batches: Changed(batches, partial(signalled, number))
         ),
@@ -178,8 +178,8 @@ def begun(number: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def gone_on(number: int, folder: Path) -> dict[str, Any]:
-    """Go on with what was begun."""
+def continued(number: int, folder: Path) -> dict[str, Any]:
+    """Continue what was started."""
     runs = Runs(number, folder)
     return {name: runs.run(name) for name in ("signal", "damaged")}
 
@@ -194,9 +194,9 @@ def words(act: Callable[[], Any]) -> str:
 
 
 def gathered(tree: Any) -> list[Any]:
-    """Return the leaves of a tree that no process has the whole of."""
-    whole = multihost_utils.process_allgather(tree, tiled=True)
-    return [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(whole)]
+    """Return the complete leaves of a tree whose shards are on both processes."""
+    complete = multihost_utils.process_allgather(tree, tiled=True)
+    return [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(complete)]
 
 
 def key_words(tree: Any) -> Any:
@@ -213,8 +213,8 @@ def key_words(tree: Any) -> Any:
 
 def digest(state: State) -> str:
     """Return what is the same of states that are the same bit for bit."""
-    whole = multihost_utils.process_allgather(key_words(state), tiled=True)
-    bits = b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(whole))
+    complete = multihost_utils.process_allgather(key_words(state), tiled=True)
+    bits = b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(complete))
     return hashlib.sha256(bits).hexdigest()
 
 
@@ -222,9 +222,9 @@ def main(port: str, number: int, scene: str, folder: str) -> None:
     """Play a scene."""
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"localhost:{port}", 2, number)
-    scenes = {"begun": begun, "gone_on": gone_on}
-    told = scenes[scene](number, Path(folder))
-    print("\n" + json.dumps(told))  # on a line of its own, for Gloo talks as well
+    scenes = {"started": started, "continued": continued}
+    report = scenes[scene](number, Path(folder))
+    print("\n" + json.dumps(report))  # on a line of its own, for Gloo talks as well
     jax.distributed.shutdown()
 
 

@@ -92,7 +92,7 @@ def test_shapes_alone_are_enough_to_restore_into(written: tuple[Path, dict]):
     assert same(words(found.state), saved[2])
 
 
-def test_keys_of_another_kind_come_back_as_they_were(tmp_path: Path):
+def test_keys_of_another_implementation_are_restored(tmp_path: Path):
     state = make_state().replace(rng=jax.random.key(5, impl="rbg"))
     with Checkpoints(tmp_path / "run") as checkpoints:
         checkpoints.save(state)
@@ -102,7 +102,7 @@ def test_keys_of_another_kind_come_back_as_they_were(tmp_path: Path):
     assert same(words(found.state), words(state))
 
 
-def test_what_a_step_does_next_does_not_reach_what_is_being_saved(tmp_path: Path):
+def test_the_next_step_does_not_change_what_is_being_saved(tmp_path: Path):
     """Donated buffers are written over while Orbax still writes them out."""
     step = jax.jit(
         lambda s: s.replace(
@@ -141,7 +141,7 @@ def test_only_the_newest_are_kept_and_none_is_written_twice(tmp_path: Path):
     assert (tmp_path / "run/10/manifest.json").stat().st_mtime_ns == before
 
 
-def test_an_unfinished_save_is_cleared_away(tmp_path: Path):
+def test_an_unfinished_save_is_deleted(tmp_path: Path):
     write(tmp_path / "run")
     unfinished = tmp_path / "run" / "3.orbax-checkpoint-tmp"
     shutil.copytree(tmp_path / "run" / "2", unfinished)
@@ -275,7 +275,7 @@ def refused(folder: Path, **arguments: Any) -> str:
     return str(caught.value)
 
 
-def test_folders_that_are_no_run_are_left_alone(tmp_path: Path):
+def test_other_folders_are_left_alone(tmp_path: Path):
     (tmp_path / "thesis.txt").write_text("years of work")
     assert refused(tmp_path) == (
         f"{tmp_path}: holds 'thesis.txt' and no run.json; expected an empty folder, or the one "
@@ -440,7 +440,7 @@ def failing(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_save_that_failed_is_told_once_and_leaves_nothing(
+def test_a_failed_save_is_reported_once_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     run = tmp_path / "run"

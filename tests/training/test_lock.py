@@ -1,4 +1,4 @@
-"""A run folder is one run's at a time, whatever becomes of the process that has it."""
+"""A run folder is locked by one run at a time, however the process that holds it ends."""
 
 import errno
 import fcntl
@@ -43,7 +43,7 @@ def refusal(folder: Path, process: int) -> str:
     )
 
 
-def test_a_second_is_refused_until_the_first_lets_go(tmp_path: Path):
+def test_a_second_is_refused_until_the_first_is_released(tmp_path: Path):
     lock = Lock(tmp_path)
     with pytest.raises(InputError) as caught:
         Lock(tmp_path)
@@ -65,27 +65,27 @@ def test_the_lock_of_a_killed_process_does_not_block_the_next(tmp_path: Path):
     Lock(tmp_path).release()
 
 
-def test_what_was_left_behind_is_not_taken_for_a_holder(tmp_path: Path):
+def test_a_file_left_behind_is_not_a_lock(tmp_path: Path):
     (tmp_path / ".lock").write_text("process 1 on elsewhere, and more than fits\n" * 99)
     lock = Lock(tmp_path)
-    told = (tmp_path / ".lock").read_text()
-    assert told == f"process {os.getpid()} on {os.uname().nodename}"
+    shown = (tmp_path / ".lock").read_text()
+    assert shown == f"process {os.getpid()} on {os.uname().nodename}"
     lock.release()
 
 
-def test_what_nobody_has_any_more_is_not_held(tmp_path: Path):
+def test_a_lock_that_nobody_refers_to_is_released(tmp_path: Path):
     lock = Lock(tmp_path)
     del lock
     Lock(tmp_path).release()
 
 
-def test_a_holder_without_a_name_or_with_any_is_told_in_one_line(tmp_path: Path):
+def test_a_holder_of_no_name_or_of_any_is_named_in_one_line(tmp_path: Path):
     lock = Lock(tmp_path)
-    for name, told in (("", "another process"), ("\x1b[31m\n", "\\x1b[31m\\n")):
+    for name, shown in (("", "another process"), ("\x1b[31m\n", "\\x1b[31m\\n")):
         (tmp_path / ".lock").write_text(name)
         with pytest.raises(InputError, match="is in use by") as caught:
             Lock(tmp_path)
-        assert f"is in use by {told}; expected" in str(caught.value)
+        assert f"is in use by {shown}; expected" in str(caught.value)
     lock.release()
 
 

@@ -1,4 +1,4 @@
-"""Two processes find what one finds, and stop, save and go on as one."""
+"""Two processes compute what one computes, and stop, save and continue as one."""
 
 import json
 import os
@@ -20,10 +20,10 @@ from tests.training.devices import start
 
 
 class Found(NamedTuple):
-    """What both processes told of what was begun and, in others, gone on with; where."""
+    """What both processes reported of runs that they started and, anew, continued; where."""
 
-    begun: list[dict[str, Any]]
-    gone_on: list[dict[str, Any]]
+    started: list[dict[str, Any]]
+    continued: list[dict[str, Any]]
     folder: Path
 
 
@@ -34,18 +34,20 @@ def free_port() -> int:
 
 
 def play(scene: str, folder: Path) -> list[dict[str, Any]]:
-    """Return what each of two processes tells."""
+    """Return what each of two processes reports."""
     port = free_port()
     both = [
         start("in_processes", port, number, scene, folder, devices=2) for number in (0, 1)
     ]
     try:
-        told = [process.communicate(timeout=300) for process in both]
+        reported = [process.communicate(timeout=300) for process in both]
     finally:
         for process in both:
             process.kill()
-    assert [process.returncode for process in both] == [0, 0], told[0][1] + told[1][1]
-    return [json.loads(out.splitlines()[-1]) for out, _ in told]
+    assert [process.returncode for process in both] == [0, 0], (
+        reported[0][1] + reported[1][1]
+    )
+    return [json.loads(out.splitlines()[-1]) for out, _ in reported]
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +56,17 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     (folder / "stranger").mkdir()
     (folder / "stranger" / "thesis.txt").write_text("years of work")
     with Checkpoints(folder / "held"):
-        begun = play("begun", folder)
+        started = play("started", folder)
     shutil.copytree(folder / "signal", folder / "one process")
-    shutil.copytree(folder / "whole", folder / "damaged")
+    shutil.copytree(folder / "uninterrupted", folder / "damaged")
     largest = max((folder / "damaged/30").rglob("*/d/*"), key=lambda p: p.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:-1])
-    return Found(begun, play("gone_on", folder), folder)
+    return Found(started, play("continued", folder), folder)
 
 
-def test_two_processes_find_what_one_finds(found: Found):
-    assert [told["devices"] for told in found.begun] == [4, 4]
-    plain = found.begun[0]["plain"]
+def test_two_processes_compute_what_one_computes(found: Found):
+    assert [reported["devices"] for reported in found.started] == [4, 4]
+    plain = found.started[0]["plain"]
     optimizer = in_processes.OPTIMIZER
     state = create_state(tiny.NETWORK, optimizer, tiny.KEY, tiny.points(1)[0])
     step = make_train_step(tiny.squares(tiny.NETWORK), optimizer)
@@ -77,38 +79,40 @@ def test_two_processes_find_what_one_finds(found: Found):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
-RUNS = ("whole", "signal", "not finite", "data")
+RUNS = ("uninterrupted", "signal", "not finite", "data")
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_ends_alike_on_both(found: Found, name: str):
-    first, second = (told[name] for told in found.begun)
+def test_a_run_ends_the_same_way_on_both(found: Found, name: str):
+    first, second = (reported[name] for reported in found.started)
     assert first == second
 
 
 def test_a_signal_to_one_stops_both_at_one_step_with_one_checkpoint(found: Found):
-    run = found.begun[0]["signal"]
+    run = found.started[0]["signal"]
     assert run["stopped"] == "signal"
     assert in_processes.SIGNALLED <= run["step"] < in_processes.STEPS
     assert run["reason"] == f"SIGTERM came after step {run['step']}"
     assert run["steps"] == [run["step"]]
 
 
-def test_new_processes_go_on_to_the_same_bits(found: Found):
-    whole = found.begun[0]["whole"]
-    assert (whole["stopped"], whole["steps"]) == ("steps", [10, 20, 30])
-    first, second = (told["signal"] for told in found.gone_on)
+def test_new_processes_continue_to_the_same_bits(found: Found):
+    uninterrupted = found.started[0]["uninterrupted"]
+    assert (uninterrupted["stopped"], uninterrupted["steps"]) == ("steps", [10, 20, 30])
+    first, second = (reported["signal"] for reported in found.continued)
     assert first == second
-    stopped = found.begun[0]["signal"]
+    stopped = found.started[0]["signal"]
     assert first["from"] == stopped["step"]
-    assert first["state"] == whole["state"]
-    assert stopped["losses"] + first["losses"] == whole["losses"]
-    assert stopped["watched"] + first["watched"] == whole["watched"]
-    assert first["steps"] == [stopped["step"], *whole["steps"]]
+    assert first["state"] == uninterrupted["state"]
+    assert stopped["losses"] + first["losses"] == uninterrupted["losses"]
+    assert stopped["watched"] + first["watched"] == uninterrupted["watched"]
+    assert first["steps"] == [stopped["step"], *uninterrupted["steps"]]
 
 
-def test_one_process_restores_the_same_bits_and_goes_on_to_the_same_numbers(found: Found):
-    stopped, whole = (found.begun[0][name] for name in ("signal", "whole"))
+def test_one_process_restores_the_same_bits_and_continues_to_the_same_numbers(found: Found):
+    stopped, uninterrupted = (
+        found.started[0][name] for name in ("signal", "uninterrupted")
+    )
     batches = in_processes.make_batches()
     with Checkpoints(found.folder / "one process") as checkpoints:
         saved = checkpoints.restore(in_processes.create(None))
@@ -118,13 +122,13 @@ def test_one_process_restores_the_same_bits_and_goes_on_to_the_same_numbers(foun
     batches.restore(saved.data)
     result = fit(saved.state, in_processes.make_step(None), batches, steps=30)
     for ours, theirs in zip(
-        jax.tree.leaves(result.state.params), whole["params"], strict=True
+        jax.tree.leaves(result.state.params), uninterrupted["params"], strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
 def test_numbers_that_are_not_finite_stop_both_whatever_their_clocks_say(found: Found):
-    run = found.begun[0]["not finite"]
+    run = found.started[0]["not finite"]
     assert run["stopped"] == "not finite"
     assert run["reason"].startswith(f"step {in_processes.POISONED}: the loss is nan, ")
     assert len(run["losses"]) == in_processes.POISONED - 1
@@ -133,54 +137,54 @@ def test_numbers_that_are_not_finite_stop_both_whatever_their_clocks_say(found: 
 
 
 def test_data_that_ends_on_both_ends_the_run(found: Found):
-    run = found.begun[0]["data"]
+    run = found.started[0]["data"]
     assert (run["stopped"], run["reason"]) == ("data", "the data ended after step 7")
     assert run["steps"] == [7]
 
 
 def test_a_broken_checkpoint_is_set_aside_once_and_both_take_the_one_before(found: Found):
-    first, second = (told["damaged"] for told in found.gone_on)
+    first, second = (reported["damaged"] for reported in found.continued)
     assert first == second
     (remark,) = first["remarks"]
     assert remark.startswith(str(found.folder / "damaged/30/"))
     assert remark.endswith(": is not as it was written; it is set aside as 30.broken")
     assert first["from"] == 20
-    assert first["state"] == found.begun[0]["whole"]["state"]
+    assert first["state"] == found.started[0]["uninterrupted"]["state"]
     names = sorted(os.listdir(found.folder / "damaged"))
     assert names == [".lock", "10", "20", "30", "30.broken", "run.json"]
 
 
 def test_a_folder_that_the_first_is_refused_is_refused_to_both(found: Found):
     folder = found.folder
-    for told in found.begun:
-        assert told["stranger"] == (
+    for reported in found.started:
+        assert reported["stranger"] == (
             f"{folder}/stranger: holds 'thesis.txt' and no run.json; expected an empty "
             "folder, or the one of this run; train into another folder"
         )
-        assert told["held"].startswith(
+        assert reported["held"].startswith(
             f"{folder}/held: is in use by process {os.getpid()} on "
         )
-        assert told["free"] == ""
+        assert reported["free"] == ""
     assert os.listdir(folder / "stranger") == ["thesis.txt"]
 
 
 def test_a_recipe_is_for_one_process(found: Found):
-    for told in found.begun:
-        assert told["recipe"] == (
+    for reported in found.started:
+        assert reported["recipe"] == (
             "the recipe linear: 2 processes; expected one, on whose default device it trains; "
             "train on a mesh of them with create_state, make_train_step and fit"
         )
     assert not (found.folder / "recipe").exists()
 
 
-def test_what_fails_on_one_is_told_to_the_other(found: Found):
-    first, second = found.begun
+def test_what_fails_on_one_is_reported_to_the_other(found: Found):
+    first, second = found.started
     own = "list index out of range"
-    told = f"failed with IndexError: {own}; see what it says"
-    for name, words in {
-        "fails on first": [own, f"process 0: {told}"],
-        "fails on second": [f"process 1: {told}", own],
+    words = f"failed with IndexError: {own}; see what it says"
+    for name, expected in {
+        "fails on first": [own, f"process 0: {words}"],
+        "fails on second": [f"process 1: {words}", own],
         "number of first": [0, 0],
         "own number": [0, 1],
     }.items():
-        assert [first[name], second[name]] == words
+        assert [first[name], second[name]] == expected

@@ -99,14 +99,14 @@ def test_a_torn_last_line_is_skipped_with_a_remark(tmp_path):
     history = run_of(3)
     history.append(4, {'l"é\\': -1.5e-7, "x": np.inf, "y": np.nan}, table_of(4))
     history.to_jsonl(path)
-    whole = path.read_bytes()
-    last = whole.rstrip(b"\n").rindex(b"\n") + 1
-    for end in range(last + 1, len(whole) - 1):
-        path.write_bytes(whole[:end])
+    complete = path.read_bytes()
+    last = complete.rstrip(b"\n").rindex(b"\n") + 1
+    for end in range(last + 1, len(complete) - 1):
+        path.write_bytes(complete[:end])
         found = read_jsonl(path)
         assert len(found) == 3
         assert found.remarks == (f"{path}: line 5 is torn and was skipped",)
-    path.write_bytes(whole[:-1])  # all but the line's end
+    path.write_bytes(complete[:-1])  # all but the line's end
     assert same(read_jsonl(path), history)
     assert read_jsonl(path).remarks == ()
 
