@@ -25,7 +25,7 @@ from explorer.architectures.resolve import resolve
 from explorer.models.remat import REMAT
 from explorer.models.transformer import Transformer
 from explorer.training.sharding.mesh import batch_sharding, make_mesh, sharded_shapes
-from explorer.training.step.state import State, create_state
+from explorer.training.step.state import TrainState, create_state
 from explorer.training.step.train_step import make_train_step
 
 MISSING = "libtpu is not installed: pip install libtpu (a wheel of 200 MB; needs no TPU)"
@@ -45,11 +45,11 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def born(model: Transformer, length: int) -> State:
+def born(model: Transformer, length: int) -> TrainState:
     """Return the shapes of a state."""
     ids = jax.ShapeDtypeStruct((1, length), jnp.int32)
 
-    def begin(key: jax.Array) -> State:
+    def begin(key: jax.Array) -> TrainState:
         return create_state(model, OPTIMIZER, key, ids)
 
     return jax.eval_shape(begin, jax.random.key(0))

@@ -14,22 +14,20 @@ from explorer.training import (
     Batches,
     Checkpoints,
     Context,
-    History,
+    Freezing,
     LineProgress,
+    Trainer,
     Watch,
-    create_state,
     fit,
-    freeze,
-    make_train_step,
 )
 
 
 class Rings(nn.Module):
-    """Says of points in a plane whether they lie in the ring."""
+    """Classifies points of a plane: inside the ring or not."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        # random waves, in which a ring is nearly a weighted sum; they need not be learned
+        # random waves, of which a ring is nearly a weighted sum; they need no training
         wave = nn.initializers.normal(3.0)
         x = jnp.sin(nn.Dense(64, kernel_init=wave, bias_init=wave, name="features")(x))
         x = nn.tanh(nn.Dense(32, name="hidden")(x))
@@ -44,7 +42,7 @@ def draw_points(count: int) -> dict[str, np.ndarray]:
 
 
 def loss_fn(params, batch, context: Context):
-    """Return the cross-entropy of a batch, and how many points are told right."""
+    """Return the cross-entropy of a batch, and the accuracy."""
     logits = Rings().apply({"params": params}, batch["point"])
     right = ((logits > 0) == (batch["inside"] > 0.5)).mean()
     losses = optax.sigmoid_binary_cross_entropy(logits, batch["inside"])
@@ -52,27 +50,29 @@ def loss_fn(params, batch, context: Context):
 
 
 points = draw_points(4096)
-shape = jax.ShapeDtypeStruct((1, 2), jnp.float32)
-shapes = jax.eval_shape(Rings().init, jax.random.key(0), shape)["params"]
+# the waves keep their values: no gradient is computed for them, no moment kept, no decay
+waves = Freezing("features/**")
+trainer = Trainer(
+    Rings(),
+    loss_fn,
+    optax.adamw(1e-2),
+    watch=Watch(every=50, distance=True),
+    freeze=waves,
+)
+state = trainer.init(jax.random.key(0), jax.ShapeDtypeStruct((1, 2), jnp.float32))
+trained, frozen = waves.count(state.params)
+print(f"{trained:,} of {trained + frozen:,} parameters are trained")
 
-# the waves stay as they were drawn: what is frozen has no gradient, and does not move
-held = freeze(optax.adamw(1e-2), shapes, globs=["features/**"])
-print(f"{held.trainable:,} of {held.trainable + held.frozen:,} parameters are trained")
-
-watch = Watch(every=50, distance=True)
-state = create_state(Rings(), held.optimizer, jax.random.key(0), shape, watch=watch)
-step = make_train_step(loss_fn, held.optimizer, watch=watch, labels=held.labels)
-history = History(watch.rows(state.params))
+history = trainer.history(state)
 with tempfile.TemporaryDirectory() as folder, Checkpoints(folder, every=200) as checkpoints:
     result = fit(
+        trainer,
         state,
-        step,
         Batches(Arrays(points), 256),
         steps=600,
         checkpoints=checkpoints,
         history=history,
         progress=LineProgress(),
-        watch=watch,
     )
     print(result.reason)
     print(history.table(), end="\n\n")

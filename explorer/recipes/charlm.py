@@ -19,7 +19,7 @@ from explorer.recipes.recipe import Count, Natural, Parts, Rate, Settings
 from explorer.training.data.batches import Windows
 from explorer.training.data.text import Characters, library_text
 from explorer.training.step.evaluation import Context, make_eval_step
-from explorer.training.step.state import State
+from explorer.training.step.state import TrainState
 
 __all__ = ["CharLM", "generate"]
 
@@ -179,7 +179,7 @@ def _evaluation(loss_fn: Any, test: Windows, batch: int) -> Any:
     starts = range(0, min(len(test), _TEST_WINDOWS) - size + 1, size)
     held_out = [test[np.arange(start, start + size)] for start in starts]
 
-    def evaluate(state: State) -> Mapping[str, Any]:
+    def evaluate(state: TrainState) -> Mapping[str, Any]:
         losses = [eval_step(state, windows)["loss"] for windows in held_out]
         return {"loss": jnp.stack(losses).mean()}
 
@@ -190,7 +190,7 @@ def _conclude(
     settings: CharLM,
     module: Transformer,
     tokeniser: Characters,
-    state: State,
+    state: TrainState,
     metrics: Mapping[str, Any],
 ) -> tuple[str, ...]:
     prompt = tokeniser.encode(_PROMPT)

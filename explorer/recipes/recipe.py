@@ -1,33 +1,37 @@
-"""What every recipe has: settings that anyone may change, and the parts of a run."""
+"""What every recipe has: settings that users change, and the parts of a run."""
 
 from collections.abc import Callable, Mapping
+from math import gcd
 from typing import Annotated, Any, ClassVar, NamedTuple
 
+import jax
 import msgspec
 import optax
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from explorer.training.data.batches import Source
+from explorer.training.data.batches import Batches, Source
 from explorer.training.loop.fit import Evaluate
+from explorer.training.sharding.mesh import make_mesh
 from explorer.training.step.evaluation import LossFn
-from explorer.training.step.state import State
+from explorer.training.step.state import TrainState
+from explorer.training.trainer import Trainer
+from explorer.training.watch.watch import Watch
 
 __all__ = ["Count", "Natural", "Parts", "Rate", "Settings"]
 
-# what memory does not do for is said when it is asked for
+# settings that need too much memory are refused when it is allocated
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**20)]
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Rate = Annotated[float, msgspec.Meta(gt=0, le=1000)]
 
 
 class Parts(NamedTuple):
-    """What is trained, on what, and what is told of it in the end.
+    """What is trained, on which data, and how its result is reported.
 
-    `inputs` are example inputs of the module; `compute_dtype` is as in `make_train_step`;
-    `facts` what the data is, as JSON has it, so
-    that no run goes on with other data; `conclude` returns the lines of the result from
-    the trained parameters.
+    `inputs` are example inputs of the module; `compute_dtype` is that of `Trainer`; `facts`
+    describe the data as JSON, so that no run is resumed with other data; `conclude` returns
+    the lines of the result from the trained state.
     """
 
     module: nn.Module
@@ -38,7 +42,7 @@ class Parts(NamedTuple):
     evaluate: Evaluate
     tokens: int
     facts: Mapping[str, Any]
-    conclude: Callable[[State], tuple[str, ...]]
+    conclude: Callable[[TrainState], tuple[str, ...]]
     compute_dtype: DTypeLike | None = None
 
 
@@ -46,8 +50,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The settings that all recipes share; those of one recipe are added to them.
 
     `save_every`, `eval_every` and `watch_every` count steps. `steps_per_call` are taken in
-    one call, as far as they divide `steps`; a batch is taken apart into `accumulate`
-    micro-batches. What the glob `freeze` names is not trained.
+    one call, as far as they divide `steps`; a batch is split into `accumulate`
+    micro-batches. The parameters that the glob `freeze` matches are not trained.
     """
 
     NAME: ClassVar[str] = ""
@@ -67,6 +71,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Return the parts of the run that these settings describe.
 
         Raises:
-            InputError: the data is not there, or too short for the settings.
+            InputError: the data is missing, or too short for the settings.
         """
         raise NotImplementedError
+
+    def trainer(self, parts: Parts) -> Trainer:
+        """Return the trainer of these parts, on as many devices as divide their batches."""
+        devices = gcd(jax.device_count(), max(1, self.batch // self.accumulate))
+        return Trainer(
+            parts.module,
+            parts.loss_fn,
+            parts.optimizer,
+            watch=Watch(every=self.watch_every),
+            freeze=self.freeze or None,
+            mesh=make_mesh(data=devices) if devices > 1 else None,
+            accumulate=self.accumulate,
+            steps_per_call=self._steps_per_call,
+            compute_dtype=parts.compute_dtype,
+        )
+
+    def first_state(self, trainer: Trainer, parts: Parts) -> TrainState:
+        """Return the state that the run begins with, drawn from `seed`."""
+        return trainer.init(jax.random.key(self.seed), *parts.inputs)
+
+    def batches(self, parts: Parts) -> Batches:
+        """Return the batches of the run, as many to a call as the trainer takes."""
+        several = self._steps_per_call
+        return Batches(parts.source, self.batch, seed=self.seed, steps_per_call=several)
+
+    @property
+    def _steps_per_call(self) -> int:
+        # a divisor of the steps, so that a call ends with the last one
+        return gcd(self.steps_per_call, self.steps)

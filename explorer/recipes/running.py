@@ -1,4 +1,4 @@
-"""A recipe run in its folder: from nothing, or from where it stopped."""
+"""A recipe run in its folder: from the start, or resumed from where it stopped."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,6 @@ import msgspec
 from jax.errors import JaxRuntimeError
 
 from explorer.errors import InputError, first_line
-from explorer.recipes.prepared import prepare
 from explorer.recipes.recipe import Settings
 from explorer.training.checkpoints.checkpoints import Checkpoints
 from explorer.training.data.batches import Batches
@@ -20,23 +19,25 @@ from explorer.training.logging.jsonl import JsonlWriter
 from explorer.training.loop.fit import FitResult, Stopped, fit
 from explorer.training.loop.progress import Progress
 from explorer.training.loop.stopping import stop_signals
-from explorer.training.step.state import State
+from explorer.training.step.freezing import Freezing
+from explorer.training.step.state import TrainState
+from explorer.training.trainer import Trainer
 
-__all__ = ["Finished", "run"]
+__all__ = ["Finished", "notes", "run"]
 
 _KEPT = 2
-# settings that decide over memory, and what XLA says where that does not do
+# settings that decide how much memory is needed, and XLA's word where it runs out
 _SIZES = ("width", "points", "length", "batch")
 _OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 
 
 class Finished(NamedTuple):
-    """How a run ended, as of `FitResult`, and the lines of its result if it is whole."""
+    """How a run ended, as in `FitResult`, and the lines of its result if it is complete."""
 
     stopped: Stopped
     reason: str
     lines: tuple[str, ...]
-    state: State
+    state: TrainState
     history: History
 
 
@@ -45,25 +46,25 @@ def run(
 ) -> Finished:
     """Train what settings describe, in a folder of its own.
 
-    Where the folder has a part of the same run, that is gone on with, to the same numbers
-    as without the stop.
+    A folder that holds part of the same run resumes it, to the same numbers as without the
+    interruption.
 
     Args:
         settings: of a recipe.
-        folder: made where there is none.
-        progress: is told how it goes.
+        folder: created if it is missing.
+        progress: receives the progress of the run.
 
     Raises:
-        InputError: the folder is another run's, in use or cannot be written to, the data is
-            not there, the loss is no number any more, there is not the memory for it, or this
-            is one of several processes.
+        InputError: the folder belongs to another run, is in use or cannot be written to, the
+            data is missing, the loss is not finite, memory runs out, or this is one of
+            several processes.
     """
     if jax.process_count() > 1:
         raise InputError(
             f"the recipe {settings.NAME}",
             found=f"{jax.process_count()} processes",
             expected="one, on whose default device it trains",
-            cure="train on a mesh of them with create_state, make_train_step and fit",
+            cure="train on a mesh of them with Trainer(mesh=) and fit",
         )
     with stop_signals() as received, _memory_for(settings):
         return _train(settings, folder, progress, received)
@@ -83,26 +84,25 @@ def _train(
     }
     every = settings.save_every
     with Checkpoints(folder, every=every, keep=_KEPT, config=config) as checkpoints:
-        begun = prepare(settings, parts)
-        watch, batches = begun.watch, begun.batches
+        trainer, batches = settings.trainer(parts), settings.batches(parts)
+        state = settings.first_state(trainer, parts)
         if progress is not None:
-            for note in begun.notes:
+            for note in notes(trainer, state):
                 progress.note(note)
-        state = _restored(checkpoints, begun.state, batches, progress)
-        rows, document = watch.rows(state.params), Path(folder) / "history.jsonl"
-        with JsonlWriter(document, rows, watch.COLUMNS, settings.NAME) as writer:
+        state = _restored(checkpoints, state, batches, progress)
+        empty, document = trainer.history(state), Path(folder) / "history.jsonl"
+        with JsonlWriter(document, empty.rows, empty.columns, settings.NAME) as writer:
             result = fit(
+                trainer,
                 state,
-                begun.step,
                 batches,
                 steps=settings.steps,
                 evaluate=parts.evaluate,
                 eval_every=settings.eval_every,
                 checkpoints=checkpoints,
-                history=History(rows, run=settings.NAME, writers=[writer]),
+                history=trainer.history(state, run=settings.NAME, writers=[writer]),
                 progress=progress,
                 tokens_per_batch=parts.tokens,
-                watch=watch,
             )
     _check_finite(result, folder)
     lines = ()
@@ -115,10 +115,19 @@ def _train(
     return Finished(result.stopped, result.reason, lines, result.state, history)
 
 
+def notes(trainer: Trainer, state: TrainState) -> Iterator[str]:
+    """Yield what is worth knowing before the first step."""
+    if trainer.mesh is not None:
+        yield f"on {trainer.mesh.size} devices, each with its part of every batch"
+    if isinstance(trainer.freeze, Freezing):
+        trained, frozen = trainer.freeze.count(state.params)
+        yield f"{trained:,} of {trained + frozen:,} parameters are trained"
+
+
 def _restored(
-    checkpoints: Checkpoints, state: State, batches: Batches, progress: Progress | None
-) -> State:
-    """Return the state to go on from, and put the batches where they were."""
+    checkpoints: Checkpoints, state: TrainState, batches: Batches, progress: Progress | None
+) -> TrainState:
+    """Return the state to resume from, and move the batches to their saved position."""
     saved = checkpoints.restore(state)
     if saved is None:
         return state
@@ -131,7 +140,7 @@ def _restored(
 
 @contextmanager
 def _memory_for(settings: Settings) -> Iterator[None]:
-    """Say in one line that memory does not do, as JAX or NumPy found."""
+    """Report in one line that memory ran out, as JAX or NumPy found."""
     try:
         yield
     except (JaxRuntimeError, MemoryError) as error:

@@ -17,9 +17,10 @@ from .sharding.mesh import (
 )
 from .step.evaluation import Context, make_eval_step
 from .step.finite import names_of_bad
-from .step.freezing import Freeze, freeze
-from .step.state import State, create_state
+from .step.freezing import Freeze, Freezing, freeze
+from .step.state import TrainState, create_state
 from .step.train_step import make_train_step
+from .trainer import Trainer
 from .watch.watch import Watch
 
 __all__ = [
@@ -33,13 +34,15 @@ __all__ = [
     "EventWriter",
     "FitResult",
     "Freeze",
+    "Freezing",
     "History",
     "JsonlWriter",
     "LineProgress",
     "Progress",
     "Report",
     "Rule",
-    "State",
+    "TrainState",
+    "Trainer",
     "Watch",
     "Windows",
     "batch_sharding",

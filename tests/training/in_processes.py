@@ -31,9 +31,10 @@ from explorer.training.loop import fit as loop
 from explorer.training.loop.metric_queue import Window
 from explorer.training.sharding.mesh import make_mesh, place_batch
 from explorer.training.sharding.processes import on_first, together
-from explorer.training.step.state import State, create_state
+from explorer.training.step.state import TrainState, create_state
 from explorer.training.step.train_step import make_train_step
 from explorer.training.watch.watch import Watch
+from tests.training import tiny
 
 OPTIMIZER = optax.adamw(1e-2)
 WATCH = Watch(every=4)
@@ -55,7 +56,7 @@ def plain_steps(number: int) -> dict[str, Any]:
     return {"losses": losses, "params": gathered(state.params)}
 
 
-def create(mesh: Mesh | None) -> State:
+def create(mesh: Mesh | None) -> TrainState:
     """Return the first state of the runs."""
     from tests.training import tiny
 
@@ -100,15 +101,14 @@ class Runs:
                 state = saved.state
                 batches.restore(saved.data)
             result = loop.fit(
+                tiny.Steps(self.step, WATCH),
                 state,
-                self.step,
                 change(batches),
                 steps=STEPS,
                 evaluate=lambda state: {"step": state.step},
                 eval_every=7,
                 checkpoints=checkpoints,
                 history=history,
-                watch=WATCH,
             )
         return {
             "from": saved and saved.step,
@@ -211,7 +211,7 @@ def key_words(tree: Any) -> Any:
     )
 
 
-def digest(state: State) -> str:
+def digest(state: TrainState) -> str:
     """Return what is the same of states that are the same bit for bit."""
     complete = multihost_utils.process_allgather(key_words(state), tiled=True)
     bits = b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(complete))

@@ -16,8 +16,7 @@ import optax
 
 from explorer.errors import InputError
 from explorer.models.small import MultilayerPerceptron
-from explorer.recipes import settings_of
-from explorer.recipes.prepared import prepare
+from explorer.recipes import running, settings_of
 from explorer.training.sharding.mesh import make_mesh, place_batch
 from explorer.training.step.evaluation import make_eval_step
 from explorer.training.step.state import create_state
@@ -81,13 +80,16 @@ def evaluated() -> dict[str, Any]:
 def recipe() -> dict[str, Any]:
     """Return the line that the recipe learns on as many devices as divide its batch."""
     settings = settings_of("linear", ["steps=40", "steps_per_call=20", "batch=100"])
-    begun = prepare(settings, settings.parts())
-    state = begun.state
+    parts = settings.parts()
+    trainer = settings.trainer(parts)
+    state = settings.first_state(trainer, parts)
+    batches = settings.batches(parts)
     for _ in range(2):
-        state, _ = begun.step(state, next(begun.batches))
+        state, _ = trainer.step(state, next(batches))
+    notes = list(running.notes(trainer, state))
     layer = state.params["linear"]
     learned = [layer["kernel"].item(), layer["bias"].item()]
-    return {"line": learned, "notes": begun.notes}
+    return {"line": learned, "notes": notes}
 
 
 def refusals() -> Iterator[str]:

@@ -23,7 +23,7 @@ import explorer as ex
 from explorer.errors import ExplorerError, FormatError, InputError
 from explorer.models.small import MultilayerPerceptron
 from explorer.training.checkpoints.checkpoints import Checkpoints
-from explorer.training.step.state import State, create_state
+from explorer.training.step.state import TrainState, create_state
 
 CHECKPOINTS_WRITE = "explorer.training.checkpoints.checkpoints.write_manifest"
 CONFIG = {"recipe": "test", "settings": {"width": 8, "seed": 0}}
@@ -37,7 +37,7 @@ def make_state(
     return create_state(module, optimizer or optax.adam(1e-3), jax.random.key(seed), x)
 
 
-def words(state: State) -> list[np.ndarray]:
+def words(state: TrainState) -> list[np.ndarray]:
     """Return every leaf as the bytes that it is."""
     plain = jax.tree.map(
         lambda x: (

@@ -25,9 +25,10 @@ from explorer.training.logging.history import History
 from explorer.training.loop.fit import FitResult, fit
 from explorer.training.loop.progress import LineProgress
 from explorer.training.loop.stopping import stop_signals
-from explorer.training.step.state import State, create_state
+from explorer.training.step.state import TrainState, create_state
 from explorer.training.step.train_step import make_train_step
 from explorer.training.watch.watch import Watch
+from tests.training.tiny import Steps
 
 MODULE = MultilayerPerceptron((8, 3))
 OPTIMIZER = optax.adam(0.05)
@@ -48,17 +49,17 @@ def loss_fn(params: Any, batch: Any, context: Any) -> tuple[jax.Array, dict]:
 
 
 @cache
-def created() -> State:
+def created() -> TrainState:
     return create_state(MODULE, OPTIMIZER, jax.random.key(1), jnp.ones((1, 4)), watch=WATCH)
 
 
-def create() -> State:
+def create() -> TrainState:
     """Return the first state, in memory that a step may take over."""
     return jax.tree.map(jnp.copy, created())
 
 
 @pytest.fixture(scope="module")
-def step() -> Callable[[State, Any], tuple[State, Any]]:
+def step() -> Callable[[TrainState, Any], tuple[TrainState, Any]]:
     return make_train_step(loss_fn, OPTIMIZER, watch=WATCH)
 
 
@@ -71,13 +72,13 @@ def make_history() -> History:
 
 
 def run(
-    step: Any, state: State, batches: Iterable[Any], steps: int, **more: Any
+    step: Any, state: TrainState, batches: Iterable[Any], steps: int, **more: Any
 ) -> FitResult:
     more.setdefault("history", make_history())
-    return fit(state, step, batches, steps=steps, watch=WATCH, **more)
+    return fit(Steps(step, WATCH), state, batches, steps=steps, **more)
 
 
-def words(state: State) -> list[bytes]:
+def words(state: TrainState) -> list[bytes]:
     plain = state.replace(rng=jax.random.key_data(state.rng))
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(plain)]
 
@@ -103,7 +104,7 @@ def test_only_watched_steps_have_a_table(step: Any):
     norms = [np.linalg.norm(leaf) for leaf in jax.tree.leaves(created().params)]
     assert first is not None
     np.testing.assert_allclose(first[:, 0], norms, rtol=1e-5)
-    untold = fit(create(), step, make_batches(), steps=10, history=make_history())
+    untold = fit(Steps(step), create(), make_batches(), steps=10, history=make_history())
     for record, same in zip(untold.history.records, found.history.records, strict=True):
         np.testing.assert_array_equal(record.watch, same.watch)
 
@@ -215,7 +216,7 @@ def test_no_data_at_all_is_told(step: Any):
 
 
 def test_evaluations_are_recorded_where_they_were_made(step: Any):
-    def evaluate(state: State) -> dict[str, Any]:
+    def evaluate(state: TrainState) -> dict[str, Any]:
         return {"step": state.step, "loss": jnp.float32(0.5)}
 
     found = run(step, create(), make_batches(), 10, evaluate=evaluate, eval_every=4)
@@ -271,7 +272,7 @@ def test_gradients_too_large_together_are_told():
         moved = jax.tree.map(lambda leaf: leaf - jax.lax.stop_gradient(leaf), params)
         return sum(3e18 * leaf.sum() for leaf in jax.tree.leaves(moved))
 
-    found = fit(create(), make_train_step(steep, OPTIMIZER), make_batches(), steps=9)
+    found = fit(Steps(make_train_step(steep, OPTIMIZER)), create(), make_batches(), steps=9)
     assert found.reason == "step 1: the loss is 0, the norm of all gradients is not finite"
 
 
@@ -292,7 +293,7 @@ def test_parameters_that_an_update_spoils_are_told_and_not_saved(tmp_path: Path,
     for every, steps in ((1, 30), (100, 30), (100, 1)):
         with Checkpoints(tmp_path / "run", every=every) as checkpoints:
             found = fit(
-                state, spoiling, make_batches(), steps=steps, checkpoints=checkpoints
+                Steps(spoiling), state, make_batches(), steps=steps, checkpoints=checkpoints
             )
             assert checkpoints.steps() == []
         assert (found.stopped, found.reason) == (
@@ -300,7 +301,7 @@ def test_parameters_that_an_update_spoils_are_told_and_not_saved(tmp_path: Path,
             "step 1: parameters are not finite in layers_0/bias, layers_0/kernel, "
             "layers_1/bias",
         )
-    assert fit(state, spoiling, make_batches(), steps=1).stopped == "not finite"
+    assert fit(Steps(spoiling), state, make_batches(), steps=1).stopped == "not finite"
 
 
 def test_the_best_evaluation_decides_which_checkpoint_is_kept(step: Any, tmp_path: Path):
@@ -365,7 +366,12 @@ DOORS = {
     "half": ({"steps": 1.5}, "steps: 1.5; expected a whole number, 0 or more"),
     "eval": ({"eval_every": -3}, "eval_every: -3; expected a whole number, 0 or more"),
     "batches": ({"batches": 7}, "batches: a int; expected an iterable of them"),
-    "watch": ({"watch": 4}, "watch: 4; expected the Watch of the step, or None"),
+    "trainer": (
+        {"trainer": len},
+        "trainer: <built-in function len>; expected a Trainer; "
+        "fit(trainer, state, batches, steps=...)",
+    ),
+    "watch": ({"trainer": Steps(len, 4)}, "watch: 4; expected the Watch of the step, or None"),
     "number": (
         {"evaluate": lambda _: 0.5},
         "evaluate: returned a float; expected a dict of numbers by name; "
@@ -385,7 +391,12 @@ DOORS = {
 @pytest.mark.parametrize("case", DOORS)
 def test_what_fit_cannot_do_with_is_told_in_one_line(step: Any, case: str):
     wrong, message = DOORS[case]
-    given = {"state": create(), "step": step, "batches": make_batches(), "steps": 2}
+    given = {
+        "trainer": Steps(step),
+        "state": create(),
+        "batches": make_batches(),
+        "steps": 2,
+    }
     with pytest.raises(InputError) as caught:
         fit(**(given | wrong))
     assert str(caught.value) == message

@@ -11,8 +11,8 @@ from explorer import training
 def test_public_names_are_pinned():
     assert training.__all__ == [
         "Arrays", "Batches", "Bytes", "Characters", "Checkpoints", "Context", "DEFAULT_RULES",
-        "EventWriter", "FitResult", "Freeze", "History", "JsonlWriter", "LineProgress",
-        "Progress", "Report", "Rule", "State", "Watch", "Windows", "batch_sharding",
+        "EventWriter", "FitResult", "Freeze", "Freezing", "History", "JsonlWriter", "LineProgress",
+        "Progress", "Report", "Rule", "TrainState", "Trainer", "Watch", "Windows", "batch_sharding",
         "create_state", "fit", "freeze", "library_text", "make_eval_step", "make_mesh",
         "make_train_step", "map_tokens", "names_of_bad", "place_batch", "read_jsonl",
         "sharded_shapes", "shardings_of",
@@ -20,7 +20,7 @@ def test_public_names_are_pinned():
     for name in training.__all__:
         assert getattr(training, name).__doc__, name
     assert set(training.__all__) <= set(dir(training))
-    with pytest.raises(AttributeError, match="No explorer.training attribute nonsense"):
+    with pytest.raises(AttributeError, match=r"No explorer\.training attribute nonsense"):
         training.nonsense  # noqa: B018
 
 

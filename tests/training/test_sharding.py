@@ -12,7 +12,6 @@ from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 from explorer.architectures.declare import declare
 from explorer.errors import InputError
 from explorer.recipes import settings_of
-from explorer.recipes.prepared import prepare
 from explorer.training.sharding.mesh import (
     DEFAULT_RULES,
     Rule,
@@ -62,10 +61,12 @@ def test_a_recipe_takes_the_devices_that_divide_its_batch():
     found = on_eight_devices()["recipe"]
     assert found["notes"] == ["on 4 devices, each with its part of every batch"]
     settings = settings_of("linear", ["steps=40", "batch=100"])
-    begun = prepare(settings, settings.parts())
-    state = begun.state
+    parts = settings.parts()
+    trainer = settings.trainer(parts)
+    state = settings.first_state(trainer, parts)
+    batches = settings.batches(parts)
     for _ in range(40):
-        state, _ = begun.step(state, next(begun.batches))
+        state, _ = trainer.step(state, next(batches))
     layer = state.params["linear"]
     one = [layer["kernel"].item(), layer["bias"].item()]
     np.testing.assert_allclose(found["line"], one, rtol=1e-5)

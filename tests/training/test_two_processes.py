@@ -120,7 +120,7 @@ def test_one_process_restores_the_same_bits_and_continues_to_the_same_numbers(fo
     assert (saved.step, saved.remarks) == (stopped["step"], ())
     assert in_processes.digest(saved.state) == stopped["state"]
     batches.restore(saved.data)
-    result = fit(saved.state, in_processes.make_step(None), batches, steps=30)
+    result = fit(tiny.Steps(in_processes.make_step(None)), saved.state, batches, steps=30)
     for ours, theirs in zip(
         jax.tree.leaves(result.state.params), uninterrupted["params"], strict=True
     ):
@@ -172,7 +172,7 @@ def test_a_recipe_is_for_one_process(found: Found):
     for reported in found.started:
         assert reported["recipe"] == (
             "the recipe linear: 2 processes; expected one, on whose default device it trains; "
-            "train on a mesh of them with create_state, make_train_step and fit"
+            "train on a mesh of them with Trainer(mesh=) and fit"
         )
     assert not (found.folder / "recipe").exists()
 

@@ -1,7 +1,7 @@
 """Models of a few hundred parameters, their losses and batches, for the laws of training."""
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,15 @@ from explorer.architectures.families import architecture_of
 from explorer.models.small import LinearRegression, MultilayerPerceptron
 from explorer.models.transformer import Transformer
 from explorer.training.step.evaluation import Context
-from explorer.training.step.state import State, create_state
+from explorer.training.step.state import TrainState, create_state
+
+
+class Steps(NamedTuple):
+    """What `fit` needs of a trainer: any step, and the watch inside it."""
+
+    step: Any
+    watch: Any = None
+
 
 LINE = LinearRegression()
 NETWORK = MultilayerPerceptron((8, 4))
@@ -102,16 +110,16 @@ def tokens(count: int, length: int = 9) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 32, (count, length)).astype(np.int32)
 
 
-def begun(module: nn.Module, optimizer: Any, *inputs: Any, **options: Any) -> State:
+def begun(module: nn.Module, optimizer: Any, *inputs: Any, **options: Any) -> TrainState:
     """Return the same first state at each call."""
     return create_state(module, optimizer, KEY, *inputs, **options)
 
 
-def network_state(optimizer: Any) -> State:
+def network_state(optimizer: Any) -> TrainState:
     """Return the first state of NETWORK, drawn once for all tests."""
     params = jax.device_put(_network_params())
     opt_state = optimizer.init(params)
-    return State(
+    return TrainState(
         jnp.zeros((), jnp.int32), params, opt_state, jax.random.key(1), {}, jnp.array(False)
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from explorer.errors import InputError, TreeError, printable
 from explorer.training.watch.watch import Watch
 
-__all__ = ["check_counts", "check_state", "check_watch", "copied", "iterator_of"]
+__all__ = ["check_counts", "check_state", "copied", "iterator_of", "parts_of"]
 
 _REAL = ("bool", "integral", "real floating")
 
@@ -52,15 +52,21 @@ def check_state(state: Any) -> None:
         )
 
 
-def check_watch(watch: Any) -> None:
-    """Refuse what is no Watch, as a number of steps.
+def parts_of(trainer: Any) -> tuple[Any, Watch | None]:
+    """Return the step of a trainer, and the watch inside it.
 
     Raises:
-        TreeError: it is something else.
+        TreeError: it is not a trainer, or its watch is something else, as a number of steps.
     """
+    step, watch = getattr(trainer, "step", None), getattr(trainer, "watch", None)
+    if not callable(step):
+        found = printable(repr(trainer), 60)
+        cure = "fit(trainer, state, batches, steps=...)"
+        raise TreeError("trainer", found=found, expected="a Trainer", cure=cure)
     if watch is not None and not isinstance(watch, Watch):
         found = printable(repr(watch), 60)
         raise TreeError("watch", found=found, expected="the Watch of the step, or None")
+    return step, watch
 
 
 def iterator_of(batches: Iterable[Any]) -> Iterator[Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,13 @@ from explorer.training.loop.metric_queue import Call, Window, steps_of
 from explorer.training.loop.progress import Progress
 from explorer.training.loop.stopping import stop_signals
 from explorer.training.step.finite import MAX_NAMED, names_of_bad
-from explorer.training.step.state import State
+from explorer.training.step.state import TrainState
 from explorer.training.watch.watch import Watch
+from explorer.tree.types import Batch
 
-__all__ = ["Evaluate", "FitResult", "Stopped", "fit"]
+__all__ = ["Evaluate", "FitResult", "Stopped", "Trains", "fit"]
 
-Evaluate = Callable[[State], Mapping[str, Any]]
+Evaluate = Callable[[TrainState], Mapping[str, Any]]
 Stopped = Literal["steps", "data", "signal", "not finite"]
 
 
@@ -36,16 +37,30 @@ class FitResult(NamedTuple):
     finite gradients. That is looked for at each checkpoint and at the end, and not saved.
     """
 
-    state: State
+    state: TrainState
     history: Any
     stopped: Stopped
     reason: str
 
 
+class Trains(Protocol):
+    """What `fit` needs of a `Trainer`: its step, and the watch inside that step."""
+
+    @property
+    def step(self) -> Callable[[TrainState, Batch], tuple[TrainState, Any]]:
+        """Take one step, or several in one call."""
+        ...
+
+    @property
+    def watch(self) -> Watch | None:
+        """Return what the step measures of the parameters, if anything."""
+        ...
+
+
 def fit(
-    state: State,
-    step: Callable[[State, Any], tuple[State, Any]],
-    batches: Iterable[Any],
+    trainer: Trains,
+    state: TrainState,
+    batches: Iterable[Batch],
     *,
     steps: int,
     evaluate: Evaluate | None = None,
@@ -54,7 +69,6 @@ def fit(
     history: Any = None,
     progress: Progress | None = None,
     tokens_per_batch: int = 0,
-    watch: Watch | None = None,
 ) -> FitResult:
     """Train until `steps` steps have been taken, those of `state` included.
 
@@ -70,8 +84,8 @@ def fit(
     (its data, its history) is not known to the others either, which end in the same way.
 
     Args:
-        state: what to begin with; a step that donates takes it over.
-        step: `(state, batch) -> (state, metrics)`, as `make_train_step` makes it.
+        trainer: a `Trainer`, or anything with its `step` and `watch`.
+        state: what to begin with, of `Trainer.init`; a step that donates uses its memory.
         batches: of any kind that can be iterated over; the position of an iterator with
             `state()` (`Batches`) is saved.
         steps: the number of the last step.
@@ -81,8 +95,6 @@ def fit(
         history: takes the numbers of every step; None to keep none.
         progress: is told how it goes; None to be silent.
         tokens_per_batch: of one step, for the rate of tokens; 0 for no such rate.
-        watch: that of the step, so that only what it measured comes to the host; without
-            it, the table of every step does.
 
     Raises:
         InputError: a number is below 0, the state was given to a step before or is halted,
@@ -92,7 +104,7 @@ def fit(
     arguments.check_counts(
         steps=steps, eval_every=eval_every, tokens_per_batch=tokens_per_batch
     )
-    arguments.check_watch(watch)
+    step, watch = arguments.parts_of(trainer)
     arguments.check_state(state)
     batches = arguments.iterator_of(batches)
     done = int(state.step)
@@ -145,7 +157,7 @@ def _is_due(done: int, count: int, every: int) -> bool:
 
 
 def _save(
-    checkpoints: Checkpoints, state: State, batches: Iterator[Any], window: Window
+    checkpoints: Checkpoints, state: TrainState, batches: Iterator[Any], window: Window
 ) -> str:
     """Save a state and the position behind it, or return what is not finite."""
     wrong = _wrong_with(state, window)
@@ -155,7 +167,7 @@ def _save(
     return wrong
 
 
-def _wrong_with(state: State, window: Window) -> str:
+def _wrong_with(state: TrainState, window: Window) -> str:
     """Return in words what is not finite of the steps so far; empty where all is."""
     window.drain()
     # an update that did it comes before the loss that tells of it

@@ -84,7 +84,7 @@ def shardings_of(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> An
 
     The first rule that fits a parameter decides; without one, its largest axis that "fsdp"
     divides is split. An axis that does not divide is replicated. In a tree with `params` (a
-    State, a TrainState, the variables of a module), a leaf elsewhere lies as the parameter
+    TrainState, explorer's or Flax's, the variables of a module), a leaf elsewhere lies as the parameter
     does whose path its own ends in and whose shape it has (an optimizer's moments); what is
     left is replicated.
 

@@ -1,22 +1,24 @@
 """What a loss function is told and may answer, and the step that only evaluates it."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from flax.errors import FlaxError
-from jax.core import Tracer
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from explorer.errors import ExplorerError, InputError, printable
 from explorer.training.sharding.activations import along_batch
-from explorer.training.sharding.mesh import check_lies_on, laid_over
-from explorer.training.step.state import State, cast_floats
+from explorer.training.sharding.jit_on_mesh import jit_on_mesh
+from explorer.training.sharding.mesh import laid_over
+from explorer.training.step.state import TrainState, cast_floats
+from explorer.tree.types import Batch
 
 __all__ = [
     "Context",
+    "EvalStep",
     "LossFn",
     "Metrics",
     "Outcome",
@@ -46,6 +48,22 @@ class Context(NamedTuple):
 LossFn = Callable[[Any, Any, Context], Any]
 
 
+class EvalStep(Protocol):
+    """A jitted evaluation: called, traced and lowered as what `jax.jit` returns."""
+
+    def __call__(self, state: TrainState, batch: Batch, /) -> Metrics:
+        """Return the metrics of a batch."""
+        ...
+
+    def trace(self, state: TrainState, batch: Batch, /) -> jax.stages.Traced:
+        """Trace it for these arguments, real or abstract."""
+        ...
+
+    def lower(self, state: TrainState, batch: Batch, /) -> jax.stages.Lowered:
+        """Lower it for these arguments."""
+        ...
+
+
 class Outcome(NamedTuple):
     """What a loss function answered: its loss, its metrics, the batch statistics after."""
 
@@ -56,7 +74,7 @@ class Outcome(NamedTuple):
 
 def make_eval_step(
     loss_fn: LossFn, *, compute_dtype: DTypeLike | None = None, mesh: Mesh | None = None
-) -> Callable[[State, Any], Metrics]:
+) -> EvalStep:
     """Return a jitted `(state, batch) -> metrics`, which changes nothing.
 
     Args:
@@ -82,7 +100,7 @@ def make_eval_step(
     ['loss']
     """
 
-    def evaluate(state: State, batch: Any) -> Metrics:
+    def evaluate(state: TrainState, batch: Any) -> Metrics:
         examples = count_examples(batch)
         batch = laid_over(batch, mesh)
         rng = jax.random.fold_in(state.rng, state.step)
@@ -92,30 +110,7 @@ def make_eval_step(
             outcome = outcome_of(loss_fn, params, batch, context)
         return {"loss": outcome.loss, **outcome.metrics}
 
-    jitted = jax.jit(evaluate)
-    return jitted if mesh is None else _OnMesh(jitted, mesh)
-
-
-class _OnMesh:
-    """A jitted evaluation of states that lie on a mesh."""
-
-    def __init__(self, jitted: Any, mesh: Mesh):
-        self._jitted, self._mesh = jitted, mesh
-
-    def __call__(self, state: State, batch: Any, /) -> Metrics:
-        return self._for(state)(state, batch)
-
-    def trace(self, state: State, batch: Any, /) -> jax.stages.Traced:
-        return self._for(state).trace(state, batch)
-
-    def lower(self, state: State, batch: Any, /) -> jax.stages.Lowered:
-        return self._for(state).lower(state, batch)
-
-    def _for(self, state: State) -> Any:
-        # inside another jit, that one decides where things lie
-        if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(state)):
-            check_lies_on(self._mesh, state)
-        return self._jitted
+    return jit_on_mesh(evaluate, mesh)
 
 
 def count_examples(batch: Any) -> int | None:

@@ -1,6 +1,7 @@
-"""Some parameters kept as they are while the others learn."""
+"""Some parameters keep their values while the others are trained."""
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from math import prod
 from typing import Any, NamedTuple, get_args
 
@@ -12,52 +13,118 @@ from explorer.errors import InputError, TreeError, printable
 from explorer.inventory.tensor import Role
 from explorer.paths import matches, name_of
 from explorer.roles.names import classify
+from explorer.tree.types import Params, PyTree
 from explorer.tree.walk import Path, names_of
 
-__all__ = ["FROZEN", "TRAINED", "Freeze", "freeze", "stopped"]
+__all__ = ["FROZEN", "TRAINED", "Freeze", "Freezing", "freeze", "stopped"]
 
 FROZEN, TRAINED = "frozen", "trained"
 _WORDS = (*get_args(Role), "weight")
 
 
+@dataclass(frozen=True, eq=False)
+class Freezing:
+    """Which parameters keep their values while the others are trained.
+
+    Args:
+        globs: one or several, of paths.
+        roles: one or several of kernel, embedding, scale, bias, other; or weight, which is
+            every role but bias.
+        role_tree: where names do not decide: a tree like the parameters with a role, or
+            what `trace_roles` found, at each leaf.
+
+    >>> params = {"dense": {"kernel": jax.numpy.ones((4, 3)), "bias": jax.numpy.ones(3)}}
+    >>> Freezing(roles="bias").labels(params)
+    {'dense': {'bias': 'frozen', 'kernel': 'trained'}}
+    """
+
+    globs: str | Sequence[str] = ()
+    _: KW_ONLY
+    roles: str | Sequence[str] = ()
+    role_tree: PyTree = None
+
+    def __post_init__(self) -> None:
+        for name in ("globs", "roles"):
+            object.__setattr__(self, name, _several(name, getattr(self, name)))
+
+    def labels(self, params: Params) -> PyTree:
+        """Return "trained" or "frozen" for every parameter tensor.
+
+        Args:
+            params: a tree of parameters, or of their shapes.
+
+        Raises:
+            InputError: a role or a glob matches no parameter, or all are frozen.
+            TreeError: `role_tree` has another structure.
+        """
+        leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
+        paths = [names_of(keys) for keys, _ in leaves]
+        role_of = _given_roles(self.role_tree, treedef) or [
+            classify(path, tuple(leaf.shape))[0]
+            for path, (_, leaf) in zip(paths, leaves, strict=True)
+        ]
+        held = {index for word in self.roles for index in _of_role(word, role_of)}
+        held |= {index for glob in self.globs for index in _of_glob(glob, paths)}
+        if not held or len(held) == len(paths):
+            found = "all parameters are frozen" if held else "neither a role nor a glob"
+            raise InputError("freeze", found=found, expected="some of the parameters")
+        return treedef.unflatten(
+            FROZEN if index in held else TRAINED for index in range(len(paths))
+        )
+
+    def count(self, params: Params) -> tuple[int, int]:
+        """Return how many parameters are trained and how many are frozen.
+
+        >>> Freezing("b").count({"a": jax.numpy.ones((2, 2)), "b": jax.numpy.ones(2)})
+        (4, 2)
+        """
+        sizes = {TRAINED: 0, FROZEN: 0}
+        labels = jax.tree.leaves(self.labels(params))
+        for leaf, label in zip(jax.tree.leaves(params), labels, strict=True):
+            sizes[label] += prod(leaf.shape)
+        return sizes[TRAINED], sizes[FROZEN]
+
+    def optimizer(
+        self, optimizer: optax.GradientTransformation
+    ) -> optax.GradientTransformation:
+        """Return an optimizer that neither sees nor changes the frozen parameters."""
+        parts: dict[Hashable, Any] = {TRAINED: optimizer, FROZEN: optax.set_to_zero()}
+        return optax.multi_transform(parts, self.labels)
+
+
 class Freeze(NamedTuple):
-    """An optimizer that leaves some parameters alone, and how many those are.
+    """An optimizer that leaves some parameters unchanged, and how many those are.
 
     `labels` has "trained" or "frozen" in the place of every parameter tensor; `trainable`
     and `frozen` count parameters.
     """
 
     optimizer: optax.GradientTransformation
-    labels: Any
+    labels: PyTree
     trainable: int
     frozen: int
 
 
 def freeze(
     optimizer: optax.GradientTransformation,
-    params: Any,
+    params: Params,
     *,
     roles: str | Sequence[str] = (),
     globs: str | Sequence[str] = (),
-    role_tree: Any = None,
+    role_tree: PyTree = None,
 ) -> Freeze:
-    """Return an optimizer under which what a role or a glob names never changes.
+    """Return an optimizer that never changes the parameters that a role or glob names.
 
-    Weight decay and momentum included: the optimizer does not see frozen parameters, and
-    keeps no moments of them. `make_train_step(labels=)` spares their gradients too.
+    This includes weight decay and momentum: the optimizer does not see frozen parameters,
+    and keeps no moments of them. `make_train_step(labels=)` saves their gradients too.
 
     Args:
-        optimizer: of the others.
+        optimizer: of the other parameters.
         params: a tree of parameters, or of their shapes.
-        roles: one or several of kernel, embedding, scale, bias, other; or weight, all but
-            biases.
-        globs: one or several, of paths.
-        role_tree: where names do not tell: a tree like `params` with a role word, or what
-            `trace_roles` found, in the place of every leaf.
+        roles, globs, role_tree: as for `Freezing`.
 
     Raises:
-        InputError: a role or a glob matches no parameter, or all are frozen.
-        TreeError: `role_tree` is no such tree.
+        InputError, TreeError: as `Freezing.labels`.
 
     >>> import optax
     >>> params = {"dense": {"kernel": jax.numpy.ones((4, 3)), "bias": jax.numpy.ones(3)}}
@@ -65,30 +132,22 @@ def freeze(
     >>> found.trainable, found.frozen, found.labels
     (12, 3, {'dense': {'bias': 'frozen', 'kernel': 'trained'}})
     """
-    leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
-    paths = [names_of(keys) for keys, _ in leaves]
-    shapes = [tuple(leaf.shape) for _, leaf in leaves]
-    role_of = _given_roles(role_tree, treedef) or [
-        classify(path, shape)[0] for path, shape in zip(paths, shapes, strict=True)
-    ]
-    words, patterns = _several("roles", roles), _several("globs", globs)
-    held = {index for word in words for index in _of_role(word, role_of)}
-    held |= {index for glob in patterns for index in _of_glob(glob, paths)}
-    if not held or len(held) == len(paths):
-        found = "all parameters are frozen" if held else "neither a role nor a glob"
-        raise InputError("freeze", found=found, expected="some of the parameters")
-    labels = [FROZEN if index in held else TRAINED for index in range(len(paths))]
-    sizes = [prod(shape) for shape in shapes]
-    frozen = sum(sizes[index] for index in held)
-    tree = treedef.unflatten(labels)
-    parts: dict[Hashable, Any] = {TRAINED: optimizer, FROZEN: optax.set_to_zero()}
-    return Freeze(optax.multi_transform(parts, tree), tree, sum(sizes) - frozen, frozen)
+    freezing = Freezing(globs, roles=roles, role_tree=role_tree)
+    optimizer, labels = freezing.optimizer(optimizer), freezing.labels(params)
+    return Freeze(optimizer, labels, *freezing.count(params))
 
 
-def stopped(params: Any, labels: Any) -> Any:
-    """Return parameters of which the frozen ones have no gradient; all have if None."""
+def stopped(params: Params, labels: PyTree | Callable[[Params], PyTree] | None) -> Params:
+    """Return parameters of which the frozen ones have no gradient.
+
+    Args:
+        params: a tree of parameters.
+        labels: of `freeze`, or a function that returns them; None where all are trained.
+    """
     if labels is None:
         return params
+    if callable(labels):
+        labels = labels(params)
 
     def stop(leaf: Any, label: str) -> Any:
         return lax.stop_gradient(leaf) if label == FROZEN else leaf
@@ -97,7 +156,7 @@ def stopped(params: Any, labels: Any) -> Any:
 
 
 def _several(what: str, given: Any) -> tuple[str, ...]:
-    """Return one string or several as several: a string alone is no sequence of letters."""
+    """Return one string or several as a tuple: a string is not a sequence of letters here."""
     several = (given,) if isinstance(given, str) else given
     if not isinstance(several, Collection) or not all(
         isinstance(word, str) for word in several

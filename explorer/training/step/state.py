@@ -17,12 +17,12 @@ from explorer.errors import InputError, TreeError, first_line, printable
 from explorer.training.sharding.mesh import Rule, Rules, shardings_of
 from explorer.tree.walk import names_of, place_of
 
-__all__ = ["State", "cast_floats", "check_trainable", "create_state"]
+__all__ = ["TrainState", "cast_floats", "check_trainable", "create_state"]
 
-Begin = Callable[[Any, list[Any]], "State"]
+Begin = Callable[[Any, list[Any]], "TrainState"]
 
 
-class State(struct.PyTreeNode):
+class TrainState(struct.PyTreeNode):
     """All that a step reads and writes: an immutable pytree.
 
     `step` counts the steps taken (int32). `rng` is a typed key that never changes: a step
@@ -50,7 +50,7 @@ def create_state(
     watch: Any = None,
     param_dtype: DTypeLike | None = None,
     **kwargs: Any,
-) -> State:
+) -> TrainState:
     """Return the state that training begins with, born where it will live.
 
     All is computed in one jitted call whose outputs are sharded: no device ever holds more
@@ -86,7 +86,7 @@ def create_state(
     leaves, treedef = jax.tree.flatten((inputs, kwargs))
     given = [i for i, leaf in enumerate(leaves) if isinstance(leaf, np.ndarray | jax.Array)]
 
-    def begin(key_data: Any, arrays: list[Any]) -> State:
+    def begin(key_data: Any, arrays: list[Any]) -> TrainState:
         key_now = jax.random.wrap_key_data(key_data, impl=jax.random.key_impl(key))
         init_rng, step_rng = jax.random.split(key_now)
         filled = [_zeros(leaf) for leaf in leaves]
@@ -96,7 +96,7 @@ def create_state(
         variables = _init(module, init_rng, args, keywords)
         params = cast_floats(variables.get("params", {}), param_dtype)
         check_trainable(params)
-        return State(
+        return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
             opt_state=jax.tree.map(_strong, optimizer.init(params)),

@@ -6,39 +6,38 @@ from typing import Any, Protocol
 import jax
 import optax
 from jax import lax
-from jax.core import Tracer
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from explorer.errors import InputError
-from explorer.training.sharding.mesh import check_lies_on
+from explorer.training.sharding.jit_on_mesh import jit_on_mesh
 from explorer.training.step.evaluation import LossFn, Metrics, count_examples
 from explorer.training.step.finite import health_of, taken_if
 from explorer.training.step.gradients import Differentiate, differentiate
-from explorer.training.step.state import State, check_trainable
+from explorer.training.step.state import TrainState, check_trainable
 
 __all__ = ["Step", "make_train_step"]
 
-Pure = Callable[[State, Any], tuple[State, Metrics]]
+Pure = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 _LEARNED = ("step", "params", "opt_state", "batch_stats")
 
 
 class Step(Protocol):
     """A jitted step: to be called, and to be lowered as what `jax.jit` returns."""
 
-    def __call__(self, state: State, batch: Any, /) -> tuple[State, Metrics]:
+    def __call__(self, state: TrainState, batch: Any, /) -> tuple[TrainState, Metrics]:
         """Take the step."""
         ...
 
-    def trace(self, state: State, batch: Any, /) -> jax.stages.Traced:
+    def trace(self, state: TrainState, batch: Any, /) -> jax.stages.Traced:
         """Trace it for such arguments, real or abstract."""
         ...
 
-    def lower(self, state: State, batch: Any, /) -> jax.stages.Lowered:
+    def lower(self, state: TrainState, batch: Any, /) -> jax.stages.Lowered:
         """Lower it for such arguments."""
         ...
 
-    def eval_shape(self, state: State, batch: Any, /) -> Any:
+    def eval_shape(self, state: TrainState, batch: Any, /) -> Any:
         """Return the shapes of what it returns."""
         ...
 
@@ -82,7 +81,8 @@ def make_train_step(
             keeping it: "full" all, "dots" all but matrix products, "dots_no_batch" all but
             those without batch axes; None nothing. A module that does it layer by layer,
             as `Transformer(remat=)`, needs far less memory.
-        labels: of `freeze`, to spare the gradients of what is frozen: zeros stand for them.
+        labels: of `freeze`, or a function of the parameters that returns them: no gradients
+            are computed for what is frozen, zeros stand for them.
         donate: whether the memory of the old state is used for the new one.
         mesh: where the state lies; it is kept there, and the batch laid over it.
 
@@ -118,53 +118,13 @@ def make_train_step(
     step = _single(found, optimizer, watch)
     if steps_per_call > 1:
         step = _repeated(step, steps_per_call)
-    if mesh is None:
-        return jax.jit(step, donate_argnums=0 if donate else ())
-    return _OnMesh(step, mesh, donate)
-
-
-class _OnMesh:
-    """A `Step` whose new state lies where the old one does, device by device.
-
-    It is jitted for the shardings of the first state that it sees, real or abstract.
-    """
-
-    def __init__(self, step: Pure, mesh: Mesh, donate: bool):
-        self._step, self._mesh = step, mesh
-        self._donated = 0 if donate else ()
-        self._jitted: Any = None
-
-    def __call__(self, state: State, batch: Any, /) -> tuple[State, Metrics]:
-        return self._for(state)(state, batch)
-
-    def trace(self, state: State, batch: Any, /) -> jax.stages.Traced:
-        return self._for(state).trace(state, batch)
-
-    def lower(self, state: State, batch: Any, /) -> jax.stages.Lowered:
-        return self._for(state).lower(state, batch)
-
-    def eval_shape(self, state: State, batch: Any, /) -> Any:
-        return self._for(state).eval_shape(state, batch)
-
-    def _for(self, state: State) -> Any:
-        if self._jitted is None:
-            leaves = jax.tree.leaves(state)
-            if any(isinstance(leaf, Tracer) for leaf in leaves):
-                return jax.jit(self._step)  # inside another jit, which decides
-            check_lies_on(self._mesh, state)
-            shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
-            self._jitted = jax.jit(
-                self._step,
-                donate_argnums=self._donated,
-                out_shardings=(shardings, None),
-            )
-        return self._jitted
+    return jit_on_mesh(step, mesh, returns_state=True, donate=donate)
 
 
 def _single(found: Differentiate, optimizer: Any, watch: Any) -> Pure:
     """Return one step, as a pure function."""
 
-    def step(state: State, batch: Any) -> tuple[State, Metrics]:
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         check_trainable(state.params)
         count_examples(batch)
         _check_optimizer(optimizer, state)
@@ -191,12 +151,12 @@ def _single(found: Differentiate, optimizer: Any, watch: Any) -> Pure:
     return step
 
 
-def _learned(state: State) -> tuple[Any, ...]:
+def _learned(state: TrainState) -> tuple[Any, ...]:
     """Return what a step changes of a state."""
     return tuple(getattr(state, name) for name in _LEARNED)
 
 
-def _check_optimizer(optimizer: optax.GradientTransformation, state: State) -> None:
+def _check_optimizer(optimizer: optax.GradientTransformation, state: TrainState) -> None:
     """Refuse an optimizer that is not the one whose state this is."""
     own = jax.eval_shape(optimizer.init, state.params)
     if jax.tree.structure(own) != jax.tree.structure(state.opt_state):
@@ -210,7 +170,7 @@ def _check_optimizer(optimizer: optax.GradientTransformation, state: State) -> N
 def _repeated(step: Pure, count: int) -> Pure:
     """Return as many steps in one, their batches along the first axis."""
 
-    def steps(state: State, batches: Any) -> tuple[State, Metrics]:
+    def steps(state: TrainState, batches: Any) -> tuple[TrainState, Metrics]:
         given = count_examples(batches)
         if given not in (None, count):
             raise InputError(

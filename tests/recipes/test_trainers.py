@@ -1,6 +1,7 @@
 """What recipes become: steps that lower everywhere, and settings that change no number."""
 
 import re
+from typing import NamedTuple
 
 import chex
 import jax
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 
 from explorer.errors import InputError
-from explorer.recipes import RECIPES, settings_of
-from explorer.recipes.prepared import prepare
+from explorer.recipes import RECIPES, running, settings_of
+from explorer.training.data.batches import Batches
+from explorer.training.step.state import TrainState
+from explorer.training.step.train_step import Step
 
 SMALL = {
     "linear": [],
@@ -18,9 +21,20 @@ SMALL = {
 }
 
 
-def prepared(name: str, *changes: str):
+class Prepared(NamedTuple):
+    state: TrainState
+    step: Step
+    batches: Batches
+    notes: tuple[str, ...]
+
+
+def prepared(name: str, *changes: str) -> Prepared:
     settings = settings_of(name, [*SMALL[name], *changes])
-    return prepare(settings, settings.parts())
+    parts = settings.parts()
+    trainer = settings.trainer(parts)
+    state = settings.first_state(trainer, parts)
+    notes = tuple(running.notes(trainer, state))
+    return Prepared(state, trainer.step, settings.batches(parts), notes)
 
 
 def trained(name: str, steps: int, *changes: str):

@@ -1,0 +1,158 @@
+"""Trainer: all that a run trains with, in one frozen record of pure functions."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import optax
+from flax import linen as nn
+from jax.sharding import Mesh
+from jax.typing import DTypeLike
+
+from explorer.training.logging.history import History, Writer
+from explorer.training.sharding.mesh import Rule, Rules
+from explorer.training.step.evaluation import EvalStep, LossFn, make_eval_step
+from explorer.training.step.freezing import Freezing
+from explorer.training.step.state import TrainState, create_state
+from explorer.training.step.train_step import Step, make_train_step
+from explorer.training.watch.watch import Watch
+
+__all__ = ["Trainer"]
+
+
+@dataclass(frozen=True, eq=False)
+class Trainer:
+    """A model, its loss and its optimizer, and how they are trained. Nothing is said twice.
+
+    The record is immutable, holds no parameters and compares by identity; `replace` of
+    `dataclasses` makes another one. `step` and `eval_step` are jitted, and traced once for
+    all batches of one shape.
+
+    Args:
+        model: a Linen module.
+        loss_fn: `(params, batch, context) -> loss`, a scalar; or `(loss, metrics)`, a dict
+            of scalars; or `(loss, metrics, batch_stats)`. See `Context`.
+        optimizer: any optax transformation; clipping is a part of it, as optax has it.
+        watch: statistics of the parameters as they are trained; None for none.
+        freeze: what keeps its values: a glob of paths, several, or a `Freezing`.
+        mesh: the devices to place the state on; None for the default device.
+        rules: which axes of the mesh a parameter's axes are split over; None for the
+            default rules.
+        accumulate: micro-batches that each batch is split into, computed one after the
+            other, for less memory.
+        steps_per_call: steps of one call, by `lax.scan`: batches and metrics have them as
+            their first axis.
+        compute_dtype: what floating-point parameters are cast to inside the loss; the state
+            keeps its own format.
+        param_dtype: what floating-point parameters are created in; None for the module's.
+        remat: what the backward pass computes again, of the whole loss at once: "full",
+            "dots" or "dots_no_batch". `Transformer(remat=)` does so layer by layer.
+        donate: whether the memory of the old state is used for the new one.
+
+    >>> import jax.numpy as jnp
+    >>> from explorer.models.small import LinearRegression
+    >>> def loss_fn(params, batch, context):
+    ...     return jnp.square(model.apply({"params": params}, batch[0]) - batch[1]).mean()
+    >>> model, x = LinearRegression(), jnp.linspace(-1, 1, 9)[:, None]
+    >>> trainer = Trainer(model, loss_fn, optax.sgd(0.5), watch=Watch(every=10))
+    >>> state = trainer.init(jax.random.key(0), x)
+    >>> for _ in range(60):
+    ...     state, metrics = trainer.step(state, (x, 2 * x + 1))
+    >>> print(int(state.step), f"{state.params['linear']['kernel'].item():.3f}")
+    60 2.000
+    """
+
+    model: nn.Module
+    loss_fn: LossFn
+    optimizer: optax.GradientTransformation
+    _: KW_ONLY
+    watch: Watch | None = None
+    freeze: Freezing | str | Sequence[str] | None = None
+    mesh: Mesh | None = None
+    rules: Rule | Rules | None = None
+    accumulate: int = 1
+    steps_per_call: int = 1
+    compute_dtype: DTypeLike | None = None
+    param_dtype: DTypeLike | None = None
+    remat: str | None = None
+    donate: bool = True
+
+    def __post_init__(self) -> None:
+        if self.freeze is not None and not isinstance(self.freeze, Freezing):
+            object.__setattr__(self, "freeze", Freezing(self.freeze))
+
+    def init(self, rng: jax.Array, *inputs: Any, **kwargs: Any) -> TrainState:
+        """Return the state that training begins with, created where it is placed.
+
+        Args:
+            rng: a key; one half draws the parameters, the other is kept for the steps.
+            inputs: example inputs of the model's call: arrays, or `jax.ShapeDtypeStruct`s,
+                for which zeros are used.
+            kwargs: keyword arguments of the model's call.
+
+        Raises:
+            InputError: as `create_state`, or `freeze` matches no parameter or all of them.
+        """
+        return create_state(
+            self.model,
+            self._optimizer,
+            rng,
+            *inputs,
+            mesh=self.mesh,
+            rules=self.rules,
+            watch=self.watch,
+            param_dtype=self.param_dtype,
+            **kwargs,
+        )
+
+    @property
+    def step(self) -> Step:
+        """The jitted `(state, batch) -> (state, metrics)`; see `make_train_step`."""
+        return self._step
+
+    @property
+    def eval_step(self) -> EvalStep:
+        """The jitted `(state, batch) -> metrics`, which changes nothing."""
+        return self._eval_step
+
+    def history(
+        self, state: TrainState, *, run: str = "", writers: Iterable[Writer] = ()
+    ) -> History:
+        """Return an empty history with a row for each part of the state that is watched.
+
+        Args:
+            state: of `init`.
+            run: a name that identifies the run in the files that are written.
+            writers: receive each record as it arrives: a `JsonlWriter`, an `EventWriter`.
+        """
+        rows = () if self.watch is None else self.watch.rows(state.params)
+        return History(rows, run=run, writers=writers)
+
+    @cached_property
+    def _step(self) -> Step:
+        return make_train_step(
+            self.loss_fn,
+            self._optimizer,
+            accumulate=self.accumulate,
+            steps_per_call=self.steps_per_call,
+            watch=self.watch,
+            compute_dtype=self.compute_dtype,
+            remat=self.remat,
+            labels=self.freeze.labels if isinstance(self.freeze, Freezing) else None,
+            donate=self.donate,
+            mesh=self.mesh,
+        )
+
+    @cached_property
+    def _eval_step(self) -> EvalStep:
+        return make_eval_step(
+            self.loss_fn, compute_dtype=self.compute_dtype, mesh=self.mesh
+        )
+
+    @cached_property
+    def _optimizer(self) -> optax.GradientTransformation:
+        if isinstance(self.freeze, Freezing):
+            return self.freeze.optimizer(self.optimizer)
+        return self.optimizer
