@@ -37,7 +37,7 @@ def minilm(tmp_path: Path) -> Path:
     return write_folder(tmp_path / "minilm", layout, MODELS[MINILM]["config"])
 
 
-def test_show_says_it_in_one_sentence(minilm: Path):
+def test_show_begins_with_one_sentence(minilm: Path):
     done = run("show", minilm)
     assert (done.returncode, done.stderr) == (0, "")
     assert (
@@ -73,7 +73,7 @@ def test_count_json_has_the_promised_keys(minilm: Path, tmp_path: Path):
 
 
 def test_figures_beyond_64_bits_stay_exact():
-    """No file holds so much; shapes do. In a process of its own, as a user's script is."""
+    """No file is as large; shapes can be. In a process of its own, as in a user's script."""
     script = (
         "import jax, explorer as ex\n"
         "shape = jax.ShapeDtypeStruct((2**31, 2**31), 'float32')\n"
@@ -217,7 +217,7 @@ def test_bad_targets_are_one_line_and_exit_2(minilm: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("target", ["x" * 5000, "a\tb", "", "minilm/model.safetensors/x"])
-def test_paths_that_cannot_be_are_no_targets(minilm: Path, target: str):
+def test_impossible_paths_are_not_targets(minilm: Path, target: str):
     done = run("count", target, cwd=minilm.parent)
     assert done.returncode == 2
     assert "no such file or folder" in done.stderr
@@ -360,7 +360,7 @@ def test_output_that_cannot_be_written(
 
 
 @pytest.mark.parametrize("arguments", [["show", "."], ["show", "--help"], ["--help"]])
-def test_a_closed_pipe_is_no_error(minilm: Path, arguments: list[str]):
+def test_a_closed_pipe_is_not_an_error(minilm: Path, arguments: list[str]):
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -373,7 +373,7 @@ def test_a_closed_pipe_is_no_error(minilm: Path, arguments: list[str]):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_a_wrong_command_is_never_told_on_stdout(tmp_path: Path):
+def test_a_wrong_command_is_never_reported_on_stdout(tmp_path: Path):
     done = subprocess.run(
         f"{sys.executable} -m explorer shwo 2>&-", shell=True, capture_output=True
     )
@@ -382,7 +382,7 @@ def test_a_wrong_command_is_never_told_on_stdout(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json", "lock"])
 @pytest.mark.parametrize("kind", ["fifo", "folder", "device", "loop", "large"])
-def test_nothing_but_a_small_regular_file_is_read_whole(minilm: Path, name: str, kind: str):
+def test_only_small_regular_files_are_read_completely(minilm: Path, name: str, kind: str):
     path = minilm / name
     path.unlink(missing_ok=True)
     if kind == "fifo":

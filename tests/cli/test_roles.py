@@ -1,4 +1,4 @@
-"""`explorer roles` and `explorer count` of names: what a user sees."""
+"""`explorer roles` and `explorer count` of names: what a user reads."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_records_add_up():
     assert len(rows) == 1 + len(report["rows"])
 
 
-def test_exact_counts_stand_beside_what_is_advertised():
+def test_exact_counts_stand_beside_advertised_ones():
     names = [
         "gpt2-xl",
         "llama-2-7b",

@@ -63,10 +63,10 @@ def test_linear_prints_the_line_and_what_is_in_the_model(tmp_path: Path):
     assert lines[-1] == (
         "saved in runs/linear: explorer show runs/linear; every step: history.jsonl"
     )
-    told = done.stderr.splitlines()
-    assert told[0].startswith("step 1/200  loss ")
-    assert told[-2].startswith("step 200/200  loss ")
-    assert told[-1] == "all 200 steps are taken: runs/linear is finished"
+    messages = done.stderr.splitlines()
+    assert messages[0].startswith("step 1/200  loss ")
+    assert messages[-2].startswith("step 200/200  loss ")
+    assert messages[-1] == "all 200 steps are taken: runs/linear is finished"
     assert "\x1b" not in done.stdout + done.stderr
     assert ex.explore(tmp_path / "runs" / "linear").num_parameters == 2
     again = run_command("train", "linear", cwd=tmp_path)
@@ -78,30 +78,30 @@ def test_linear_prints_the_line_and_what_is_in_the_model(tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, Path]:
-    """Return the run that nothing stops, and its folder."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, Path]:
+    """Return a run that nothing stops, and its folder."""
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
     return run(settings_of("linear", LONG), folder), folder
 
 
 @pytest.mark.usefixtures("interrupted")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_killed_and_started_again_it_ends_where_it_would_have(
-    whole: tuple[Finished, Path], tmp_path: Path, number: signal.Signals
+    uninterrupted: tuple[Finished, Path], tmp_path: Path, number: signal.Signals
 ):
-    finished, folder = whole
+    finished, folder = uninterrupted
     changes = [part for change in LONG for part in ("--set", change)]
     arguments = ["linear", *changes, "--out", "stopped"]
     process = begin(*arguments, cwd=tmp_path)
     assert process.stderr is not None
     assert process.stderr.readline().startswith("step ")
     process.send_signal(number)
-    out, told = process.communicate(timeout=60)
+    out, messages = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert out == ""
     (steps,) = ex.load(tmp_path / "stopped", select="step").values()
     assert 0 < steps < 3000
-    assert told.splitlines()[-1] == (
+    assert messages.splitlines()[-1] == (
         f"{number.name} came after step {steps:,}; saved in stopped: the same command resumes "
         "there"
     )
@@ -119,16 +119,16 @@ def test_killed_and_started_again_it_ends_where_it_would_have(
 @pytest.mark.usefixtures("interrupted")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("made", ["runs/linear/run.json", "runs/linear/history.jsonl"])
-def test_a_signal_while_a_run_is_set_up_is_granted(
+def test_a_signal_while_a_run_is_set_up_stops_it(
     tmp_path: Path, number: signal.Signals, made: str
 ):
-    """When the one file appears no state is made yet, and with the other no step compiled."""
+    """The first file is written before there is a state, the other before a step is compiled."""
     process = begin("linear", "--set", "steps=1000000", cwd=tmp_path)
     wait_for(tmp_path / made, process)
     process.send_signal(number)
-    out, told = process.communicate(timeout=60)
+    out, messages = process.communicate(timeout=60)
     assert (process.returncode, out) == (128 + number, "")
-    assert re.sub(" step [0-9,]+", " step N", told.splitlines()[-1]) == (
+    assert re.sub(" step [0-9,]+", " step N", messages.splitlines()[-1]) == (
         f"{number.name} came after step N; saved in runs/linear: the same command resumes "
         "there"
     )
@@ -136,29 +136,29 @@ def test_a_signal_while_a_run_is_set_up_is_granted(
 
 @pytest.mark.usefixtures("interrupted")
 def test_a_second_ctrl_c_ends_it_at_once_and_in_order(tmp_path: Path):
-    """It may come while XLA compiles in a thread that goes on as Python ends."""
+    """It may come while XLA compiles in a thread that outlives Python."""
     process = begin("digits", "--set", "steps=1000000", cwd=tmp_path)
     wait_for(tmp_path / "runs/digits/history.jsonl", process)
     while process.poll() is None:
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.05)
-    _, told = process.communicate(timeout=60)
+    _, messages = process.communicate(timeout=60)
     # the last may have come when there was nothing left to end
-    assert process.returncode in (130, -signal.SIGINT), told
-    assert "Traceback" not in told
+    assert process.returncode in (130, -signal.SIGINT), messages
+    assert "Traceback" not in messages
 
 
 def test_ctrl_c_in_a_callback_is_not_lost():
-    """What is raised where nothing can be raised comes again, in what is done next."""
-    told = subprocess.run(
+    """Raised in a callback, where exceptions are lost, it is raised again in the main thread."""
+    done = subprocess.run(
         [sys.executable, "-c", IN_CALLBACK],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (told.stdout, told.stderr) == ("heard\n", "")
+    assert (done.stdout, done.stderr) == ("heard\n", "")
 
 
 IN_CALLBACK = """

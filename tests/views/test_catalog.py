@@ -1,4 +1,4 @@
-"""The catalogue's table keeps to its width and makes up no counts."""
+"""The catalogue keeps to its width and invents no counts."""
 
 from collections.abc import Sequence
 
@@ -53,7 +53,7 @@ def test_undisclosed_rows_have_no_digits_but_the_estimate():
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 250])
-def test_counts_stay_where_the_width_is_short(width: int):
+def test_counts_are_kept_in_narrow_terminals(width: int):
     text = catalog_text([*COUNTED, CLOSED], width)
     assert all(width_of(line) <= width for line in text.splitlines())
     assert "46,702,792,704" in text
