@@ -1,7 +1,9 @@
 from .analyses.comparison import Comparison
 from .analyses.ledger import Ledger
-from .analyses.summary import Summary, summarize
+from .analyses.summary import Summary
 from .api import (
+    audit_roles,
+    build_model,
     compare,
     count_bytes,
     count_parameters,
@@ -9,6 +11,8 @@ from .api import (
     explore,
     ledger,
     load,
+    report_roles,
+    summarize,
 )
 from .errors import (
     ExplorerError,
@@ -22,12 +26,9 @@ from .errors import (
 )
 from .inventory.inventory import Inventory
 from .inventory.tensor import Kind, TensorSpec, Tie
-from .models.build import build_model
 from .objects.splitting import decay_mask, split_weights_biases
 from .pretrained.loading import load_pretrained
 from .pretrained.saving import to_checkpoint
-from .role_reports import report_roles
-from .roles.dataflow.audit import audit_roles
 from .roles.dataflow.records import ParameterRole
 from .roles.dataflow.tracing import trace_roles
 from .tree.partition import combine, partition

@@ -1,22 +1,40 @@
-"""The front door: what is this target, and which room reads it?"""
+"""The public functions: each resolves its target once and calls one room."""
 
 import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from explorer.analyses import comparison
-from explorer.analyses.ledger import Ledger, ledger_of
 from explorer.errors import InputError, TreeError, printable
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.inventory import Inventory, set_renderer
 from explorer.paths import Key, matches, path_of
+from explorer.targets import (
+    ArchitectureTarget,
+    Call,
+    Checkpoint,
+    Target,
+    Tree,
+    as_path,
+    call_of,
+    resolve,
+)
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from explorer.analyses.comparison import Comparison
+    from explorer.analyses.ledger import Ledger
+    from explorer.analyses.summary import By, Summary
+    from explorer.architectures.architecture import Architecture
     from explorer.inventory.listing import Listing
+    from explorer.models.transformer import Transformer
+    from explorer.roles.report import RoleReport
+    from explorer.tree.types import Params, PyTree
 
 __all__ = [
+    "audit_roles",
+    "build_model",
     "compare",
     "count_bytes",
     "count_parameters",
@@ -24,6 +42,8 @@ __all__ = [
     "explore",
     "ledger",
     "load",
+    "report_roles",
+    "summarize",
 ]
 
 _NO_WEIGHTS = "the folder holds no weights that explorer knows: its config.json is shown"
@@ -34,69 +54,203 @@ def explore(target: Any, *inputs: Any, **kwargs: Any) -> Inventory:
 
     Args:
         target: a path, a catalogued name ("llama-2-70b") or `package.module:attribute` (a
-            string); a Hugging Face config (a dict); any pytree of arrays or of shapes; a
-            Linen module; an NNX, Equinox or Haiku model; a TrainState; an optax state.
-        *inputs: example inputs of a Linen module; `jax.ShapeDtypeStruct`s will do.
-        **kwargs: keyword arguments of a Linen module's call.
+            str or path-like); a Hugging Face config (a dict); any pytree of arrays or of
+            shapes; a Linen module; an NNX, Equinox or Haiku model; a TrainState; an optax
+            state; `(module, *inputs)` or `(fn, params, inputs)`. An Inventory is returned
+            as it is.
+        *inputs: example inputs of a Linen or NNX module; `jax.ShapeDtypeStruct`s will do.
+        **kwargs: keyword arguments of the module's call.
 
     Raises:
-        InputError: of the kind that fits (see explorer.errors); one line says what is
+        InputError: or the subclass that fits (see explorer.errors); one line says what is
             wrong, where, and what would be right.
 
     >>> import numpy as np
     >>> explore({"dense": {"kernel": np.ones((4, 3), "float32"), "bias": np.ones(3, "float32")}})
     Inventory(pytree: 2 tensors, 15 parameters, 12 weights, 3 biases)
     """
-    if isinstance(target, Inventory):
-        return target
-    if isinstance(target, str | os.PathLike):
-        return _explore_name(os.fspath(target), inputs, kwargs)
-    if _is_config(target):
-        return _explore_architecture(target)
-    # a tree has no name of its own; a module has its class's
-    name = "" if type(target).__module__ == "builtins" else type(target).__name__
-    inventory = _assemble(_list_object(target, inputs, kwargs), name)
-    if not _is_transformer(target):
-        return inventory
-    from explorer.architectures.listed import card_of
-
-    return replace(inventory, card=card_of(target.architecture))
+    return _inventory(resolve(target, *inputs, **kwargs))
 
 
-def count_tensors(target: Any) -> int:
+def count_tensors(target: Any, *inputs: Any, **kwargs: Any) -> int:
     """Return how many tensors (leaves, or named arrays of a file) a target has.
+
+    Args:
+        target, *inputs, **kwargs: as for `explore`.
 
     >>> count_tensors({"kernel": [[0.0, 0.0]]})
     2
     """
-    return explore(target).num_tensors
+    return explore(target, *inputs, **kwargs).num_tensors
 
 
-def count_parameters(target: Any) -> int:
+def count_parameters(target: Any, *inputs: Any, **kwargs: Any) -> int:
     """Return how many parameters (unique trainable scalars) a target has.
 
-    Shared arrays count once; running statistics, integer arrays, optimizer state and
-    other collections than "params" count nothing.
+    Shared arrays count once; running statistics, integer arrays, optimizer state and every
+    collection other than "params" are not counted.
+
+    Args:
+        target, *inputs, **kwargs: as for `explore`.
+
+    >>> count_parameters({"kernel": [[0.0, 0.0]], "step": 3})
+    2
     """
-    return explore(target).num_parameters
+    return explore(target, *inputs, **kwargs).num_parameters
 
 
-def count_bytes(target: Any) -> int:
-    """Return the bytes of a target's unique tensors, state included."""
-    return explore(target).nbytes
+def count_bytes(target: Any, *inputs: Any, **kwargs: Any) -> int:
+    """Return the bytes of a target's unique tensors, state included.
+
+    Args:
+        target, *inputs, **kwargs: as for `explore`.
+
+    >>> count_bytes({"kernel": [[0.0, 0.0]]})
+    8
+    """
+    return explore(target, *inputs, **kwargs).nbytes
 
 
-def ledger(target: Any) -> Ledger:
-    """Return every figure of a target with how it is known and what explains it."""
-    return ledger_of(explore(target))
+def ledger(target: Any, *inputs: Any, **kwargs: Any) -> "Ledger":
+    """Return every figure of a target with how it is known and what explains it.
+
+    Args:
+        target, *inputs, **kwargs: as for `explore`.
+
+    >>> ledger({"kernel": [[0.0, 0.0]]}).provenance["parameters"]
+    'exact'
+    """
+    from explorer.analyses.ledger import ledger_of
+
+    return ledger_of(explore(target, *inputs, **kwargs))
 
 
-def compare(a: Any, b: Any) -> comparison.Comparison:
-    """Return the structural differences of two targets: anything `explore` takes."""
+def summarize(
+    target: Any, by: "By | Sequence[By]" = "component", depth: int = 1
+) -> "Summary":
+    """Return a target's totals by group; the groups add up to the total.
+
+    Args:
+        target: as for `explore`.
+        by: role, component, module, dtype or collection; several make joint groups.
+        depth: for modules, how many names of the path make one.
+
+    Raises:
+        InputError: as `explore`; also an unknown word in `by`, or a depth below 1.
+
+    >>> found = summarize({"dense": {"kernel": [0.0, 0.0], "bias": [0.0]}}, by="module")
+    >>> [(group.name, group.parameters) for group in found.groups]
+    [('dense/kernel', 2), ('dense/bias', 1)]
+    """
+    from explorer.analyses import summary
+
+    return summary.summarize(explore(target), by, depth)
+
+
+def compare(a: Any, b: Any) -> "Comparison":
+    """Return the structural differences of two targets: shapes and dtypes, never values.
+
+    Args:
+        a, b: as for `explore`.
+
+    >>> compare({"kernel": [0.0]}, {"kernel": [0.0], "bias": [0.0]}).added[0].after
+    'bias/0'
+    """
+    from explorer.analyses import comparison
+
     return comparison.compare(explore(a), explore(b))
 
 
-def load(path: str | os.PathLike, select: str | None = None) -> dict[str, Any]:
+def report_roles(
+    target: Any, *inputs: Any, length: int | None = None, **kwargs: Any
+) -> "RoleReport":
+    """Return what each parameter of a model does, by its use, and how much work it is.
+
+    Args:
+        target: as for `explore`, if it can be called: an architecture (by name or config,
+            called on one sequence or image), a module with inputs, or a tuple
+            `(module, *inputs)` or `(fn, params, inputs)`.
+        *inputs: example inputs of a module.
+        length: tokens of an architecture's sequence; None for 128.
+        **kwargs: keyword arguments of the module's call.
+
+    Raises:
+        InputError: as `explore`, or the target cannot be called with these inputs.
+
+    >>> import jax.numpy as jnp
+    >>> params = {"a": jnp.ones((3, 2)), "b": jnp.ones(2)}
+    >>> report = report_roles((lambda p, x: x @ p["a"] + p["b"], params, (jnp.ones((5, 3)),)))
+    >>> report.weights, report.biases, report.macs
+    (6, 2, 30)
+    """
+    call = call_of(resolve(target, *inputs, **kwargs), length)
+    from explorer.objects.parameters import is_parameter
+    from explorer.roles.rows import report_of_call
+
+    return report_of_call(call, is_parameter)
+
+
+def audit_roles(roles: "PyTree", params: "Params", optimizer: Any = None) -> "RoleReport":
+    """Return the report of roles that `trace_roles` found.
+
+    Args:
+        roles: the tree that it returned.
+        params: the parameters that it was given: for shapes and names.
+        optimizer: an optax transformation; a leaf whose update it sets to zero is frozen.
+
+    Raises:
+        TreeError: the two trees differ.
+        InputError: the optimizer does not fit the parameters.
+
+    >>> import jax.numpy as jnp
+    >>> from explorer import trace_roles
+    >>> params = {"gamma": jnp.ones(2), "dead": jnp.ones(3)}
+    >>> audit = audit_roles(trace_roles(lambda p, x: x + p["gamma"], params, jnp.ones(2)), params)
+    >>> audit.biases, audit.unused, audit.disagreements[0].by_name
+    (2, ('dead',), 'scale')
+    """
+    from explorer.objects.parameters import is_parameter
+    from explorer.roles.rows import report_of_roles
+
+    return report_of_roles(roles, params, is_parameter, optimizer)
+
+
+def build_model(
+    target: Any, *, scan: bool = False, dtype: Any = None, param_dtype: Any = None
+) -> "Transformer":
+    """Return the Flax module of a named architecture or of a config; nothing is allocated.
+
+    Other fields of the module are set by `clone`: `build_model("gpt2").clone(remat="full")`.
+
+    Args:
+        target: a catalogued name, a Hugging Face config, or a path of one.
+        scan: whether equal layers are stacked and scanned: tracing then takes the same time
+            for one layer and for a hundred.
+        dtype: what to compute in; None for the dtype of the parameters.
+        param_dtype: what `init` makes; None for the dtype of the published weights.
+
+    Raises:
+        InputError: as `explore`; also a target that has no architecture.
+
+    >>> model = build_model("gpt2")
+    >>> model.architecture.num_layers
+    12
+    """
+    architecture = _architecture_of(resolve(target))
+    if architecture is None:
+        raise TreeError(
+            type(target).__name__,
+            found="does not describe an architecture",
+            expected="a name of `explorer catalog`, a config, or a path of one",
+        )
+    from explorer.models.transformer import Transformer
+
+    return Transformer(
+        architecture, scan=scan, dtype=dtype, param_dtype=param_dtype or architecture.dtype
+    )
+
+
+def load(path: str | os.PathLike, select: str | None = None) -> "dict[str, Any]":
     """Return the values of a checkpoint as a nested dict of NumPy arrays.
 
     Arrays map the file where its format allows, so that only what is used is read.
@@ -109,10 +263,16 @@ def load(path: str | os.PathLike, select: str | None = None) -> dict[str, Any]:
     Raises:
         InputError: as `explore`; also when nothing is selected, or when a tensor's path
             runs through another tensor.
+
+    >>> import tempfile, numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/model.npz", bias=np.zeros(3), step=np.array(7))
+    ...     load(f"{folder}/model.npz", select="bias")
+    {'bias': array([0., 0., 0.])}
     """
     from explorer.formats.files import load_path
 
-    place = os.fspath(path)
+    place = as_path(path)
 
     def wanted(key: Key) -> bool:
         return select is None or matches(key, select)
@@ -123,7 +283,7 @@ def load(path: str | os.PathLike, select: str | None = None) -> dict[str, Any]:
     return _nest(place, arrays)
 
 
-def _nest(place: str, arrays: dict[Key, Any]) -> dict[str, Any]:
+def _nest(place: str, arrays: "dict[Key, np.ndarray]") -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for key, array in arrays.items():
         *parents, last = path_of(key)
@@ -142,54 +302,48 @@ def _nest(place: str, arrays: dict[Key, Any]) -> dict[str, Any]:
     return tree
 
 
-def _explore_name(target: str, inputs: tuple, kwargs: dict) -> Inventory:
-    from explorer.storage.local import exists
+def _inventory(target: Target) -> Inventory:
+    match target:
+        case Inventory():
+            return target
+        case Checkpoint():
+            return _of_checkpoint(target)
+        case ArchitectureTarget(known, is_folder):
+            from explorer.architectures.resolve import inventory_of
 
-    if exists(target):
-        return _explore_path(target)
-    from explorer.objects.imports import import_attribute, looks_importable
+            inventory = inventory_of(known)
+            remarks = (*inventory.remarks, *([_NO_WEIGHTS] if is_folder else []))
+            return replace(inventory, remarks=remarks)
+        case Call():
+            from explorer.objects.calls import read
 
-    if not looks_importable(target):
-        return _explore_architecture(target)
-    found = import_attribute(target)
-    if isinstance(found, tuple) and found and callable(found[0]):
-        return _assemble(_list_call(found), target)
-    return _assemble(_list_object(found, inputs, kwargs), target)
-
-
-def _is_config(target: Any) -> bool:
-    """Say whether a target is a config of Hugging Face, be it a wrong one: no tree of
-    arrays has a number or words where a config has them."""
-    if not isinstance(target, Mapping):
-        return False
-    if "model_type" in target or isinstance(target.get("architectures"), list):
-        return not hasattr(target.get("model_type"), "shape")
-    return any(type(target.get(name)) is int for name in ("hidden_size", "n_embd"))
+            return _with_card(_assemble(read(target), target.name), target.architecture)
+        case Tree():
+            return _with_card(_assemble(_list(target), target.name), target.architecture)
 
 
-def _explore_path(path: str) -> Inventory:
-    from explorer.formats.files import is_config, list_path
+def _of_checkpoint(target: Checkpoint) -> Inventory:
+    from explorer.formats.files import list_path
     from explorer.identify.config import read_config
 
-    if is_config(path):
-        inventory = _explore_architecture(path)
-        remarks = (*inventory.remarks, *([_NO_WEIGHTS] if os.path.isdir(path) else []))
-        return replace(inventory, remarks=remarks)
-    folder = path if os.path.isdir(path) else os.path.dirname(path)
-    config = read_config(folder)
+    config = read_config(target.folder)
     with paused_gc():
-        inventory = _assemble(list_path(path), path, config)
+        inventory = _assemble(list_path(target.path), target.path, config)
         if config is None:
             return inventory
         from explorer.architectures.checkpoints import with_card
 
-        return with_card(inventory, config, path)
+        return with_card(inventory, config, target.path)
 
 
-def _explore_architecture(target: Any) -> Inventory:
-    from explorer.architectures.resolve import inventory_of, resolve
+def _list(target: Tree) -> "Listing":
+    if target.framework == "linen":
+        from explorer.objects import linen
 
-    return inventory_of(resolve(target))
+        return linen.read(target.value)
+    from explorer.objects import pytree
+
+    return pytree.read(target.value)
 
 
 def _assemble(listing: "Listing", target: str = "", config: Any = None) -> Inventory:
@@ -198,54 +352,25 @@ def _assemble(listing: "Listing", target: str = "", config: Any = None) -> Inven
     return assemble(listing, target, config)
 
 
-def _list_object(target: Any, inputs: tuple, kwargs: dict) -> "Listing":
-    if _is_linen(target):
-        from explorer.objects import linen
+def _with_card(inventory: Inventory, architecture: "Architecture | None") -> Inventory:
+    if architecture is None:
+        return inventory
+    from explorer.architectures.listed import card_of
 
-        return linen.read(target, *inputs, **kwargs)
-    if _is_nnx(target):
-        from explorer.objects import nnx
-
-        return nnx.read(target, *inputs, **kwargs)
-    if inputs or kwargs:
-        raise TreeError(
-            type(target).__name__,
-            found="inputs were given with something that is no module",
-            expected="explore(module, *inputs) or explore(tree)",
-        )
-    from explorer.objects import pytree
-
-    return pytree.read(target)
+    return replace(inventory, card=card_of(architecture))
 
 
-def _list_call(target: tuple) -> "Listing":
-    """List the parameters of (module, *inputs) or of (fn, params, inputs)."""
-    if _is_linen(target[0]) or _is_nnx(target[0]):
-        return _list_object(target[0], target[1:], {})
-    from explorer.objects import pytree
-    from explorer.objects.calls import of_function, traced
+def _architecture_of(target: Target) -> "Architecture | None":
+    match target:
+        case ArchitectureTarget(known):
+            return known.architecture
+        case Checkpoint(path):
+            from explorer.architectures import resolve as architectures
 
-    call = of_function(target)
-    return traced(pytree.read(call.params), call)
-
-
-def _is_linen(target: Any) -> bool:
-    # an object of a package that is not imported cannot have been given
-    linen = sys.modules.get("flax.linen")
-    return linen is not None and isinstance(target, linen.Module)
-
-
-def _is_transformer(target: Any) -> bool:
-    transformer = sys.modules.get("explorer.models.transformer")
-    return transformer is not None and isinstance(target, transformer.Transformer)
-
-
-def _is_nnx(target: Any) -> bool:
-    if "flax.nnx" not in sys.modules:
-        return False
-    from explorer.objects import nnx
-
-    return nnx.recognises(target)
+            return architectures.resolve(path).architecture
+        case Call() | Tree():
+            return target.architecture
+    return None
 
 
 def _text(inventory: Inventory) -> str:

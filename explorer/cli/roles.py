@@ -3,6 +3,7 @@
 import click
 import msgspec
 
+from explorer.api import report_roles
 from explorer.cli.console import (
     echo_document,
     echo_json,
@@ -27,14 +28,13 @@ def roles(target: str, length: int | None, form: str) -> None:
       explorer roles path/to/config.json --length 1024
       explorer roles my_package.models:make_model
     """
-    from explorer.role_reports import report_roles  # loads JAX, which --help need not
-
     report = report_roles(target, length=length)
     if form == "text":
         from explorer.views.roles import roles_document
 
         echo_document(roles_document(report))
     elif form == "json":
-        echo_json(report)
+        fields = msgspec.structs.asdict(report)
+        echo_json({**fields, "disagreements": list(map(str, report.disagreements))})
     else:
         echo_records([msgspec.structs.asdict(row) for row in report.rows], form)

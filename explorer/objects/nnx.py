@@ -1,6 +1,6 @@
 """NNX modules, States and optimizers, by the type of their Variables.
 
-The object graph is only looked at: nothing is run, split, merged or patched, and a
+The object graph is only read: nothing is run, split, merged or patched, and a
 module with abstract Variables (`nnx.eval_shape`) reads like one with arrays.
 """
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from explorer.errors import TreeError
 from explorer.inventory.listing import Listing
-from explorer.objects import pytree
+from explorer.objects import calls, pytree
 from explorer.objects.nnx_graph import recognises
 
-__all__ = ["read", "recognises"]
+__all__ = ["read"]
 
 
 def read(target: Any, *inputs: Any, **kwargs: Any) -> Listing:
@@ -21,7 +21,7 @@ def read(target: Any, *inputs: Any, **kwargs: Any) -> Listing:
     that is in no Variable is a buffer. With inputs, roles are those of its call.
 
     Raises:
-        TreeError: there is nothing of NNX in the target, or a Variable holds no numbers.
+        TreeError: the target has nothing of NNX in it, or a Variable holds no numbers.
 
     >>> from flax import nnx
     >>> listing = read(nnx.Linear(2, 3, rngs=nnx.Rngs(0)))
@@ -31,12 +31,9 @@ def read(target: Any, *inputs: Any, **kwargs: Any) -> Listing:
     if not recognises(target):
         raise TreeError(
             type(target).__name__,
-            found="is nothing of NNX",
+            found="is not an NNX object",
             expected="an nnx.Module, nnx.State, nnx.Variable or (GraphDef, State)",
         )
-    listing = pytree.read(target)
     if not inputs and not kwargs:
-        return listing
-    from explorer.objects.calls import of_nnx, traced
-
-    return traced(listing, of_nnx(target, inputs, kwargs))
+        return pytree.read(target)
+    return calls.read(calls.call_of_nnx(target, inputs, kwargs))

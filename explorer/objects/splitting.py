@@ -1,16 +1,15 @@
 """Parameters taken apart by role: weights from biases, what decays from what does not."""
 
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from jax import tree_util
 
-from explorer.dtypes import is_trainable
 from explorer.errors import TreeError
-from explorer.identify.state import state_of
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import PARAMS
+from explorer.objects.frameworks import is_instance
+from explorer.objects.parameters import is_learned
 from explorer.paths import name_of
 from explorer.roles.dataflow.records import ParameterRole
 from explorer.roles.names import classify
@@ -45,7 +44,7 @@ def split_weights_biases(params: Any, *, roles: Roles | Any = None) -> tuple[Any
     >>> split_weights_biases({"Dense_0": {"kernel": 2.0, "bias": 3.0}})
     ({'Dense_0': {'bias': None, 'kernel': 2.0}}, {'Dense_0': {'bias': 3.0, 'kernel': None}})
     """
-    _check_module(params)
+    _refuse_module(params)
     role_of = _role_finder(roles)
 
     def is_weight(path: Path, leaf: Any) -> bool:
@@ -70,18 +69,14 @@ def decay_mask(params: Any) -> Any:
     >>> decay_mask({"Dense_0": {"kernel": 2.0, "bias": 3.0}, "LayerNorm_0": {"scale": 1.0}})
     {'Dense_0': {'bias': False, 'kernel': True}, 'LayerNorm_0': {'scale': False}}
     """
-    _check_module(params)
+    _refuse_module(params)
     role_of = _role_finder(None)
 
     def decays(path: Path, leaf: Any) -> bool:
         _check_parameter(path, leaf)
         array = _content(leaf)
-        dtype = _dtype(array)
-        return (
-            role_of(path, array) in ("kernel", "embedding")
-            and is_trainable(dtype)
-            and state_of(path, _shape(array), dtype) is None
-        )
+        is_multiplied = role_of(path, array) in ("kernel", "embedding")
+        return is_multiplied and is_learned(path, _shape(array), _dtype(array))
 
     return map_leaves(decays, params)
 
@@ -120,9 +115,8 @@ def _dtype(array: Any) -> str:
     return name or ("float32" if isinstance(array, float | complex) else "")
 
 
-def _check_module(params: Any) -> None:
-    nnx = sys.modules.get("flax.nnx")
-    if nnx is not None and isinstance(params, nnx.Module):
+def _refuse_module(params: Any) -> None:
+    if is_instance(params, "flax.nnx", "Module"):
         raise TreeError(
             type(params).__name__,
             found="is an NNX module",
@@ -133,9 +127,9 @@ def _check_module(params: Any) -> None:
 
 def _check_parameter(path: Path, leaf: Any) -> None:
     collection, cure = collection_of(path), 'pass variables["params"]'
-    nnx = sys.modules.get("flax.nnx")
-    if nnx is not None and isinstance(leaf, nnx.Variable):
-        collection = PARAMS if isinstance(leaf, nnx.Param) else f"nnx.{type(leaf).__name__}"
+    if is_instance(leaf, "flax.nnx", "Variable"):
+        is_param = is_instance(leaf, "flax.nnx", "Param")
+        collection = PARAMS if is_param else f"nnx.{type(leaf).__name__}"
         cure = "pass nnx.state(module, nnx.Param)"
     if collection not in ("", PARAMS):
         raise TreeError(

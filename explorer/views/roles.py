@@ -1,7 +1,7 @@
 """A report of roles as a document: by role, by component, tensor by tensor."""
 
-from explorer.analyses.role_report import RoleReport, RoleRow
 from explorer.document.records import Block, Column, Document, Notes, Paragraph, Table
+from explorer.roles.report import RoleReport, RoleRow
 from explorer.views import units
 
 __all__ = ["roles_document"]
@@ -78,7 +78,10 @@ def _notes(report: RoleReport) -> list[str]:
         (report.unused, "reach no output"),
         (report.frozen, "get no gradient"),
         (report.tied, "are embeddings that project as well, or share an array"),
-        (report.disagreements, "have a role that their names do not suggest"),
+        (
+            tuple(map(str, report.disagreements)),
+            "have a role that their names do not suggest",
+        ),
     ):
         if names:
             more = f" and {len(names) - _MOST:,} more" if len(names) > _MOST else ""

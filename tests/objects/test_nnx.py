@@ -164,7 +164,7 @@ def test_what_is_not_of_nnx_is_refused():
     with pytest.raises(TreeError) as caught:
         read({"a": 1.0})
     assert str(caught.value) == (
-        "dict: is nothing of NNX; expected an nnx.Module, nnx.State, nnx.Variable or "
+        "dict: is not an NNX object; expected an nnx.Module, nnx.State, nnx.Variable or "
         "(GraphDef, State)"
     )
 

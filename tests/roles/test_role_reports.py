@@ -144,7 +144,7 @@ def test_targets_in_code(module_name: str, attribute: str):
 
 
 def test_targets_that_cannot_be_called(module_name: str):
-    with pytest.raises(TreeError, match="nothing that can be called on known inputs"):
+    with pytest.raises(TreeError, match="cannot be called: nothing says on which inputs"):
         ex.report_roles(f"{module_name}:alone")
     with pytest.raises(InputError, match="cannot be called with"):
         ex.report_roles(nn.Dense(3), "text")

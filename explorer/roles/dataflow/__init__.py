@@ -19,16 +19,13 @@ which is looked up and projects as well stays an embedding, and is tied. What a 
 does is decided in `meetings`, how it gets there in `walk` and `programs`.
 """
 
-from explorer.roles.dataflow.audit import RoleAudit, audit_roles
 from explorer.roles.dataflow.records import ParameterRole, Use
 from explorer.roles.dataflow.tracing import RoleTrace, trace, trace_roles
 
 __all__ = [
     "ParameterRole",
-    "RoleAudit",
     "RoleTrace",
     "Use",
-    "audit_roles",
     "trace",
     "trace_roles",
 ]

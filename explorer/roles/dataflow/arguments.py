@@ -9,10 +9,12 @@ import numpy as np
 from jax.core import Tracer
 
 from explorer.errors import InputError, TreeError, first_line, printable
+from explorer.tree.types import Params
 
 __all__ = [
     "distinct",
     "leaves_of",
+    "names_of",
     "paths_of",
     "shape_of",
     "split_call",
@@ -39,9 +41,17 @@ def leaves_of(params: Any) -> tuple[list[Any], Any]:
     return leaves, treedef
 
 
-def paths_of(params: Any) -> list[str]:
-    """Return the path of every leaf, its names joined by "/"; boxes add no name."""
-    return [jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in _held(params)]
+def names_of(params: Params) -> list[tuple[str, ...]]:
+    """Return the path of every leaf as a tuple of names; boxes add no name."""
+    return [
+        tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
+        for path, _ in _held(params)
+    ]
+
+
+def paths_of(params: Params) -> list[str]:
+    """Return the path of every leaf, its names joined by "/"."""
+    return list(map("/".join, names_of(params)))
 
 
 def distinct(leaves: list[Any], params: Any) -> list[int]:
