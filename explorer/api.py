@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.errors import InputError, TreeError, printable
 from explorer.inventory.gc_pause import paused_gc
-from explorer.inventory.inventory import Inventory, set_renderer
+from explorer.inventory.inventory import Inventory
 from explorer.paths import Key, matches, path_of
 from explorer.targets import (
     ArchitectureTarget,
@@ -371,19 +371,3 @@ def _architecture_of(target: Target) -> "Architecture | None":
         case Call() | Tree():
             return target.architecture
     return None
-
-
-def _text(inventory: Inventory) -> str:
-    from explorer.views.inventory import inventory_text
-
-    return inventory_text(inventory)
-
-
-def _html(inventory: Inventory) -> str:
-    from explorer.views.inventory import inventory_html
-
-    return inventory_html(inventory)
-
-
-set_renderer("text", _text)
-set_renderer("html", _html)

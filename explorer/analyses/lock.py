@@ -10,6 +10,7 @@ import json
 import re
 
 from explorer.errors import FormatError, printable
+from explorer.inventory.columns import Columns
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import Kind, TensorSpec
 
@@ -44,12 +45,12 @@ def parse_lock(text: str, place: str) -> Inventory:
             expected=f"{_HEADER!r}",
             cure="write it with `explorer lock TARGET`",
         )
-    tensors = tuple(
+    tensors = [
         _parse_line(line.rstrip("\r"), f"{place}:{number}")
         for number, line in enumerate(rest.split("\n"), 2)
         if line.strip() and not line.startswith("#")
-    )
-    return Inventory(tensors=tensors, target=place, source="lock")
+    ]
+    return Inventory(Columns.of(tensors), target=place, source="lock")
 
 
 def _parse_line(line: str, place: str) -> TensorSpec:

@@ -1,8 +1,8 @@
-"""Listing -> Inventory: what each listed tensor is, found once for each pattern."""
+"""Listing -> Inventory: what each listed tensor is, found once for each distinct row."""
 
+from collections.abc import Hashable, Sequence
 from math import prod
-
-import msgspec
+from operator import itemgetter
 
 from explorer.dtypes import is_trainable
 from explorer.identify import extra_layers, packing
@@ -10,18 +10,19 @@ from explorer.identify.config import Config
 from explorer.identify.packing import Packed
 from explorer.identify.state import CORRECTION, state_of
 from explorer.identify.tying import find_ties
+from explorer.inventory.columns import Columns
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.listing import Listing
-from explorer.inventory.tensor import PARAMS, Kind, TensorSpec, Tie
+from explorer.inventory.tensor import PARAMS, Kind
 from explorer.paths import Key, path_of, templates_of
 from explorer.roles.names import classify
 
 __all__ = ["assemble"]
 
-# What a listing or a scheme of packing says of a tensor beyond its header: its collection
-# and what it logically is.
-_Said = tuple[str, Packed | None]
+# What a source or a packing scheme adds to a tensor's header: its collection, and what it
+# is logically.
+_Mark = tuple[str, Packed | None]
 
 
 def assemble(listing: Listing, target: str = "", config: Config | None = None) -> Inventory:
@@ -30,29 +31,18 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
     Args:
         listing: the columns of a header or a tree.
         target: the name the user gave.
-        config: of the config.json beside the weights, where there is one.
+        config: the config.json beside the weights, where there is one.
     """
     with paused_gc():
-        templates = templates_of(listing.keys)
-        columns = [templates, listing.shapes, listing.dtypes, listing.nbytes]
-        sayings, said = _sayings(listing, set(templates), config)
-        if said:
-            columns.append(said)
-        if listing.roles:
-            columns.append([listing.roles.get(key) for key in listing.keys])
-        # what a row is depends on nothing but the row: one tensor stands for all alike
-        kinds: dict[tuple, Kind] = {}
-        tensors = []
-        for key, row in zip(listing.keys, zip(*columns, strict=True), strict=True):
-            kind = kinds.get(row)
-            if kind is None:
-                kind = _kind(key, row, sayings[row[4]] if said else ("", None))
-                kinds[row] = kind = _told(kind, key, listing)
-            tensors.append(TensorSpec(key, kind))
-        ties = find_ties(tensors, kinds.values(), listing, config)
-        _mark(tensors, ties.groups, listing)
+        columns = _columns(listing, config)
+        ties = find_ties(columns, listing, config)
+        aliases = {key for tie in ties.groups for key in tie.keys[1:]}
+        if aliases:
+            columns.aliases = frozenset(
+                index for index, key in enumerate(columns.keys) if key in aliases
+            )
     return Inventory(
-        tensors=tuple(tensors),
+        columns=columns,
         target=target,
         source=listing.format,
         ties=tuple(ties.groups),
@@ -66,10 +56,48 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
     )
 
 
-def _sayings(
+def _columns(listing: Listing, config: Config | None) -> Columns:
+    """Return the tensors of a listing, their kinds found once for each distinct row."""
+    keys, rows = listing.keys, listing.rows
+    examples = _first_of_each(rows) if rows else {}
+    templates = templates_of([keys[index] for index in examples.values()] if rows else keys)
+    marks, marked = _marks(listing, set(templates), config)
+    if rows is None or marked or listing.roles:
+        if rows is not None:
+            templates = templates_of(keys)
+        parts = [templates, listing.shapes, listing.dtypes, listing.nbytes]
+        if marked:
+            parts.append(marked)
+        if listing.roles:
+            parts.append([listing.roles.get(key) for key in keys])
+        # what a tensor is depends on its row alone: one stands for all that are equal
+        rows = list(zip(*parts, strict=True))
+        examples = _first_of_each(rows)
+    numbers: dict[Kind, int] = {}
+    number_of = {}
+    for row, index in examples.items():
+        kind = _kind(listing, index, marks[marked[index]] if marked else ("", None))
+        number_of[row] = numbers.setdefault(kind, len(numbers))
+    shardings = {}
+    if listing.shardings:
+        shardings = {
+            index: listing.shardings[key]
+            for index, key in enumerate(keys)
+            if key in listing.shardings
+        }
+    return Columns(keys, list(numbers), map(number_of.__getitem__, rows), (), shardings)
+
+
+def _first_of_each(rows: Sequence[Hashable]) -> dict[Hashable, int]:
+    """Return the distinct rows in order, each with the index of the first tensor of it."""
+    last_to_first = dict(zip(reversed(rows), range(len(rows) - 1, -1, -1), strict=True))
+    return dict(sorted(last_to_first.items(), key=itemgetter(1)))
+
+
+def _marks(
     listing: Listing, templates: set[bytes], config: Config | None
-) -> tuple[list[_Said], list[int]]:
-    """Return all that is said of tensors, and a number for each; nothing, mostly."""
+) -> tuple[list[_Mark], list[int]]:
+    """Return the distinct marks, and the index of each tensor's; usually there are none."""
     collections = listing.collections
     if extra_layers.suspects(templates):
         collections = extra_layers.mark(listing.keys, collections)
@@ -79,23 +107,24 @@ def _sayings(
         verdicts = packing.unpack(listing.keys, listing.shapes, listing.dtypes, config=hint)
     if collections is None and not verdicts:
         return [], []
-    # alike tensors share one verdict, so that its identity is enough
+    # equal tensors share one verdict object, so that its identity is enough
     numbers: dict[tuple[str, int], int] = {}
-    sayings: list[_Said] = []
-    said = []
+    marks: list[_Mark] = []
+    marked = []
     for index, collection in enumerate(collections or [""] * len(listing.keys)):
         verdict = verdicts.get(index)
-        mark = (collection, id(verdict))
-        number = numbers.get(mark)
+        identity = (collection, id(verdict))
+        number = numbers.get(identity)
         if number is None:
-            numbers[mark] = number = len(sayings)
-            sayings.append((collection, verdict))
-        said.append(number)
-    return sayings, said
+            numbers[identity] = number = len(marks)
+            marks.append((collection, verdict))
+        marked.append(number)
+    return marks, marked
 
 
-def _kind(key: Key, row: tuple, said: _Said) -> Kind:
-    (shape, dtype, nbytes), (collection, packed) = row[1:4], said
+def _kind(listing: Listing, index: int, mark: _Mark) -> Kind:
+    key, shape, dtype = listing.keys[index], listing.shapes[index], listing.dtypes[index]
+    collection, packed = mark
     path = packed.path if packed else path_of(key)
     rule = extra_layers.RULE if collection == extra_layers.COLLECTION else ""
     stored = None
@@ -112,41 +141,20 @@ def _kind(key: Key, row: tuple, said: _Said) -> Kind:
             collection, rule = state
     collection = collection or PARAMS
     role, component = classify(path, shape)
+    traced = listing.roles.get(key) if listing.roles else None
+    if traced and collection == PARAMS:
+        role = traced
+    elif collection not in (PARAMS, extra_layers.COLLECTION):
+        role = "other"
     return Kind(
         shape=shape,
         dtype=dtype,
         size=prod(shape),
-        nbytes=nbytes,
-        role=role if collection in (PARAMS, extra_layers.COLLECTION) else "other",
+        nbytes=listing.nbytes[index],
+        role=role,
         component=component,
         collection=collection,
         rule=rule,
         stored=stored,
+        stack=listing.stacks.get(key, ()),
     )
-
-
-def _told(kind: Kind, key: Key, listing: Listing) -> Kind:
-    """Return a kind with what the source knows beyond names: stacks and traced roles."""
-    stack = listing.stacks.get(key)
-    role = listing.roles.get(key) if listing.roles else None
-    if stack is None and (role is None or not kind.is_parameter):
-        return kind
-    return msgspec.structs.replace(kind, stack=stack or (), role=role or kind.role)
-
-
-def _mark(tensors: list[TensorSpec], ties: list[Tie], listing: Listing) -> None:
-    """Mark aliases and shardings, which belong to a tensor and not to its kind."""
-    aliases = {key for tie in ties for key in tie.keys[1:]}
-    shardings = listing.shardings
-    if not aliases and not shardings:
-        return
-    for index, tensor in enumerate(tensors):
-        sharding = shardings.get(tensor.key)
-        if tensor.key in aliases or sharding:
-            tensors[index] = TensorSpec(
-                tensor.key,
-                tensor.kind,
-                tensor.key in aliases,
-                sharding.axes if sharding else "",
-                sharding.device_nbytes if sharding else None,
-            )

@@ -1,9 +1,10 @@
 """Which tensors are one: by storage where the source shows it, by config in folders."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from explorer.identify.config import Config
+from explorer.inventory.columns import Columns
 from explorer.inventory.listing import Listing
 from explorer.inventory.tensor import Kind, TensorSpec, Tie
 from explorer.paths import Key, name_of, path_of
@@ -41,8 +42,7 @@ class _Pair(NamedTuple):
 
 
 def find_ties(
-    tensors: list[TensorSpec],
-    kinds: Iterable[Kind],
+    columns: Columns,
     listing: Listing,
     config: Config | None,
 ) -> Ties:
@@ -52,11 +52,8 @@ def find_ties(
     embedding and the output head. Without either, equal shapes prove nothing: the
     tensors are counted apart and an assumption says so.
     """
-    learned = [kind for kind in kinds if kind.is_parameter]
-    tables = _of_kinds(
-        tensors, [k for k in learned if k.component == k.role == "embedding"]
-    )
-    heads = _of_kinds(tensors, [k for k in learned if k.component == "head"])
+    tables = _parameters(columns, lambda kind: kind.component == kind.role == "embedding")
+    heads = _parameters(columns, lambda kind: kind.component == "head")
     known = {key for tie in listing.ties for key in tie.keys}
     # the members of a list (codebooks, languages) have their shape in common, no more
     words = [t for t in tables if _is_words(t) and t.key not in known]
@@ -77,9 +74,12 @@ def find_ties(
     )
 
 
-def _of_kinds(tensors: list[TensorSpec], kinds: list[Kind]) -> list[TensorSpec]:
-    wanted = {id(kind) for kind in kinds}
-    return [t for t in tensors if id(t.kind) in wanted] if wanted else []
+def _parameters(columns: Columns, wanted: Callable[[Kind], bool]) -> list[TensorSpec]:
+    """Return the parameters whose kind is wanted."""
+    numbers = {n for n, k in enumerate(columns.kinds) if k.is_parameter and wanted(k)}
+    if not numbers:
+        return []
+    return [columns.spec(i) for i, n in enumerate(columns.numbers) if n in numbers]
 
 
 def _is_words(table: TensorSpec) -> bool:

@@ -1,31 +1,44 @@
 """What is in a model: its tensors and their exact totals."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from importlib import import_module
 
 import msgspec
 
 from explorer.inventory.card import Card
+from explorer.inventory.columns import Columns
 from explorer.inventory.tensor import BUFFER_COLLECTIONS, Kind, TensorSpec, Tie
+from explorer.inventory.totals import Totals, sum_totals
 from explorer.paths import matches, name_of
 
-__all__ = ["Inventory", "set_renderer"]
+__all__ = ["Inventory"]
 
 
 @dataclass(frozen=True)
 class Inventory:
     """The tensors of one target, with exact totals (Python ints).
 
-    `target` is the name the user gave, `source` the kind of thing it is ("safetensors",
-    "flax linen", ...). `role_by` says how roles were found. `remarks` are the source's own
-    notes; `rules` decided that tensors alike are not one; an assumption names the figure
-    that it touches; `card` says what architecture it is, where that is known. Indexing, iteration and `len` are over tensors.
+    Indexing, iteration and `len` are over tensors. Totals come from the columns; the
+    records of single tensors are made when they are first asked for.
+
+    Attributes:
+        columns: the tensors, as keys and kinds.
+        target: the name the user gave.
+        source: the kind of target ("safetensors", "flax linen", ...).
+        ties: groups of keys that share one storage.
+        file_bytes: size of the files; None without files.
+        files: number of files.
+        role_by: how roles were found: by "name" or by "use".
+        remarks: the source's own notes.
+        rules: what decided that similar tensors are not tied.
+        assumptions: each names the figure that it affects, and says what was assumed.
+        card: the architecture, where it is known.
+        metadata: text that the file carries about itself.
     """
 
-    tensors: tuple[TensorSpec, ...]
+    columns: Columns
     target: str = ""
     source: str = "pytree"
     ties: tuple[Tie, ...] = ()
@@ -38,8 +51,13 @@ class Inventory:
     card: Card | None = None
     metadata: dict[str, str] = field(default_factory=dict, compare=False)
 
+    @cached_property
+    def tensors(self) -> tuple[TensorSpec, ...]:
+        """Every tensor, in the source's order."""
+        return self.columns.specs()
+
     def __len__(self) -> int:
-        return len(self.tensors)
+        return len(self.columns)
 
     def __iter__(self) -> Iterator[TensorSpec]:
         return iter(self.tensors)
@@ -47,23 +65,27 @@ class Inventory:
     def __getitem__(self, name: str) -> TensorSpec:
         """Return the tensor of that path ("encoder/layer/0/bias" or dotted)."""
         wanted = name_of(name)
-        for tensor in self.tensors:
-            if tensor.key == name or tensor.name == wanted:
-                return tensor
+        for index, key in enumerate(self.columns.keys):
+            if key == name or name_of(key) == wanted:
+                return self.columns.spec(index)
         raise KeyError(name)
 
     @cached_property
     def kinds(self) -> tuple[tuple[Kind, int, int], ...]:
-        """Every kind with how many tensors are of it: all of them, and unique ones."""
-        kinds = [tensor.kind for tensor in self.tensors]
-        numbers = list(map(id, kinds))  # a Kind's own hash would walk its fields each time
-        named = Counter(numbers)
-        second_names = (t for t in self.tensors if t.alias) if self.ties else ()
-        aliases = Counter(id(tensor.kind) for tensor in second_names)
-        return tuple(
-            (kind, named[number], named[number] - aliases[number])
-            for number, kind in dict(zip(numbers, kinds, strict=True)).items()
+        """Every kind with its number of tensors: all of them, and unique ones."""
+        return self.columns.counts()
+
+    @cached_property
+    def totals(self) -> Totals:
+        """What all tensors add up to."""
+        columns = self.columns
+        known = (Totals.of(kind, named, unique) for kind, named, unique in self.kinds)
+        sharded = (
+            Totals(device_nbytes=sharding.device_nbytes - columns.kind(index).nbytes)
+            for index, sharding in columns.shardings.items()
+            if sharding.device_nbytes is not None and index not in columns.aliases
         )
+        return sum_totals(known) + sum_totals(sharded)
 
     def total(
         self,
@@ -75,35 +97,33 @@ class Inventory:
 
     @property
     def is_declared(self) -> bool:
-        """Whether it was declared by an architecture: there is no array behind it."""
+        """Whether an architecture declared it: there is no array behind it."""
         return self.source.endswith(" architecture")
 
     @property
     def num_tensors(self) -> int:
         """Named tensors: parameters, buffers and all other state, aliases too."""
-        return len(self.tensors)
+        return len(self.columns)
 
     @cached_property
     def num_parameter_tensors(self) -> int:
         """Unique tensors that hold parameters."""
         return self.total(lambda kind: 1, lambda kind: kind.is_parameter)
 
-    @cached_property
+    @property
     def num_parameters(self) -> int:
         """Unique trainable elements, at their logical count."""
-        return self.total(lambda kind: kind.size, lambda kind: kind.is_parameter)
+        return self.totals.parameters
 
-    @cached_property
+    @property
     def num_biases(self) -> int:
         """Parameters that are added to what flows through the network."""
-        return self.total(
-            lambda kind: kind.size, lambda kind: kind.is_parameter and kind.role == "bias"
-        )
+        return self.totals.biases
 
     @property
     def num_weights(self) -> int:
-        """Parameters that multiply it: every one that is no bias."""
-        return self.num_parameters - self.num_biases
+        """Parameters that multiply it: all that are not biases."""
+        return self.totals.weights
 
     @cached_property
     def num_buffers(self) -> int:
@@ -117,17 +137,18 @@ class Inventory:
         """Elements of all stored arrays as a plain header count gives them."""
         return sum(named * kind.stored_size for kind, named, _ in self.kinds)
 
-    @cached_property
+    @property
     def nbytes(self) -> int:
         """Bytes of all unique tensors, state included."""
-        return self.total(lambda kind: kind.nbytes)
+        return self.totals.nbytes
 
     @cached_property
     def device_nbytes(self) -> int | None:
         """Bytes of all unique tensors on the fullest device; None where none is sharded."""
-        if all(tensor.device_nbytes is None for tensor in self.tensors):
+        held = self.columns.shardings.values()
+        if all(sharding.device_nbytes is None for sharding in held):
             return None
-        return sum(tensor.on_device for tensor in self.tensors if not tensor.alias)
+        return self.totals.device_nbytes
 
     def select(
         self,
@@ -156,10 +177,14 @@ class Inventory:
                 and collection in (None, kind.collection)
             )
 
+        columns = self.columns
+        fitting = list(map(fits, columns.kinds))
         return self.keep(
-            t
-            for t in self.tensors
-            if fits(t.kind) and (glob == "**" or matches(t.key, glob))
+            columns.spec(index)
+            for index, (key, number) in enumerate(
+                zip(columns.keys, columns.numbers, strict=True)
+            )
+            if fitting[number] and (glob == "**" or matches(key, glob))
         )
 
     def keep(self, tensors: Iterable[TensorSpec]) -> "Inventory":
@@ -175,17 +200,17 @@ class Inventory:
                 kept[keys[0]] = msgspec.structs.replace(kept[keys[0]], alias=False)
             if len(keys) > 1:
                 ties.append(Tie(keys, tie.by, tie.shown))
-        # what is said of the whole model is true of no part
+        # the size of the files and the architecture belong to the complete model
         return replace(
             self,
-            tensors=tuple(kept.values()),
+            columns=Columns.of(kept.values()),
             ties=tuple(ties),
             file_bytes=None,
             card=None,
         )
 
     def __str__(self) -> str:
-        return _renderers["text"](self) if "text" in _renderers else repr(self)
+        return _render("text", self)
 
     def __repr__(self) -> str:
         return (
@@ -194,13 +219,12 @@ class Inventory:
             f"{self.num_biases:,} biases)"
         )
 
-    def _repr_html_(self) -> str | None:
-        return _renderers["html"](self) if "html" in _renderers else None
+    def _repr_html_(self) -> str:
+        return _render("html", self)
 
 
-_renderers: dict[str, Callable[[Inventory], str]] = {}
-
-
-def set_renderer(form: Literal["text", "html"], render: Callable[[Inventory], str]) -> None:
-    """Say how inventories show themselves; the front door does so, from above."""
-    _renderers[form] = render
+def _render(form: str, inventory: Inventory) -> str:
+    # The views stand above this room and import it. They are found by name when an
+    # inventory is shown, so that what it shows does not depend on what was imported before.
+    views = import_module("explorer.views.inventory")
+    return getattr(views, f"inventory_{form}")(inventory)

@@ -1,4 +1,4 @@
-"""What a reader hands over: the columns of a header, before anyone says what they mean."""
+"""What a reader returns: the columns of a header, before they are interpreted."""
 
 import msgspec
 
@@ -9,7 +9,7 @@ __all__ = ["Listing", "Sharding"]
 
 
 class Sharding(msgspec.Struct, frozen=True):
-    """How a tensor's axes are laid over devices, and what the fullest device holds."""
+    """How a tensor's axes are partitioned over devices, and the bytes on the fullest one."""
 
     axes: str
     device_nbytes: int | None = None
@@ -27,15 +27,17 @@ class Listing(msgspec.Struct):
         shapes: shapes as stored.
         dtypes: number formats by explorer's name (see explorer.dtypes).
         nbytes: bytes each tensor takes in the file.
-        collections: where the source itself says what a tensor is ("params",
+        collections: the collection that the source itself gives for each tensor ("params",
             "opt_state", "batch_stats", ...); "" leaves it to names and formats. None
-            when the source never says.
+            when the source gives none.
         ties: keys that the source shows to share one storage, the counted one first.
         shardings: of the tensors that have one.
-        roles: what tensors do, where their use was traced; names tell of all others. None
-            where nothing was traced.
-        stacks: of tensors whose leading axes stack alike ones: how many, an axis each.
-        remarks: notes that only the reader can make, whole sentences.
+        roles: what tensors do, where their use was traced; names decide for all others.
+            None where nothing was traced.
+        stacks: of tensors whose leading axes stack equal layers: how many, one per axis.
+        rows: a number for each tensor, where the reader has grouped them already. Equal
+            numbers mean equal templates (see explorer.paths), shapes, dtypes and bytes.
+        remarks: notes that only the reader can make, complete sentences.
         file_bytes: size of the files on disk; None where there is no file.
         files: number of files.
         metadata: text that the file carries about itself; never trusted as a count.
@@ -51,6 +53,7 @@ class Listing(msgspec.Struct):
     shardings: dict[Key, Sharding] = {}
     stacks: dict[Key, tuple[int, ...]] = {}
     roles: dict[Key, Role] | None = None
+    rows: list[int] | None = None
     remarks: list[str] = []
     file_bytes: int | None = None
     files: int = 0
