@@ -9,15 +9,14 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from explorer.analyses.shapes import Leaf, Shapes, nested
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.inventory import Inventory
-from explorer.inventory.tensor import PARAMS, TensorSpec
-from explorer.paths import path_of
+from explorer.inventory.tensor import PARAMS
+from explorer.inventory.totals import Totals, sum_totals
 
 __all__ = ["Row", "collapse", "compact", "walk"]
 
-_MAX_DEPTH = 40  # a name may have 10,000 parts: the rest of it stays one name
-_OWN = "."  # a tensor below its own name, where that is also a path
 _MAX_PARTS = 6  # tensors that one row can name
 _NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
 
@@ -60,10 +59,9 @@ def collapse(inventory: Inventory, *, fold: bool = True) -> Row:
         fold: whether to fold repeated blocks.
     """
     with paused_gc():
-        root: _Node = {}
-        for tensor in inventory.tensors:
-            _insert(root, tensor)
-        return _merge(inventory.target, [root], _signatures(root) if fold else None)
+        shapes = Shapes(inventory.columns)
+        root = shapes.add(nested(inventory.columns, shapes.leaves))
+        return _merge(inventory.target, {root: 1}, shapes, fold)
 
 
 def compact(row: Row) -> Row:
@@ -102,140 +100,82 @@ def walk(row: Row, depth: int = 0) -> Iterator[tuple[Row, int]]:
         yield from walk(child, depth + 1)
 
 
-# the names below a name; a tensor where nothing is below
-_Node = dict[str, "_Node | TensorSpec"]
-_Signatures = dict[int, int]
+def _merge(name: str, nodes: dict[int, int], shapes: Shapes, fold: bool) -> Row:
+    """Return the row that stands for equal nodes, each given with its number of copies."""
+    first = next(iter(nodes))
+    copies = sum(nodes.values())
+    if shapes.is_leaf(first):
+        return _leaf_row(
+            name, copies, [(shapes.leaf(n), count) for n, count in nodes.items()]
+        )
+    groups = _groups(shapes, first) if fold else [(n, [n]) for n in shapes.names(first)]
+    children = []
+    for label, names in groups:
+        below: dict[int, int] = {}
+        for node, count in nodes.items():
+            child_of = shapes.children(node)
+            for each in names:
+                child = child_of[each]
+                below[child] = below.get(child, 0) + count
+        children.append(_merge(label, below, shapes, fold))
+    return _row(name, copies, sum_totals(map(_totals, children)), children)
 
 
-def _insert(root: _Node, tensor: TensorSpec) -> None:
-    path = path_of(tensor.key)
-    if len(path) > _MAX_DEPTH:
-        path = (*path[:_MAX_DEPTH], "/".join(path[_MAX_DEPTH:]))
-    node = root
-    for name in path[:-1]:
-        child = node.get(name)
-        if type(child) is not dict:
-            # a tensor whose key is another one's path stands below its own name
-            node[name] = child = {} if child is None else {_OWN: child}
-        node = child
-    last = path[-1] if path else _OWN
-    if last in node:
-        child = node[last]
-        if type(child) is not dict:
-            node[last] = child = {_OWN: child}
-        node, last = child, _OWN
-        while last in node:  # "a.b" and "a/b" are two keys of one path
-            last += _OWN
-    node[last] = tensor
-
-
-def _signatures(root: _Node) -> _Signatures:
-    """Return a number for every node and kind; equal subtrees have equal numbers.
-
-    Kinds that differ in number format alone count as equal.
-    """
-    seen: dict[object, int] = {}
-    signatures: _Signatures = {}
-
-    def of_tensor(tensor: TensorSpec) -> int:
-        kind = tensor.kind
-        number = signatures.get(id(kind))
-        if number is None:
-            job = (kind.shape, kind.role, kind.component, kind.collection)
-            signatures[id(kind)] = number = seen.setdefault(job, len(seen))
-        if tensor.alias or tensor.sharding:
-            number = seen.setdefault((number, tensor.alias, tensor.sharding), len(seen))
-        return number
-
-    def of_node(node: _Node) -> int:
-        below = [
-            of_node(child) if type(child) is dict else of_tensor(child)  # pyright: ignore
-            for child in node.values()
-        ]
-        number = seen.setdefault((tuple(node), tuple(below)), len(seen))
-        signatures[id(node)] = number
-        return number
-
-    of_node(root)
-    return signatures
-
-
-def _merge(name: str, nodes: list, signatures: _Signatures | None) -> Row:
-    """Return the row that stands for nodes, or for tensors, of equal signature."""
-    first = nodes[0]
-    if type(first) is not dict:
-        return _tensor_row(name, nodes)
-    children = [
-        _merge(label, [node[child] for node in nodes for child in names], signatures)
-        for label, names in _groups(first, signatures)
-    ]
-    return _sum(name, len(nodes), children)
-
-
-def _sum(name: str, copies: int, children: list[Row]) -> Row:
+def _row(name: str, copies: int, totals: Totals, children: list[Row]) -> Row:
     return Row(
         name=name,
         copies=copies,
-        tensors=sum(row.tensors for row in children),
-        parameters=sum(row.parameters for row in children),
-        weights=sum(row.weights for row in children),
-        biases=sum(row.biases for row in children),
-        elements=sum(row.elements for row in children),
-        nbytes=sum(row.nbytes for row in children),
-        device_nbytes=sum(row.device_nbytes for row in children),
+        tensors=totals.tensors,
+        parameters=totals.parameters,
+        weights=totals.weights,
+        biases=totals.biases,
+        elements=totals.elements,
+        nbytes=totals.nbytes,
+        device_nbytes=totals.device_nbytes,
         children=tuple(children),
     )
 
 
-def _tensor_row(name: str, leaves: list[TensorSpec]) -> Row:
-    unique = [leaf for leaf in leaves if not leaf.alias]
-    counted = [leaf.kind for leaf in unique]
-    first = leaves[0].kind
-    elements = first.size * len(counted)
-    parameters = elements if first.is_parameter else 0
-    biases = parameters if first.role == "bias" else 0
-    return Row(
-        name=name,
-        copies=len(leaves),
-        tensors=len(leaves),
-        parameters=parameters,
-        weights=parameters - biases,
-        biases=biases,
-        elements=elements,
-        nbytes=sum([kind.nbytes for kind in counted]),
-        device_nbytes=sum([leaf.on_device for leaf in unique]),
-        shape=first.shape,
-        stack=first.stack,
-        dtypes=tuple(dict.fromkeys([leaf.kind.dtype for leaf in leaves])),
-        role=first.role,
-        component=first.component,
-        collection=first.collection,
-        sharding=leaves[0].sharding,
-        alias=leaves[0].alias,
+def _totals(row: Row) -> Totals:
+    return Totals(
+        row.tensors,
+        row.parameters,
+        row.biases,
+        row.elements,
+        row.nbytes,
+        row.device_nbytes,
     )
 
 
-def _groups(node: _Node, signatures: _Signatures | None) -> list[tuple[str, list[str]]]:
+def _leaf_row(name: str, copies: int, leaves: list[tuple[Leaf, int]]) -> Row:
+    totals = sum_totals(leaf.totals * count for leaf, count in leaves)
+    first, kind = leaves[0][0], leaves[0][0].kind
+    return msgspec.structs.replace(
+        _row(name, copies, totals, []),
+        shape=kind.shape,
+        stack=kind.stack,
+        dtypes=tuple(dict.fromkeys(leaf.kind.dtype for leaf, _ in leaves)),
+        role=kind.role,
+        component=kind.component,
+        collection=kind.collection,
+        sharding=first.sharding,
+        alias=first.alias,
+    )
+
+
+def _groups(shapes: Shapes, node: int) -> list[tuple[str, list[str]]]:
     """Return labels and the children's names that each stands for, in order."""
-    if signatures is None:
-        return [(name, [name]) for name in node]
     groups: dict[object, list[tuple[str, str, int, str]]] = {}
-    for name, child in node.items():
+    for name, child in shapes.children(node).items():
         match = _NUMBERED.fullmatch(name)
         if match is None or len(match[2]) > 9:
             groups[name] = [(name, "", 0, "")]
         else:
-            key = (match[1], match[3], _signature_of(child, signatures))
+            key = (match[1], match[3], shapes.signature(child))
             groups.setdefault(key, []).append((name, match[1], int(match[2]), match[3]))
     return [
         (_label(members), [member[0] for member in members]) for members in groups.values()
     ]
-
-
-def _signature_of(child: "_Node | TensorSpec", signatures: _Signatures) -> object:
-    if isinstance(child, TensorSpec):
-        return signatures[id(child.kind)], child.alias, child.sharding
-    return signatures[id(child)]
 
 
 def _label(members: list[tuple[str, str, int, str]]) -> str:

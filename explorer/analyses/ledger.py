@@ -9,6 +9,7 @@ from explorer.analyses.notes import notes_of
 from explorer.inventory.card import Advertised, Agreement
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import BUFFER_COLLECTIONS, PARAMS, Kind
+from explorer.inventory.totals import ZERO, Totals
 from explorer.paths import name_of
 
 __all__ = ["Ledger", "ledger_of"]
@@ -96,11 +97,12 @@ def _group(
     inventory: Inventory, word: Callable[[Kind], str], parameters_only: bool = False
 ) -> dict[str, int]:
     """Return unique elements by a word of their kind, the largest group first."""
-    sums: dict[str, int] = {}
-    for kind, _, unique in inventory.kinds:
+    sums: dict[str, Totals] = {}
+    for kind, named, unique in inventory.kinds:
         if unique and (kind.is_parameter or not parameters_only):
-            sums[word(kind)] = sums.get(word(kind), 0) + unique * kind.size
-    return dict(sorted(sums.items(), key=lambda item: (-item[1], item[0])))
+            sums[word(kind)] = sums.get(word(kind), ZERO) + Totals.of(kind, named, unique)
+    elements = {name: totals.elements for name, totals in sums.items()}
+    return dict(sorted(elements.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _provenance(inventory: Inventory) -> dict[str, str]:
@@ -112,7 +114,8 @@ def _provenance(inventory: Inventory) -> dict[str, str]:
     buffers = {kind.rule for kind in state if kind.collection in BUFFER_COLLECTIONS}
     buffer_names = sorted(buffers - {""})
     # a second name that is not stored changes no figure
-    aliases = {t.key for t in inventory.tensors if t.alias} if inventory.ties else set()
+    columns = inventory.columns
+    aliases = {columns.keys[index] for index in columns.aliases}
     deciding = {
         t.by for t in inventory.ties if not t.shown and aliases.intersection(t.keys)
     }

@@ -13,6 +13,7 @@ from explorer.errors import FormatError, printable
 from explorer.inventory.columns import Columns
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import Kind, TensorSpec
+from explorer.paths import name_of
 
 __all__ = ["lock_text", "parse_lock"]
 
@@ -23,11 +24,13 @@ _PLAIN = re.compile(r"[!#-~][!-~]*", re.ASCII)  # visible ASCII, no leading quot
 
 def lock_text(inventory: Inventory) -> str:
     """Return the lock of an inventory: paths, shapes and number formats, in order."""
+    columns = inventory.columns
+    formats = [f"{kind.dtype}[{','.join(map(str, kind.shape))}]" for kind in columns.kinds]
     lines = [_HEADER]
-    for tensor in inventory.tensors:
-        name = tensor.name
+    for key, number in zip(columns.keys, columns.numbers, strict=True):
+        name = name_of(key)
         shown = name if _PLAIN.fullmatch(name) else json.dumps(name)
-        lines.append(f"{tensor.dtype}[{','.join(map(str, tensor.shape))}] {shown}")
+        lines.append(f"{formats[number]} {shown}")
     return "\n".join(lines) + "\n"
 
 

@@ -84,14 +84,20 @@ def _packing_notes(inventory: Inventory) -> list[str]:
 
 def _tie_notes(inventory: Inventory) -> list[str]:
     """One sentence for the stored names of a group, one for those that no file stores."""
-    by_key = {tensor.key: tensor for tensor in inventory.tensors} if inventory.ties else {}
+    tied = {key for tie in inventory.ties for key in tie.keys}
+    columns = inventory.columns
+    by_key = {
+        key: columns.kind(index)
+        for index, key in enumerate(columns.keys if tied else ())
+        if key in tied
+    }
     notes = []
     for tie in inventory.ties[:_MOST]:
         owner, *others = tie.keys
         stored = [key for key in others if key in by_key]
         absent = [key for key in others if key not in by_key]
         if stored:
-            twice = sum(by_key[key].kind.stored_size for key in stored)
+            twice = sum(by_key[key].stored_size for key in stored)
             notes.append(
                 f"{_tied(stored, owner)} ({tie.by}): {twice:,} stored elements count once"
             )
@@ -99,7 +105,7 @@ def _tie_notes(inventory: Inventory) -> list[str]:
             notes.append(f"{_tied(absent, owner)} and not stored ({tie.by})")
     rest = [key for tie in inventory.ties[_MOST:] for key in tie.keys[1:] if key in by_key]
     if rest:
-        twice = sum(by_key[key].kind.stored_size for key in rest)
+        twice = sum(by_key[key].stored_size for key in rest)
         notes.append(
             f"{_tensors(len(rest))} more under second names: {twice:,} stored elements "
             "count once"

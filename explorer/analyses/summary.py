@@ -1,13 +1,16 @@
 """Totals by group; the rows of every grouping add up to the same total."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 from explorer.errors import InputError
 from explorer.inventory.inventory import Inventory
-from explorer.inventory.tensor import TensorSpec
+from explorer.inventory.tensor import Kind
+from explorer.inventory.totals import ZERO, Totals, sum_totals
+from explorer.paths import Key, path_of
 
 __all__ = ["Group", "Summary", "summarize"]
 
@@ -15,7 +18,7 @@ By = Literal["role", "component", "module", "dtype", "collection"]
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """The totals of the tensors that share a word."""
+    """The totals of the tensors that have one name, such as a role or a module."""
 
     name: str
     tensors: int = 0
@@ -25,15 +28,17 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     elements: int = 0
     nbytes: int = 0
 
-    def __add__(self, other: "Group") -> "Group":
-        return Group(
-            name=self.name,
-            tensors=self.tensors + other.tensors,
-            parameters=self.parameters + other.parameters,
-            weights=self.weights + other.weights,
-            biases=self.biases + other.biases,
-            elements=self.elements + other.elements,
-            nbytes=self.nbytes + other.nbytes,
+    @classmethod
+    def of(cls, name: str, totals: Totals) -> "Group":
+        """Return the group of that name and these totals."""
+        return cls(
+            name=name,
+            tensors=totals.tensors,
+            parameters=totals.parameters,
+            weights=totals.weights,
+            biases=totals.biases,
+            elements=totals.elements,
+            nbytes=totals.nbytes,
         )
 
 
@@ -59,53 +64,58 @@ def summarize(
         InputError: an unknown word in `by`, or a depth below 1.
     """
     words = (by,) if isinstance(by, str) else tuple(by)
-    unknown = [word for word in words if word not in _WORDS]
+    choices = get_args(By)
+    unknown = [word for word in words if word not in choices]
     if unknown or not words:
-        raise InputError("by", found=repr(by), expected=" or ".join(_WORDS))
+        raise InputError("by", found=repr(by), expected=" or ".join(choices))
     if depth < 1:
         raise InputError("depth", found=str(depth), expected="1 or more")
-    sums: dict[str, list[int]] = {}
-    for tensor in inventory.tensors:
-        name = " ".join(_WORDS[word](tensor, depth) for word in words)
-        row = sums.setdefault(name, [0, 0, 0, 0, 0])
-        row[0] += 1
-        if not tensor.alias:
-            kind = tensor.kind
-            row[1] += kind.size if kind.is_parameter else 0
-            row[2] += kind.size if kind.is_parameter and kind.role == "bias" else 0
-            row[3] += kind.size
-            row[4] += kind.nbytes
-    groups = [
-        Group(
-            name=name,
-            tensors=tensors,
-            parameters=parameters,
-            weights=parameters - biases,
-            biases=biases,
-            elements=elements,
-            nbytes=nbytes,
-        )
-        for name, (tensors, parameters, biases, elements, nbytes) in sums.items()
-    ]
+    if "module" in words:
+        sums = _by_module(inventory, words, depth)
+    else:
+        sums = {}
+        for kind, named, unique in inventory.kinds:
+            name = " ".join(_WORDS[word](kind) for word in words)
+            sums[name] = sums.get(name, ZERO) + Totals.of(kind, named, unique)
+    groups = [Group.of(name, totals) for name, totals in sums.items()]
     if "module" not in words:
         groups.sort(key=lambda group: (-group.parameters, -group.elements, group.name))
     return Summary(
-        by=" ".join(words), groups=tuple(groups), total=sum(groups, Group(name="total"))
+        by=" ".join(words),
+        groups=tuple(groups),
+        total=Group.of("total", sum_totals(sums.values())),
     )
 
 
-def _module(tensor: TensorSpec, depth: int) -> str:
-    path = tensor.path
+def _by_module(inventory: Inventory, words: Sequence[str], depth: int) -> dict[str, Totals]:
+    """Return totals by the words of tensors, in the order of the source."""
+    columns = inventory.columns
+    counts: Counter[tuple[str, int, bool]] = Counter(
+        (_module(key, depth), number, index in columns.aliases)
+        for index, (key, number) in enumerate(
+            zip(columns.keys, columns.numbers, strict=True)
+        )
+    )
+    sums: dict[str, Totals] = {}
+    for (module, number, alias), count in counts.items():
+        kind = columns.kinds[number]
+        name = " ".join(
+            module if word == "module" else _WORDS[word](kind) for word in words
+        )
+        totals = Totals.of(kind, count, 0 if alias else count)
+        sums[name] = sums.get(name, ZERO) + totals
+    return sums
+
+
+def _module(key: Key, depth: int) -> str:
+    path = path_of(key)
     return "/".join(path[: min(depth, len(path) - 1)] or path)
 
 
-_WORDS: dict[str, Callable[[TensorSpec, int], str]] = {
-    # what is no parameter has no role: its collection says what it is
-    "role": lambda tensor, _: (
-        tensor.role if tensor.kind.is_parameter else tensor.collection
-    ),
-    "component": lambda tensor, _: tensor.component,
-    "module": _module,
-    "dtype": lambda tensor, _: tensor.dtype,
-    "collection": lambda tensor, _: tensor.collection,
+_WORDS: dict[str, Callable[[Kind], str]] = {
+    # state has no role: its collection says what it is
+    "role": lambda kind: kind.role if kind.is_parameter else kind.collection,
+    "component": lambda kind: kind.component,
+    "dtype": lambda kind: kind.dtype,
+    "collection": lambda kind: kind.collection,
 }

@@ -15,7 +15,7 @@ from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.listing import Listing
 from explorer.inventory.tensor import PARAMS, Kind
-from explorer.paths import Key, path_of, templates_of
+from explorer.paths import path_of, templates_of
 from explorer.roles.names import classify
 
 __all__ = ["assemble"]

@@ -57,7 +57,8 @@ class Totals(msgspec.Struct, frozen=True):
             biases=parameters if kind.role == "bias" else 0,
             elements=elements,
             nbytes=unique * kind.nbytes,
-            device_nbytes=unique * (kind.nbytes if device_nbytes is None else device_nbytes),
+            device_nbytes=unique
+            * (kind.nbytes if device_nbytes is None else device_nbytes),
         )
 
     @property

@@ -1,0 +1,155 @@
+"""The tree of names of an inventory, each distinct subtree kept once.
+
+Of 60 equal layers the tree holds one, by number, so that folding and adding up take as many
+steps as there are distinct subtrees, not tensors.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple, Union
+
+from explorer.inventory.columns import Columns
+from explorer.inventory.tensor import Kind
+from explorer.inventory.totals import Totals
+from explorer.paths import path_of
+
+__all__ = ["Leaf", "Shapes", "Tree", "nested"]
+
+_MAX_DEPTH = 40  # a name may have 10,000 parts: the rest of it stays one name
+_OWN = "."  # a tensor below its own name, where that is also a path
+
+# the names below a name; the number of a leaf where nothing is below
+Tree = dict[str, Union["Tree", int]]
+
+
+class Leaf(NamedTuple):
+    """What a tensor of the tree is, whatever its name."""
+
+    kind: Kind
+    alias: bool
+    sharding: str
+    totals: Totals
+
+
+class Shapes:
+    """Numbers for distinct subtrees: leaves are below zero, others count from zero.
+
+    Equal numbers mean equal subtrees. Equal signatures mean equal up to number formats:
+    those fold into one row, as in mixed quantisation.
+    """
+
+    def __init__(self, columns: Columns):
+        self._leaves: list[Leaf] = []
+        self._children: list[dict[str, int]] = []
+        self._signatures: list[int] = []
+        self._leaf_signatures: list[int] = []
+        self._numbers: dict[tuple[tuple[str, ...], tuple[int, ...]], int] = {}
+        self._signature_numbers: dict[object, int] = {}
+        self.leaves = self._leaves_of(columns)
+
+    def _leaves_of(self, columns: Columns) -> list[int]:
+        """Return the leaf number of every tensor."""
+        for kind in columns.kinds:
+            self._add_leaf(Leaf(kind, False, "", Totals.of(kind)))
+        leaves = [-1 - number for number in columns.numbers]
+        known: dict[tuple, int] = {}
+        for index in columns.aliases | columns.shardings.keys():
+            kind, alias = columns.kind(index), index in columns.aliases
+            sharding = columns.shardings.get(index)
+            axes, held = (sharding.axes, sharding.device_nbytes) if sharding else ("", None)
+            number = known.get((columns.numbers[index], alias, axes, held))
+            if number is None:
+                totals = Totals.of(kind, 1, int(not alias), held)
+                number = self._add_leaf(Leaf(kind, alias, axes, totals))
+                known[columns.numbers[index], alias, axes, held] = number
+            leaves[index] = number
+        return leaves
+
+    def _add_leaf(self, leaf: Leaf) -> int:
+        kind = leaf.kind
+        job = (kind.shape, kind.role, kind.component, kind.collection)
+        self._leaves.append(leaf)
+        self._leaf_signatures.append(self._signed((job, leaf.alias, leaf.sharding)))
+        return -len(self._leaves)
+
+    def _signed(self, content: object) -> int:
+        return self._signature_numbers.setdefault(content, len(self._signature_numbers))
+
+    def add(self, tree: Tree) -> int:
+        """Return the number of a tree, the same for every equal one."""
+        children = tuple(
+            [c if type(c) is int else self.add(c) for c in tree.values()]  # pyright: ignore
+        )
+        content = tuple(tree), children
+        number = self._numbers.get(content)
+        if number is None:
+            self._numbers[content] = number = len(self._children)
+            self._children.append(dict(zip(*content, strict=True)))
+            below = tuple(map(self.signature, children))
+            self._signatures.append(self._signed((content[0], below)))
+        return number
+
+    def is_leaf(self, number: int) -> bool:
+        """Return whether that number is of a tensor."""
+        return number < 0
+
+    def leaf(self, number: int) -> Leaf:
+        """Return the tensor of that number."""
+        return self._leaves[-1 - number]
+
+    def children(self, number: int) -> dict[str, int]:
+        """Return the names below a subtree and their numbers."""
+        return self._children[number]
+
+    def names(self, number: int) -> Iterable[str]:
+        """Return the names below a subtree."""
+        return self._children[number]
+
+    def signature(self, number: int) -> int:
+        """Return a number that is equal for subtrees that fold."""
+        if number < 0:
+            return self._leaf_signatures[-1 - number]
+        return self._signatures[number]
+
+
+def nested(columns: Columns, leaves: list[int]) -> Tree:
+    """Return the tree of names, each tensor given by its leaf number."""
+    root: Tree = {}
+    # dotted keys of one parent are mostly listed together: its node is looked up once
+    parents: dict[str, Tree] = {}
+    for key, leaf in zip(columns.keys, leaves, strict=True):
+        if isinstance(key, tuple) or "/" in key:
+            _insert(root, path_of(key), leaf)
+            continue
+        parent, dot, last = key.rpartition(".")
+        node = parents.get(parent) if dot else None
+        if node is not None and last not in node:
+            node[last] = leaf
+            continue
+        path = path_of(key)
+        into = _insert(root, path, leaf)
+        if len(path) <= _MAX_DEPTH:
+            parents[parent] = into
+    return root
+
+
+def _insert(root: Tree, path: tuple[str, ...], leaf: int) -> Tree:
+    """Put a leaf into the tree and return the node that its path names as its parent."""
+    if len(path) > _MAX_DEPTH:
+        path = (*path[:_MAX_DEPTH], "/".join(path[_MAX_DEPTH:]))
+    node = root
+    for name in path[:-1]:
+        child = node.get(name)
+        if not isinstance(child, dict):
+            # a tensor whose key is another one's path stands below its own name
+            node[name] = child = {} if child is None else {_OWN: child}
+        node = child
+    parent, last = node, path[-1] if path else _OWN
+    if last in node:
+        child = node[last]
+        if not isinstance(child, dict):
+            node[last] = child = {_OWN: child}
+        node, last = child, _OWN
+        while last in node:  # "a.b" and "a/b" are two keys of one path
+            last += _OWN
+    node[last] = leaf
+    return parent
