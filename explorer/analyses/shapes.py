@@ -114,26 +114,42 @@ class Shapes:
 def nested(columns: Columns, leaves: list[int]) -> Tree:
     """Return the tree of names, each tensor given by its leaf number."""
     root: Tree = {}
-    # dotted keys of one parent are mostly listed together: its node is looked up once
-    parents: dict[str, Tree] = {}
+    modules: dict[str, Tree] = {}
     for key, leaf in zip(columns.keys, leaves, strict=True):
-        if isinstance(key, tuple) or "/" in key:
-            _insert(root, path_of(key), leaf)
-            continue
-        parent, dot, last = key.rpartition(".")
-        node = parents.get(parent) if dot else None
-        if node is not None and last not in node:
-            node[last] = leaf
-            continue
-        path = path_of(key)
-        into = _insert(root, path, leaf)
-        if len(path) <= _MAX_DEPTH:
-            parents[parent] = into
+        if type(key) is str and "/" not in key:
+            parent, dot, last = key.rpartition(".")
+            node = modules.get(parent) if dot else root
+            if node is None:
+                node = _module(root, parent, modules)
+            if node is not None and last not in node:
+                node[last] = leaf
+                continue
+        _insert(root, path_of(key), leaf)
     return root
 
 
-def _insert(root: Tree, path: tuple[str, ...], leaf: int) -> Tree:
-    """Put a leaf into the tree and return the node that its path names as its parent."""
+def _module(root: Tree, name: str, modules: dict[str, Tree]) -> Tree | None:
+    """Return the node of a dotted module name, kept in `modules`; None if it is too deep.
+
+    The module around it is mostly known, so that its path is not walked from the root.
+    """
+    if name.count(".") >= _MAX_DEPTH - 1:
+        return None
+    above, dot, last = name.rpartition(".")
+    node = modules.get(above) if dot else root
+    if node is None:
+        node = _module(root, above, modules)
+        assert node is not None  # it is less deep
+    child = node.get(last)
+    if not isinstance(child, dict):
+        # a tensor whose key is another one's path stands below its own name
+        node[last] = child = {} if child is None else {_OWN: child}
+    modules[name] = child
+    return child
+
+
+def _insert(root: Tree, path: tuple[str, ...], leaf: int) -> None:
+    """Put a leaf into the tree, whatever is there already."""
     if len(path) > _MAX_DEPTH:
         path = (*path[:_MAX_DEPTH], "/".join(path[_MAX_DEPTH:]))
     node = root
@@ -143,7 +159,7 @@ def _insert(root: Tree, path: tuple[str, ...], leaf: int) -> Tree:
             # a tensor whose key is another one's path stands below its own name
             node[name] = child = {} if child is None else {_OWN: child}
         node = child
-    parent, last = node, path[-1] if path else _OWN
+    last = path[-1] if path else _OWN
     if last in node:
         child = node[last]
         if not isinstance(child, dict):
@@ -152,4 +168,3 @@ def _insert(root: Tree, path: tuple[str, ...], leaf: int) -> Tree:
         while last in node:  # "a.b" and "a/b" are two keys of one path
             last += _OWN
     node[last] = leaf
-    return parent

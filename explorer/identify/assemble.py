@@ -1,6 +1,7 @@
 """Listing -> Inventory: what each listed tensor is, found once for each distinct row."""
 
-from collections.abc import Hashable, Sequence
+from collections import defaultdict
+from itertools import count
 from math import prod
 from operator import itemgetter
 
@@ -59,23 +60,16 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
 def _columns(listing: Listing, config: Config | None) -> Columns:
     """Return the tensors of a listing, their kinds found once for each distinct row."""
     keys, rows = listing.keys, listing.rows
-    examples = _first_of_each(rows) if rows else {}
-    templates = templates_of([keys[index] for index in examples.values()] if rows else keys)
+    examples = keys if rows is None else [keys[i] for i in _first_of_each(rows).values()]
+    templates = templates_of(examples)
     marks, marked = _marks(listing, set(templates), config)
     if rows is None or marked or listing.roles:
-        if rows is not None:
-            templates = templates_of(keys)
-        parts = [templates, listing.shapes, listing.dtypes, listing.nbytes]
-        if marked:
-            parts.append(marked)
-        if listing.roles:
-            parts.append([listing.roles.get(key) for key in keys])
-        # what a tensor is depends on its row alone: one stands for all that are equal
-        rows = list(zip(*parts, strict=True))
-        examples = _first_of_each(rows)
+        rows = _numbered_rows(
+            listing, templates if examples is keys else templates_of(keys), marked
+        )
     numbers: dict[Kind, int] = {}
     number_of = {}
-    for row, index in examples.items():
+    for row, index in _first_of_each(rows).items():
         kind = _kind(listing, index, marks[marked[index]] if marked else ("", None))
         number_of[row] = numbers.setdefault(kind, len(numbers))
     shardings = {}
@@ -88,10 +82,23 @@ def _columns(listing: Listing, config: Config | None) -> Columns:
     return Columns(keys, list(numbers), map(number_of.__getitem__, rows), (), shardings)
 
 
-def _first_of_each(rows: Sequence[Hashable]) -> dict[Hashable, int]:
+def _numbered_rows(
+    listing: Listing, templates: list[bytes], marked: list[int]
+) -> list[int]:
+    """Return a number for each tensor; what a tensor is depends on its row alone."""
+    columns = [templates, listing.shapes, listing.dtypes, listing.nbytes]
+    if marked:
+        columns.append(marked)
+    if listing.roles:
+        columns.append([listing.roles.get(key) for key in listing.keys])
+    numbers = defaultdict(count().__next__)
+    return list(map(numbers.__getitem__, zip(*columns, strict=True)))
+
+
+def _first_of_each(rows: list[int]) -> dict[int, int]:
     """Return the distinct rows in order, each with the index of the first tensor of it."""
-    last_to_first = dict(zip(reversed(rows), range(len(rows) - 1, -1, -1), strict=True))
-    return dict(sorted(last_to_first.items(), key=itemgetter(1)))
+    firsts = dict(zip(reversed(rows), range(len(rows) - 1, -1, -1), strict=True))
+    return dict(sorted(firsts.items(), key=itemgetter(1)))
 
 
 def _marks(
