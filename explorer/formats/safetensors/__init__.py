@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from explorer import dtypes
 from explorer.errors import FormatError, printable
 from explorer.formats.ndarrays import numpy_dtype, private_bytes
-from explorer.formats.safetensors.header import Entry, read_header
+from explorer.formats.safetensors.entries import Entry
+from explorer.formats.safetensors.header import decode_columns, decode_header, read_bytes
 from explorer.formats.safetensors.layout import check_offsets, fits, refuse_entry
 from explorer.inventory.listing import Listing
 from explorer.paths import Key
@@ -31,7 +32,12 @@ def read(path: str, store: Store = LOCAL) -> Listing:
         FormatError: the header or the offsets break a rule of the format.
     """
     with store.blob(path) as blob:
-        header = read_header(blob)
+        raw = read_bytes(blob)
+        listing = decode_columns(blob, raw)
+        if listing is not None:
+            listing.file_bytes, listing.files = blob.size(), 1
+            return listing
+        header = decode_header(blob, raw)
     entries = header.entries.values()
     shapes = list(map(attrgetter("shape"), entries))
     spelled = list(map(attrgetter("dtype"), entries))
@@ -64,7 +70,7 @@ def values(
     read(path, store)  # every rule is checked before a byte is mapped
     arrays: dict[Key, np.ndarray] = {}
     with store.blob(path) as blob:
-        header = read_header(blob)
+        header = decode_header(blob, read_bytes(blob))
         for name, entry in header.entries.items():
             if wanted(name):
                 begin, end = entry.data_offsets

@@ -3,11 +3,13 @@
 import msgspec
 
 from explorer.errors import FormatError
+from explorer.formats.safetensors.compact import decode_compact
 from explorer.formats.safetensors.entries import Entry, Header
 from explorer.formats.safetensors.strict import decode_strictly
+from explorer.inventory.listing import Listing
 from explorer.storage.store import Blob
 
-__all__ = ["MAX_HEADER", "read_header"]
+__all__ = ["MAX_HEADER", "decode_columns", "decode_header", "read_bytes"]
 
 MAX_HEADER = 100_000_000  # the limit that the reference implementation sets
 _METADATA = b'{"__metadata__":{'
@@ -15,12 +17,12 @@ _decode_entries = msgspec.json.Decoder(dict[str, Entry]).decode
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 
 
-def read_header(blob: Blob) -> Header:
-    """Return the header of a file.
+def read_bytes(blob: Blob) -> bytes:
+    """Return the JSON of a file's header.
 
     Raises:
         TargetError: the file cannot be read.
-        FormatError: it has no whole header, or the header is not of the format.
+        FormatError: the header is not inside the file, or too long.
     """
     path, file_bytes = blob.name, blob.size()
     length = int.from_bytes(blob.read(0, min(8, file_bytes)), "little")
@@ -35,10 +37,30 @@ def read_header(blob: Blob) -> Header:
         raise FormatError(
             path, found=f"header length {length:,}", expected=f"at most {MAX_HEADER:,}"
         )
-    raw = blob.read(8, length)
+    return blob.read(8, length)
+
+
+def decode_header(blob: Blob, raw: bytes) -> Header:
+    """Return the header that a file's JSON describes.
+
+    Raises:
+        FormatError: it breaks a rule of the format.
+    """
     fast = _decode_fast(raw)
-    entries, metadata = fast if fast is not None else decode_strictly(path, raw)
-    return Header(entries, metadata, 8 + length, file_bytes)
+    entries, metadata = fast if fast is not None else decode_strictly(blob.name, raw)
+    return Header(entries, metadata, 8 + len(raw), blob.size())
+
+
+def decode_columns(blob: Blob, raw: bytes) -> Listing | None:
+    """Return the columns of a large header in the usual spelling; None for any other."""
+    split = _split_metadata(raw.rstrip(b" "))  # the padding that the format allows
+    if split is None:
+        return None
+    entries, metadata = split
+    listing = decode_compact(entries, blob.size() - 8 - len(raw))
+    if listing is not None:
+        listing.metadata = metadata
+    return listing
 
 
 def _decode_fast(raw: bytes) -> tuple[dict[str, Entry], dict[str, str]] | None:
@@ -52,16 +74,30 @@ def _decode_fast(raw: bytes) -> tuple[dict[str, Entry], dict[str, str]] | None:
         byte in raw for byte in (b"\\", b" ", b"\n", b"\r", b"\t")
     ):
         return None
-    metadata: dict[str, str] = {}
     try:
-        if raw.startswith(_METADATA):  # where it always is; texts alone are in it
-            end = raw.index(b"}") + 1
-            texts = raw[len(_METADATA) - 1 : end]
-            metadata = _decode_metadata(texts)
-            if texts.count(b'":') != len(metadata):
-                return None
-            raw = b"{" + raw[end:].removeprefix(b",")
+        split = _split_metadata(raw)
+        if split is None:
+            return None
+        raw, metadata = split
         entries = _decode_entries(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return (entries, metadata) if raw.count(b'":') == 4 * len(entries) else None
+
+
+def _split_metadata(raw: bytes) -> tuple[bytes, dict[str, str]] | None:
+    """Return the entries and the metadata, which is first if there is any.
+
+    None where it has an escape, a key twice, or something else than texts.
+    """
+    if not raw.startswith(_METADATA):
+        return raw, {}
+    end = raw.find(b"}") + 1
+    texts = raw[len(_METADATA) - 1 : end]
+    try:
+        metadata = _decode_metadata(texts)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if b"\\" in texts or texts.count(b'":') != len(metadata):
+        return None
+    return b"{" + raw[end:].removeprefix(b","), metadata
