@@ -5,7 +5,7 @@ steps as there are distinct subtrees, not tensors.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple, Union
+from typing import Any, NamedTuple
 
 from explorer.inventory.columns import Columns
 from explorer.inventory.tensor import Kind
@@ -18,7 +18,7 @@ _MAX_DEPTH = 40  # a name may have 10,000 parts: the rest of it stays one name
 _OWN = "."  # a tensor below its own name, where that is also a path
 
 # the names below a name; the number of a leaf where nothing is below
-Tree = dict[str, Union["Tree", int]]
+Tree = dict[str, Any]  # of Tree | int, which a checker cannot narrow to one of both
 
 
 class Leaf(NamedTuple):
@@ -76,9 +76,7 @@ class Shapes:
 
     def add(self, tree: Tree) -> int:
         """Return the number of a tree, the same for every equal one."""
-        children = tuple(
-            [c if type(c) is int else self.add(c) for c in tree.values()]  # pyright: ignore
-        )
+        children = tuple([c if type(c) is int else self.add(c) for c in tree.values()])
         content = tuple(tree), children
         number = self._numbers.get(content)
         if number is None:

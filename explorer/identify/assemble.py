@@ -79,7 +79,7 @@ def _columns(listing: Listing, config: Config | None) -> Columns:
             for index, key in enumerate(keys)
             if key in listing.shardings
         }
-    return Columns(keys, list(numbers), map(number_of.__getitem__, rows), (), shardings)
+    return Columns(keys, list(numbers), [number_of[row] for row in rows], (), shardings)
 
 
 def _numbered_rows(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from explorer import dtypes
 from explorer.formats.safetensors.layout import fits
 from explorer.inventory.listing import Listing
-from explorer.paths import template_of
+from explorer.paths import Key, template_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,7 +114,7 @@ def _number_before(
 def _listing(raw: bytes, at: "np.ndarray", nbytes: list[int]) -> Listing | None:
     """Return the listing; None for a name given twice or a tensor that is not its bytes."""
     text, names = raw.decode("ascii"), list(_spans(at[0] + 1, at[1]))
-    keys = list(map(text.__getitem__, names))
+    keys: list[Key] = list(map(text.__getitem__, names))
     if len(set(keys)) < len(keys) or "__metadata__" in keys:
         return None
     templates = map(template_of(text).__getitem__, names)
