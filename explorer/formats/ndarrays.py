@@ -1,7 +1,7 @@
 """Arrays in NumPy's layout in a file: formats by name, bytes per element, views of bytes."""
 
+from collections.abc import Callable
 from math import prod
-from mmap import mmap
 from typing import TYPE_CHECKING
 
 from explorer import dtypes
@@ -12,7 +12,7 @@ from explorer.storage.window import Bytes, Window
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["MAX_RANK", "descr_name", "item_bytes", "numpy_dtype", "private_bytes", "view"]
+__all__ = ["MAX_RANK", "descr_name", "item_bytes", "numpy_dtype", "view", "writable_bytes"]
 
 MAX_RANK = 64  # NumPy's own limit; it keeps the product of a claimed shape small
 
@@ -65,13 +65,20 @@ def numpy_dtype(path: str, name: str) -> "np.dtype":
         ) from None
 
 
-def private_bytes(blob: Blob, offset: int, count: int) -> "np.ndarray":
-    """Return bytes of a file as uint8: memory-mapped, copy on write, where that can be."""
+def writable_bytes(blob: Blob) -> "Callable[[int, int], np.ndarray]":
+    """Return the function (offset, count) -> bytes of a file that is not empty, as uint8.
+
+    They are mapped, copy on write, where the store can map; else they are read.
+    """
     import numpy as np
 
-    buffer = blob.buffer(offset, count)
-    array = np.frombuffer(buffer, np.uint8)
-    return array.view(np.memmap) if isinstance(buffer.obj, mmap) else array
+    mapped = blob.map(copy_on_write=True)
+    if mapped is None:
+        return lambda offset, count: np.frombuffer(
+            bytearray(blob.read(offset, count)), np.uint8
+        )
+    array = np.frombuffer(mapped, np.uint8)
+    return lambda offset, count: array[offset : offset + count].view(np.memmap)
 
 
 def view(

@@ -40,7 +40,6 @@ class LocalBlob(Blob):
         super().__init__(path)
         self._file = _open(path)
         self._size = os.fstat(self._file.fileno()).st_size
-        self._private: memoryview | None = None
 
     def size(self) -> int:
         """Return the bytes of the file; see `Blob.size`."""
@@ -57,19 +56,9 @@ class LocalBlob(Blob):
             raise self.cut_short(offset + count)
         return raw
 
-    def map(self) -> mmap:
-        """Return the file mapped into memory, read-only; see `Blob.map`."""
-        return self._mapped(ACCESS_READ)
-
-    def buffer(self, offset: int, count: int) -> memoryview:
-        """Return writable bytes: pages of the file, copied when they are written to."""
-        if not count:
-            return memoryview(bytearray())
-        if self._private is None:
-            self._private = memoryview(self._mapped(ACCESS_COPY))
-        return self._private[offset : offset + count]
-
-    def _mapped(self, access: int) -> mmap:
+    def map(self, *, copy_on_write: bool = False) -> mmap:
+        """Return the file mapped into memory; see `Blob.map`."""
+        access = ACCESS_COPY if copy_on_write else ACCESS_READ
         try:
             return mmap(self._file.fileno(), 0, access=access)
         except OSError as error:
@@ -78,7 +67,6 @@ class LocalBlob(Blob):
     def close(self) -> None:
         """Close the file; see `Blob.close`."""
         self._file.close()
-        self._private = None
 
 
 class LocalStore(Store):

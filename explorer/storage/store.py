@@ -36,16 +36,17 @@ class Blob(ABC):
             TargetError: the system cannot read it.
         """
 
-    def map(self) -> mmap | None:
-        """Return the file, which is not empty, mapped read-only; None where that cannot be."""
+    def map(self, *, copy_on_write: bool = False) -> mmap | None:
+        """Return the file, which is not empty, mapped into memory; None where it cannot be.
+
+        Args:
+            copy_on_write: whether the mapping can be written to, which never changes the
+                file; otherwise it is read-only.
+        """
         return None
 
-    def buffer(self, offset: int, count: int) -> memoryview:
-        """Return writable bytes: a private mapping where there is one, else a copy."""
-        return memoryview(bytearray(self.read(offset, count)))
-
     def close(self) -> None:
-        """Close the file, where it is held open; mappings and buffers of it stay valid."""
+        """Close the file, where it is held open; mappings of it stay valid."""
         return
 
     def cut_short(self, end: int) -> FormatError:

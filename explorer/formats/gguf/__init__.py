@@ -18,7 +18,7 @@ from explorer.formats.gguf.header import (
     find_repeated,
     read_header,
 )
-from explorer.formats.ndarrays import numpy_dtype, private_bytes
+from explorer.formats.ndarrays import numpy_dtype, writable_bytes
 from explorer.inventory.listing import Listing
 from explorer.inventory.tensor import Tie
 from explorer.paths import Key
@@ -87,10 +87,11 @@ def values(
     arrays: dict[Key, np.ndarray] = {}
     for part in _read_parts(path, store):
         with store.blob(part.path) as blob:
+            bytes_at = writable_bytes(blob)
             rows = zip(part.keys, part.layouts, part.offsets, strict=True)
             for key, layout, offset in rows:
                 if wanted(key):
-                    raw = private_bytes(blob, offset, layout.nbytes)
+                    raw = bytes_at(offset, layout.nbytes)
                     as_array = _plain if layout.dtype.block == 1 else _dequantised
                     arrays[key] = as_array(raw, part, key, layout)
     return arrays

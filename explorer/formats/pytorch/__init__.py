@@ -13,7 +13,7 @@ from explorer.errors import FormatError, printable
 from explorer.formats.ndarrays import numpy_dtype
 from explorer.formats.pytorch.plain_names import PickledArray
 from explorer.formats.pytorch.records import Tensor
-from explorer.formats.pytorch.storages import Checkpoint, open_checkpoint, read_storage
+from explorer.formats.pytorch.storages import Checkpoint, open_checkpoint, storage_reader
 from explorer.formats.pytorch.tree import EMA, Leaf, leaves_of
 from explorer.formats.pytorch.views import Views, measure, shared
 from explorer.inventory.gc_pause import paused_gc
@@ -68,16 +68,16 @@ def values(
         UnsafePickleError, FormatError: as `read`; FormatError also for a tensor without
             values (of the meta device).
     """
-    storages: dict[str, np.ndarray] = {}
     arrays: dict[Key, np.ndarray] = {}
     with store.blob(path) as blob:
         checkpoint, leaves, _, _ = _open(blob)
+        storage_bytes = storage_reader(checkpoint)
         for key, tensor, _ in leaves:
             if wanted(key):
                 if isinstance(tensor, PickledArray):
                     arrays[key] = _unpickled(path, tensor)
                 else:
-                    arrays[key] = _mapped(checkpoint, key, tensor, storages)
+                    arrays[key] = _mapped(checkpoint, key, tensor, storage_bytes)
     return arrays
 
 
@@ -146,7 +146,10 @@ def _unpickled(path: str, array: PickledArray) -> "np.ndarray":
 
 
 def _mapped(
-    checkpoint: Checkpoint, key: Key, tensor: Tensor, storages: "dict[str, np.ndarray]"
+    checkpoint: Checkpoint,
+    key: Key,
+    tensor: Tensor,
+    storage_bytes: "Callable[[str], np.ndarray]",
 ) -> "np.ndarray":
     import numpy as np
 
@@ -158,9 +161,7 @@ def _mapped(
             expected="a tensor with values",
             cure="select other tensors",
         )
-    if storage.key not in storages:
-        storages[storage.key] = read_storage(checkpoint, storage.key)
-    raw = storages[storage.key][storage.start * storage.unit :]
+    raw = storage_bytes(storage.key)[storage.start * storage.unit :]
     dtype = dtypes.find(tensor.dtype)
     if dtype.block > 1:
         name = "uint8" if tensor.dtype.startswith("quint") else tensor.dtype

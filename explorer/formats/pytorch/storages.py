@@ -8,12 +8,13 @@ differently is one of plain data.
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from explorer.errors import FormatError, printable
-from explorer.formats.ndarrays import private_bytes
+from explorer.formats.ndarrays import writable_bytes
 from explorer.formats.pytorch.pickles import Global, load
 from explorer.formats.pytorch.records import Storage, storage_of
 from explorer.formats.pytorch.torch_names import finder
@@ -24,7 +25,7 @@ from explorer.storage.window import Bytes, indexed
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Checkpoint", "open_checkpoint", "read_storage"]
+__all__ = ["Checkpoint", "open_checkpoint", "storage_reader"]
 
 MAX_PACKED = 64 << 20  # bytes of a deflated pickle; others are read in place
 MAX_RATIO = 64
@@ -90,18 +91,26 @@ def open_checkpoint(blob: Blob) -> Checkpoint:
     return _open_stream(blob, indexed(blob))
 
 
-def read_storage(checkpoint: Checkpoint, key: str) -> "np.ndarray":
-    """Return the bytes of a storage, mapped (copy on write) unless they are packed."""
+def storage_reader(checkpoint: Checkpoint) -> "Callable[[str], np.ndarray]":
+    """Return the function from a storage's key to its bytes, which can be written to.
+
+    They map the file, copy on write, unless they are packed or the file cannot be mapped.
+    """
     import numpy as np
 
-    blob, entry = checkpoint.blob, checkpoint.entries.get(key)
-    begin, nbytes = checkpoint.begins.get(key, 0), checkpoint.sizes[key]
-    if entry is not None:
-        if entry.method:
-            raw = read_entry(blob, f"data/{key}", entry, entry.size)
-            return np.frombuffer(bytearray(raw), np.uint8)
-        begin = data_start(blob, f"data/{key}", entry)
-    return private_bytes(blob, begin, nbytes)
+    blob, bytes_at = checkpoint.blob, writable_bytes(checkpoint.blob)
+
+    @cache
+    def storage(key: str) -> np.ndarray:
+        entry, begin = checkpoint.entries.get(key), checkpoint.begins.get(key, 0)
+        if entry is not None:
+            if entry.method:
+                raw = read_entry(blob, f"data/{key}", entry, entry.size)
+                return np.frombuffer(bytearray(raw), np.uint8)
+            begin = data_start(blob, f"data/{key}", entry)
+        return bytes_at(begin, checkpoint.sizes[key])
+
+    return storage
 
 
 # Archives

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from explorer import dtypes
 from explorer.errors import FormatError, printable
-from explorer.formats.ndarrays import numpy_dtype, private_bytes
+from explorer.formats.ndarrays import numpy_dtype, writable_bytes
 from explorer.formats.safetensors.entries import Entry
 from explorer.formats.safetensors.header import decode_columns, decode_header, read_bytes
 from explorer.formats.safetensors.layout import check_offsets, fits, refuse_entry
@@ -70,11 +70,11 @@ def values(
     read(path, store)  # every rule is checked before a byte is mapped
     arrays: dict[Key, np.ndarray] = {}
     with store.blob(path) as blob:
-        header = decode_header(blob, read_bytes(blob))
+        header, bytes_at = decode_header(blob, read_bytes(blob)), writable_bytes(blob)
         for name, entry in header.entries.items():
             if wanted(name):
                 begin, end = entry.data_offsets
-                raw = private_bytes(blob, header.data_start + begin, end - begin)
+                raw = bytes_at(header.data_start + begin, end - begin)
                 arrays[name] = _as_array(path, name, entry, raw)
     return arrays
 
