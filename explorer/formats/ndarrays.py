@@ -1,18 +1,17 @@
 """Arrays in NumPy's layout in a file: formats by name, bytes per element, views of bytes."""
 
-from collections.abc import Callable
+from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING
 
 from explorer import dtypes
 from explorer.errors import FormatError
-from explorer.storage.store import Blob
 from explorer.storage.window import Bytes, Window
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["MAX_RANK", "descr_name", "item_bytes", "numpy_dtype", "view", "writable_bytes"]
+__all__ = ["MAX_RANK", "descr_name", "item_bytes", "numpy_dtype", "view", "writable_view"]
 
 MAX_RANK = 64  # NumPy's own limit; it keeps the product of a claimed shape small
 
@@ -45,6 +44,7 @@ def item_bytes(name: str) -> int | None:
     return dtype.block_bytes if dtype.block == 1 else 1
 
 
+@lru_cache(maxsize=256)  # 10^5 tensors have a few formats
 def numpy_dtype(path: str, name: str) -> "np.dtype":
     """Return the NumPy or ml_dtypes type with explorer's name for a number format.
 
@@ -65,22 +65,6 @@ def numpy_dtype(path: str, name: str) -> "np.dtype":
         ) from None
 
 
-def writable_bytes(blob: Blob) -> "Callable[[int, int], np.ndarray]":
-    """Return the function (offset, count) -> bytes of a file that is not empty, as uint8.
-
-    They are mapped, copy on write, where the store can map; else they are read.
-    """
-    import numpy as np
-
-    mapped = blob.map(copy_on_write=True)
-    if mapped is None:
-        return lambda offset, count: np.frombuffer(
-            bytearray(blob.read(offset, count)), np.uint8
-        )
-    array = np.frombuffer(mapped, np.uint8)
-    return lambda offset, count: array[offset : offset + count].view(np.memmap)
-
-
 def view(
     data: Bytes | bytes,
     offset: int,
@@ -88,12 +72,27 @@ def view(
     dtype: "np.dtype",
     is_fortran: bool = False,
 ) -> "np.ndarray":
-    """Return the read-only array at `offset`, in native byte order; mapped bytes and a
-    native order are not copied."""
+    """Return the array at `offset`, in native byte order; mapped bytes are not copied."""
     import numpy as np
 
     if isinstance(data, Window):
-        size = prod(shape) * dtype.itemsize
-        data, offset = bytes(data.part(offset, offset + size)), 0
+        data, offset = _bytes_of(data, offset, shape, dtype), 0
     array = np.ndarray(shape, dtype, data, offset, order="F" if is_fortran else "C")
     return array if dtype.isnative else array.astype(dtype.newbyteorder("="))
+
+
+def writable_view(
+    data: Bytes, offset: int, shape: tuple[int, ...], dtype: "np.dtype"
+) -> "np.ndarray":
+    """Return the array at `offset`: a memmap of a copy-on-write mapping, else a copy."""
+    import numpy as np
+
+    if isinstance(data, Window):
+        return np.ndarray(shape, dtype, bytearray(_bytes_of(data, offset, shape, dtype)))
+    return np.ndarray(shape, dtype, data, offset).view(np.memmap)
+
+
+def _bytes_of(
+    data: Window, offset: int, shape: tuple[int, ...], dtype: "np.dtype"
+) -> bytes:
+    return bytes(data.part(offset, offset + prod(shape) * dtype.itemsize))

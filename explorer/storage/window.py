@@ -73,11 +73,11 @@ class Window:
 Bytes = mmap | Window
 
 
-def indexed(blob: Blob) -> Bytes:
-    """Return the bytes of a file for a parser: mapped where the store can.
+def indexed(blob: Blob, *, copy_on_write: bool = False) -> Bytes:
+    """Return the bytes of a file to index, mapped where the store can (see `Blob.map`).
 
     Raises:
         FormatError: it is empty.
     """
     check_not_empty(blob)
-    return blob.map() or Window(blob)
+    return blob.map(copy_on_write=copy_on_write) or Window(blob)

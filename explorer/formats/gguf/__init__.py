@@ -18,12 +18,13 @@ from explorer.formats.gguf.header import (
     find_repeated,
     read_header,
 )
-from explorer.formats.ndarrays import numpy_dtype, writable_bytes
+from explorer.formats.ndarrays import numpy_dtype, view, writable_view
 from explorer.inventory.listing import Listing
 from explorer.inventory.tensor import Tie
 from explorer.paths import Key
 from explorer.storage.local import LOCAL
 from explorer.storage.store import Store
+from explorer.storage.window import Bytes, indexed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,13 +88,12 @@ def values(
     arrays: dict[Key, np.ndarray] = {}
     for part in _read_parts(path, store):
         with store.blob(part.path) as blob:
-            bytes_at = writable_bytes(blob)
+            data = indexed(blob, copy_on_write=True)
             rows = zip(part.keys, part.layouts, part.offsets, strict=True)
             for key, layout, offset in rows:
                 if wanted(key):
-                    raw = bytes_at(offset, layout.nbytes)
                     as_array = _plain if layout.dtype.block == 1 else _dequantised
-                    arrays[key] = as_array(raw, part, key, layout)
+                    arrays[key] = as_array(data, offset, part, key, layout)
     return arrays
 
 
@@ -191,18 +191,20 @@ def _as_text(value: Scalar) -> str:
     return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
-def _plain(raw: "np.ndarray", part: GGUFHeader, key: str, layout: Layout) -> "np.ndarray":
+def _plain(
+    data: Bytes, offset: int, part: GGUFHeader, key: str, layout: Layout
+) -> "np.ndarray":
     import numpy as np
 
     dtype = numpy_dtype(part.path, layout.dtype.name)
-    if part.order != ("<" if sys.byteorder == "little" else ">"):
-        words = f"u{dtype.itemsize}"
-        raw = np.asarray(raw).view(part.order + words).astype(words)
-    return raw.view(dtype).reshape(layout.shape)
+    if part.order == ("<" if sys.byteorder == "little" else ">"):
+        return writable_view(data, offset, layout.shape, dtype)
+    words = np.dtype(f"{part.order}u{dtype.itemsize}")
+    return view(data, offset, layout.shape, words).view(dtype)
 
 
 def _dequantised(
-    raw: "np.ndarray", part: GGUFHeader, key: str, layout: Layout
+    data: Bytes, offset: int, part: GGUFHeader, key: str, layout: Layout
 ) -> "np.ndarray":
     import numpy as np
 
@@ -223,7 +225,8 @@ def _dequantised(
             expected="the gguf package, which dequantises it",
             cure="pip install 'jax-explorer[gguf]'",
         ) from None
-    rows = np.asarray(raw).reshape(*layout.shape[:-1], -1)
+    raw = view(data, offset, (layout.nbytes,), np.dtype(np.uint8))
+    rows = raw.reshape(*layout.shape[:-1], -1)
     try:
         return dequantize(rows, GGMLQuantizationType(layout.number))
     except (NotImplementedError, ValueError):  # no rule for it, or no such type yet

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from explorer.errors import FormatError, printable
-from explorer.formats.ndarrays import writable_bytes
+from explorer.formats.ndarrays import writable_view
 from explorer.formats.pytorch.pickles import Global, load
 from explorer.formats.pytorch.records import Storage, storage_of
 from explorer.formats.pytorch.torch_names import finder
@@ -98,7 +98,9 @@ def storage_reader(checkpoint: Checkpoint) -> "Callable[[str], np.ndarray]":
     """
     import numpy as np
 
-    blob, bytes_at = checkpoint.blob, writable_bytes(checkpoint.blob)
+    blob = checkpoint.blob
+    data = indexed(blob, copy_on_write=True)
+    byte = np.dtype(np.uint8)
 
     @cache
     def storage(key: str) -> np.ndarray:
@@ -106,9 +108,9 @@ def storage_reader(checkpoint: Checkpoint) -> "Callable[[str], np.ndarray]":
         if entry is not None:
             if entry.method:
                 raw = read_entry(blob, f"data/{key}", entry, entry.size)
-                return np.frombuffer(bytearray(raw), np.uint8)
+                return np.frombuffer(bytearray(raw), byte)
             begin = data_start(blob, f"data/{key}", entry)
-        return bytes_at(begin, checkpoint.sizes[key])
+        return writable_view(data, begin, (checkpoint.sizes[key],), byte)
 
     return storage
 

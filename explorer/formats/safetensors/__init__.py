@@ -5,12 +5,13 @@ offsets start at 0, leave no hole, do not overlap and end where the file ends.
 """
 
 from collections.abc import Callable
+from math import prod
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from explorer import dtypes
 from explorer.errors import FormatError, printable
-from explorer.formats.ndarrays import numpy_dtype, writable_bytes
+from explorer.formats.ndarrays import numpy_dtype, view, writable_view
 from explorer.formats.safetensors.entries import Entry
 from explorer.formats.safetensors.header import decode_columns, decode_header, read_bytes
 from explorer.formats.safetensors.layout import check_offsets, fits, refuse_entry
@@ -18,6 +19,7 @@ from explorer.inventory.listing import Listing
 from explorer.paths import Key
 from explorer.storage.local import LOCAL
 from explorer.storage.store import Store
+from explorer.storage.window import Bytes, indexed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,16 +72,16 @@ def values(
     read(path, store)  # every rule is checked before a byte is mapped
     arrays: dict[Key, np.ndarray] = {}
     with store.blob(path) as blob:
-        header, bytes_at = decode_header(blob, read_bytes(blob)), writable_bytes(blob)
+        header = decode_header(blob, read_bytes(blob))
+        data = indexed(blob, copy_on_write=True)
         for name, entry in header.entries.items():
             if wanted(name):
-                begin, end = entry.data_offsets
-                raw = bytes_at(header.data_start + begin, end - begin)
-                arrays[name] = _as_array(path, name, entry, raw)
+                begin = header.data_start + entry.data_offsets[0]
+                arrays[name] = _as_array(path, name, entry, data, begin)
     return arrays
 
 
-def _as_array(path: str, name: str, entry: Entry, raw: "np.ndarray") -> "np.ndarray":
+def _as_array(path: str, name: str, entry: Entry, data: Bytes, begin: int) -> "np.ndarray":
     import numpy as np
 
     dtype = dtypes.find_safetensors(entry.dtype)
@@ -91,6 +93,10 @@ def _as_array(path: str, name: str, entry: Entry, raw: "np.ndarray") -> "np.ndar
             expected="a format that an array can hold",
             cure="select other tensors",
         )
-    if dtype.block > 1:  # two four-bit values a byte, the first in the low half
-        raw = np.stack([raw & 15, raw >> 4], axis=-1).reshape(-1)
-    return raw.view(numpy_dtype(path, dtype.name)).reshape(entry.shape)
+    numpy_type = numpy_dtype(path, dtype.name)
+    if dtype.block == 1:
+        return writable_view(data, begin, entry.shape, numpy_type)
+    # two four-bit values a byte, the first in the low half
+    raw = view(data, begin, (prod(entry.shape) // 2,), np.dtype(np.uint8))
+    pairs = np.stack([raw & 15, raw >> 4], axis=-1)
+    return pairs.reshape(entry.shape).view(numpy_type)
