@@ -209,7 +209,7 @@ def test_names_near_the_list_are_refused(tmp_path, module, name, cure):
     with pytest.raises(UnsafePickleError) as error:
         read(write_zip(tmp_path / "x.pt", {"w": Named(module, name)}))
     shown = module.replace("\x1b", "\\x1b")
-    assert f"names {shown}.{name}, which is no part of a tensor" in str(error.value)
+    assert f"names {shown}.{name}, which is not a part of a tensor" in str(error.value)
     assert cure in str(error.value)
 
 
@@ -249,19 +249,19 @@ ENDLESS = b"\x8e" + struct.pack("<Q", 1 << 60)
         (b"Fx\n.", "has the number b'x'"),
         (b"S'x\n.", "has a string without quotes"),
         (b"Vx", "has a line without an end"),
-        (b"X\x01\x00\x00\x00\xff.", "has text that is no UTF-8"),
-        (b"0.", "takes what was never put on its stack or in its memo"),
-        (b"t.", "takes what was never put on its stack or in its memo"),
-        (b"K\x01K\x02\x87.", "takes what was never put on its stack or in its memo"),
-        (b"h\x07.", "takes what was never put on its stack or in its memo"),
-        (b"j\xff\xff\xff\xff.", "takes what was never put on its stack or in its memo"),
-        (b"g99\n.", "takes what was never put on its stack or in its memo"),
+        (b"X\x01\x00\x00\x00\xff.", "has text that is not UTF-8"),
+        (b"0.", "uses what was never put on its stack or in its memo"),
+        (b"t.", "uses what was never put on its stack or in its memo"),
+        (b"K\x01K\x02\x87.", "uses what was never put on its stack or in its memo"),
+        (b"h\x07.", "uses what was never put on its stack or in its memo"),
+        (b"j\xff\xff\xff\xff.", "uses what was never put on its stack or in its memo"),
+        (b"g99\n.", "uses what was never put on its stack or in its memo"),
         (b"Nr\xff\xff\xff\xff.", "puts memo entry 4,294,967,295 after 0"),
         (b"Np-1\n.", "has memo index -1"),
-        (b"\xff.", "has byte 0xff, which is no opcode"),
-        (b"\x80\x09.", "is of protocol 9, of 5 that there are"),
+        (b"\xff.", "has byte 0xff, which is not an opcode"),
+        (b"\x80\x09.", "is of protocol 9, newer than 5"),
         (b"(" * 2000, "is nested deeper than 1,000 levels"),
-        (b"]K\x01s.", "takes what was never put"),
+        (b"]K\x01s.", "uses what was never put"),
         (b"]K\x01K\x01s.", "sets items of a list"),
         (b"}(K\x01u.", "sets items of a dict"),
         (b"}K\x01a.", "appends to a dict"),
@@ -269,12 +269,12 @@ ENDLESS = b"\x8e" + struct.pack("<Q", 1 << 60)
         (b"})\x85\x85K\x01s.", "has a tuple in a key"),
         (b"}K\x01b.", ""),  # an attribute of a dict: no fault
         (b"]K\x01b.", "sets the state of a list"),
-        (b"K\x01)R.", "calls a int, which is no function"),
-        (b"cbuiltins\nint\n)R.", "calls builtins.int, which is no function"),
+        (b"K\x01)R.", "calls a int, which is not a function"),
+        (b"cbuiltins\nint\n)R.", "calls builtins.int, which is not a function"),
         (b"ccollections\nOrderedDict\nK\x01R.", "without a tuple of arguments"),
         (
             b"ccollections\nOrderedDict\n(K\x01tR.",
-            "makes a dict of what is no list of pairs",
+            "makes a dict of what is not a list of pairs",
         ),
         (b"cnumpy\ndtype\n)RK\x01b.", ""),
         (
@@ -285,9 +285,9 @@ ENDLESS = b"\x8e" + struct.pack("<Q", 1 << 60)
         (b"P1\n.", "refers to an object by a line of text"),
         (b"\x82\x01.", "uses a registered extension"),
         (b"\x97.", "keeps its bytes in a buffer outside itself"),
-        (b"K\x01K\x02\x93.", "names an object by something that is no text"),
+        (b"K\x01K\x02\x93.", "names an object by something that is not text"),
         (b"ccollections\nOrderedDict\n)}(K\x01K\x01u\x92.", "with keyword arguments"),
-        (b"(o.", "calls a NoneType, which is no function"),
+        (b"(o.", "calls a NoneType, which is not a function"),
         (b"N" + b"q\x05h\x00)R.", "calls a memo entry that was never put"),
     ],
 )
@@ -370,7 +370,9 @@ def test_deep_things_in_every_place_of_a_tensor(tmp_path):
         root = {"w": Call("torch._utils", "_rebuild_tensor_v2", bad)}
         with pytest.raises(FormatError, match="its pickle has a tensor with"):
             read(write_zip(tmp_path / "x.pt", root, {"0": zeros(2)}))
-    with pytest.raises(FormatError, match="refers to something outside that is no storage"):
+    with pytest.raises(
+        FormatError, match="refers to something outside that is not a storage"
+    ):
         read(write_zip(tmp_path / "x.pt", {"w": Stored((deep, 1, 2, 3, 4))}))
     stream = b"".join(map(pickled, (MAGIC, 1001, {}, {}, [deep])))
     assert "lists no storages" in refusal(tmp_path / "y.pt", stream)

@@ -103,7 +103,7 @@ def test_views_are_explained(name: str):
     ]
     assert listing.remarks == [
         "left and right are overlapping views of one storage and both are counted",
-        "part uses 40 of the 4,000 bytes of a storage that the file holds whole; "
+        "part uses 40 of the 4,000 bytes of a storage that the file stores in full; "
         "save a clone() to drop the rest",
     ]
 
@@ -137,7 +137,7 @@ def test_a_whole_module_is_refused_by_its_class():
     with pytest.raises(UnsafePickleError) as error:
         read(str(DATA / "module.pt"))
     assert str(error.value) == (
-        f"{DATA / 'module.pt'}: names torch.nn.modules.linear.Linear, which is no part of a "
+        f"{DATA / 'module.pt'}: names torch.nn.modules.linear.Linear, which is not a part of a "
         "tensor; nothing was run; expected tensors, numbers, text and plain containers; if "
         "you trust its author, load it where it was made and save the state_dict()"
     )

@@ -75,12 +75,12 @@ LAYOUT = Call("torch.serialization", "_get_layout", ("torch.sparse_odd",))
         (rebuilt("_rebuild_sparse_tensor", LAYOUT, (1, 2, 3)), "of a layout that is not known"),
         (Call("torch._tensor", "_rebuild_from_type_v2",
               (Named("torch._tensor", "_rebuild_from_type_v2"), Named("torch", "Tensor"), (), None)),
-         "rebuilds a tensor by what is no function"),
+         "rebuilds a tensor by what is not a function"),
         (storage("0", -4), "refers to a storage of torch.FloatStorage that makes no sense"),
         (Stored(("storage", Named("torch", "Size"), "0", "cpu", 4)), "a storage of torch.Size that"),
-        (Stored(("module", Named("torch", "Tensor"), "0", "cpu", 4)), "that is no storage"),
+        (Stored(("module", Named("torch", "Tensor"), "0", "cpu", 4)), "that is not a storage"),
         (storage("0", 4, "Float", (1, 2)), "refers to a view of a storage that makes no sense"),
-        (storage(("0",), 4), "refers to a storage by what is no key"),
+        (storage(("0",), 4), "refers to a storage by what is not a key"),
     ],
 )  # fmt: skip
 def test_records_that_make_no_sense(tmp_path, record, fault):
@@ -108,7 +108,7 @@ ARRAY = ("numpy.core.multiarray", "_reconstruct", (Named("numpy", "ndarray"), (0
     [
         ((1, (3,), Call("numpy", "dtype", ("f4",)), False, b"12345678"),
          "a NumPy array of shape (3,) and type float32 in 8 bytes, not 12"),
-        ((1, (-3,), Call("numpy", "dtype", ("f4",)), False, b""), "sizes that are no natural"),
+        ((1, (-3,), Call("numpy", "dtype", ("f4",)), False, b""), "sizes that are not natural"),
         ((1, [3], Call("numpy", "dtype", ("f4",)), False, b""), "without a shape"),
         ((1, (3,), "f4", False, b""), "without a dtype"),
         ((1, (3,), Call("numpy", "dtype", ("f4",)), False, []), "without bytes"),

@@ -1,7 +1,7 @@
 """MessagePack (github.com/msgpack/msgpack/blob/master/spec.md), one item at a time.
 
 An item is a head byte, perhaps a length or a number, and perhaps a payload. Only heads
-are decoded here; a payload's length is held against what is left before anyone uses it.
+are decoded here; a payload's length is checked against the bytes left before it is used.
 """
 
 import struct
@@ -21,8 +21,8 @@ class Item(NamedTuple):
     """One item's head.
 
     `number` is the value of a number, the bytes of a payload, the items of an array or
-    the pairs of a map. `begin` is where the payload, or what comes next, begins. An
-    extension's type byte is counted into its payload.
+    the pairs of a map. `begin` is the offset of the payload, or of the next
+    item. An extension's type byte is part of its payload.
     """
 
     kind: Kind
@@ -31,7 +31,7 @@ class Item(NamedTuple):
 
 
 def _heads() -> list[tuple[Kind, int, int] | None]:
-    """Return, for every first byte, the kind, the bytes of its number, and the number."""
+    """Return for every first byte: the kind, the bytes of its number, and the number."""
     heads: list[tuple[Kind, int, int] | None] = [None] * 256
     for code in range(0x80):
         heads[code] = ("uint", 0, code)
@@ -64,12 +64,12 @@ def next_item(path: str, data: Bytes, at: int, end: int) -> Item:
 
     Args:
         path: the file, for errors.
-        data: the mapped file.
-        at: where the head is.
-        end: where the bytes that belong to it and its like end.
+        data: the bytes of the file.
+        at: offset of the head.
+        end: end of the bytes that the item must stay inside.
 
     Raises:
-        FormatError: the head or what it announces reaches beyond `end`.
+        FormatError: the head or its payload reaches beyond `end`.
     """
     head = _HEADS[data[at]] if at < end else None
     if head is None:
@@ -100,18 +100,18 @@ def next_item(path: str, data: Bytes, at: int, end: int) -> Item:
     return Item(kind, number, begin)
 
 
-_CURE = "the file is truncated or no Flax msgpack file: fetch or write it again"
+_CURE = "the file is truncated or not a Flax msgpack file: fetch or write it again"
 
 
 def text(path: str, data: Bytes, item: Item) -> str:
     """Return a str item's text.
 
     Raises:
-        FormatError: it is no UTF-8.
+        FormatError: it is not UTF-8.
     """
     try:
         return data[item.begin : item.begin + int(item.number)].decode()
     except UnicodeDecodeError as error:
         raise FormatError(
-            path, found=f"the name at {item.begin:,} is no UTF-8 ({error.reason})"
+            path, found=f"the name at {item.begin:,} is not UTF-8 ({error.reason})"
         ) from None

@@ -14,7 +14,7 @@ from explorer.formats.flax_msgpack.items import Item, next_item, text
 from explorer.formats.ndarrays import MAX_RANK, item_bytes
 from explorer.storage.window import Bytes
 
-__all__ = ["Leaf", "walk"]
+__all__ = ["MsgpackLeaf", "walk"]
 
 _CHUNKED = "__msgpack_chunked_array__"
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3  # Flax's extension types
@@ -22,8 +22,8 @@ _MAX_DEPTH = 200
 _MAX_NAMES = 3_000_000  # names in all paths together: bounds time and memory
 
 
-class Leaf(msgspec.Struct, gc=False):
-    """One tensor: an array's bytes lie in `spans` (begin, length), a number is itself."""
+class MsgpackLeaf(msgspec.Struct, gc=False):
+    """One tensor: the bytes of an array are in `spans` (begin, length); a number is itself."""
 
     path: tuple[str, ...]
     dtype: str
@@ -33,34 +33,34 @@ class Leaf(msgspec.Struct, gc=False):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the array; of a number, those of the array that JAX makes of it."""
+        """Bytes of the array; of a number, those of the array that JAX makes from it."""
         if self.spans:
             return sum(length for _, length in self.spans)
         return item_bytes(self.dtype) or 0
 
 
-def walk(path: str, data: Bytes, stem: str) -> list[Leaf]:
-    """Return the tensors of a mapped file in its order.
+def walk(path: str, data: Bytes, stem: str) -> list[MsgpackLeaf]:
+    """Return the tensors of a file in its order.
 
     Args:
         path: the file, for errors.
-        data: the file, mapped.
+        data: the bytes of the file.
         stem: the key of an array that is not in any map.
 
     Raises:
-        FormatError: no MessagePack, or an array that is not what it says.
+        FormatError: it is not MessagePack, or an array contradicts its own header.
     """
-    return _Walk(path, data, stem).leaves
+    return _StateDictWalk(path, data, stem).leaves
 
 
-class _Walk:
-    """One pass over a file from its first item; `leaves` are the tensors met."""
+class _StateDictWalk:
+    """One pass over a file from its first item; `leaves` are the tensors found."""
 
     def __init__(self, path: str, data: Bytes, stem: str):
         self.path, self.data, self.stem = path, data, (stem,)
-        self.leaves: list[Leaf] = []
+        self.leaves: list[MsgpackLeaf] = []
         self._names = 0
-        self._known: dict[int, tuple[bytes, Leaf]] = {}
+        self._known: dict[int, tuple[bytes, MsgpackLeaf]] = {}
         end = self._value(0, ())
         if end != len(data):
             raise FormatError(path, found=f"{len(data) - end:,} bytes after the last item")
@@ -73,7 +73,7 @@ class _Walk:
         return FormatError(self.path, found=f"leaf {name!r} {found}", expected=expected)
 
     def _value(self, at: int, path: tuple[str, ...]) -> int:
-        """Take the value at `at` and all below it; return where the next begins."""
+        """Read the value at `at` and all inside it; return the offset of the next."""
         self._names += len(path) + 1
         if len(path) > _MAX_DEPTH or self._names > _MAX_NAMES:
             limit = (
@@ -97,7 +97,7 @@ class _Walk:
             return begin + int(number)
         if kind != "nil":
             dtype = _dtype_of(kind, number)
-            self.leaves.append(Leaf(path or self.stem, dtype, (), [], number))
+            self.leaves.append(MsgpackLeaf(path or self.stem, dtype, (), [], number))
         return begin
 
     def _map(self, item: Item, path: tuple[str, ...]) -> int:
@@ -112,7 +112,7 @@ class _Walk:
             else:
                 raise self._refuse(path, f"has a key of kind {key.kind}", "a name")
             if name in names:
-                raise self._refuse((*path, name), "is there twice")
+                raise self._refuse((*path, name), "is repeated")
             names.add(name)
             at = self._value(at, (*path, name))
         if _CHUNKED in names:
@@ -127,31 +127,31 @@ class _Walk:
             imag = self._item(real.begin, end)
             is_pair = pair[:2] == ("array", 2) and real.kind == imag.kind == "float"
             if not is_pair or imag.begin != end:
-                raise self._refuse(path, "is no complex number", "two floats")
+                raise self._refuse(path, "is not a complex number", "two floats")
             number = complex(real.number, imag.number)
-            self.leaves.append(Leaf(path, "complex64", (), [], number))
+            self.leaves.append(MsgpackLeaf(path, "complex64", (), [], number))
         elif code in (_ARRAY, _SCALAR):
             self.leaves.append(self._array(at + 1, end, path))
         else:
             raise self._refuse(path, f"is an extension of type {code}", "Flax's 1, 2 or 3")
 
-    def _array(self, at: int, end: int, path: tuple[str, ...]) -> Leaf:
+    def _array(self, at: int, end: int, path: tuple[str, ...]) -> MsgpackLeaf:
         """Return the array packed as (shape, dtype name, bytes) between `at` and `end`."""
         # arrays of one shape and format have the same bytes before their data
-        prefix, alike = self._known.get(end - at, (b"", None))
+        prefix, known = self._known.get(end - at, (b"", None))
         begin = at + len(prefix)
-        if alike is None or self.data[at:begin] != prefix:
-            begin, alike = self._decoded(at, end, path)
-            self._known[end - at] = (self.data[at:begin], alike)
-        return Leaf(path, alike.dtype, alike.shape, [(begin, end - begin)])
+        if known is None or self.data[at:begin] != prefix:
+            begin, known = self._decoded(at, end, path)
+            self._known[end - at] = (self.data[at:begin], known)
+        return MsgpackLeaf(path, known.dtype, known.shape, [(begin, end - begin)])
 
-    def _decoded(self, at: int, end: int, path: tuple[str, ...]) -> tuple[int, Leaf]:
-        """Return where an array's data begins, and the array, having checked it."""
+    def _decoded(self, at: int, end: int, path: tuple[str, ...]) -> tuple[int, MsgpackLeaf]:
+        """Return the offset of an array's data, and the array, checked."""
         triple = self._item(at, end)
         rank = self._item(triple.begin, end)
         is_packed = triple[:2] == ("array", 3) and rank.kind == "array"
         if not is_packed or rank.number > MAX_RANK:
-            raise self._refuse(path, "is no packed array", "(shape, dtype, bytes)")
+            raise self._refuse(path, "is not a packed array", "(shape, dtype, bytes)")
         sizes, at = [], rank.begin
         for _ in range(int(rank.number)):
             size = self._item(at, end)
@@ -167,9 +167,9 @@ class _Walk:
         if buffer.kind != "bin" or buffer.begin + int(buffer.number) != end:
             raise self._refuse(path, "does not end with its data")
         span = (buffer.begin, end - buffer.begin)
-        return buffer.begin, self._checked(Leaf(path, dtype, tuple(sizes), [span]))
+        return buffer.begin, self._checked(MsgpackLeaf(path, dtype, tuple(sizes), [span]))
 
-    def _checked(self, leaf: Leaf) -> Leaf:
+    def _checked(self, leaf: MsgpackLeaf) -> MsgpackLeaf:
         item = item_bytes(leaf.dtype)
         if item is None:
             raise self._refuse(leaf.path, f"has dtype {leaf.dtype!r}", "a number format")
@@ -181,7 +181,7 @@ class _Walk:
             )
         return leaf
 
-    def _joined(self, path: tuple[str, ...], depth: int, first: int) -> Leaf:
+    def _joined(self, path: tuple[str, ...], depth: int, first: int) -> MsgpackLeaf:
         """Return the one array whose shape and chunks are the leaves from `first` on."""
         parts = {leaf.path[depth:]: leaf for leaf in self.leaves[first:]}
         shape, chunks = _numbered(parts, "shape"), _numbered(parts, "chunks")
@@ -189,7 +189,7 @@ class _Walk:
         spans = [span for chunk in chunks for span in chunk.spans]
         dtypes = {chunk.dtype for chunk in chunks}
         if (
-            len(parts) != 1 + len(shape) + len(chunks)  # the marker, and nothing unknown
+            len(parts) != 1 + len(shape) + len(chunks)  # the marker, and nothing else
             or len(dtypes) != 1
             or len(spans) != len(chunks)
             or len(sizes) != len(shape)
@@ -197,12 +197,12 @@ class _Walk:
             or min(sizes, default=0) < 0
         ):
             raise self._refuse(
-                path, "is no chunked array", "a shape and chunks of one dtype"
+                path, "is not a chunked array", "a shape and chunks of one dtype"
             )
-        return self._checked(Leaf(path, dtypes.pop(), tuple(sizes), spans))
+        return self._checked(MsgpackLeaf(path, dtypes.pop(), tuple(sizes), spans))
 
 
-def _numbered(parts: dict[tuple[str, ...], Leaf], name: str) -> list[Leaf]:
+def _numbered(parts: dict[tuple[str, ...], MsgpackLeaf], name: str) -> list[MsgpackLeaf]:
     """Return the leaves name/0, name/1, ... as far as they go."""
     found = []
     while (leaf := parts.get((name, str(len(found))))) is not None:

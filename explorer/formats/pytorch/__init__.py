@@ -1,7 +1,7 @@
 """PyTorch files (.pt, .pth, .bin, .ckpt, TorchScript) and plain pickles of arrays.
 
-No pickle is run: `explorer.formats.pytorch.pickles` turns it into records, a list of names says
-what may be in it, and the tensors' bytes are left alone until `values` maps them.
+No pickle is run: `explorer.formats.pytorch.pickles` turns it into records, a list of names limits
+what may be in it, and the bytes of tensors are not read until `values` maps them.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from explorer.formats.ndarrays import numpy_dtype
 from explorer.formats.pytorch.plain_names import PickledArray
 from explorer.formats.pytorch.records import Tensor
 from explorer.formats.pytorch.storages import Checkpoint, open_checkpoint, storage_reader
-from explorer.formats.pytorch.tree import EMA, Leaf, leaves_of
+from explorer.formats.pytorch.tree import EMA, TorchLeaf, leaves_of
 from explorer.formats.pytorch.views import Views, measure, shared
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.listing import Listing
@@ -62,7 +62,7 @@ def values(
 ) -> "dict[Key, np.ndarray]":
     """Return the wanted tensors as arrays, memory-mapped (copy on write) where they can be.
 
-    Quantised tensors come as the integers that are stored.
+    Quantised tensors are returned as the stored integers.
 
     Raises:
         UnsafePickleError, FormatError: as `read`; FormatError also for a tensor without
@@ -81,8 +81,8 @@ def values(
     return arrays
 
 
-def _open(blob: Blob) -> tuple[Checkpoint, list[Leaf], list[int], Views]:
-    """Return a file's records, its tensors, their bytes and views, all of it checked."""
+def _open(blob: Blob) -> tuple[Checkpoint, list[TorchLeaf], list[int], Views]:
+    """Return a file's records, its tensors, their bytes and views, all checked."""
     with paused_gc():
         file = open_checkpoint(blob)
         leaves = leaves_of(blob.name, file.root, file.pickle_bytes, file.classes)
@@ -108,7 +108,7 @@ def _metadata(root: object) -> dict[str, str]:
     return dict(islice(plain, MAX_METADATA))
 
 
-def _remarks(checkpoint: Checkpoint, leaves: list[Leaf]) -> list[str]:
+def _remarks(checkpoint: Checkpoint, leaves: list[TorchLeaf]) -> list[str]:
     remarks = []
     averages = [leaf.key for leaf in leaves if leaf.collection == EMA]
     if averages:

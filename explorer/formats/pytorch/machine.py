@@ -1,7 +1,7 @@
-"""The stack machine that a pickle is a program for, and the records it makes.
+"""The stack machine that a pickle is a program for, and the records that it builds.
 
-Every length in the stream is a claim: it is checked before anything is made of it, and
-no step copies what another has made, so memory is bounded by the stream itself.
+Every length in the stream is a claim, checked before it is used, and no step copies what
+another has built, so that the length of the stream bounds the memory.
 """
 
 import struct
@@ -24,8 +24,8 @@ VIEWED_BYTES = 4096  # longer byte strings are not copied
 class Global(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The stand-in for a Python object that a pickle names.
 
-    `build` makes a record of the arguments that the pickle would call it with; None where
-    the name is only ever passed along.
+    `build` makes a record from the arguments of the pickle's call; None where the name is
+    only passed on.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Global(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class Instance(msgspec.Struct, eq=False):
-    """The stand-in for an object: the name of its class and what it would be set to."""
+    """The stand-in for an object: the name of its class, and its state."""
 
     of: str
     state: object = None
@@ -47,7 +47,7 @@ _HOLE = Global("a memo entry that was never put")
 
 
 class BrokenError(Exception):
-    """A rule of the pickle format is broken; the text says what the pickle does."""
+    """A rule of the pickle format is broken; the text says how."""
 
 
 # Keys are hashed: a deeply nested tuple among them would overflow the C stack.
@@ -77,7 +77,7 @@ class Machine:
         self.globals: dict[tuple[str, str], Global] = {}
 
     def put(self, index: int, value: object) -> None:
-        """Put a value into the memo, which writers fill in order."""
+        """Store a value in the memo, which writers fill in order."""
         memo = self.memo
         if index > len(memo) + MAX_GAP:
             raise BrokenError(f"puts memo entry {index:,} after {len(memo):,}")
@@ -139,7 +139,7 @@ class Machine:
             raise BrokenError(f"has the integer {printable(line, 40)}") from None
 
     def unmark(self) -> list:
-        """Return what was pushed since the mark, and go back to the stack below it."""
+        """Return what was pushed since the mark, and restore the stack below it."""
         items, self.stack = self.stack, self.marks.pop()
         return items
 
@@ -151,9 +151,9 @@ class Machine:
         self.stack.append(self.globals[key])
 
     def call(self, function: object, arguments: object) -> object:
-        """Return the record of a call: the function is a stand-in and nothing else."""
+        """Return the record of a call: the function is always a stand-in."""
         if type(function) is not Global or function.build is None:
-            raise BrokenError(f"calls {describe(function)}, which is no function")
+            raise BrokenError(f"calls {describe(function)}, which is not a function")
         if type(arguments) is not tuple:
             raise BrokenError(f"calls {describe(function)} without a tuple of arguments")
         try:
@@ -186,7 +186,7 @@ class Machine:
 
 
 def check_keys(keys: list) -> None:
-    """Refuse keys that are neither plain nor tuples of what is plain."""
+    """Refuse keys that are neither plain values nor tuples of plain values."""
     for key in keys:
         parts = key if type(key) is tuple else (key,)
         for part in parts:
@@ -195,7 +195,7 @@ def check_keys(keys: list) -> None:
 
 
 def describe(thing: object) -> str:
-    """Return what an error calls a record."""
+    """Return a record as errors show it."""
     if isinstance(thing, Global):
         return printable(thing.name)
     if isinstance(thing, Instance):

@@ -1,6 +1,6 @@
-"""The opcodes that are rare in checkpoints: what each does to the machine.
+"""The opcodes that are rare in checkpoints: the effect of each on the machine.
 
-The frequent ones are spelled out in the loop of explorer.formats.pytorch.pickles.
+The frequent ones are in the loop of explorer.formats.pytorch.pickles.
 """
 
 import struct
@@ -16,12 +16,12 @@ NEWEST_PROTOCOL = 5
 
 
 def _push_taken(width: int, take: Callable[[Machine, int], object]):
-    """Push what `take` makes of as many bytes as a number of that width says."""
+    """Push what `take` returns for a length, a number of that width in the stream."""
     return lambda machine: machine.stack.append(take(machine, machine.take_number(width)))
 
 
 def _text_or_bytes(machine: Machine, length: int) -> object:
-    """Python 2 had one type for both: what is ASCII is taken for text."""
+    """Python 2 had one type for both: ASCII is read as text."""
     raw = machine.take(length)
     return raw.decode() if isinstance(raw, bytes) and raw.isascii() else raw
 
@@ -29,7 +29,7 @@ def _text_or_bytes(machine: Machine, length: int) -> object:
 def _protocol(machine: Machine) -> None:
     version = machine.take_number(1)
     if version > NEWEST_PROTOCOL:
-        raise BrokenError(f"is of protocol {version}, of {NEWEST_PROTOCOL} that there are")
+        raise BrokenError(f"is of protocol {version}, newer than {NEWEST_PROTOCOL}")
 
 
 def _frame(machine: Machine) -> None:
@@ -97,7 +97,7 @@ def _text_integer(machine: Machine) -> None:
     at = machine.at
     value: object = machine.take_decimal()
     line = machine.data[at : machine.at - 1]
-    # protocol 0 spells truth so
+    # protocol 0 spells booleans as these
     machine.stack.append({b"00": False, b"01": True}.get(line, value))
 
 
@@ -157,7 +157,7 @@ def _name(machine: Machine) -> None:
 def _stack_name(machine: Machine) -> None:
     name, module = machine.stack.pop(), machine.stack.pop()
     if type(name) is not str or type(module) is not str:
-        raise BrokenError("names an object by something that is no text")
+        raise BrokenError("names an object by something that is not text")
     machine.push_global(module, name)
 
 

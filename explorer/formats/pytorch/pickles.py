@@ -1,10 +1,10 @@
-"""Reads a pickle into records and never runs it: an interpreter of its own.
+"""Reads a pickle into records without running it: an interpreter with an allow-list.
 
-A pickle is a program for a small stack machine, and loading one as Python does runs
-whatever it names. The machine here knows the same opcodes (protocols 0 to 5), but where
-a pickle names a Python object it asks `find` for a harmless stand-in, and `find` refuses
-every name that is not on its list. What comes out are plain dicts, lists, tuples, text
-and numbers, and the records that the stand-ins make.
+A pickle is a program for a small stack machine, and loading one in Python runs whatever
+it names. The machine here has the same opcodes (protocols 0 to 5), but where a pickle
+names a Python object it asks `find` for a harmless stand-in, and `find` refuses every
+name that is not on its list. The results are plain dicts, lists, tuples, text and
+numbers, and the records that the stand-ins build.
 """
 
 import struct
@@ -36,19 +36,19 @@ def load(
     start: int = 0,
     end: int | None = None,
 ) -> tuple[object, int]:
-    """Return the records of one pickle, and where it ends.
+    """Return the records of one pickle, and the offset of its end.
 
     Args:
         path: what errors call the file.
         data: the bytes that hold the pickle.
         find: (module, name) -> the stand-in; raises for what is not allowed.
-        persistent: makes a record of an object that is stored outside the pickle.
-        start: where in `data` the pickle begins.
-        end: where it ends at the latest; None for the end of `data`.
+        persistent: builds the record of an object that is stored outside the pickle.
+        start: offset of the pickle in `data`.
+        end: offset that it must not run beyond; None for the end of `data`.
 
     Raises:
         UnsafePickleError: it names something that `find` refuses.
-        FormatError: it breaks a rule of the format, or a bound.
+        FormatError: it breaks a rule of the format, or exceeds a limit.
 
     >>> load("x.pkl", b"(I1\\nVtwo\\nd.", find=lambda module, name: Global(name))
     ({1: 'two'}, 11)
@@ -63,11 +63,11 @@ def load(
         fault = str(broken)
     except IndexError:  # of data[at], of stack[-1] or of memo[index]
         early = machine.at >= machine.size
-        fault = _EARLY if early else "takes what was never put on its stack or in its memo"
+        fault = _EARLY if early else "uses what was never put on its stack or in its memo"
     except struct.error:
         fault = _EARLY
     except UnicodeDecodeError:
-        fault = "has text that is no UTF-8"
+        fault = "has text that is not UTF-8"
     raise FormatError(
         path,
         found=f"its pickle {fault} (near byte {machine.at:,})",
@@ -76,13 +76,13 @@ def load(
 
 
 def refuse_name(path: str, module: str, name: str) -> UnsafePickleError:
-    """Return the error for a name that is on no list."""
+    """Return the error for a name that is not on the list."""
     cure = "if you trust its author, load it where it was made and save the state_dict()"
     if module.startswith("torch.distributed") or "wrapper_subclass" in name:
         cure = "save plain tensors: DTensor.full_tensor(), or dequantize() a subclass"
     return UnsafePickleError(
         path,
-        found=f"names {printable(f'{module}.{name}')}, which is no part of a tensor; "
+        found=f"names {printable(f'{module}.{name}')}, which is not a part of a tensor; "
         "nothing was run",
         expected="tensors, numbers, text and plain containers",
         cure=cure,
@@ -93,9 +93,9 @@ _EARLY = "ends in the middle"
 
 
 def _run(machine: Machine) -> object:
-    """Follow the opcodes up to STOP and return what is then on the stack.
+    """Execute the opcodes up to STOP and return the top of the stack.
 
-    Here are those that tensors are made of, the most frequent first; a table has the rest.
+    The opcodes of tensors are here, the most frequent first; a table has the others.
     """
     data, memo, marks, stack = machine.data, machine.memo, machine.marks, machine.stack
     read_u4, read_i4 = machine.unpacker("<I"), machine.unpacker("<i")
@@ -166,7 +166,7 @@ def _run(machine: Machine) -> object:
             else:
                 act = OPCODES.get(op)
                 if act is None:
-                    raise BrokenError(f"has byte 0x{op:02x}, which is no opcode")
+                    raise BrokenError(f"has byte 0x{op:02x}, which is not an opcode")
                 machine.at, machine.stack = at, stack
                 act(machine)
                 at, stack = machine.at, machine.stack

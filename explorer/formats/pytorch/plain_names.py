@@ -1,8 +1,8 @@
-"""The names that a harmless pickle of plain data may use, and what stands in for each.
+"""The names that a harmless pickle of plain data may use, and the stand-in for each.
 
 Containers, text and numbers become plain ones; NumPy's arrays become records of their
-shape and format, with their bytes left in the pickle. Every stand-in takes what it is
-given without copying it, so that a pickle cannot make a little into a lot.
+shape and format, with their bytes left in the pickle. No stand-in copies its
+arguments, so that a small pickle cannot build something large.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ MAX_DIMENSIONS = 64  # as in NumPy
 
 
 class ArrayDtype(msgspec.Struct, eq=False):
-    """NumPy's word for a number format ("f4"), and its byte order."""
+    """NumPy's code of a number format ("f4"), and its byte order."""
 
     code: str
     order: str = "="
@@ -32,12 +32,12 @@ class ArrayDtype(msgspec.Struct, eq=False):
 
     @property
     def name(self) -> str | None:
-        """The format by explorer's name; None for what is no number."""
+        """The format by explorer's name; None for what is not a number."""
         return _DTYPE_NAMES.get(self.code)
 
 
 class PickledArray(msgspec.Struct, eq=False):
-    """A NumPy array whose bytes lie in the pickle itself."""
+    """A NumPy array whose bytes are in the pickle itself."""
 
     dtype: ArrayDtype | None = None
     shape: tuple[int, ...] = ()
@@ -54,12 +54,12 @@ class PickledArray(msgspec.Struct, eq=False):
     def _set(self, dtype: object, shape: object, data: object, fortran: bool) -> None:
         if type(dtype) is not ArrayDtype:
             raise BrokenError("has a NumPy array without a dtype")
-        if dtype.name is None:  # of text or objects: no tensor
+        if dtype.name is None:  # of text or objects: not a tensor
             return
         if type(shape) is not tuple or len(shape) > MAX_DIMENSIONS:
             raise BrokenError("has a NumPy array without a shape")
         if not all(type(size) is int and 0 <= size < 1 << 63 for size in shape):
-            raise BrokenError("has a NumPy array with sizes that are no natural numbers")
+            raise BrokenError("has a NumPy array with sizes that are not natural numbers")
         if not isinstance(data, bytes | memoryview | Window | str):
             raise BrokenError("has a NumPy array without bytes")
         nbytes = dtypes.find(dtype.name).nbytes(prod(shape))
@@ -95,16 +95,16 @@ def _make_array_from_buffer(
 
 
 def _make_dict(pairs: object = (), *_: object) -> dict:
-    """Python 2 gives an OrderedDict its pairs as a list of lists of two."""
+    """Build a dict; Python 2 gives an OrderedDict its pairs as a list of lists of two."""
     if pairs == ():
         return {}
     if isinstance(pairs, dict):
         return pairs
     if not isinstance(pairs, list) or not all(map(_is_pair, pairs)):
-        raise BrokenError("makes a dict of what is no list of pairs")
+        raise BrokenError("makes a dict of what is not a list of pairs")
     check_keys([key for key, _ in pairs])
     made = dict(pairs)
-    pairs.clear()  # used up: a second dict of the same list would be a copy
+    pairs.clear()  # consumed: a second dict of the same list would be a copy
     return made
 
 
@@ -117,7 +117,7 @@ def _make_same(value: object = (), *_: object) -> object:
 
 
 def _make_bytes(text: object = b"", *_: object) -> object:
-    """Protocol 2 spells bytes as Latin-1 text; it is kept until the bytes are wanted."""
+    """Protocol 2 spells bytes as Latin-1 text; it is encoded when the bytes are wanted."""
     return text
 
 
@@ -129,7 +129,7 @@ def _make_nothing(*_: object) -> None:
 def _make_old_object(of: object, *_: object) -> object:
     """Protocols 0 and 1 make an object as copyreg._reconstructor(class, object, None)."""
     if type(of) is not Global or of.build is None:
-        raise BrokenError("makes an object of what is no class")
+        raise BrokenError("makes an object of what is not a class")
     return of.build()
 
 

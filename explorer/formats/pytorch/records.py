@@ -1,7 +1,7 @@
-"""What stands for PyTorch's tensors and storages, and how a pickle's calls become them.
+"""Records of PyTorch's tensors and storages, and how a pickle's calls become them.
 
-The arguments are those of the functions in torch._utils (PyTorch 2.13). All that these
-would make is written down here and nothing is made.
+The arguments are those of the functions in torch._utils (PyTorch 2.13). The records hold
+what those functions would build; nothing is built.
 """
 
 import msgspec
@@ -44,7 +44,7 @@ class Storage(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def nbytes(self) -> int:
-        """What the pickle says that it takes."""
+        """Bytes that it takes, by the pickle."""
         return self.size * self.unit
 
 
@@ -97,19 +97,19 @@ FP4_PAIR = "torch.float4_e2m1fn_x2"
 def storage_of(identity: object) -> object:
     """Return the record of a persistent id ("storage", class, key, location, size).
 
-    Files before PyTorch 1.6 append None or the view (key, offset, size) that is meant.
+    Files before PyTorch 1.6 append None or the view (key, offset, size) of it.
     """
     if type(identity) is not tuple or len(identity) not in (5, 6):
-        raise BrokenError("refers to something outside that is no storage")
+        raise BrokenError("refers to something outside that is not a storage")
     word, of, key, _, size = identity[:5]
     if word not in ("storage", b"storage") or type(of) is not Global:
-        raise BrokenError("refers to something outside that is no storage")
+        raise BrokenError("refers to something outside that is not a storage")
     form = STORAGES.get(of.name)
     if form is None or type(size) is not int or not 0 <= size < _LIMIT:
         raise BrokenError(f"refers to a storage of {describe(of)} that makes no sense")
     if type(key) is not str:
         if type(key) is not int:
-            raise BrokenError("refers to a storage by what is no key")
+            raise BrokenError("refers to a storage by what is not a key")
         key = str(key)
     start = _view_start(identity[5]) if len(identity) == 6 else 0
     return Storage(key, form[0], form[1], size, start)
@@ -124,7 +124,7 @@ def _view_start(view: object) -> int:
 
 
 def _are_naturals(numbers: object) -> bool:
-    """Whether they are what sizes and strides must be; a million of them are none."""
+    """Return whether these are valid sizes or strides: naturals, and not too many."""
     if type(numbers) is not tuple or len(numbers) > MAX_DIMENSIONS:
         return False
     for number in numbers:  # faster than all() where there are one or two
@@ -142,11 +142,11 @@ def make_tensor(
     flags: tuple[str, ...] = (),
     scales: dict[str, Tensor] | None = None,
 ) -> Tensor:
-    """Return the record of a view; what makes no sense is refused."""
+    """Return the record of a view, whose arguments are checked."""
     if type(storage) is not Storage:
         raise BrokenError("has a tensor without a storage")
     if not _are_naturals(shape) or not _are_naturals(stride):
-        raise BrokenError("has a tensor with sizes or strides that are no natural numbers")
+        raise BrokenError("has a tensor with sizes or strides that are not natural numbers")
     if type(offset) is not int or not 0 <= offset < _LIMIT or len(shape) != len(stride):  # pyright: ignore
         raise BrokenError("has a tensor with an offset or a stride that makes no sense")
     form = dtype or storage.dtype
@@ -179,7 +179,7 @@ def make_tensor_v3(
     metadata: object = None,
     *_: object,
 ) -> Tensor:
-    """Return the record of a view whose format its storage does not say."""
+    """Return the record of a view with a format of its own."""
     if type(dtype) is Global and dtype.name == FP4_PAIR:
         return make_fp4(make_tensor(storage, offset, shape, stride))
     return make_tensor(
@@ -188,9 +188,9 @@ def make_tensor_v3(
 
 
 def make_fp4(pairs: Tensor) -> Tensor:
-    """PyTorch counts pairs of four-bit numbers; here every number counts."""
+    """PyTorch counts pairs of four-bit numbers; here each number counts."""
     if not pairs.shape or pairs.stride[-1] != 1:
-        raise BrokenError("has four-bit numbers whose pairs do not lie side by side")
+        raise BrokenError("has four-bit numbers whose pairs are not contiguous")
     return Tensor(
         pairs.storage,
         2 * pairs.offset,
@@ -219,7 +219,7 @@ def make_quantised(
 def make_meta(dtype: object, shape: object, stride: object, *_: object) -> Tensor:
     """Return the record of a tensor that has a shape and no storage."""
     if not _are_naturals(shape) or not _are_naturals(stride):
-        raise BrokenError("has a tensor with sizes or strides that are no natural numbers")
+        raise BrokenError("has a tensor with sizes or strides that are not natural numbers")
     return Tensor(None, 0, shape, stride, _dtype(dtype))  # pyright: ignore
 
 
@@ -243,10 +243,10 @@ _SPARSE_PARTS = {
 
 
 def make_of_type(function: object, of: object, arguments: object, *_: object) -> object:
-    """Return the record of a tensor whose Python class is said beside it."""
-    # one level: a tensor's type is said once
+    """Return the record of a tensor that is stored with its Python class."""
+    # one level: a tensor has one class
     if type(function) is not Global or function.build in (None, make_of_type):
-        raise BrokenError("rebuilds a tensor by what is no function")
+        raise BrokenError("rebuilds a tensor by what is not a function")
     if type(arguments) is not tuple:
         raise BrokenError("rebuilds a tensor without a tuple of arguments")
     return function.build(*arguments)  # pyright: ignore[reportOptionalCall]

@@ -1,4 +1,4 @@
-"""The names that a PyTorch file may use, and what stands in for each.
+"""The names that a PyTorch file may use, and the stand-in for each.
 
 The list follows torch._weights_only_unpickler (PyTorch 2.13): the functions that rebuild
 tensors, the storage classes, the number formats, and plain containers.
@@ -16,7 +16,7 @@ __all__ = ["finder"]
 
 
 def finder(path: str, *, script: bool = False) -> Callable[[str, str], Global]:
-    """Return the function that finds the stand-in for a name.
+    """Return the function from a name to its stand-in.
 
     Args:
         path: what errors call the file.

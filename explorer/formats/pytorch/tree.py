@@ -1,8 +1,8 @@
-"""Walks the records of a checkpoint: every tensor in it, its key, and what it belongs to.
+"""Walks the records of a checkpoint: every tensor in it, its key and its collection.
 
-A checkpoint is a state dict or whatever a training loop put together: dicts in dicts,
-lists, options. Containers may be shared and may even contain themselves, so the walk
-counts its steps against the length of the pickle.
+A checkpoint is a state dict or whatever a training loop saved: nested dicts, lists,
+options. Containers may be shared and may even contain themselves, so that the length of
+the pickle bounds the steps of the walk.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from explorer.formats.pytorch.records import Tensor
 from explorer.formats.pytorch.storages import Declared
 from explorer.paths import Key, name_of
 
-__all__ = ["EMA", "Leaf", "leaves_of"]
+__all__ = ["EMA", "TorchLeaf", "leaves_of"]
 
 MAX_DEPTH = 100
 EMA, OPTIMIZER, TRAINING = "ema", "opt_state", "training_state"
@@ -24,8 +24,8 @@ _TRAINING_WORDS = ("scheduler", "scaler")
 _TRAINING_NAMES = ("callbacks", "loops", "hyper_parameters", "hparams", "args")
 
 
-class Leaf(NamedTuple):
-    """A tensor of a checkpoint, its key, and its collection where its place tells."""
+class TorchLeaf(NamedTuple):
+    """A tensor of a checkpoint, its key, and its collection where its path decides it."""
 
     key: Key
     tensor: Tensor | PickledArray
@@ -37,23 +37,23 @@ def leaves_of(
     root: object,
     pickle_bytes: int,
     classes: Callable[[str], Declared | None] = lambda name: None,
-) -> list[Leaf]:
+) -> list[TorchLeaf]:
     """Return every tensor of a checkpoint, in its order.
 
     A tensor of a flat state dict keeps its dotted name; a nested one has the tuple of the
-    names on its way, dotted ones split.
+    names on its path, dotted ones split.
 
     Args:
         path: what errors call the file.
         root: the records of its pickle.
         pickle_bytes: the length of the pickle, which bounds the walk.
-        classes: of TorchScript, what each class declares.
+        classes: the declarations of a TorchScript class, by its name.
 
     Raises:
         FormatError: the records contain themselves, nest too deeply, repeat without end,
             or give two tensors one name.
     """
-    walk = _Walk(path, 4 * pickle_bytes + 1_000_000, classes)
+    walk = _RecordWalk(path, 4 * pickle_bytes + 1_000_000, classes)
     if isinstance(root, Tensor | PickledArray):
         walk.add((), 0, "tensor", root, "")
     else:
@@ -61,17 +61,17 @@ def leaves_of(
     leaves = walk.leaves
     if any(leaf.collection == EMA for leaf in leaves) and not any(
         leaf.collection in ("", "params") for leaf in leaves
-    ):  # the average is all that was kept: these are the parameters
+    ):  # only the average was saved: these are the parameters
         return [
             leaf._replace(collection=leaf.collection.removeprefix(EMA)) for leaf in leaves
         ]
     return leaves
 
 
-class _Walk:
+class _RecordWalk:
     def __init__(self, path: str, steps: int, classes: Callable[[str], Declared | None]):
         self.path, self.steps, self.classes = path, steps, classes
-        self.leaves: list[Leaf] = []
+        self.leaves: list[TorchLeaf] = []
         self.taken: set[Key] = set()
         self.open: set[int] = set()
 
@@ -79,12 +79,12 @@ class _Walk:
         return FormatError(self.path, found=found, expected="a tree of tensors")
 
     def enter(self, node: object, prefix: tuple[str, ...], length: int, inherited: str):
-        """Visit what a container holds; anything but a container or a tensor is passed by.
+        """Visit what a container holds; anything but a container or a tensor is skipped.
 
         Args:
             node: the container.
-            prefix: names on the way to it.
-            length: of those names together.
+            prefix: names on the path to it.
+            length: characters of those names.
             inherited: collection of what is in it, if known.
         """
         if id(node) in self.open:
@@ -105,7 +105,7 @@ class _Walk:
         self.open.discard(id(node))
 
     def children(self, node: object) -> Iterable[tuple[object, object, str]]:
-        """Yield name, record and declared collection of what is in a container."""
+        """Yield name, record and declared collection of each item of a container."""
         declared = self.classes(node.of) if type(node) is Instance else None
         if type(node) is Instance:
             node = node.state if type(node.state) in _CONTAINERS else (node.state,)
@@ -119,7 +119,7 @@ class _Walk:
             for name, child in items:
                 yield name, child, ""
             return
-        # a module: its attributes are registered as one thing or the other, or are none
+        # a module: its tensors are registered as parameters, as buffers, or not at all
         parameters, buffers = declared
         for name, child in items:
             if type(child) is Instance:
@@ -147,14 +147,14 @@ class _Walk:
             raise self.fault(f"holds two tensors named {_shown(key)}")
         self.taken.add(key)
         if type(tensor) is Tensor:
-            self.leaves.append(Leaf(key, tensor, collection))
+            self.leaves.append(TorchLeaf(key, tensor, collection))
             for part, scale in (tensor.scales or {}).items():
                 self.add((*prefix, name), length + len(name), part, scale, "quantization")
         elif tensor.dtype is not None:
-            self.leaves.append(Leaf(key, tensor, collection))
+            self.leaves.append(TorchLeaf(key, tensor, collection))
 
     def spend(self, steps: int) -> None:
-        """Count steps and letters: sharing makes a small file into an endless tree."""
+        """Count steps and characters: sharing can make a small file an endless tree."""
         self.steps -= 1 + steps
         if self.steps < 0:
             raise self.fault("repeats its parts far beyond its own length")
@@ -164,7 +164,7 @@ _CONTAINERS = (dict, list, tuple, Instance)
 
 
 def _collection(name: str, node: object) -> str:
-    """Return the collection of a container by what training loops call it, or ""."""
+    """Return the collection of a container by its name in training loops, or ""."""
     lower = name.lower()
     if "optim" in lower or lower == "opt_state":
         return OPTIMIZER

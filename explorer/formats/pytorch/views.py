@@ -1,8 +1,8 @@
-"""Which tensors of a PyTorch file share bytes, and which bytes nobody uses.
+"""Which tensors of a PyTorch file share bytes, and which bytes no tensor uses.
 
 A tensor is a view: an offset, sizes and strides over a storage. Tied tensors are views of
 one range. A view may also cover a part of its storage only, and torch.save writes the
-whole storage.
+complete storage.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from explorer import dtypes
 from explorer.errors import FormatError, printable
 from explorer.formats.pytorch.records import Tensor
 from explorer.formats.pytorch.storages import Checkpoint
-from explorer.formats.pytorch.tree import Leaf
+from explorer.formats.pytorch.tree import TorchLeaf
 from explorer.inventory.tensor import Tie
 from explorer.paths import Key, name_of
 
@@ -24,7 +24,7 @@ _Form = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 class _Extent(NamedTuple):
-    """Of a shape and stride: elements, elements from first to last, and whether that is all."""
+    """Of a shape and stride: elements, elements from first to last, and whether these agree."""
 
     size: int
     span: int
@@ -43,7 +43,7 @@ class _View(NamedTuple):
 Views = dict[str, list[_View]]
 
 
-def measure(checkpoint: Checkpoint, leaves: list[Leaf]) -> tuple[list[int], Views]:
+def measure(checkpoint: Checkpoint, leaves: list[TorchLeaf]) -> tuple[list[int], Views]:
     """Return each tensor's bytes, and the views of each storage by its key.
 
     Raises:
@@ -88,7 +88,7 @@ def measure(checkpoint: Checkpoint, leaves: list[Leaf]) -> tuple[list[int], View
 
 
 def _extent(shape: tuple[int, ...], stride: tuple[int, ...]) -> _Extent:
-    """Measure a shape and stride; a span of -1 says that nothing can hold so many."""
+    """Measure a shape and stride; a span of -1 means more elements than can exist."""
     size, span, dense = 1, 1, True
     for step, length in sorted(zip(stride, shape, strict=True)):
         if length > 1:
@@ -100,7 +100,7 @@ def _extent(shape: tuple[int, ...], stride: tuple[int, ...]) -> _Extent:
     return _Extent(size, span, dense) if 0 not in shape else _Extent(0, 0, True)
 
 
-def _too_large(checkpoint: Checkpoint, leaf: Leaf) -> FormatError:
+def _too_large(checkpoint: Checkpoint, leaf: TorchLeaf) -> FormatError:
     return FormatError(
         checkpoint.path,
         found=f"tensor {_shown(leaf.key)} has shape {printable(leaf.tensor.shape, 60)}",
@@ -108,7 +108,7 @@ def _too_large(checkpoint: Checkpoint, leaf: Leaf) -> FormatError:
     )
 
 
-def _refuse(checkpoint: Checkpoint, leaf: Leaf, end: int) -> FormatError:
+def _refuse(checkpoint: Checkpoint, leaf: TorchLeaf, end: int) -> FormatError:
     assert isinstance(leaf.tensor, Tensor)
     assert leaf.tensor.storage is not None
     name, storage = _shown(leaf.key), leaf.tensor.storage
@@ -127,7 +127,7 @@ def _refuse(checkpoint: Checkpoint, leaf: Leaf, end: int) -> FormatError:
 
 
 def shared(
-    checkpoint: Checkpoint, leaves: list[Leaf], nbytes: list[int], views: Views
+    checkpoint: Checkpoint, leaves: list[TorchLeaf], nbytes: list[int], views: Views
 ) -> tuple[list[Tie], list[str]]:
     """Return the ties of tensors that share bytes, and remarks on views and waste.
 
@@ -135,7 +135,7 @@ def shared(
         checkpoint: the opened file.
         leaves: its tensors.
         nbytes: bytes of each.
-        views: the views of each storage, as `measure` gives them.
+        views: the views of each storage, as `measure` returns them.
     """
     ties: list[Tie] = []
     overlaps: list[str] = []
@@ -164,9 +164,9 @@ def shared(
 
 
 def _owners(
-    leaves: list[Leaf], group: list[_View]
+    leaves: list[TorchLeaf], group: list[_View]
 ) -> tuple[dict[int, list[int]], list[str]]:
-    """Return the tensors of a storage that count, each with its aliases, and overlaps."""
+    """Return the counted tensors of a storage, each with its aliases, and overlaps."""
 
     def is_state(view: _View) -> bool:
         return leaves[view.number].collection not in ("", "params")
@@ -191,7 +191,7 @@ def _owners(
             continue
         if last is not None and view.begin < last.end:
             one, other = leaves[last.number], leaves[view.number]
-            if not _are_apart(one.tensor, other.tensor):  # pyright: ignore
+            if not _are_disjoint(one.tensor, other.tensor):  # pyright: ignore
                 overlaps.append(
                     f"{_name(one.key)} and {_name(other.key)} are overlapping views "
                     "of one storage and both are counted"
@@ -203,7 +203,7 @@ def _owners(
     return owners, overlaps
 
 
-def _are_apart(one: Tensor, other: Tensor) -> bool:
+def _are_disjoint(one: Tensor, other: Tensor) -> bool:
     """Whether two views of one grid, such as chunks along an axis, share no element."""
     if one.stride != other.stride or one.dtype != other.dtype:
         return False
@@ -214,7 +214,7 @@ def _are_apart(one: Tensor, other: Tensor) -> bool:
     ):
         return False
     at_one, at_other = one.offset, other.offset
-    row, apart = None, False
+    row, disjoint = None, False
     axes = sorted(zip(one.stride, one.shape, other.shape, strict=True), reverse=True)
     for stride, length, other_length in axes:
         if stride == 0 or (row is not None and row % stride):
@@ -224,18 +224,18 @@ def _are_apart(one: Tensor, other: Tensor) -> bool:
         ends = here + length, there + other_length
         if row is not None and max(ends) > row // stride:
             return False
-        apart = apart or ends[0] <= there or ends[1] <= here
+        disjoint = disjoint or ends[0] <= there or ends[1] <= here
         row = stride
-    return apart or at_one != at_other
+    return disjoint or at_one != at_other
 
 
-def _waste(leaves: list[Leaf], counted: list[int], used: int, stored: int) -> str:
+def _waste(leaves: list[TorchLeaf], counted: list[int], used: int, stored: int) -> str:
     first = _name(leaves[counted[0]].key) if counted else "a tensor without elements"
     others = f" and {len(counted) - 1:,} more" if len(counted) > 1 else ""
     verb = "use" if others else "uses"
     return (
         f"{first}{others} {verb} {used:,} of the {stored:,} bytes of a storage that the file "
-        "holds whole; save a clone() to drop the rest"
+        "stores in full; save a clone() to drop the rest"
     )
 
 
