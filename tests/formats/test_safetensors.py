@@ -95,7 +95,7 @@ BAD_HEADERS = {
     "overlap": ({"a": entry(0, 4), "b": entry(2, 6)}, 6, "tensor 'b' at bytes 2 to 6 overlaps"),
     "hole": ({"a": entry(0, 4), "b": entry(6, 8)}, 8, "tensor 'b' at bytes 6 to 8 leaves a hole"),
     "start": ({"a": entry(2, 4)}, 4, "leaves a hole; expected begin at 0"),
-    "beyond": ({"a": entry(0, 400)}, 8, "lies beyond the 8 bytes of data"),
+    "beyond": ({"a": entry(0, 400)}, 8, "is beyond the 8 bytes of data"),
     "trailing": ({"a": entry(0, 4)}, 8, "4 bytes after the last tensor"),
     "backwards": ({"a": entry(4, 0, [0])}, 0, "ends before it begins"),
     "shape text": ({"a": entry(0, 4, "xy")}, 4, "has shape \"xy\"; expected a list of non-neg"),
@@ -108,12 +108,12 @@ BAD_HEADERS = {
     "product": ({"a": entry(0, 4, [5])}, 4, "of shape [5] and dtype U8 has 4 bytes; expected 5"),
     "huge product": ({"a": entry(0, 4, [2**62] * 9)}, 4, "has 4 bytes; expected 18,446,744,073"),
     "no dtype": ({"a": {"shape": [4], "data_offsets": [0, 4]}}, 4, "tensor 'a' has no dtype"),
-    "no object": ({"a": 3}, 0, "tensor 'a' is no JSON object"),
-    "list": ([1, 2], 0, "the header is no JSON object"),
-    "metadata": ({"__metadata__": {"a": 1}}, 0, "__metadata__ is no map of strings to strings"),
-    "no JSON": (b"{nonsense", 0, "the header is no JSON"),
-    "bad UTF-8": (b'{"\xff\xfe": 1}', 0, "the header is no UTF-8"),
-    "lone surrogate": (b'{"\\ud800": 1}', 0, "the header is no UTF-8"),
+    "no object": ({"a": 3}, 0, "tensor 'a' is not a JSON object"),
+    "list": ([1, 2], 0, "the header is not a JSON object"),
+    "metadata": ({"__metadata__": {"a": 1}}, 0, "__metadata__ is not a map of strings to strings"),
+    "no JSON": (b"{nonsense", 0, "the header is not JSON"),
+    "bad UTF-8": (b'{"\xff\xfe": 1}', 0, "the header is not UTF-8"),
+    "lone surrogate": (b'{"\\ud800": 1}', 0, "the header is not UTF-8"),
     "duplicate": (
         b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},'
         b'"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
@@ -139,7 +139,7 @@ BAD_HEADERS = {
     "half a pair in metadata": (
         b'{"__metadata__":{"a":"\\ud800"}}',
         0,
-        "the header is no UTF-8 (it has half a surrogate pair)",
+        "the header is not UTF-8 (it has half a surrogate pair)",
     ),
     "deep": (b'{"a":' + b"[" * 200_000, 0, "the header nests too deeply"),
     "deep objects": (b'{"a":' * 200_000, 0, "the header nests too deeply"),
@@ -183,9 +183,7 @@ def test_truncated_data_names_the_tensor(tmp_path: Path):
     path = tmp_path / "m.safetensors"
     save_file({"a": np.zeros(4, np.float32), "z": np.zeros(64, np.float32)}, str(path))
     os.truncate(path, path.stat().st_size - 100)
-    with pytest.raises(
-        FormatError, match=r"tensor 'z' at bytes .* lies beyond .* truncated"
-    ):
+    with pytest.raises(FormatError, match=r"tensor 'z' at bytes .* is beyond .* truncated"):
         safetensors.read(str(path))
 
 

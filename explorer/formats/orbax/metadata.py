@@ -1,4 +1,4 @@
-"""The JSON that Orbax writes beside a tree's arrays: its leaves, PRNG keys, shardings.
+"""The JSON that Orbax writes next to a tree's arrays: its leaves, PRNG keys, shardings.
 
 None of it holds the shape of an array: `write_shape` is that of one device's shard.
 """

@@ -97,7 +97,7 @@ def _dtype_of(tensor: Tensor | PickledArray) -> str:
 
 
 def _metadata(root: object) -> dict[str, str]:
-    """Return the plain numbers and words beside the tensors ("epoch", "version")."""
+    """Return the plain numbers and texts next to the tensors ("epoch", "version")."""
     if type(root) is not dict:
         return {}
     plain = (

@@ -31,7 +31,7 @@ _SPARSE = "torch.sparse"
 
 
 class Storage(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A run of bytes beside the pickle: `size` units of `unit` bytes.
+    """A run of bytes outside the pickle: `size` units of `unit` bytes.
 
     `start` counts the units before a view of it, as files before PyTorch 0.4 have them.
     """
@@ -52,7 +52,7 @@ class Tensor(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A view of a storage; `storage` is None for a tensor on the meta device.
 
     `offset` and `stride` are in elements. `scales` are the tensors that a tensor
-    quantised by channel carries beside it.
+    quantised by channel has with it.
     """
 
     storage: Storage | None

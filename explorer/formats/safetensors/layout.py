@@ -1,4 +1,4 @@
-"""Whether the tensors that a header lists fill the file as the format demands."""
+"""Checks that the tensors of a header fill the file as the format requires."""
 
 from operator import attrgetter, sub
 
@@ -10,7 +10,7 @@ __all__ = ["check_offsets", "fits", "refuse_entry"]
 
 
 def check_offsets(path: str, header: Header) -> list[int]:
-    """Return each tensor's bytes, having checked that together they fill the file."""
+    """Return the bytes of each tensor, checked to fill the file together."""
     offsets = map(attrgetter("data_offsets"), header.entries.values())
     begins, ends = zip(*offsets, strict=True) if header.entries else ((), ())
     data_bytes = header.file_bytes - header.data_start
@@ -31,7 +31,7 @@ def _refuse_offsets(path: str, header: Header, data_bytes: int) -> None:
         if end > data_bytes:
             raise FormatError(
                 path,
-                found=f"{place} lies beyond the {data_bytes:,} bytes of data",
+                found=f"{place} is beyond the {data_bytes:,} bytes of data",
                 cure="the file is truncated: fetch it again",
             )
         if begin != reached:
@@ -49,7 +49,7 @@ def _refuse_offsets(path: str, header: Header, data_bytes: int) -> None:
 
 
 def fits(dtype: str, shape: tuple[int, ...], nbytes: int) -> bool:
-    """Say whether a tensor of this format and shape takes so many bytes."""
+    """Return whether a tensor of this format and shape takes `nbytes` bytes."""
     known = dtypes.find_safetensors(dtype)
     if known is None:
         return False

@@ -1,4 +1,4 @@
-"""The strict reading of a header: field by field, so that an error names the tensor."""
+"""The strict decoder of a header: field by field, so that an error names the tensor."""
 
 import json
 from collections import Counter
@@ -19,12 +19,12 @@ def decode_strictly(path: str, raw: bytes) -> tuple[dict[str, Entry], dict[str, 
     if not isinstance(metadata, dict) or not all(
         isinstance(text, str) for text in metadata.values()
     ):
-        raise FormatError(path, found="__metadata__ is no map of strings to strings")
+        raise FormatError(path, found="__metadata__ is not a map of strings to strings")
     try:
         "".join([*header, *metadata, *metadata.values()]).encode()
     except UnicodeEncodeError:
         raise FormatError(
-            path, found="the header is no UTF-8 (it has half a surrogate pair)"
+            path, found="the header is not UTF-8 (it has half a surrogate pair)"
         ) from None
     return {
         name: _strict_entry(path, name, entry) for name, entry in header.items()
@@ -50,7 +50,7 @@ def _strict_object(path: str, raw: bytes) -> dict[str, Any]:
         )
     except UnicodeDecodeError as error:
         raise FormatError(
-            path, found=f"the header is no UTF-8 ({error.reason} at byte {error.start})"
+            path, found=f"the header is not UTF-8 ({error.reason} at byte {error.start})"
         ) from None
     except RecursionError:
         raise FormatError(
@@ -58,10 +58,10 @@ def _strict_object(path: str, raw: bytes) -> dict[str, Any]:
         ) from None
     except json.JSONDecodeError as error:
         raise FormatError(
-            path, found=f"the header is no JSON ({error.msg} at character {error.pos})"
+            path, found=f"the header is not JSON ({error.msg} at character {error.pos})"
         ) from None
     if not isinstance(header, dict):
-        raise FormatError(path, found="the header is no JSON object")
+        raise FormatError(path, found="the header is not a JSON object")
     return header
 
 
@@ -72,7 +72,7 @@ def _strict_entry(path: str, name: str, entry: object) -> Entry:
         )
 
     if not isinstance(entry, dict):
-        raise refuse("is no JSON object", "dtype, shape and data_offsets")
+        raise refuse("is not a JSON object", "dtype, shape and data_offsets")
     missing = [field for field in ("dtype", "shape", "data_offsets") if field not in entry]
     if missing:
         raise refuse(f"has no {missing[0]}", "dtype, shape and data_offsets")
