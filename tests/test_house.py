@@ -148,7 +148,10 @@ def opens(tree: ast.AST) -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and (function := ast.unparse(node.func))
-        and (function in OPENERS or function.rpartition(".")[2] in OPENING_METHODS)
+        and (
+            function in OPENERS
+            or (isinstance(node.func, ast.Attribute) and node.func.attr in OPENING_METHODS)
+        )
         and not (node.args and ast.unparse(node.args[0]) == "os.devnull")
     }
 
