@@ -316,11 +316,11 @@ def test_a_folder_without_a_name_is_not_the_current_one(
     assert os.listdir(tmp_path) == []
 
 
-OLD_RUN = Path(__file__).parents[1] / "data" / "run_of_0_1_0"
+OLD_RUN = Path(__file__).parents[1] / "data" / "run_with_record_json"
 
 
-def test_a_run_of_the_version_before_is_continued(tmp_path: Path):
-    """Explorer 0.1.0 stored the words of random keys, and a record.json as its manifest."""
+def test_an_older_run_is_continued(tmp_path: Path):
+    """Older runs stored the words of random keys, and their manifest as record.json."""
     shutil.copytree(OLD_RUN, tmp_path / "run")
     with Checkpoints(tmp_path / "run", config={"recipe": "test"}) as checkpoints:
         found = checkpoints.restore(make_state())
@@ -337,7 +337,7 @@ def test_a_run_of_the_version_before_is_continued(tmp_path: Path):
     assert same(words(again.state)[1:], words(found.state)[1:])
 
 
-def test_damage_to_a_run_of_the_version_before_is_seen(tmp_path: Path):
+def test_damage_to_an_older_run_is_seen(tmp_path: Path):
     names = [
         p for p in (OLD_RUN / "7").rglob("*") if p.is_file() and "_CHECK" not in p.name
     ]

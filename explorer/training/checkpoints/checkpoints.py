@@ -144,6 +144,7 @@ class Checkpoints:
         """Return whether the last save is already known to have failed, without waiting.
 
         It is what this process knows, and raises nothing: `wait` does, on all processes.
+        Of several, it is known when the others have ceased to wait for the one that failed.
         """
         return (
             self._saving is not None

@@ -14,7 +14,7 @@ from explorer.tree.walk import names_of
 __all__ = ["Manifest", "describe", "differences", "read_manifest", "write_manifest"]
 
 _NAME = "manifest.json"
-_OLD_NAME = "record.json"  # in runs saved by explorer 0.1.0
+_OLD_NAME = "record.json"  # the manifest of older runs
 # written by Orbax after the manifest, or never read back
 _UNCHECKED = frozenset({_NAME, _OLD_NAME, "_CHECKPOINT_METADATA", "commit_success.txt"})
 _CHUNK = 1 << 20
@@ -37,7 +37,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Document(msgspec.Struct, frozen=True):
-    """A manifest as it was encoded, and the CRC-32 of that; `record` is its old key."""
+    """A manifest as it was encoded, and the CRC-32 of that; `record` is its key in older runs."""
 
     crc32: int
     manifest: msgspec.Raw = msgspec.Raw(b"")

@@ -121,7 +121,7 @@ def _placed(leaf: Any) -> jax.ShapeDtypeStruct:
 
 
 def _with_key(leaf: jax.Array, like: Any) -> jax.Array:
-    """Return a leaf as a typed key where one is wanted and explorer 0.1.0 saved its words."""
+    """Return a leaf as a typed key where one is wanted; older runs stored its words."""
     if not _is_key(like) or _is_key(leaf):
         return leaf
     impl = jax.random.key_impl(jnp.empty((), like.dtype))
