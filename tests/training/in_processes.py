@@ -34,7 +34,6 @@ from explorer.training.sharding.processes import on_first, together
 from explorer.training.step.state import TrainState, create_state
 from explorer.training.step.train_step import make_train_step
 from explorer.training.watch.watch import Watch
-from tests.training import tiny
 
 OPTIMIZER = optax.adamw(1e-2)
 WATCH = Watch(every=4)
@@ -92,6 +91,8 @@ class Runs:
 
     def run(self, name: str, change: Callable[[Batches], Any] = iter) -> dict[str, Any]:
         """Start or continue a run, and return its result."""
+        from tests.training import tiny
+
         batches = self.batches()
         state = jax.tree.map(jnp.copy, self.first)  # a step may take over its memory
         history = History(WATCH.rows(state.params))
