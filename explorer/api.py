@@ -355,7 +355,7 @@ def _assemble(listing: "Listing", target: str = "", config: Any = None) -> Inven
 def _with_card(inventory: Inventory, architecture: "Architecture | None") -> Inventory:
     if architecture is None:
         return inventory
-    from explorer.architectures.listed import card_of
+    from explorer.architectures.listing import card_of
 
     return replace(inventory, card=card_of(architecture))
 

@@ -1,8 +1,8 @@
-"""One table of number formats: how many bits, what kind, how every format spells them.
+"""One table of dtypes: their sizes, their kinds, their names in each file format.
 
-A format is a run of `block` elements stored in `block_bytes` bytes, so that four-bit
-and block-quantised formats have exact sizes without a float. Names are those of NumPy
-and ml_dtypes; block formats keep the names that ggml gives them.
+A dtype stores `block` elements in `block_bytes` bytes, so that 4-bit and block-quantised
+dtypes have exact integer sizes. Names are those of NumPy and ml_dtypes; block-quantised
+dtypes have ggml's names.
 """
 
 from typing import Literal, NamedTuple
@@ -13,7 +13,7 @@ Kind = Literal["float", "complex", "int", "uint", "bool", "key", "text"]
 
 
 class DType(NamedTuple):
-    """A number format; `block` elements take `block_bytes` bytes."""
+    """A dtype; `block` elements take `block_bytes` bytes."""
 
     name: str
     kind: Kind
@@ -22,11 +22,11 @@ class DType(NamedTuple):
 
     @property
     def bits(self) -> float:
-        """Stored bits for one element, scales inside the block included."""
+        """Stored bits per element, scales inside the block included."""
         return 8 * self.block_bytes / self.block
 
     def nbytes(self, size: int) -> int:
-        """Bytes that `size` elements take, whole blocks.
+        """Return the bytes of `size` elements, rounded up to full blocks.
 
         >>> find("int4").nbytes(3), find("q4_k").nbytes(256)
         (2, 144)
@@ -34,7 +34,7 @@ class DType(NamedTuple):
         return -(-size // self.block) * self.block_bytes
 
 
-# name, kind, elements in a block, bytes of a block, safetensors' name, torch's name
+# name, kind, elements per block, bytes per block, safetensors' name, torch's name
 _PLAIN = """
 bool            bool    1  1  BOOL         bool
 int1            int     8  1  -            -
@@ -88,7 +88,7 @@ nf4             float   2  1  -            -
 fp4             float   2  1  -            -
 """
 
-# ggml's number, name, elements in a block, bytes of a block (ggml.h and ggml-common.h)
+# ggml's number, name, elements per block, bytes per block (ggml.h and ggml-common.h)
 _GGML = """
 2 q4_0 32 18;   3 q4_1 32 20;   6 q5_0 32 22;    7 q5_1 32 24;    8 q8_0 32 34
 9 q8_1 32 40;   10 q2_k 256 84; 11 q3_k 256 110; 12 q4_k 256 144; 13 q5_k 256 176
@@ -138,10 +138,10 @@ _fill()
 
 
 def find(name: str) -> DType:
-    """Return the format of that name; an unknown one of kind "text" for other names.
+    """Return the dtype of that name; an unknown name gives a dtype of kind "text".
 
-    JAX's PRNG-key types (`key<fry>`) are known by their form: a key holds two to four
-    32-bit words, which is read off the array and not off this table.
+    JAX's PRNG key dtypes (`key<fry>`) are recognised by their prefix: the size of a key,
+    two to four 32-bit words, comes from the array.
 
     >>> find("bfloat16").bits, find("q4_k").bits
     (16.0, 4.5)
@@ -153,22 +153,22 @@ def find(name: str) -> DType:
 
 
 def find_safetensors(name: str) -> DType | None:
-    """Return the format that safetensors spells `name` ("F8_E4M3"), or None."""
+    """Return the dtype that safetensors calls `name` ("F8_E4M3"), or None."""
     return _by_safetensors.get(name)
 
 
 def find_torch(name: str) -> DType | None:
-    """Return the format that PyTorch spells `name` ("bfloat16"), or None."""
+    """Return the dtype that PyTorch calls `name` ("bfloat16"), or None."""
     return _by_torch.get(name)
 
 
 def find_ggml(number: int) -> DType | None:
-    """Return the format with that number in GGUF files, or None."""
+    """Return the dtype with that number in GGUF files, or None."""
     return _by_ggml.get(number)
 
 
 def is_trainable(name: str) -> bool:
-    """Say whether elements of this format can be learned by gradient.
+    """Return whether elements of this dtype can be trained by gradient.
 
     >>> is_trainable("bfloat16"), is_trainable("int64"), is_trainable("q4_k")
     (True, False, True)

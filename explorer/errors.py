@@ -1,18 +1,19 @@
-"""Every error that explorer raises on purpose, and the words it is told in.
+"""Every error that explorer raises on purpose, and the formatting of its message.
 
     ExplorerError
-    ├── InputError             the input is at fault: the command exits with 2
-    │   ├── TargetError        no such target, or nothing in it that explorer knows
-    │   ├── FormatError        a file that breaks the rules of its format (a ValueError)
-    │   ├── UnsafePickleError  a pickle that wants to run code
-    │   ├── TreeError          a tree with something in it that is no array (a TypeError)
-    │   └── MissingPackageError  an optional library is needed (an ImportError)
-    └── MismatchError          the answer is "no": the command exits with 1 (an AssertionError)
+    ├── InputError               invalid input: the command exits with 2
+    │   ├── TargetError          no such target, or nothing in it that explorer can read
+    │   ├── FormatError          a file that violates its format (a ValueError)
+    │   ├── UnsafePickleError    a pickle that would run code
+    │   ├── TreeError            a tree with a leaf that is not an array (a TypeError)
+    │   └── MissingPackageError  an optional package is not installed (an ImportError)
+    └── MismatchError            a check failed: the command exits with 1 (an AssertionError)
 
 Every message is one line: place, what was found, what was expected, the cure.
 """
 
 import re
+from collections.abc import Iterable
 
 __all__ = [
     "ExplorerError",
@@ -23,16 +24,17 @@ __all__ = [
     "TargetError",
     "TreeError",
     "UnsafePickleError",
+    "first_few",
     "first_line",
     "printable",
 ]
 
 
 def printable(text: object, limit: int = 120) -> str:
-    """Return text that came from data as one safe line of at most `limit` characters.
+    """Return text that comes from data as one safe line of at most `limit` characters.
 
-    Control characters, line ends, terminal escapes, bidirectional marks and lone
-    surrogates become backslash escapes; an over-long text keeps both its ends.
+    Control characters, newlines, terminal escapes, bidirectional marks and lone
+    surrogates become backslash escapes; a text that is too long is cut in the middle.
 
     >>> printable("a\\nb\\x1b[31m")
     'a\\\\nb\\\\x1b[31m'
@@ -40,7 +42,7 @@ def printable(text: object, limit: int = 120) -> str:
     'xxxx…xxxx'
     """
     raw = str(text)
-    if len(raw) > 4 * limit:  # escape only what can be shown
+    if len(raw) > 4 * limit:  # escape only what is shown
         raw = raw[: 2 * limit] + raw[-2 * limit :]
     safe = (
         raw
@@ -54,9 +56,9 @@ def printable(text: object, limit: int = 120) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error of another library says first, without the link it ends in.
+    """Return the first line of another library's error, without a trailing link.
 
-    Its kind is told where its text says too little, as that of a KeyError does.
+    The error's class is included if its text alone is unclear, as that of a KeyError.
 
     >>> first_line(ValueError("shapes differ. (https://example.org/errors)\\nand so on"))
     'shapes differ.'
@@ -66,17 +68,40 @@ def first_line(error: BaseException) -> str:
     return f"{kind}: {text}" if isinstance(error, KeyError) else text or kind
 
 
+def first_few(items: Iterable[str], total: int = 0, at_least: bool = False) -> str:
+    """Return the first three of some texts and the number of the rest.
+
+    Args:
+        items: the texts.
+        total: their number; by default, as many as are given.
+        at_least: whether there may be more than `total`.
+
+    >>> first_few("abcde")
+    'a, b, c and 2 more'
+    >>> first_few("abc", 10_000, at_least=True)
+    'a, b, c and at least 9,997 more'
+    """
+    texts = list(items)
+    rest = (total or len(texts)) - 3
+    more = f" and {'at least ' if at_least else ''}{rest:,} more" if rest > 0 else ""
+    return ", ".join(texts[:3]) + more
+
+
 class ExplorerError(Exception):
-    """Base of everything explorer raises on purpose."""
+    """Base class of the errors that explorer raises on purpose.
+
+    >>> issubclass(FormatError, ExplorerError), issubclass(MismatchError, ExplorerError)
+    (True, True)
+    """
 
 
 class InputError(ExplorerError):
-    """The input is at fault; the message says where, what, what was expected, the cure.
+    """Invalid input; the message gives the place, what was found, what was expected, the cure.
 
     Args:
-        place: the file, or the path inside a tree.
+        place: the file, or the path in a tree.
         found: what is wrong there.
-        expected: what would have been right; may be empty.
+        expected: what would be valid; may be empty.
         cure: what the reader can do; may be empty.
 
     >>> print(InputError("a.bin", found="is empty", cure="download it again"))
@@ -91,24 +116,49 @@ class InputError(ExplorerError):
 
 
 class TargetError(InputError):
-    """No such target, or nothing in it that explorer knows."""
+    """No such target, or nothing in it that explorer can read.
+
+    >>> print(TargetError("gpt9", found="no such file or folder"))
+    gpt9: no such file or folder
+    """
 
 
 class FormatError(InputError, ValueError):
-    """A file that breaks the rules of its format."""
+    """A file that violates its format.
+
+    >>> print(FormatError("a.npz", found="is cut short", cure="download it again"))
+    a.npz: is cut short; download it again
+    """
 
 
 class UnsafePickleError(InputError):
-    """A pickle that names something outside the allow-list; it was not executed."""
+    """A pickle that references a name outside the allow-list; it was not executed.
+
+    >>> print(UnsafePickleError("a.bin", found="references os.system"))
+    a.bin: references os.system
+    """
 
 
 class TreeError(InputError, TypeError):
-    """A tree with a leaf that is no array, or an argument of the wrong kind."""
+    """A tree with a leaf that is not an array, or an argument of the wrong type.
+
+    >>> print(TreeError("layers/0", found="is str", expected="an array"))
+    layers/0: is str; expected an array
+    """
 
 
 class MissingPackageError(InputError, ImportError):
-    """An optional library is needed and not installed."""
+    """An optional package is needed and not installed.
+
+    >>> print(MissingPackageError("m.gguf", found="needs gguf", cure="pip install gguf"))
+    m.gguf: needs gguf; pip install gguf
+    """
 
 
 class MismatchError(ExplorerError, AssertionError):
-    """The answer is "no": counts or a lock differ from what was found."""
+    """A check failed: parameters differ from a stated count or from a lock.
+
+    >>> raise MismatchError("expected 100 parameters, found 101")
+    Traceback (most recent call last):
+    explorer.errors.MismatchError: expected 100 parameters, found 101
+    """

@@ -1,8 +1,8 @@
 """Names of tensors: keys as sources spell them, paths as explorer shows them, globs.
 
 A *key* is exactly what the source has: a dotted string in a file ("h.0.attn.c_attn.weight"),
-a tuple of names in a tree. A *path* is always the tuple. Splitting is done when it is
-asked for: splitting 100,000 names up front would cost as much as reading them.
+a tuple of names in a tree. A *path* is always a tuple. Keys are split on demand: splitting
+100,000 of them up front would take as long as reading them.
 """
 
 import re
@@ -27,7 +27,7 @@ def path_of(key: Key) -> tuple[str, ...]:
 
 
 def name_of(key: Key) -> str:
-    """Return a key as one string, its names joined by "/".
+    """Return a key as one string of names joined by "/".
 
     >>> name_of("encoder.layer.0.bias")
     'encoder/layer/0/bias'
@@ -38,7 +38,7 @@ def name_of(key: Key) -> str:
 
 
 def template_of(key: Key) -> bytes:
-    """Return a key with every digit as "0": tensors of one template do one job.
+    """Return a key with every digit as "0"; tensors with one template have one role.
 
     >>> template_of("layers.17.mlp.up_proj.weight")
     b'layers.00.mlp.up_proj.weight'
@@ -48,7 +48,7 @@ def template_of(key: Key) -> bytes:
 
 
 def templates_of(keys: list[Key]) -> list[bytes]:
-    """Return the template of every key; dotted names as fast as Python goes."""
+    """Return the template of every key, with a fast path for strings."""
     try:
         return [key.encode().translate(_DIGITS) for key in keys]  # pyright: ignore
     except (AttributeError, UnicodeEncodeError):
@@ -56,9 +56,9 @@ def templates_of(keys: list[Key]) -> list[bytes]:
 
 
 class Glob:
-    """A compiled path glob: `*` stays inside one name, `**` crosses, `[0-60]` is a range.
+    """A compiled glob: `*` matches within one name, `**` across names, `[0-60]` a range.
 
-    Ranges are those that collapsed rows print, so that a printed row selects its tensors.
+    Collapsed rows print the same ranges, so a printed row selects its tensors.
 
     >>> Glob("**/attention/**").matches("layer/0/attention/query/bias")
     True
@@ -82,7 +82,7 @@ class Glob:
         self._ranges = [_numbers(text) for text in _RANGE.findall(glob)]
 
     def matches(self, name: str) -> bool:
-        """Say whether the whole name fits."""
+        """Return whether the full name matches."""
         found = self._regex.fullmatch(name)
         return found is not None and all(
             any(low <= int(number) <= high for low, high in ranges)
@@ -109,11 +109,10 @@ _compile = lru_cache(maxsize=256)(Glob)
 
 
 def matches(key: Key, glob: str) -> bool:
-    """Say whether a key matches a glob.
+    """Return whether a key matches a glob.
 
-    A glob with "/" is matched against the whole path. One without is matched against
-    the last name, and, as is the custom for dotted names, against the dotted name with
-    `*` crossing dots.
+    A glob with "/" is matched against the full path. A glob without is matched against the
+    last name, and against the dotted name with `*` matching across dots.
 
     >>> matches("encoder.layer.0.bias", "bias"), matches("encoder.layer.0.bias", "*.bias")
     (True, True)

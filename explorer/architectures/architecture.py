@@ -1,87 +1,86 @@
-"""The record of one model: embeddings, stages of blocks, heads."""
+"""The record of a model: embeddings, stages of blocks, heads."""
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
 
 import msgspec
 
+from explorer.architectures.attention_specs import AttentionSpec, LatentAttentionSpec
 from explorer.architectures.specs import (
-    Attention,
-    Embedding,
-    Experts,
-    LatentAttention,
-    Layer,
-    Linear,
-    MaskedHead,
-    Mlp,
-    Norm,
-    Patches,
-    Token,
+    EmbeddingSpec,
+    ExpertsSpec,
+    LayerSpec,
+    LinearSpec,
+    MaskedHeadSpec,
+    MlpSpec,
+    NormSpec,
+    PatchesSpec,
+    RouterSpec,
+    TokenSpec,
 )
 
-__all__ = ["Architecture", "Block", "Stage", "stages_of"]
+__all__ = ["Architecture", "BlockSpec", "StageSpec", "stages_of"]
 
 _LONGEST_PERIOD = 16
 
 
-class Block(Layer, frozen=True, kw_only=True):
-    """Attention and a feed-forward network, each added to the stream.
+class BlockSpec(LayerSpec, frozen=True, kw_only=True):
+    """Attention and a feed-forward network, each with a residual connection.
 
-    What norms are there says where they stand: `attention_norm` and `mlp_norm` before a
-    branch, the post-norms after it, the sum-norms after it is added (BERT). `parallel` adds
-    both branches at once; without a norm of its own the second shares the first's.
+    `attention_norm` and `mlp_norm` are applied before a branch, the post-norms to its
+    output, the sum-norms after the residual addition (BERT). With `parallel` both branches
+    read the block's input; without an `mlp_norm` they share the `attention_norm`.
     """
 
-    attention_norm: Norm | None = None
-    attention: Attention | LatentAttention
-    attention_post_norm: Norm | None = None
-    attention_sum_norm: Norm | None = None
-    mlp_norm: Norm | None = None
-    mlp: Mlp | None = None
-    moe: Experts | None = None
-    mlp_post_norm: Norm | None = None
-    mlp_sum_norm: Norm | None = None
+    attention_norm: NormSpec | None = None
+    attention: AttentionSpec | LatentAttentionSpec
+    attention_post_norm: NormSpec | None = None
+    attention_sum_norm: NormSpec | None = None
+    mlp_norm: NormSpec | None = None
+    mlp: MlpSpec | None = None
+    moe: ExpertsSpec | None = None
+    mlp_post_norm: NormSpec | None = None
+    mlp_sum_norm: NormSpec | None = None
     parallel: bool = False
 
 
-class Stage(msgspec.Struct, frozen=True):
-    """`repeats` times the same few blocks: what `nn.scan` stacks."""
+class StageSpec(msgspec.Struct, frozen=True):
+    """A short sequence of blocks, repeated `repeats` times: one `nn.scan`."""
 
     repeats: int
-    blocks: tuple[Block, ...]
+    blocks: tuple[BlockSpec, ...]
 
     @property
     def layers(self) -> int:
-        """Blocks in all."""
+        """Number of blocks, repeats included."""
         return self.repeats * len(self.blocks)
 
 
-class Architecture(Layer, frozen=True, kw_only=True, dict=True):
-    """One model. `family` is the config's model_type, `class_name` the class built.
+class Architecture(LayerSpec, frozen=True, kw_only=True, dict=True):
+    """A model. `family` is the config's model_type, `class_name` the class that is built.
 
-    A model has the layers that are not None, and logits from `lm_head`, `predictions` or,
-    where `tied`, from the input embedding. `embed_scale` multiplies embeddings, `logit_scale`
-    logits, which `logit_softcap` bounds. `pad_token` is given where positions count only
-    other tokens (RoBERTa). `dtype` is the format of the published weights.
+    Layers that a model lacks are None. Logits come from `lm_head`, `predictions` or, if
+    `tied`, from the input embedding. `embed_scale` multiplies embeddings; `logit_scale`
+    multiplies logits, then `logit_softcap` bounds them. `pad_token` is set where positions
+    count only the other tokens (RoBERTa). `dtype` is that of the published weights.
     """
 
     family: str
     class_name: str
     size: int
-    embed: Embedding | None = None
-    position_embed: Embedding | None = None
-    type_embed: Embedding | None = None
-    patch_embed: Patches | None = None
-    cls_token: Token | None = None
-    embed_norm: Norm | None = None
-    stages: tuple[Stage, ...] = ()
-    final_norm: Norm | None = None
-    lm_head: Linear | None = None
-    predictions: MaskedHead | None = None
-    pooler: Linear | None = None
-    relationship: Linear | None = None
-    classifier: Linear | None = None
+    embed: EmbeddingSpec | None = None
+    position_embed: EmbeddingSpec | None = None
+    type_embed: EmbeddingSpec | None = None
+    patch_embed: PatchesSpec | None = None
+    cls_token: TokenSpec | None = None
+    embed_norm: NormSpec | None = None
+    stages: tuple[StageSpec, ...] = ()
+    final_norm: NormSpec | None = None
+    lm_head: LinearSpec | None = None
+    predictions: MaskedHeadSpec | None = None
+    pooler: LinearSpec | None = None
+    relationship: LinearSpec | None = None
+    classifier: LinearSpec | None = None
     tied: bool = False
     embed_scale: float | None = None
     logit_scale: float | None = None
@@ -91,18 +90,18 @@ class Architecture(Layer, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def num_layers(self) -> int:
-        """Blocks of all stages."""
+        """Number of blocks in all stages."""
         return sum(stage.layers for stage in self.stages)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[BlockSpec]:
         """Yield the block of each layer, first to last."""
         for stage in self.stages:
             for _ in range(stage.repeats):
                 yield from stage.blocks
 
     @cached_property
-    def router(self) -> Any:
-        """The router of a mixture of experts; None where there is none."""
+    def router(self) -> RouterSpec | None:
+        """The router of a mixture of experts, or None."""
         for stage in self.stages:
             for block in stage.blocks:
                 if block.moe is not None:
@@ -110,11 +109,11 @@ class Architecture(Layer, frozen=True, kw_only=True, dict=True):
         return None
 
 
-def stages_of(blocks: list[Block]) -> tuple[Stage, ...]:
-    """Return a list of blocks as stages: the longest repeats of a short period, in order.
+def stages_of(blocks: list[BlockSpec]) -> tuple[StageSpec, ...]:
+    """Return blocks grouped into stages, each the longest repetition of a short period.
 
-    Alternating blocks become one stage of a pair, dense blocks before a mixture's two
-    stages; so that a scan over a stage traces each kind of block once.
+    Two alternating kinds of blocks become one stage with a period of two; dense blocks
+    followed by mixtures become two stages. A scan over a stage traces each of its blocks once.
     """
     stages = []
     start = 0
@@ -123,13 +122,13 @@ def stages_of(blocks: list[Block]) -> tuple[Stage, ...]:
             ((p, _repeats(blocks, start, p)) for p in range(1, _LONGEST_PERIOD + 1)),
             key=lambda found: (found[0] * found[1] if found[1] > 1 else 1, -found[0]),
         )
-        stages.append(Stage(repeats, tuple(blocks[start : start + period])))
+        stages.append(StageSpec(repeats, tuple(blocks[start : start + period])))
         start += period * repeats
     return tuple(stages)
 
 
-def _repeats(blocks: list[Block], start: int, period: int) -> int:
-    """Return how often the blocks from `start` repeat with a period."""
+def _repeats(blocks: list[BlockSpec], start: int, period: int) -> int:
+    """Return how many times the `period` blocks at `start` are repeated."""
     if start + period > len(blocks):
         return 0
     end = start + period

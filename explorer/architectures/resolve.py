@@ -1,4 +1,4 @@
-"""A name, a config or a path of one -> the architecture it means, and its inventory."""
+"""A name, a config or a path -> the architecture it describes, and its inventory."""
 
 import difflib
 import os
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from explorer.architectures import listed as declared
+from explorer.architectures import listing
 from explorer.architectures.architecture import Architecture
-from explorer.architectures.catalog.entries import Undisclosed, find, nearest
+from explorer.architectures.catalog.entries import UndisclosedModel, find, nearest
 from explorer.architectures.families import architecture_of
 from explorer.errors import TargetError, printable
 from explorer.identify.assemble import assemble
@@ -17,13 +17,13 @@ from explorer.inventory.card import Advertised
 from explorer.inventory.inventory import Inventory
 from explorer.storage.local import LOCAL, exists
 
-__all__ = ["Known", "inventory_of", "resolve"]
+__all__ = ["ResolvedArchitecture", "inventory_of", "resolve"]
 
-_SILENT = "config.json names no format: bytes are those of float32"
+_NO_DTYPE = "config.json specifies no dtype: bytes are those of float32"
 
 
-class Known(NamedTuple):
-    """An architecture, the name it was asked for by, and what its publisher says of it."""
+class ResolvedArchitecture(NamedTuple):
+    """An architecture, the name it was requested by, and its publisher's own figures."""
 
     architecture: Architecture
     name: str = ""
@@ -31,30 +31,30 @@ class Known(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def resolve(target: str | os.PathLike | Mapping[str, Any]) -> Known:
-    """Return the architecture that a target means.
+def resolve(target: str | os.PathLike | Mapping[str, Any]) -> ResolvedArchitecture:
+    """Return the architecture that a target describes.
 
     Args:
-        target: a catalogued name or id, a Hugging Face config as a dict, a path of a
+        target: a catalogued name or id, a Hugging Face config as a dict, the path of a
             config.json or of the folder that holds one.
 
     Raises:
-        InputError: no such name (the nearest is told), one whose publisher discloses
-            nothing, or a config with a wrong field.
+        InputError: an unknown name (the error suggests the nearest), a model whose
+            publisher discloses nothing, or a config with an invalid field.
 
     >>> resolve("llama-2-70b").architecture.num_layers
     80
     """
     if isinstance(target, Mapping):
-        return _described(target, "config", "")
+        return _from_config(target, "config", "")
     name = os.fspath(target)
     if exists(name):
         path = os.path.join(name, "config.json") if os.path.isdir(name) else name
-        return _described(read_config_file(path).content, path, name)
+        return _from_config(read_config_file(path).content, path, name)
     entry = find(name)
     if entry is None:
-        raise _missing(name)
-    if isinstance(entry, Undisclosed):
+        raise _unknown(name)
+    if isinstance(entry, UndisclosedModel):
         raise _undisclosed(name, entry)
     advertised = Advertised(
         parameters=entry.advertised,
@@ -63,43 +63,45 @@ def resolve(target: str | os.PathLike | Mapping[str, Any]) -> Known:
         source=entry.source,
     )
     remarks = tuple(filter(None, (entry.note, _packing(entry.config))))
-    return Known(architecture_of(entry.config, entry.id), name, advertised, remarks)
+    architecture = architecture_of(entry.config, entry.id)
+    return ResolvedArchitecture(architecture, name, advertised, remarks)
 
 
-def inventory_of(known: Known, scan: bool = False) -> Inventory:
-    """Return the inventory of an architecture, nothing allocated and no JAX loaded.
+def inventory_of(resolved: ResolvedArchitecture, scan: bool = False) -> Inventory:
+    """Return the inventory of an architecture; nothing is allocated, JAX is not loaded.
 
     >>> inventory_of(resolve("gpt2-xl")).num_parameters
     1557611200
     """
-    inventory = assemble(declared.read(known.architecture, scan), known.name)
-    card = declared.card_of(known.architecture, known.advertised)
-    return replace(inventory, card=card, remarks=(*inventory.remarks, *known.remarks))
+    inventory = assemble(listing.read(resolved.architecture, scan), resolved.name)
+    card = listing.card_of(resolved.architecture, resolved.advertised)
+    remarks = (*inventory.remarks, *resolved.remarks)
+    return replace(inventory, card=card, remarks=remarks)
 
 
-def _described(content: Mapping[str, Any], place: str, name: str) -> Known:
-    silent = content.get("torch_dtype") is None and content.get("dtype") is None
-    remarks = tuple(filter(None, (_SILENT if silent else "", _packing(content))))
-    return Known(architecture_of(content, place), name, None, remarks)
+def _from_config(content: Mapping[str, Any], place: str, name: str) -> ResolvedArchitecture:
+    unset = content.get("torch_dtype") is None and content.get("dtype") is None
+    remarks = tuple(filter(None, (_NO_DTYPE if unset else "", _packing(content))))
+    return ResolvedArchitecture(architecture_of(content, place), name, None, remarks)
 
 
 def _packing(content: Mapping[str, Any]) -> str:
-    """Return what a config that asks for packed weights means for the bytes shown."""
+    """Return a remark about the bytes shown if a config specifies packed weights."""
     settings = content.get("quantization_config")
     if not isinstance(settings, Mapping):
         return ""
     method = printable(settings.get("quant_method", "quantised"), 40)
-    return f"the config asks for {method} weights: bytes are those before packing"
+    return f"the config specifies {method} weights: bytes are those before packing"
 
 
-def _missing(name: str) -> TargetError:
-    """Return the error for a name that is nothing, with the nearest that there is."""
+def _unknown(name: str) -> TargetError:
+    """Return the error for an unknown name, with the nearest file or catalogued name."""
     folder, last = os.path.split(name)
     try:
-        there = LOCAL.names(folder)[:10_000]
-    except (TargetError, ValueError):  # no such folder, or a name that none can have
-        there = []
-    files = difflib.get_close_matches(last, there, 1, 0.6)
+        siblings = LOCAL.names(folder)[:10_000]
+    except (TargetError, ValueError):  # no such folder, or an impossible name
+        siblings = []
+    files = difflib.get_close_matches(last, siblings, 1, 0.6)
     near = os.path.join(folder, files[0]) if files else nearest(name)
     return TargetError(
         name,
@@ -109,8 +111,8 @@ def _missing(name: str) -> TargetError:
     )
 
 
-def _undisclosed(name: str, entry: Undisclosed) -> TargetError:
-    estimate = f"a public estimate, no count: {entry.estimate}" if entry.estimate else ""
+def _undisclosed(name: str, entry: UndisclosedModel) -> TargetError:
+    estimate = f"a public estimate, not a count: {entry.estimate}" if entry.estimate else ""
     return TargetError(
         name,
         found=f"{entry.publisher} discloses neither its architecture nor its parameters",

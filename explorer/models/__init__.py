@@ -1,1 +1,1 @@
-"""The Flax modules of architectures: attention, experts, masks, and the smallest models."""
+"""The Flax modules of architectures: attention, experts, masks, and toy models."""

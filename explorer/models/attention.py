@@ -1,4 +1,4 @@
-"""Multi-head and grouped attention."""
+"""Multi-head and grouped-query attention."""
 
 from functools import partial
 from typing import Literal, get_args
@@ -8,26 +8,27 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from explorer.architectures import specs
+from explorer.architectures.attention_specs import AttentionSpec, SinksSpec
+from explorer.architectures.specs import NormSpec
 from explorer.errors import InputError
 from explorer.models.linear import Linear
-from explorer.models.masks import Sight
+from explorer.models.masks import AttentionInputs
 from explorer.models.norms import Norm
 from explorer.models.rotary import rotate
 
-__all__ = ["Attention", "Implementation", "Sinks", "attend", "by_cudnn", "unsupported"]
+__all__ = ["Attention", "Implementation", "Sinks", "attend", "unsupported", "uses_cudnn"]
 
 Implementation = Literal["xla", "cudnn"]
 _FIELD = "Transformer(implementation=)"
 
-# far below any logit, and finite: a query that sees nothing gets a mean, not NaN
+# below any logit, but finite: a query without keys gets a mean instead of NaN
 _UNSEEN = -0.7 * float(jnp.finfo(jnp.float32).max)
 
 
 class Sinks(nn.Module):
-    """One learned logit a head."""
+    """One learned logit per head."""
 
-    spec: specs.Sinks
+    spec: SinksSpec
     param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -39,15 +40,15 @@ class Sinks(nn.Module):
 
 
 class Attention(nn.Module):
-    """Queries look at keys and bring back values."""
+    """Multi-head or grouped-query attention."""
 
-    spec: specs.Attention
+    spec: AttentionSpec
     param_dtype: DTypeLike = jnp.float32
     implementation: Implementation | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, sight: Sight) -> jax.Array:
-        """Return [batch, length, size] of the same."""
+    def __call__(self, x: jax.Array, inputs: AttentionInputs) -> jax.Array:
+        """Return the output [batch, length, size] for hidden states of the same shape."""
         spec, dtype = self.spec, self.param_dtype
         query = Linear(spec.query, dtype, name="query")(x)
         key = Linear(spec.key, dtype, name="key")(x)
@@ -58,36 +59,37 @@ class Attention(nn.Module):
             query, key, value = (
                 jnp.clip(each, -spec.clip, spec.clip) for each in (query, key, value)
             )
-        if spec.rope is not None and sight.rotation is not None:
+        if spec.rope is not None and inputs.rotation is not None:
             query, key = (
-                rotate(each, sight.rotation, spec.rope.interleaved) for each in (query, key)
+                rotate(each, inputs.rotation, spec.rope.interleaved)
+                for each in (query, key)
             )
         sinks = spec.sinks and Sinks(spec.sinks, dtype, name="sinks")()
-        if by_cudnn(self.implementation):
-            seen = attend_by_cudnn(spec, query, key, value, sight.padding)
+        if uses_cudnn(self.implementation):
+            out = attend_with_cudnn(spec, query, key, value, inputs.padding)
         else:
-            seen = attend(query, key, value, sight.mask, sinks, spec.scale, spec.softcap)
-        return Linear(spec.out, dtype, name="out")(seen.reshape(*x.shape[:2], -1))
+            out = attend(query, key, value, inputs.mask, sinks, spec.scale, spec.softcap)
+        return Linear(spec.out, dtype, name="out")(out.reshape(*x.shape[:2], -1))
 
     @nn.nowrap
     def _heads(self, x: jax.Array) -> jax.Array:
         return x.reshape(*x.shape[:2], -1, self.spec.head_size)
 
     @nn.nowrap
-    def _normed(self, spec: specs.Norm | None, x: jax.Array, name: str) -> jax.Array:
-        """Return x in heads, normalised a head or, before, over all heads."""
+    def _normed(self, spec: NormSpec | None, x: jax.Array, name: str) -> jax.Array:
+        """Return x split into heads, normalised per head or, before, over all heads."""
         if spec is None:
             return self._heads(x)
         norm = Norm(spec, self.param_dtype, name=name)
-        whole = spec.size != self.spec.head_size
-        return self._heads(norm(x)) if whole else norm(self._heads(x))
+        per_head = spec.size == self.spec.head_size
+        return norm(self._heads(x)) if per_head else self._heads(norm(x))
 
 
-def by_cudnn(implementation: str | None) -> bool:
-    """Say whether attention is done by cuDNN.
+def uses_cudnn(implementation: str | None) -> bool:
+    """Return whether attention is computed by cuDNN.
 
     Raises:
-        InputError: there is no such implementation.
+        InputError: an unknown implementation.
     """
     if implementation not in (None, *get_args(Implementation)):
         raise InputError(
@@ -96,29 +98,29 @@ def by_cudnn(implementation: str | None) -> bool:
     return implementation == "cudnn"
 
 
-def attend_by_cudnn(
-    spec: specs.Attention,
+def attend_with_cudnn(
+    spec: AttentionSpec,
     query: jax.Array,
     key: jax.Array,
     value: jax.Array,
     padding: jax.Array | None,
 ) -> jax.Array:
-    """Return what `attend` does, by NVIDIA's fused kernels, which never hold all logits.
+    """Return the same as `attend`, by NVIDIA's fused kernels, which never store all logits.
 
     Args:
-        spec: of the attention: which keys are seen is told and not masked.
-        query, key, value: as `attend`, in bfloat16 or float16.
-        padding: [batch, 1, 1, keys], false for keys that no query sees; None without any.
+        spec: of the attention; causality and window are passed as options, not as a mask.
+        query, key, value: as in `attend`, in bfloat16 or float16.
+        padding: [batch, 1, 1, keys], false for keys that no query attends to, or None.
 
     Raises:
-        InputError: the attention is of a kind that the kernels have not.
+        InputError: the kernels do not support this kind of attention.
     """
     if spec.softcap is not None:
         raise unsupported("its logits are bounded by tanh")
     if spec.sinks is not None:
         raise unsupported("it has sinks")
     if spec.window is not None and not spec.causal:
-        raise unsupported("its window is to both sides")
+        raise unsupported("its window is on both sides")
     return jax.nn.dot_product_attention(
         query,
         key,
@@ -132,11 +134,11 @@ def attend_by_cudnn(
 
 
 def unsupported(why: str) -> InputError:
-    """Return the error of attention that cuDNN's kernels have not."""
+    """Return the error for attention that cuDNN's kernels do not support."""
     return InputError(
         _FIELD,
-        found=f"'cudnn' for attention that it cannot do: {why}",
-        expected="None, for what XLA compiles",
+        found=f"'cudnn' for attention that it does not support: {why}",
+        expected="None, which compiles it with XLA",
     )
 
 
@@ -154,18 +156,18 @@ def attend(
 
     Args:
         query: [batch, queries, heads, entries].
-        key: [batch, keys, heads that share, entries].
-        value: [batch, keys, heads that share, value entries].
-        mask: which keys a query sees, [batch or 1, 1, queries, keys]; None for all.
-        sinks: [heads], logits that take part and give no value.
+        key: [batch, keys, key-value heads, entries].
+        value: [batch, keys, key-value heads, value entries].
+        mask: the keys that a query attends to, [batch or 1, 1, queries, keys]; None for all.
+        sinks: [heads], logits that take part in the softmax and have no value.
         scale: of the logits.
-        softcap: bounds them, cap * tanh(logits / cap).
+        softcap: bounds the logits, cap * tanh(logits / cap).
     """
     if softcap is None and sinks is None and value.shape == key.shape:
         return jax.nn.dot_product_attention(query, key, value, mask=mask, scale=scale)
     batch, length, heads, entries = query.shape
-    shared = key.shape[2]
-    grouped = query.reshape(batch, length, shared, heads // shared, entries)
+    kv_heads = key.shape[2]
+    grouped = query.reshape(batch, length, kv_heads, heads // kv_heads, entries)
     logits = scale * jnp.einsum(
         "bqhgd,bkhd->bhgqk", grouped, key, preferred_element_type=jnp.float32
     )
@@ -173,12 +175,12 @@ def attend(
         logits = softcap * jnp.tanh(logits / softcap)
     if mask is not None:
         logits = jnp.where(mask[:, :, None], logits, _UNSEEN)
-    shares = _shares(logits, sinks).astype(value.dtype)
-    return jnp.einsum("bhgqk,bkhd->bqhgd", shares, value).reshape(batch, length, heads, -1)
+    weights = _softmax(logits, sinks).astype(value.dtype)
+    return jnp.einsum("bhgqk,bkhd->bqhgd", weights, value).reshape(batch, length, heads, -1)
 
 
-def _shares(logits: jax.Array, sinks: jax.Array | None) -> jax.Array:
-    """Return the softmax over keys, and over a sink that is dropped."""
+def _softmax(logits: jax.Array, sinks: jax.Array | None) -> jax.Array:
+    """Return the softmax over keys and a sink, whose own share is dropped."""
     if sinks is None:
         return jax.nn.softmax(logits)
     sink = sinks.astype(logits.dtype).reshape(*logits.shape[1:3], 1, 1)

@@ -1,4 +1,4 @@
-"""One block of a transformer, and a stage of them to scan over."""
+"""One block of a transformer, and the body of a scan over blocks."""
 
 from typing import Any
 
@@ -7,44 +7,46 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from explorer.architectures import architecture, specs
+from explorer.architectures.architecture import BlockSpec
+from explorer.architectures.attention_specs import LatentAttentionSpec
 from explorer.models.attention import Attention, Implementation
 from explorer.models.experts import Experts
 from explorer.models.feedforward import Mlp
 from explorer.models.latent import LatentAttention
-from explorer.models.masks import Sight
+from explorer.models.masks import AttentionInputs
 from explorer.models.norms import normed
 
 __all__ = ["Block", "Stage"]
 
 
 class Block(nn.Module):
-    """Attention and a feed-forward network, with what norms the record has."""
+    """Attention and a feed-forward network, with the norms of its record."""
 
-    spec: architecture.Block
+    spec: BlockSpec
     param_dtype: DTypeLike = jnp.float32
     implementation: Implementation | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, sight: Sight) -> jax.Array:
-        """Return [batch, length, size] of the same."""
+    def __call__(self, x: jax.Array, inputs: AttentionInputs) -> jax.Array:
+        """Return hidden states [batch, length, size] for those of the block before."""
         spec, dtype = self.spec, self.param_dtype
         before = normed(spec.attention_norm, x, dtype, "attention_norm")
-        is_latent = isinstance(spec.attention, specs.LatentAttention)
+        is_latent = isinstance(spec.attention, LatentAttentionSpec)
         kind: Any = LatentAttention if is_latent else Attention
         attention = kind(spec.attention, dtype, self.implementation, name="attention")
-        seen = attention(before, sight)
-        seen = normed(spec.attention_post_norm, seen, dtype, "attention_post_norm")
+        attended = attention(before, inputs)
+        attended = normed(spec.attention_post_norm, attended, dtype, "attention_post_norm")
         if spec.parallel:
-            own = normed(spec.mlp_norm, x, dtype, "mlp_norm") if spec.mlp_norm else before
-            return x + seen + self._fed(own)
-        x = normed(spec.attention_sum_norm, x + seen, dtype, "attention_sum_norm")
-        fed = self._fed(normed(spec.mlp_norm, x, dtype, "mlp_norm"))
+            if spec.mlp_norm:
+                before = normed(spec.mlp_norm, x, dtype, "mlp_norm")
+            return x + attended + self._feed_forward(before)
+        x = normed(spec.attention_sum_norm, x + attended, dtype, "attention_sum_norm")
+        fed = self._feed_forward(normed(spec.mlp_norm, x, dtype, "mlp_norm"))
         return normed(spec.mlp_sum_norm, x + fed, dtype, "mlp_sum_norm")
 
     @nn.nowrap
-    def _fed(self, x: jax.Array) -> jax.Array:
-        """Return what the feed-forward network or the mixture of experts makes of x."""
+    def _feed_forward(self, x: jax.Array) -> jax.Array:
+        """Return the output of the feed-forward network or the mixture of experts."""
         spec, dtype = self.spec, self.param_dtype
         if spec.mlp is not None:
             x = Mlp(spec.mlp, dtype, name="mlp")(x)
@@ -54,16 +56,18 @@ class Block(nn.Module):
 
 
 class Stage(nn.Module):
-    """The blocks that a stage repeats, once: the body of a scan."""
+    """The blocks that a stage repeats: the body of a scan."""
 
-    blocks: tuple[architecture.Block, ...]
+    blocks: tuple[BlockSpec, ...]
     param_dtype: DTypeLike = jnp.float32
     implementation: Implementation | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, sights: tuple[Sight, ...]) -> tuple[jax.Array, None]:
-        """Return the stream after each block, with that block's sight; and no output."""
-        for index, (block, sight) in enumerate(zip(self.blocks, sights, strict=True)):
+    def __call__(
+        self, x: jax.Array, inputs: tuple[AttentionInputs, ...]
+    ) -> tuple[jax.Array, None]:
+        """Return the hidden states after the blocks, each given its inputs; and None."""
+        for index, (block, own) in enumerate(zip(self.blocks, inputs, strict=True)):
             name = f"block_{index}"
-            x = Block(block, self.param_dtype, self.implementation, name=name)(x, sight)
+            x = Block(block, self.param_dtype, self.implementation, name=name)(x, own)
         return x, None

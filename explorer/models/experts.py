@@ -1,4 +1,4 @@
-"""Mixtures of experts: each token is computed by those that its router chooses, no others."""
+"""Mixtures of experts: each token is processed only by the experts its router selects."""
 
 from functools import partial
 
@@ -7,22 +7,22 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from explorer.architectures import specs
+from explorer.architectures.specs import ExpertsSpec, RouterSpec
 from explorer.models.feedforward import Mlp
-from explorer.models.linear import Groups, normal
+from explorer.models.linear import ExpertGroups, normal
 
-__all__ = ["Experts", "Router", "choose"]
+__all__ = ["Experts", "Router", "route"]
 
 
 class Router(nn.Module):
-    """Which experts see a token, and with what weight; computed in float32."""
+    """Selects the experts of each token and their weights; computed in float32."""
 
-    spec: specs.Router
+    spec: RouterSpec
     param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return weights and indices [..., per_token] of a stream [..., size]."""
+        """Return weights and indices [..., per_token] for hidden states [..., size]."""
         spec, dtype, zeros = self.spec, self.param_dtype, nn.initializers.zeros
         kernel = self.param("kernel", normal, (spec.size, spec.experts), dtype)
         logits = x.astype(jnp.float32) @ kernel.astype(jnp.float32)
@@ -32,20 +32,20 @@ class Router(nn.Module):
         if spec.correction:
             name = "e_score_correction_bias"
             correction = self.param(name, zeros, (spec.experts,), dtype)
-        return choose(spec, logits, correction)
+        return route(spec, logits, correction)
 
 
 @partial(jax.jit, static_argnums=0)
-def choose(
-    spec: specs.Router, logits: jax.Array, correction: jax.Array | None = None
+def route(
+    spec: RouterSpec, logits: jax.Array, correction: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """Return weights and indices [..., per_token] of router logits [..., experts].
+    """Return weights and indices [..., per_token] for router logits [..., experts].
 
     Args:
-        spec: the rule.
-        logits: a token's, of every expert.
-        correction: [experts], added for the choice alone; training changes it by other
-            means than its gradient.
+        spec: the routing rule.
+        logits: one per token and expert.
+        correction: [experts], added for the selection only; training does not change it by
+            its gradient.
     """
     scores = jax.nn.sigmoid(logits) if spec.score == "sigmoid" else jax.nn.softmax(logits)
     ranks = scores
@@ -53,36 +53,36 @@ def choose(
         ranks = ranks + jax.lax.stop_gradient(correction.astype(ranks.dtype))
     if spec.groups > 1:
         ranks = jnp.where(_allowed(spec, ranks), ranks, -jnp.inf)
-    _, chosen = jax.lax.top_k(ranks, spec.per_token)
-    weights = jnp.take_along_axis(scores, chosen, -1)
+    _, selected = jax.lax.top_k(ranks, spec.per_token)
+    weights = jnp.take_along_axis(scores, selected, -1)
     if spec.normalize:
         weights /= weights.sum(-1, keepdims=True) + 1e-20
-    return weights * spec.scale, chosen
+    return weights * spec.scale, selected
 
 
-def _allowed(spec: specs.Router, ranks: jax.Array) -> jax.Array:
-    """Say of every expert whether its group takes part."""
+def _allowed(spec: RouterSpec, ranks: jax.Array) -> jax.Array:
+    """Return whether each expert belongs to one of the best groups."""
     grouped = ranks.reshape(*ranks.shape[:-1], spec.groups, -1)
     best = min(2 if spec.group_score == "two_best" else 1, grouped.shape[-1])
     totals = jax.lax.top_k(grouped, best)[0].sum(-1)
     _, groups = jax.lax.top_k(totals, spec.top_groups)
-    taken = jax.nn.one_hot(groups, spec.groups, dtype=bool).any(-2)
-    return jnp.repeat(taken, grouped.shape[-1], -1)
+    allowed = jax.nn.one_hot(groups, spec.groups, dtype=bool).any(-2)
+    return jnp.repeat(allowed, grouped.shape[-1], -1)
 
 
 class Experts(nn.Module):
-    """The weighted sum of the chosen experts, and those that every token sees."""
+    """The weighted sum of the selected experts, plus the shared experts."""
 
-    spec: specs.Experts
+    spec: ExpertsSpec
     param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return [batch, length, size] of the same; the choices are sown."""
+        """Return the output [batch, length, size]; selected indices are sown."""
         spec, dtype = self.spec, self.param_dtype
-        weights, chosen = Router(spec.router, dtype, name="router")(x)
-        self.sow("intermediates", "expert_indices", chosen)
-        rows, groups, order = _dispatch(x, chosen, spec.router.experts)
+        weights, selected = Router(spec.router, dtype, name="router")(x)
+        self.sow("intermediates", "expert_indices", selected)
+        rows, groups, order = _dispatch(x, selected, spec.router.experts)
         rows = Mlp(spec.experts, dtype, name="experts")(rows, groups)
         y = _collect(rows, order, weights)
         if spec.shared_experts is None:
@@ -92,13 +92,13 @@ class Experts(nn.Module):
 
 @partial(jax.jit, static_argnums=2)
 def _dispatch(
-    x: jax.Array, chosen: jax.Array, experts: int
-) -> tuple[jax.Array, Groups, jax.Array]:
-    """Return a row for each choice, sorted by expert, and the order that sorted them."""
-    flat = chosen.reshape(-1)
+    x: jax.Array, selected: jax.Array, experts: int
+) -> tuple[jax.Array, ExpertGroups, jax.Array]:
+    """Return a row per token and selected expert, sorted by expert, and the sorting order."""
+    flat = selected.reshape(-1)
     order = jnp.argsort(flat)
-    rows = x.reshape(-1, x.shape[-1])[order // chosen.shape[-1]]
-    return rows, Groups(jnp.bincount(flat, length=experts), flat[order]), order
+    rows = x.reshape(-1, x.shape[-1])[order // selected.shape[-1]]
+    return rows, ExpertGroups(jnp.bincount(flat, length=experts), flat[order]), order
 
 
 @jax.jit

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from explorer.architectures import specs
-from explorer.models.linear import Groups, Linear
+from explorer.architectures.specs import Activation, MlpSpec
+from explorer.models.linear import ExpertGroups, Linear
 
 __all__ = ["ACTIVATIONS", "Mlp"]
 
@@ -21,7 +21,7 @@ def _gelu(x: jax.Array) -> jax.Array:
     return jax.nn.gelu(x, approximate=False)
 
 
-ACTIVATIONS: dict[specs.Activation, Callable[[jax.Array], jax.Array]] = {
+ACTIVATIONS: dict[Activation, Callable[[jax.Array], jax.Array]] = {
     "gelu": _gelu,
     "gelu_tanh": jax.nn.gelu,
     "quick_gelu": _quick_gelu,
@@ -34,14 +34,14 @@ ACTIVATIONS: dict[specs.Activation, Callable[[jax.Array], jax.Array]] = {
 
 
 class Mlp(nn.Module):
-    """A feed-forward network; a stack of them where its layers are stacked."""
+    """A feed-forward network, or a stack of them if its layers are stacked (experts)."""
 
-    spec: specs.Mlp
+    spec: MlpSpec
     param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, groups: Groups | None = None) -> jax.Array:
-        """Return [..., size] of the same; of experts with the groups of their rows."""
+    def __call__(self, x: jax.Array, groups: ExpertGroups | None = None) -> jax.Array:
+        """Return the output [..., size]; experts need the groups of their rows."""
         spec, dtype = self.spec, self.param_dtype
         activate = ACTIVATIONS[spec.activation]
         up = Linear(spec.up_proj, dtype, name="up_proj")(x, groups)

@@ -1,4 +1,4 @@
-"""What a model makes of its last hidden vectors."""
+"""The heads of a model: outputs from its last hidden states."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from explorer.architectures import specs
 from explorer.architectures.architecture import Architecture
+from explorer.architectures.specs import LinearSpec, MaskedHeadSpec
 from explorer.models.embeddings import Embedding
 from explorer.models.feedforward import ACTIVATIONS
 from explorer.models.linear import Linear
@@ -18,7 +18,7 @@ __all__ = ["MaskedHead", "Outputs", "outputs_of"]
 
 
 class Outputs(NamedTuple):
-    """What a model gives; None where it has no such head.
+    """The outputs of a model, None for heads that it lacks.
 
     `logits` [batch, length, vocabulary], or [batch, classes] of a classifier; `hidden`
     [batch, length, size] after the final norm; `pooled` [batch, size] of the first token;
@@ -32,14 +32,14 @@ class Outputs(NamedTuple):
 
 
 class MaskedHead(nn.Module):
-    """Logits of masked tokens, by its own table or the input embedding's."""
+    """Logits of masked tokens, with its own table or the input embedding's."""
 
-    spec: specs.MaskedHead
+    spec: MaskedHeadSpec
     param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, embed: Embedding | None) -> jax.Array:
-        """Return [batch, length, vocabulary] of [batch, length, size]."""
+        """Return [batch, length, vocabulary] for hidden states [batch, length, size]."""
         spec, dtype = self.spec, self.param_dtype
         x = ACTIVATIONS[spec.activation](Linear(spec.dense, dtype, name="dense")(x))
         x = Norm(spec.norm, dtype, name="norm")(x)
@@ -54,7 +54,7 @@ def outputs_of(
     embed: Embedding | None,
     param_dtype: DTypeLike,
 ) -> Outputs:
-    """Return the outputs of a model; its heads become children of the module that calls.
+    """Return the outputs of a model; the heads become submodules of the calling module.
 
     Args:
         architecture: the model.
@@ -81,16 +81,16 @@ def outputs_of(
 
 
 def _by_table(
-    own: specs.Linear | None,
+    own: LinearSpec | None,
     name: str,
     x: jax.Array,
     embed: Embedding | None,
     param_dtype: DTypeLike,
 ) -> jax.Array:
-    """Return the products with a head's own table or, tied, with the embedding's."""
+    """Return the products with a head's own table or, if tied, with the embedding's."""
     if own is not None:
         return Linear(own, param_dtype, name=name)(x)
-    assert embed is not None, "a head without a table of its own is tied"
+    assert embed is not None, "a head without its own table is tied"
     return embed.logits(x)
 
 

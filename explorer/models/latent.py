@@ -1,14 +1,14 @@
-"""Multi-head latent attention (DeepSeek-V2, 2024), its keys and values expanded."""
+"""Multi-head latent attention (DeepSeek-V2, 2024), with expanded keys and values."""
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from explorer.architectures import specs
-from explorer.models.attention import Implementation, attend, by_cudnn, unsupported
+from explorer.architectures.attention_specs import LatentAttentionSpec
+from explorer.models.attention import Implementation, attend, unsupported, uses_cudnn
 from explorer.models.linear import Linear
-from explorer.models.masks import Sight
+from explorer.models.masks import AttentionInputs
 from explorer.models.norms import Norm, normed
 from explorer.models.rotary import rotate
 
@@ -16,35 +16,34 @@ __all__ = ["LatentAttention"]
 
 
 class LatentAttention(nn.Module):
-    """Attention whose keys and values come from one small vector a token."""
+    """Attention whose keys and values come from one small vector per token."""
 
-    spec: specs.LatentAttention
+    spec: LatentAttentionSpec
     param_dtype: DTypeLike = jnp.float32
     implementation: Implementation | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, sight: Sight) -> jax.Array:
-        """Return [batch, length, size] of the same."""
+    def __call__(self, x: jax.Array, inputs: AttentionInputs) -> jax.Array:
+        """Return the output [batch, length, size] for hidden states of the same shape."""
         spec, dtype = self.spec, self.param_dtype
         latent = Linear(spec.latent_down, dtype, name="latent_down")(x)
-        latent, turning = jnp.split(latent, [spec.latent_norm.size], -1)
+        latent, rotary_key = jnp.split(latent, [spec.latent_norm.size], -1)
         latent = Norm(spec.latent_norm, dtype, name="latent_norm")(latent)
         expanded = self._heads(Linear(spec.latent_up, dtype, name="latent_up")(latent))
-        fixed, value = jnp.split(expanded, [spec.nope], -1)
-        query = self._heads(self._query(x))
-        query_fixed, query_turning = jnp.split(query, [spec.nope], -1)
-        turning = turning[:, :, None]
-        if sight.rotation is not None:
-            pair = spec.rope.interleaved
-            query_turning = rotate(query_turning, sight.rotation, pair)
-            turning = rotate(turning, sight.rotation, pair)
-        turning = jnp.broadcast_to(turning, query_turning.shape)  # all heads share it
-        query = jnp.concatenate([query_fixed, query_turning], -1)
-        key = jnp.concatenate([fixed, turning], -1)
-        if by_cudnn(self.implementation):
+        plain_key, value = jnp.split(expanded, [spec.nope], -1)
+        plain_query, rotary_query = jnp.split(self._heads(self._query(x)), [spec.nope], -1)
+        rotary_key = rotary_key[:, :, None]
+        if inputs.rotation is not None:
+            interleaved = spec.rope.interleaved
+            rotary_query = rotate(rotary_query, inputs.rotation, interleaved)
+            rotary_key = rotate(rotary_key, inputs.rotation, interleaved)
+        rotary_key = jnp.broadcast_to(rotary_key, rotary_query.shape)  # shared by all heads
+        query = jnp.concatenate([plain_query, rotary_query], -1)
+        key = jnp.concatenate([plain_key, rotary_key], -1)
+        if uses_cudnn(self.implementation):
             raise unsupported("its values are shorter than its keys")
-        seen = attend(query, key, value, sight.mask, scale=spec.scale)
-        return Linear(spec.out, dtype, name="out")(seen.reshape(*x.shape[:2], -1))
+        attended = attend(query, key, value, inputs.mask, scale=spec.scale)
+        return Linear(spec.out, dtype, name="out")(attended.reshape(*x.shape[:2], -1))
 
     @nn.nowrap
     def _heads(self, x: jax.Array) -> jax.Array:
@@ -52,7 +51,7 @@ class LatentAttention(nn.Module):
 
     @nn.nowrap
     def _query(self, x: jax.Array) -> jax.Array:
-        """Return queries [batch, length, heads * entries], through the low rank if any."""
+        """Return queries [batch, length, heads * entries], low-rank if the record has one."""
         spec, dtype = self.spec, self.param_dtype
         for name in ("query", "query_down"):
             if (linear := getattr(spec, name)) is not None:

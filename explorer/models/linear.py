@@ -1,4 +1,4 @@
-"""x @ kernel + bias: alone, or stacked with rows sorted by expert."""
+"""x @ kernel + bias, or a stack of them applied to rows sorted by expert."""
 
 from typing import NamedTuple
 
@@ -8,17 +8,17 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
-from explorer.architectures import specs
+from explorer.architectures.specs import LinearSpec
 
-__all__ = ["Groups", "Linear", "normal"]
+__all__ = ["ExpertGroups", "Linear", "normal"]
 
 normal = nn.initializers.normal(0.02)
 
 
-class Groups(NamedTuple):
-    """Which rows belong to which expert, rows of one expert side by side.
+class ExpertGroups(NamedTuple):
+    """The expert of each row, rows sorted by expert.
 
-    `sizes` [experts] are the rows of each; `experts` [rows] the expert of each row.
+    `sizes` [experts] is the number of rows per expert, `experts` [rows] the expert of a row.
     """
 
     sizes: jax.Array
@@ -26,25 +26,25 @@ class Groups(NamedTuple):
 
 
 class Linear(nn.Module):
-    """A linear layer, in the number format of what comes in."""
+    """A linear layer, computed in the dtype of its input."""
 
-    spec: specs.Linear
+    spec: LinearSpec
     param_dtype: DTypeLike = jnp.float32
     kernel_init: Initializer = normal
 
     @nn.compact
-    def __call__(self, x: jax.Array, groups: Groups | None = None) -> jax.Array:
-        """Return [..., outputs] of [..., inputs].
+    def __call__(self, x: jax.Array, groups: ExpertGroups | None = None) -> jax.Array:
+        """Return [..., outputs] for [..., inputs].
 
         Args:
-            x: the stream; [rows, inputs] where the layer is stacked.
-            groups: which expert sees which row, where the layer is stacked.
+            x: the input; [rows, inputs] if the layer is stacked.
+            groups: the expert of each row, if the layer is stacked.
         """
         shapes = self.spec.parameters()
         kernel = self.param("kernel", self.kernel_init, shapes["kernel"], self.param_dtype)
         kernel = jnp.asarray(kernel, x.dtype)
         if groups is None:
-            # of two axes: XLA's CPU backend makes copies for the gradient of more
+            # as a matrix: with more axes, XLA's CPU backend copies in the gradient
             rows = x.reshape(-1, x.shape[-1]) @ kernel
             y = rows.reshape(*x.shape[:-1], kernel.shape[-1])
         else:

@@ -7,20 +7,20 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from explorer.architectures import specs
+from explorer.architectures.specs import NormSpec
 
 __all__ = ["Norm", "normalize", "normed"]
 
 
 class Norm(nn.Module):
-    """Layer or root-mean-square normalisation with what gain and bias are learned."""
+    """LayerNorm or RMSNorm, with the gain and bias of its record."""
 
-    spec: specs.Norm
+    spec: NormSpec
     param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return x normalised, in the number format of x."""
+        """Return x normalised, in the dtype of x."""
         spec, init = self.spec, nn.initializers
         scale = bias = None
         if spec.gain:
@@ -32,23 +32,23 @@ class Norm(nn.Module):
 
 
 def normed(
-    spec: specs.Norm | None, x: jax.Array, param_dtype: DTypeLike, name: str
+    spec: NormSpec | None, x: jax.Array, param_dtype: DTypeLike, name: str
 ) -> jax.Array:
-    """Return x through the norm of that name, or x itself where a model has none."""
+    """Return x normalised by the submodule of that name, or x if there is no norm."""
     return x if spec is None else Norm(spec, param_dtype, name=name)(x)
 
 
 @partial(jax.jit, static_argnums=0)
 def normalize(
-    spec: specs.Norm, x: jax.Array, scale: jax.Array | None, bias: jax.Array | None
+    spec: NormSpec, x: jax.Array, scale: jax.Array | None, bias: jax.Array | None
 ) -> jax.Array:
     """Return x normalised over its last axis.
 
     Args:
         spec: the kind of norm.
         x: [..., size].
-        scale: [size], the gain or its distance from 1; None for none.
-        bias: [size]; None for none.
+        scale: [size], the gain, or the gain minus 1 if centred; or None.
+        bias: [size], or None.
     """
     y = x.astype(jnp.float32)
     if spec.kind == "layer":

@@ -1,4 +1,4 @@
-"""What the backward pass computes again instead of keeping it from the forward pass."""
+"""Rematerialisation: what the backward pass recomputes instead of storing."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from explorer.errors import InputError, printable
 __all__ = ["REMAT", "policy_of", "rematerialised"]
 
 _policies = jax.checkpoint_policies
-# what the backward pass finds kept; what is not, it computes again
+# what the forward pass stores; the backward pass recomputes the rest
 REMAT: dict[str, Callable[..., Any]] = {
     "full": _policies.nothing_saveable,
     "dots": _policies.dots_saveable,
@@ -20,10 +20,10 @@ REMAT: dict[str, Callable[..., Any]] = {
 
 
 def policy_of(name: str) -> Callable[..., Any]:
-    """Return a policy of `jax.checkpoint` by its name here.
+    """Return the `jax.checkpoint` policy of a name in `REMAT`.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: an unknown name.
     """
     if name not in REMAT:
         raise InputError(
@@ -35,15 +35,15 @@ def policy_of(name: str) -> Callable[..., Any]:
 
 
 def rematerialised(module: Any, name: str | None, *, scanned: bool) -> Any:
-    """Return a module class whose calls keep their inputs and what a policy says.
+    """Return a module class whose calls store only their inputs and what a policy allows.
 
     Args:
         module: a class of Linen modules.
-        name: of the policy; None for the class as it is.
-        scanned: whether it is the body of a scan, which keeps XLA from undoing it.
+        name: of the policy; None returns the class unchanged.
+        scanned: whether it is the body of a scan, in which XLA cannot undo it.
 
     Raises:
-        InputError: as `policy_of`.
+        InputError: an unknown policy.
     """
     if name is None:
         return module

@@ -1,4 +1,4 @@
-"""Rotary positions: frequencies, their stretching beyond training, the rotation itself.
+"""Rotary positions: frequencies, their scaling beyond the training length, the rotation.
 
 Su et al. 2021 (RoPE), Chen et al. 2023 (linear), Peng et al. 2023 (dynamic, yarn), Ding et
 al. 2024 (longrope), Dubey et al. 2024 (llama3).
@@ -12,19 +12,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from explorer.architectures.specs import Rope, RopeScaling
+from explorer.architectures.attention_specs import RopeScaling, RopeSpec
 
 __all__ = ["Rotation", "frequencies", "rotate", "rotation_of"]
 
 
 class Rotation(NamedTuple):
-    """Cosines and sines of every position's angles, [batch or 1, length, size / 2]."""
+    """Cosines and sines of the angles at every position, [batch or 1, length, size / 2]."""
 
     cos: jax.Array
     sin: jax.Array
 
 
-def rotation_of(rope: Rope, positions: jax.Array) -> Rotation:
+def rotation_of(rope: RopeSpec, positions: jax.Array) -> Rotation:
     """Return the rotation at positions [batch or 1, length]."""
     rates = frequencies(rope, positions.max() + 1)
     angles = positions[..., None].astype(jnp.float32) * rates
@@ -38,27 +38,27 @@ def rotate(x: jax.Array, rotation: Rotation, interleaved: bool = False) -> jax.A
 
     Args:
         x: [batch, length, heads, entries].
-        rotation: of `size` entries; the others stay as they are.
-        interleaved: whether a pair are neighbours. They come out as halves: only products
-            of queries with keys that lie alike have a meaning.
+        rotation: of `size` entries; the others are unchanged.
+        interleaved: whether pairs are neighbours. The result has them in halves, which does
+            not change the products of queries and keys.
     """
     cos, sin = rotation.cos[:, :, None], rotation.sin[:, :, None]
     size = 2 * cos.shape[-1]
-    turned, rest = x[..., :size].astype(jnp.float32), x[..., size:]
+    rotated, rest = x[..., :size].astype(jnp.float32), x[..., size:]
     if interleaved:
-        a, b = turned[..., ::2], turned[..., 1::2]
+        a, b = rotated[..., ::2], rotated[..., 1::2]
     else:
-        a, b = jnp.split(turned, 2, -1)
-    turned = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
-    return jnp.concatenate([turned.astype(x.dtype), rest], -1)
+        a, b = jnp.split(rotated, 2, -1)
+    rotated = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
+    return jnp.concatenate([rotated.astype(x.dtype), rest], -1)
 
 
-def frequencies(rope: Rope, length: jax.Array | int) -> jax.Array | np.ndarray:
-    """Return the angle a position, [size / 2], each pair's own.
+def frequencies(rope: RopeSpec, length: jax.Array | int) -> jax.Array | np.ndarray:
+    """Return the angle per position of each pair, [size / 2].
 
     Args:
-        rope: base and stretching.
-        length: positions in all; frequencies of "dynamic" and "longrope" follow it.
+        rope: base and scaling.
+        length: number of positions, on which "dynamic" and "longrope" depend.
     """
     scaling = rope.scaling
     exponents = np.arange(0, rope.size, 2, dtype=np.float32) / np.float32(rope.size)
@@ -69,7 +69,7 @@ def frequencies(rope: Rope, length: jax.Array | int) -> jax.Array | np.ndarray:
         case "linear":
             return 1 / waves / np.float32(scaling.factor)
         case "dynamic":
-            return 1 / _grown(rope, scaling, length) ** exponents
+            return 1 / _dynamic_base(rope, scaling, length) ** exponents
         case "llama3":
             return _by_wavelength(scaling, 1 / waves)
         case "yarn":
@@ -82,28 +82,30 @@ def frequencies(rope: Rope, length: jax.Array | int) -> jax.Array | np.ndarray:
             return 1 / jnp.where(length > scaling.original, long, short)
 
 
-def _grown(rope: Rope, scaling: RopeScaling, length: jax.Array | int) -> jax.Array:
-    """Return the base of a sequence: larger the longer it is beyond training."""
+def _dynamic_base(
+    rope: RopeSpec, scaling: RopeScaling, length: jax.Array | int
+) -> jax.Array:
+    """Return the base for a sequence; it grows with the length beyond that of training."""
     beyond = scaling.factor * (length / scaling.original) - (scaling.factor - 1)
-    # one pair alone turns at 1 whatever the base
+    # a single pair has frequency 1 whatever the base
     power = rope.size / max(rope.size - 2, 1)
     grown = rope.theta * jnp.maximum(beyond, 1.0) ** power
     return jnp.where(length > scaling.original, grown, rope.theta)
 
 
 def _by_wavelength(scaling: RopeScaling, rates: np.ndarray) -> np.ndarray:
-    """Return long waves stretched, short ones kept, those between interpolated."""
+    """Return frequencies with long wavelengths scaled, short kept, others interpolated."""
     turns = scaling.original * rates / np.float32(2 * math.pi)
     share = (turns - scaling.low) / (scaling.high - scaling.low)
     kept = np.clip(share, 0, 1).astype(np.float32)
     return (1 - kept) * rates / np.float32(scaling.factor) + kept * rates
 
 
-def _by_rotations(rope: Rope, scaling: RopeScaling, waves: np.ndarray) -> np.ndarray:
-    """Return pairs that turn seldom in training stretched, those that turn often kept."""
+def _by_rotations(rope: RopeSpec, scaling: RopeScaling, waves: np.ndarray) -> np.ndarray:
+    """Return frequencies with few rotations in the training length scaled, others kept."""
 
     def pair(turns: float) -> float:
-        """Return the pair that turns so often within the length of training."""
+        """Return the pair with that many rotations within the training length."""
         ratio = math.log(scaling.original / (turns * 2 * math.pi))
         return rope.size * ratio / (2 * math.log(rope.theta))
 
@@ -113,6 +115,6 @@ def _by_rotations(rope: Rope, scaling: RopeScaling, waves: np.ndarray) -> np.nda
     first, last = max(first, 0), min(last, rope.size - 1)
     width = last - first or 0.001
     ramp = (np.arange(rope.size // 2, dtype=np.float32) - np.float32(first)) / width
-    stretched = np.clip(ramp, 0, 1).astype(np.float32)
+    share = np.clip(ramp, 0, 1).astype(np.float32)
     slow = 1 / (np.float32(scaling.factor) * waves)
-    return slow * stretched + (1 / waves) * (1 - stretched)
+    return slow * share + (1 / waves) * (1 - share)

@@ -1,11 +1,11 @@
-"""The smallest models, for learners and for tests."""
+"""Toy models for tutorials and tests."""
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from explorer.architectures import specs
+from explorer.architectures.specs import LinearSpec
 from explorer.models.linear import Linear
 
 __all__ = ["ConvolutionalNetwork", "LinearRegression", "MultilayerPerceptron"]
@@ -14,7 +14,7 @@ _lecun = nn.initializers.lecun_normal()
 
 
 class LinearRegression(nn.Module):
-    """y = a x + b: two parameters, the weight a and the bias b.
+    """y = a x + b with two parameters: the weight a and the bias b.
 
     >>> import jax, jax.numpy as jnp
     >>> params = LinearRegression().init(jax.random.key(0), jnp.ones((1, 1)))["params"]
@@ -26,12 +26,12 @@ class LinearRegression(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return y [batch, 1] of x [batch, 1]."""
+        """Return y [batch, 1] for x [batch, 1]."""
         return _dense(1, self.param_dtype, "linear", x)
 
 
 class MultilayerPerceptron(nn.Module):
-    """Linear layers with ReLU between them: `features` are the outputs of each.
+    """Linear layers with ReLU between them; `features` are their output sizes.
 
     >>> import jax, jax.numpy as jnp
     >>> image = jnp.ones((1, 28, 28))
@@ -45,7 +45,7 @@ class MultilayerPerceptron(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return [batch, features] of [batch, ...], the other axes made one."""
+        """Return [batch, features] for [batch, ...], flattening the other axes."""
         x = x.reshape(x.shape[0], -1)
         for index, outputs in enumerate(self.features):
             x = x if index == 0 else nn.relu(x)
@@ -54,7 +54,7 @@ class MultilayerPerceptron(nn.Module):
 
 
 class ConvolutionalNetwork(nn.Module):
-    """Convolutions of 3 x 3 with ReLU, each followed by 2 x 2 mean pooling; a linear head.
+    """3 x 3 convolutions with ReLU, each followed by 2 x 2 mean pooling, and a linear head.
 
     >>> import jax, jax.numpy as jnp
     >>> image = jnp.ones((1, 28, 28, 1))
@@ -69,7 +69,7 @@ class ConvolutionalNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits [batch, classes] of images [batch, height, width, channels]."""
+        """Return logits [batch, classes] for images [batch, height, width, channels]."""
         for index, outputs in enumerate(self.channels):
             conv = nn.Conv(
                 outputs, (3, 3), param_dtype=self.param_dtype, name=f"conv_{index}"
@@ -79,6 +79,6 @@ class ConvolutionalNetwork(nn.Module):
 
 
 def _dense(outputs: int, param_dtype: DTypeLike, name: str, x: jax.Array) -> jax.Array:
-    """Return x through a linear layer with a bias."""
-    spec = specs.Linear(x.shape[-1], outputs, bias=True)
+    """Return the output of a linear layer with a bias."""
+    spec = LinearSpec(x.shape[-1], outputs, bias=True)
     return Linear(spec, param_dtype, kernel_init=_lecun, name=name)(x)

@@ -1,4 +1,4 @@
-"""The Flax module that runs any architecture."""
+"""The Flax module of any architecture."""
 
 import jax
 import jax.numpy as jnp
@@ -6,13 +6,13 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from explorer.architectures.architecture import Architecture
-from explorer.architectures.declare import layer_name
+from explorer.architectures.declaration import layer_name
 from explorer.errors import InputError
 from explorer.models.attention import Implementation
 from explorer.models.block import Block, Stage
 from explorer.models.embeddings import Embedding, Patches, Token
 from explorer.models.heads import Outputs, outputs_of
-from explorer.models.masks import Sight, sights_of
+from explorer.models.masks import AttentionInputs, attention_inputs
 from explorer.models.norms import normed
 from explorer.models.remat import rematerialised
 
@@ -20,14 +20,14 @@ __all__ = ["Outputs", "Transformer"]
 
 
 class Transformer(nn.Module):
-    """A model of an architecture: tokens or pixels in, logits and hidden vectors out.
+    """The model of an architecture: tokens or pixels in, logits and hidden states out.
 
-    `scan` stacks alike layers along a leading axis of their parameters and scans over them.
-    `dtype` is what the stream is computed in, None for the embedding's own; norms, routers
-    and softmaxes are in float32 always. `remat` names what the backward pass computes again,
-    layer by layer, instead of keeping it: "full" all but what goes into a layer, "dots" all
-    but matrix products, "dots_no_batch" all but those with parameters. `implementation` is
-    of attention: "cudnn" for NVIDIA's fused kernels, else what XLA compiles.
+    `scan` stacks identical layers along a leading axis of their parameters and scans over
+    them. `dtype` is that of the hidden states, None for the embedding's; norms, routers and
+    softmaxes are always computed in float32. `remat` names what the backward pass recomputes
+    in each layer: "full" everything but a layer's input, "dots" everything but matrix
+    products, "dots_no_batch" everything but products with parameters. `implementation` is
+    that of attention: "cudnn" for NVIDIA's fused kernels, otherwise XLA's.
 
     >>> from explorer.architectures.families import architecture_of
     >>> config = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 96,
@@ -55,19 +55,20 @@ class Transformer(nn.Module):
         position_ids: jax.Array | None = None,
         token_type_ids: jax.Array | None = None,
     ) -> Outputs:
-        """Return logits and hidden vectors.
+        """Return logits and hidden states.
 
         Args:
-            input_ids: [batch, length]; pixels [batch, height, width, channels] where the
-                model sees images.
-            attention_mask: [batch, length], 0 for padding, which no query sees.
-            position_ids: [batch or 1, length]; each token's index in the sequence where
-                None (RoBERTa: its number among those that are no padding, from 1).
-            token_type_ids: [batch, length], of models that embed them; 0 where None.
+            input_ids: [batch, length]; pixels [batch, height, width, channels] for vision
+                models.
+            attention_mask: [batch, length], 0 for padding, which no query attends to.
+            position_ids: [batch or 1, length]; by default each token's index (RoBERTa: its
+                number among the tokens that are not padding, from 1).
+            token_type_ids: [batch, length], for models that embed them; 0 by default.
 
         Raises:
-            InputError: an input of the wrong kind or shape, a sequence longer than the
-                position embedding, an unknown `remat`, or attention that cuDNN has not.
+            InputError: an input of the wrong dtype or shape, a sequence longer than the
+                position embedding, an unknown `remat`, or attention that cuDNN does not
+                support.
         """
         spec, dtype = self.architecture, self.param_dtype
         embed = None
@@ -87,8 +88,8 @@ class Transformer(nn.Module):
         _check_shape("token_type_ids", token_type_ids, (batch, length))
         if position_ids is None:
             position_ids = _default_positions(spec, input_ids, length)
-        x = self._placed(x, position_ids, token_type_ids)
-        x = self._layers(x, sights_of(spec, position_ids, attention_mask))
+        x = self._add_positions(x, position_ids, token_type_ids)
+        x = self._layers(x, attention_inputs(spec, position_ids, attention_mask))
         hidden = normed(spec.final_norm, x, dtype, "final_norm")
         return outputs_of(spec, hidden, embed, dtype)
 
@@ -98,10 +99,10 @@ class Transformer(nn.Module):
         return Embedding(spec, self.dtype, self.param_dtype, name=name)
 
     @nn.nowrap
-    def _placed(
+    def _add_positions(
         self, x: jax.Array, positions: jax.Array, types: jax.Array | None
     ) -> jax.Array:
-        """Return the stream with learned positions and token types added."""
+        """Return the embeddings with learned positions and token types added."""
         spec = self.architecture
         if spec.type_embed is not None:
             types = jnp.zeros((1, 1), jnp.int32) if types is None else types
@@ -111,13 +112,13 @@ class Transformer(nn.Module):
         return normed(spec.embed_norm, x, self.param_dtype, "embed_norm")
 
     @nn.nowrap
-    def _layers(self, x: jax.Array, sights: list[tuple[Sight, ...]]) -> jax.Array:
-        """Return the stream after all blocks."""
-        layer, given = 0, (self.param_dtype, self.implementation)
+    def _layers(self, x: jax.Array, inputs: list[tuple[AttentionInputs, ...]]) -> jax.Array:
+        """Return the hidden states after all blocks."""
+        layer, settings = 0, (self.param_dtype, self.implementation)
         repeated = rematerialised(Stage, self.remat, scanned=True)
         single = rematerialised(Block, self.remat, scanned=False)
-        for number, (stage, seen) in enumerate(
-            zip(self.architecture.stages, sights, strict=True)
+        for number, (stage, own) in enumerate(
+            zip(self.architecture.stages, inputs, strict=True)
         ):
             if self.scan:
                 scanned = nn.scan(
@@ -127,17 +128,17 @@ class Transformer(nn.Module):
                     in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType]
                     length=stage.repeats,
                 )
-                body = scanned(stage.blocks, *given, name=f"stages_{number}")
-                x, _ = body(x, seen)
+                body = scanned(stage.blocks, *settings, name=f"stages_{number}")
+                x, _ = body(x, own)
                 continue
-            for block, sight in zip(stage.blocks * stage.repeats, seen * stage.repeats):
-                x = single(block, *given, name=layer_name(layer))(x, sight)
+            for block, each in zip(stage.blocks * stage.repeats, own * stage.repeats):
+                x = single(block, *settings, name=layer_name(layer))(x, each)
                 layer += 1
         return x
 
 
 def _default_positions(spec: Architecture, ids: jax.Array, length: int) -> jax.Array:
-    """Return each token's index, or its number among those that are no padding."""
+    """Return each token's index, or its number among the tokens that are not padding."""
     table = spec.position_embed
     if table is not None:
         # numbers of tokens start from 1, indices from 0
@@ -146,7 +147,7 @@ def _default_positions(spec: Architecture, ids: jax.Array, length: int) -> jax.A
             raise InputError(
                 "input_ids",
                 found=f"a sequence of {length} tokens",
-                expected=f"at most {longest}, as many as have a position",
+                expected=f"at most {longest}, the number of positions",
             )
     if spec.pad_token is None:
         return jnp.arange(length)[None]

@@ -8,7 +8,7 @@ import jax
 from flax import linen as nn
 
 from explorer.architectures.architecture import Architecture
-from explorer.architectures.listed import stacks_of
+from explorer.architectures.listing import stacks_of
 from explorer.errors import InputError, TreeError, first_line, printable
 from explorer.inventory.listing import Listing
 from explorer.inventory.tensor import PARAMS

@@ -1,4 +1,4 @@
-"""What users hand over as arrays, and when two of them are the same."""
+"""Conversion of array arguments to NumPy, and comparison of their values."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +14,15 @@ _CHUNK = 1 << 22  # entries compared at a time
 
 
 def array_of(value: Any, place: str, name: str = "") -> "np.ndarray":
-    """Return the values of an array of NumPy, JAX or another library, not copied if it can.
+    """Return an array of NumPy, JAX or another library as NumPy, without a copy if possible.
 
     Args:
         value: the array.
         place: what errors call its source.
-        name: what they call the array there; nothing where the place is the array's own.
+        name: what errors call the array; empty if `place` already names it.
 
     Raises:
-        TreeError: it is no array, or one whose values NumPy cannot hold or reach.
+        TreeError: not an array, or one whose values NumPy cannot represent or access.
     """
     import numpy as np
 
@@ -36,7 +36,7 @@ def array_of(value: Any, place: str, name: str = "") -> "np.ndarray":
     try:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError):
-        # a tracer, an array that was donated, a format that NumPy lacks
+        # a tracer, a donated array, a dtype that NumPy lacks
         raise TreeError(
             place,
             found=f"{shown} {kind}, whose values NumPy cannot read",
@@ -45,7 +45,7 @@ def array_of(value: Any, place: str, name: str = "") -> "np.ndarray":
 
 
 def same_values(a: "np.ndarray", b: "np.ndarray") -> bool:
-    """Say whether arrays of one shape hold the same numbers, or the same bytes.
+    """Return whether two arrays of one shape hold the same numbers, or the same bytes.
 
     >>> import numpy as np
     >>> same_values(np.ones(3, "float16"), np.ones(3)), same_values(np.ones(3), np.zeros(3))

@@ -1,4 +1,4 @@
-"""Stored tensors -> the leaves of a module's parameters, one leaf at a time, and back."""
+"""Stored tensors -> the leaves of a module's parameters, one leaf at a time."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -6,49 +6,49 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from explorer.architectures.architecture import Architecture
-from explorer.architectures.declare import Declared, declare, layer_name
-from explorer.architectures.names import Stored
+from explorer.architectures.declaration import DeclaredTensor, declare, layer_name
+from explorer.architectures.stored_tensors import StoredTensor
 from explorer.errors import InputError, printable
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Origin", "gather", "nest", "origins"]
+__all__ = ["LeafOrigin", "gather", "nest", "origins"]
 
 Path = tuple[str, ...]
-_ALIGNMENT = 64  # what XLA asks of memory on a CPU
+_ALIGNMENT = 64  # bytes; XLA's requirement for memory on a CPU
 
 
-class Origin(NamedTuple):
-    """A leaf, and the leaves of the unrolled layout that it stacks, or that it is."""
+class LeafOrigin(NamedTuple):
+    """A leaf of a layout, and the paths of the unrolled leaves that it consists of."""
 
-    leaf: Declared
+    leaf: DeclaredTensor
     layers: tuple[Path, ...]
     stacked: bool
 
 
 class _Source(NamedTuple):
-    """Where a leaf lies: in which stored tensor, and as which of the leaves it holds."""
+    """The stored tensor that holds a leaf, and the leaf's position among those it holds."""
 
     name: str
-    stored: Stored
+    stored: StoredTensor
     position: int
 
 
-def origins(architecture: Architecture, scan: bool) -> Iterator[Origin]:
+def origins(architecture: Architecture, scan: bool) -> Iterator[LeafOrigin]:
     """Yield every leaf of a layout with the unrolled leaves that it consists of."""
     stacks = dict(_stacks(architecture))
     for leaf in declare(architecture, scan):
         layers = stacks.get(leaf.path[:2]) if scan else None
         if layers is None:
-            yield Origin(leaf, (leaf.path,), False)
+            yield LeafOrigin(leaf, (leaf.path,), False)
         else:
             rest = leaf.path[2:]
-            yield Origin(leaf, tuple((layer, *rest) for layer in layers), True)
+            yield LeafOrigin(leaf, tuple((layer, *rest) for layer in layers), True)
 
 
 def _stacks(architecture: Architecture) -> Iterator[tuple[Path, list[str]]]:
-    """Yield each stacked block with the names of the layers in it."""
+    """Yield the path of each stacked block with the names of its layers."""
     start = 0
     for number, stage in enumerate(architecture.stages):
         period = len(stage.blocks)
@@ -60,24 +60,24 @@ def _stacks(architecture: Architecture) -> Iterator[tuple[Path, list[str]]]:
 
 def gather(
     architecture: Architecture,
-    stored: Mapping[str, Stored],
+    stored: Mapping[str, StoredTensor],
     tensors: "MutableMapping[str, np.ndarray]",
     scan: bool,
     dtype: "np.dtype | None",
     place: str,
 ) -> dict[str, Any]:
-    """Return the nested parameters that stored tensors hold, each leaf an array of its own.
+    """Return the nested parameters that stored tensors hold, each leaf a new array.
 
     Args:
         architecture: the model.
         stored: the tensors that hold its leaves, all of them.
-        tensors: their values; each is dropped from here after its last use.
-        scan: whether alike layers are stacked.
-        dtype: the format of every leaf; None keeps the stored one.
+        tensors: their values; each is removed from the mapping after its last use.
+        scan: whether identical layers are stacked.
+        dtype: that of every leaf; None keeps the stored one.
         place: what errors call the source.
 
     Raises:
-        InputError: no dtype is given, and one leaf stacks tensors of several formats.
+        InputError: no dtype is given, and one leaf stacks tensors of several dtypes.
     """
     import jax
 
@@ -88,7 +88,7 @@ def gather(
             sources.setdefault(path, []).append(_Source(name, tensor, position))
     if dtype is None:
         formats = {name: tensors[name].dtype for name in stored}
-        _refuse_mixtures(architecture, sources, formats, scan, place)
+        _require_one_dtype(architecture, sources, formats, scan, place)
     uses = Counter(source.name for each in sources.values() for source in each)
     params: dict[Path, jax.Array] = {}
     for leaf, layers, stacked in origins(architecture, scan):
@@ -108,14 +108,14 @@ def gather(
     return nest(params)
 
 
-def _refuse_mixtures(
+def _require_one_dtype(
     architecture: Architecture,
     sources: Mapping[Path, list[_Source]],
     formats: "Mapping[str, np.dtype]",
     scan: bool,
     place: str,
 ) -> None:
-    """Refuse to stack tensors of several formats: some could not be given back as stored."""
+    """Raise if a leaf stacks tensors of several dtypes: not all could be saved as stored."""
     for _, layers, stacked in origins(architecture, scan):
         first, *others = [source.name for path in layers for source in sources[path]]
         other = next((n for n in others if formats[n] != formats[first]), None)
@@ -126,7 +126,7 @@ def _refuse_mixtures(
                 place,
                 found=f"would stack {printable(first)} {formats[first].name} and "
                 f"{printable(other)} {formats[other].name}",
-                expected="one format in a stack",
+                expected="one dtype in a stack",
                 cure=f'pass dtype="{_common(kinds).name}"{unstacked}',
             )
 
@@ -136,11 +136,11 @@ def _read(source: _Source, tensor: "np.ndarray", shapes: dict[Path, Any]) -> "np
     wanted = [
         shapes[path][1:] if of_expert else shapes[path] for path in source.stored.leaves
     ]
-    return source.stored.form.leaves(tensor, wanted)[source.position]
+    return source.stored.layout.leaves(tensor, wanted)[source.position]
 
 
 def _memory(shape: tuple[int, ...], dtype: "np.dtype") -> "np.ndarray":
-    """Return an array to fill, so aligned that JAX takes it over and copies nothing."""
+    """Return an array to fill, aligned so that JAX can use its memory without a copy."""
     import numpy as np
 
     size = prod(shape) * dtype.itemsize

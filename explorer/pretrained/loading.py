@@ -4,16 +4,17 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from explorer.architectures.families import names_of
+from explorer.architectures.families import checkpoint_names_of
 from explorer.errors import InputError, TargetError, TreeError
 from explorer.formats.files import is_config, list_path, load_path
 from explorer.formats.gguf.metadata import metadata
 from explorer.identify.config import read_config
 from explorer.paths import Key
-from explorer.pretrained import gguf_names
-from explorer.pretrained.gguf_config import Tensors, translate
-from explorer.pretrained.gguf_keys import spoken
-from explorer.pretrained.gguf_rotary import FACTORS
+from explorer.pretrained.gguf.config import translate
+from explorer.pretrained.gguf.decoders import TensorFacts
+from explorer.pretrained.gguf.keys import with_gguf_keys
+from explorer.pretrained.gguf.names import gguf_names, rejoined
+from explorer.pretrained.gguf.rotary import FACTORS
 from explorer.pretrained.tensors import architecture_from, build
 from explorer.storage.local import LOCAL, exists, first_bytes
 
@@ -33,17 +34,34 @@ def load_pretrained(
 
     Args:
         path: a folder with config.json and weights (safetensors or PyTorch, sharded or
-            not) or with a GGUF file, one of its weight files, or a GGUF file. Of a GGUF
-            file its own metadata are the config, whatever lies beside it, and quantised
-            blocks are dequantised to float32.
-        scan: whether alike layers are stacked along a leading axis.
-        dtype: a float format for every leaf; None keeps the stored ones, and refuses to
-            stack layers or experts of several.
+            not) or with a GGUF file; one of its weight files; or a GGUF file, whose
+            metadata are used as the config and whose quantised blocks are dequantised to
+            float32.
+        scan: whether identical layers are stacked along a leading axis.
+        dtype: a float dtype for every leaf; None keeps the stored ones, and raises if
+            layers or experts to be stacked have several.
+
+    Returns:
+        The module and its "params": `module.apply({"params": params}, tokens)`.
 
     Raises:
-        InputError: of the kind that fits: no such target, a file that breaks its format,
-            a model that is not built, tensors that do not fit it or each other; one line
-            says which.
+        InputError: no such target, a file that violates its format, an unsupported model,
+            tensors that do not fit it or contradict each other; one line says which.
+
+    >>> import json, tempfile
+    >>> from pathlib import Path
+    >>> from safetensors.numpy import save_file
+    >>> import explorer as ex
+    >>> config = {"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 2,
+    ...           "n_positions": 4, "vocab_size": 6}
+    >>> model, folder = ex.build_model(config), Path(tempfile.mkdtemp())
+    >>> import jax, jax.numpy as jnp
+    >>> params = model.init(jax.random.key(0), jnp.zeros((1, 4), int))["params"]
+    >>> save_file(ex.to_checkpoint(params, config), folder / "model.safetensors")
+    >>> _ = (folder / "config.json").write_text(json.dumps(config))
+    >>> model, params = load_pretrained(folder)
+    >>> model.apply({"params": params}, jnp.zeros((1, 4), int)).logits.shape
+    (1, 4, 6)
     """
     place = _place(path)
     if is_config(place) and not os.path.isdir(place):
@@ -55,40 +73,40 @@ def load_pretrained(
         )
     if _is_gguf(place):
         architecture = _architecture_in(place)
-        # only now: a quantised file is dequantised as it is read
-        tensors = gguf_names.rejoined(_tensors(place))
-        names = gguf_names.names(architecture)
+        # last, because a quantised file is dequantised as it is read
+        tensors = rejoined(_tensors(place))
+        names = gguf_names(architecture)
         return build(architecture, names, tensors, scan, dtype, place=place)
     config = _config_of(place)
     architecture = architecture_from(config, _config_json(place))
-    names, tensors = names_of(architecture), _tensors(place)
+    names, tensors = checkpoint_names_of(architecture), _tensors(place)
     return build(architecture, names, tensors, scan, dtype, place=place, config=config)
 
 
 def config_of(path: str | os.PathLike) -> dict[str, Any]:
-    """Return the Hugging Face config of a checkpoint: what `to_checkpoint` wants.
+    """Return the Hugging Face config of a checkpoint, as `to_checkpoint` needs it.
 
     Args:
-        path: as of `load_pretrained`. A GGUF file's metadata are translated.
+        path: as in `load_pretrained`. A GGUF file's metadata are translated.
 
     Raises:
-        InputError: no such target, no config, or one that is ill-formed.
+        InputError: no such target, no config, or a malformed one.
     """
     return _config_of(_place(path))
 
 
 def _place(path: str | os.PathLike) -> str:
-    """Return a path that is there; that of the GGUF file where a folder has no others."""
+    """Return an existing path; a folder's GGUF file if that is its weights."""
     place = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(place, str):
         raise TreeError(
             "path", found=f"is {type(path).__name__}", expected="a str or a pathlib.Path"
         )
     if not exists(place):
-        by_name = "a name has no weights: fetch them, and give their folder"
+        by_name = "a name has no weights: download them, and give their folder"
         raise TargetError(
             place,
-            found="is no file or folder",
+            found="is not a file or folder",
             expected="a folder with config.json and weights, or a GGUF file",
             cure="" if os.path.dirname(place) else by_name,
         )
@@ -96,31 +114,32 @@ def _place(path: str | os.PathLike) -> str:
 
 
 def _gguf_in(place: str) -> str | None:
-    """Return the GGUF file that is a folder's weights, the first where a set is."""
+    """Return the GGUF file that holds a folder's weights, the first of a split set."""
     if not os.path.isdir(place):
         return None
     files = [name for name in LOCAL.names(place) if name.endswith(".gguf")]
     if not files or not list_path(place).format.startswith("gguf"):
         return None
-    # as a folder's files are chosen: by name, then a set, then the only one
+    # the order in which a folder's weights are chosen: by name, a split set, the only file
     first = min(files, key=lambda name: (name != "model.gguf", "-of-" not in name, name))
     return os.path.join(place, first)
 
 
 def _architecture_in(place: str) -> "Architecture":
-    """Return the architecture of a GGUF file; errors speak of its own keys."""
+    """Return the architecture of a GGUF file; errors name the file's own keys."""
     config = _config_of(place)
     try:
         return architecture_from(config, place)
     except InputError as error:
-        raise spoken(error, str(metadata(place)["general.architecture"])) from None
+        named = str(metadata(place)["general.architecture"])
+        raise with_gguf_keys(error, named) from None
 
 
 def _config_of(place: str) -> dict[str, Any]:
     if _is_gguf(place):
         listing = list_path(place)
         shapes = dict(zip(map(str, listing.keys), listing.shapes, strict=True))
-        tensors = Tensors(shapes, _tensors(place, FACTORS.__contains__))
+        tensors = TensorFacts(shapes, _tensors(place, FACTORS.__contains__))
         return translate(metadata(place), tensors, place)
     config = read_config(os.path.dirname(_config_json(place)))
     if config is None:
@@ -128,7 +147,7 @@ def _config_of(place: str) -> dict[str, Any]:
             place,
             found="has no config.json",
             expected="a folder with one beside its weights, or a GGUF file",
-            cure="fetch it, or give its content and the tensors to "
+            cure="download it, or pass its content and the tensors to "
             "explorer.pretrained.from_tensors(config, tensors)",
         )
     return config.content

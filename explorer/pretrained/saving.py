@@ -4,43 +4,51 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from explorer.architectures.architecture import Architecture
-from explorer.architectures.families import architecture_of, names_of
-from explorer.architectures.fitting import is_bare, listed
-from explorer.architectures.names import Stored, stored_tensors
-from explorer.errors import TreeError, printable
+from explorer.architectures.checkpoint_fit import is_bare
+from explorer.architectures.families import architecture_of, checkpoint_names_of
+from explorer.architectures.stored_tensors import StoredTensor, stored_tensors
+from explorer.errors import TreeError, first_few, printable
 from explorer.pretrained.arrays import FLOATS, array_of
 from explorer.pretrained.leaves import origins
+from explorer.tree.types import Params
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from explorer.architectures.declare import Declared
+    from explorer.architectures.declaration import DeclaredTensor
+
 
 __all__ = ["to_checkpoint"]
 
 Path = tuple[str, ...]
 
 
-def to_checkpoint(
-    params: Mapping[str, Any], config: Mapping[str, Any]
-) -> "dict[str, np.ndarray]":
+def to_checkpoint(params: Params, config: Mapping[str, Any]) -> "dict[str, np.ndarray]":
     """Return parameters as a checkpoint's tensors.
 
     The inverse of `explorer.load_pretrained` and `explorer.pretrained.from_tensors`.
 
     Args:
-        params: the parameters of either layout, as those return them: arrays of floats that
-            hold values.
-        config: the config of their model, as of `explorer.pretrained.config_of`.
+        params: parameters in either layout, as those functions return them.
+        config: the config of their model, as `explorer.pretrained.config_of` returns it.
 
     Returns:
-        Arrays under the names of the config's class; views of the parameters where they
-        lie in the memory of the host.
+        Arrays under the names of the config's class; views of the parameters where these
+        are in host memory.
 
     Raises:
-        InputError: the config's model is not built.
-        TreeError: a leaf is missing, left over, no array, of another shape or no float; one
-            line names it.
+        InputError: the config's model is not supported.
+        TreeError: a leaf is missing, unexpected, of another shape, or not a float array;
+            one line names it.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import explorer as ex
+    >>> config = {"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 2,
+    ...           "n_positions": 4, "vocab_size": 6}
+    >>> model = ex.build_model(config)
+    >>> params = model.init(jax.random.key(0), jnp.zeros((1, 4), int))["params"]
+    >>> to_checkpoint(params, config)["transformer.h.0.attn.c_attn.weight"].shape
+    (8, 24)
     """
     for place, given, wanted in (
         ("config", config, "a dict, the content of a config.json"),
@@ -51,22 +59,24 @@ def to_checkpoint(
     architecture = architecture_of(config)
     leaves = dict(_flatten(params, ()))
     scan = any(path[0].startswith("stages_") for path in leaves)
-    apart: dict[Path, np.ndarray] = {}
-    lacking = []
+    unrolled: dict[Path, np.ndarray] = {}
+    missing = []
     for leaf, layers, stacked in origins(architecture, scan):
         if leaf.path not in leaves:
-            lacking.append("/".join(leaf.path))
+            missing.append("/".join(leaf.path))
             continue
         array = _checked(leaves.pop(leaf.path), leaf)
-        apart |= zip(layers, array if stacked else [array], strict=True)
-    if lacking or leaves:
-        raise _ill_fitting(lacking, ["/".join(path) for path in leaves], architecture)
-    stored = stored_tensors(architecture, names_of(architecture), is_bare(architecture))
-    return {name: _store(name, tensor, apart) for name, tensor in stored.items()}
+        unrolled |= zip(layers, array if stacked else [array], strict=True)
+    if missing or leaves:
+        raise _misfit(missing, ["/".join(path) for path in leaves], architecture)
+    stored = stored_tensors(
+        architecture, checkpoint_names_of(architecture), is_bare(architecture)
+    )
+    return {name: _store(name, tensor, unrolled) for name, tensor in stored.items()}
 
 
-def _checked(value: Any, leaf: "Declared") -> "np.ndarray":
-    """Return the values of a leaf; refuse what no checkpoint of this model could hold."""
+def _checked(value: Any, leaf: "DeclaredTensor") -> "np.ndarray":
+    """Return the values of a leaf, checked for the declared shape and a float dtype."""
     place = "params/" + "/".join(leaf.path)
     array = array_of(value, place)
     if array.shape != leaf.shape:
@@ -78,9 +88,11 @@ def _checked(value: Any, leaf: "Declared") -> "np.ndarray":
     return array
 
 
-def _store(name: str, tensor: Stored, apart: "Mapping[Path, np.ndarray]") -> "np.ndarray":
+def _store(
+    name: str, tensor: StoredTensor, unrolled: "Mapping[Path, np.ndarray]"
+) -> "np.ndarray":
     leaves = [
-        apart[path] if tensor.expert is None else apart[path][tensor.expert]
+        unrolled[path] if tensor.expert is None else unrolled[path][tensor.expert]
         for path in tensor.leaves
     ]
     formats = sorted({leaf.dtype.name for leaf in leaves})
@@ -89,21 +101,22 @@ def _store(name: str, tensor: Stored, apart: "Mapping[Path, np.ndarray]") -> "np
             "params",
             found=f"{', '.join('/'.join(p) for p in tensor.leaves)} are "
             + " and ".join(formats),
-            expected=f"one format, as {name} holds them all",
+            expected=f"one dtype, because {name} holds them all",
         )
-    return tensor.form.store(leaves)
+    return tensor.layout.store(leaves)
 
 
-def _ill_fitting(
-    lacking: list[str], beyond: list[str], architecture: Architecture
+def _misfit(
+    missing: list[str], unexpected: list[str], architecture: Architecture
 ) -> TreeError:
-    parts = [f"lacks {listed(lacking)}"] if lacking else []
-    parts += [f"has unexpected {listed(map(printable, beyond))}"] if beyond else []
+    parts = [f"lacks {first_few(missing)}"] if missing else []
+    if unexpected:
+        parts.append(f"has unexpected {first_few(map(printable, unexpected))}")
     return TreeError(
         "params",
         found=" and ".join(parts),
         expected=f"the parameters of this config's {architecture.class_name}",
-        cure='give what is under "params", in either layout',
+        cure='pass the content of "params", in either layout',
     )
 
 

@@ -1,13 +1,17 @@
-"""Named arrays of a checkpoint -> a module and its parameters."""
+"""A config and named arrays -> a module and its parameters."""
 
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from explorer.architectures.architecture import Architecture
-from explorer.architectures.families import architecture_of, names_of
-from explorer.architectures.fitting import Fit, fit, fitting_class, listed
-from explorer.architectures.names import Names
-from explorer.errors import InputError, TreeError, printable
+from explorer.architectures.checkpoint_fit import (
+    CheckpointFit,
+    class_that_fits,
+    fit_checkpoint,
+)
+from explorer.architectures.checkpoint_names import CheckpointNames
+from explorer.architectures.families import architecture_of, checkpoint_names_of
+from explorer.errors import InputError, TreeError, first_few, printable
 from explorer.pretrained.arrays import FLOATS, array_of, same_values
 from explorer.pretrained.leaves import gather
 
@@ -32,33 +36,33 @@ def from_tensors(
     Args:
         config: the content of a Hugging Face config.json.
         tensors: arrays under the names of the config's class, with or without its base
-            prefix. They are copied, never changed.
-        scan: whether alike layers are stacked along a leading axis.
-        dtype: a float format for every leaf; None keeps the stored ones, and refuses to
-            stack layers or experts of several.
+            prefix. They are copied, never modified.
+        scan: whether identical layers are stacked along a leading axis.
+        dtype: a float dtype for every leaf; None keeps the stored ones, and raises if
+            layers or experts to be stacked have several.
         place: what errors call the source.
 
     Returns:
         The module and its "params": `module.apply({"params": params}, tokens)`.
 
     Raises:
-        InputError: the config's model is not built, weights are quantised, a tensor is
-            missing, left over or of another shape, or the names of a tied one have other
-            values; one line names it.
-        TreeError: an argument that is no mapping, or a tensor that is no array.
+        InputError: an unsupported model, quantised weights, a tensor that is missing,
+            unexpected or of another shape, or tied tensors stored with different values;
+            one line names it.
+        TreeError: an argument that is not a mapping, or a tensor that is not an array.
     """
     architecture = architecture_from(config, place)
     arrays = _arrays(tensors, place)
-    names = names_of(architecture)
+    names = checkpoint_names_of(architecture)
     return build(architecture, names, arrays, scan, dtype, place=place, config=config)
 
 
 def architecture_from(config: Mapping[str, Any], place: str) -> Architecture:
-    """Return the architecture of a config whose weights are stored as they are.
+    """Return the architecture of a config whose weights are not quantised.
 
     Raises:
-        InputError: it says that they are quantised, or its model is not built.
-        TreeError: it is no mapping.
+        InputError: the weights are quantised, or the model is not supported.
+        TreeError: the config is not a mapping.
     """
     if not isinstance(config, Mapping):
         raise TreeError(
@@ -69,13 +73,13 @@ def architecture_from(config: Mapping[str, Any], place: str) -> Architecture:
     packing = config.get("quantization_config") or config.get("quantization")
     if packing:
         method = packing.get("quant_method") if isinstance(packing, Mapping) else None
-        raise _packed(place, f"describes {printable(method or 'packed', 40)} weights")
+        raise _packed(place, f"specifies {printable(method or 'packed', 40)} weights")
     return architecture_of(config, place)
 
 
 def build(
     architecture: Architecture,
-    names: Names,
+    names: CheckpointNames,
     tensors: "MutableMapping[str, np.ndarray]",
     scan: bool,
     dtype: Any,
@@ -83,29 +87,29 @@ def build(
     place: str,
     config: Mapping[str, Any] | None = None,
 ) -> "tuple[Transformer, dict[str, Any]]":
-    """Return the module of an architecture and its parameters; `tensors` is used up.
+    """Return the module of an architecture and its parameters; `tensors` is emptied.
 
-    `config` is what describes the architecture; None where a file describes itself.
+    `config` is the source of the architecture, None if the file itself describes it.
     """
     from explorer.models.transformer import Transformer
 
-    target = None if dtype is None else _float_format(dtype)
+    target = None if dtype is None else _float_dtype(dtype)
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    found = fit(architecture, names, shapes)
-    _refuse_packed(found, tensors, place)
-    _refuse_rounding(found, tensors, target, place)
-    if not found.whole and config is None:
-        whose, cure = "the model in its metadata", "fetch or write it again"
-        found.require(place, model=whose, cure=cure)
-    if not found.whole and config is not None:
-        # of a config that declares far more than is there, no class is near
-        fitting = fitting_class(config, shapes) if found.stored else None
-        cure = f'set architectures to ["{fitting}"], whose tensors these are'
-        found.require(place, cure=cure if fitting else "")
-    for second, first in found.seconds.items():
-        _require_tied(first, second, tensors, architecture.tied, place)
-        del tensors[second]
-    params = gather(architecture, found.stored, tensors, scan, target, place)
+    fit = fit_checkpoint(architecture, names, shapes)
+    _reject_packed(fit, tensors, place)
+    _reject_rounding(fit, tensors, target, place)
+    if not fit.is_exact and config is None:
+        model, cure = "the model in its metadata", "download or convert it again"
+        fit.require(place, model=model, cure=cure)
+    if not fit.is_exact and config is not None:
+        # a config that declares far more than is present is of another family
+        other = class_that_fits(config, shapes) if fit.stored else None
+        cure = f'set architectures to ["{other}"], whose tensors these are'
+        fit.require(place, cure=cure if other else "")
+    for alias, name in fit.aliases.items():
+        _require_tied(name, alias, tensors, architecture.tied, place)
+        del tensors[alias]
+    params = gather(architecture, fit.stored, tensors, scan, target, place)
     return Transformer(architecture, scan=scan), params
 
 
@@ -129,25 +133,25 @@ def _arrays(tensors: Mapping[str, Any], place: str) -> "dict[str, np.ndarray]":
 
 
 def _require_tied(
-    first: str,
-    second: str,
+    name: str,
+    alias: str,
     tensors: "Mapping[str, np.ndarray]",
     tied: bool,
     place: str,
 ) -> None:
-    """Refuse a tensor that is there by two names with different values."""
-    if same_values(tensors[first], tensors[second]):
+    """Raise if a tensor is stored under two names with different values."""
+    if same_values(tensors[name], tensors[alias]):
         return
-    own = "set tie_word_embeddings to false if each is its own, or "
+    untie = "set tie_word_embeddings to false if they are not tied, or "
     raise InputError(
         place,
-        found=f"{printable(second)} has other values than {printable(first)}",
+        found=f"{printable(alias)} has other values than {printable(name)}",
         expected="the same: they are two names of one tensor",
-        cure=f"{own if tied else ''}leave one of them out",
+        cure=f"{untie if tied else ''}leave one of them out",
     )
 
 
-def _float_format(dtype: Any) -> "np.dtype":
+def _float_dtype(dtype: Any) -> "np.dtype":
     import jax.numpy as jnp
 
     try:
@@ -161,31 +165,33 @@ def _float_format(dtype: Any) -> "np.dtype":
     return found
 
 
-def _refuse_packed(found: Fit, tensors: "Mapping[str, np.ndarray]", place: str) -> None:
-    """Refuse formats that are no floats, in what is read and in what is compared."""
-    held = (*found.stored, *found.seconds, *found.unexpected)
-    formats = {name: tensors[name].dtype.name for name in held if name in tensors}
-    packed = [f"{printable(n)} {f}" for n, f in formats.items() if f not in FLOATS]
+def _reject_packed(
+    fit: CheckpointFit, tensors: "Mapping[str, np.ndarray]", place: str
+) -> None:
+    """Raise if a tensor to read or to compare is not of a float dtype."""
+    names = (*fit.stored, *fit.aliases, *fit.unexpected)
+    dtypes = {name: tensors[name].dtype.name for name in names if name in tensors}
+    packed = [f"{printable(n)} {d}" for n, d in dtypes.items() if d not in FLOATS]
     if packed:
-        raise _packed(place, f"holds {listed(packed)}, as quantised weights are stored")
+        raise _packed(place, f"holds {first_few(packed)}, a dtype of quantised weights")
 
 
-def _refuse_rounding(
-    found: Fit,
+def _reject_rounding(
+    fit: CheckpointFit,
     tensors: "Mapping[str, np.ndarray]",
     target: "np.dtype | None",
     place: str,
 ) -> None:
-    """Refuse float64 where JAX would round it."""
+    """Raise if JAX would round float64."""
     import jax
 
-    held = [name for name in found.stored if name in tensors]
-    wide = [n for n in held if (target or tensors[n].dtype).name == "float64"]
+    present = [name for name in fit.stored if name in tensors]
+    wide = [n for n in present if (target or tensors[n].dtype).name == "float64"]
     if wide and not jax.config.read("jax_enable_x64"):
         raise InputError(
             place,
-            found=f"{listed(map(printable, wide))} would be float64, which JAX rounds",
-            expected="float64 enabled, or a smaller format",
+            found=f"{first_few(map(printable, wide))} would be float64, which JAX rounds",
+            expected="float64 enabled, or a smaller dtype",
             cure='call jax.config.update("jax_enable_x64", True), or pass dtype="float32"',
         )
 
@@ -194,6 +200,6 @@ def _packed(place: str, found: str) -> InputError:
     return InputError(
         place,
         found=found,
-        expected=f"weights in {', '.join(FLOATS)}: this packing is not read as weights",
-        cure="dequantise them with the library that packed them, and save the result",
+        expected=f"weights in {', '.join(FLOATS)}: quantised weights cannot be loaded",
+        cure="dequantise them with the library that quantised them, and save the result",
     )

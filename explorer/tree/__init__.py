@@ -1,1 +1,1 @@
-"""Pure functions on pytrees that know no roles: walking, collections, partition."""
+"""Pure functions on pytrees: walking, collections, partition and combine."""

@@ -1,15 +1,15 @@
-"""Which Flax collection a path in a training state names.
+"""The Flax collection that a path in a training state belongs to.
 
-The one table that pytrees and checkpoint files share, so that a tree and the file
-written from it are read alike.
+Pytrees and checkpoint files share this table, so that a tree and the file written from it
+give the same result.
 """
 
 from collections.abc import Sequence
 
 __all__ = ["collection_of"]
 
-# the first name -> the collection
-_WORDS = {
+# first name -> collection
+_COLLECTIONS = {
     "params": "params",
     "lora": "params",
     "batch_stats": "batch_stats",
@@ -28,14 +28,14 @@ _WORDS = {
     "rngs": "rng_state",
     "rng_state": "rng_state",
     "dropout_rng": "rng_state",
-    "watch": "watch",  # explorer's first parameters, which distances are measured from
+    "watch": "watch",  # explorer's initial parameters, the reference for distances
     "_overwrite_with_gradient": "state",  # Flax's fp8 scales and amax histories
 }
 
-# Counters and flags, where the name is the whole path: a module may be called "step" as well.
+# Counters and flags, only as a complete path: a module may be called "step" too.
 _COUNTERS = ("step", "count", "global_step", "halted")
 
-# Names around a state, with the collection of what in them has no name of its own.
+# Names that wrap a state, with the collection of contents that have no name of their own.
 _WRAPPERS = {
     "model": "",
     "state": "",
@@ -46,18 +46,18 @@ _WRAPPERS = {
 
 
 def collection_of(path: Sequence[str]) -> str:
-    """Return the Flax collection that the first names of a path say; "" if none.
+    """Return the Flax collection that the first names of a path indicate, or "".
 
-    Only the first name counts, once wrappers such as T5X's `target` and `state` are taken
-    off: deeper in, a module may be called anything. Variables kept whole under `params`
-    (`params/batch_stats/...`) are told apart.
+    Only the first name counts, after wrappers such as T5X's `target` and `state` are
+    removed: further down, a module may have any name. Variables that were saved together
+    under `params` (`params/batch_stats/...`) are distinguished.
 
     Args:
         path: names from the root.
 
     Returns:
         "params", "batch_stats", "cache", "opt_state", "state" (counters), "rng_state",
-        "ema", ... or "" where the path does not say.
+        "ema", ... or "" if the path does not indicate one.
 
     >>> collection_of(("params", "Dense_0", "kernel")), collection_of(("Dense_0", "kernel"))
     ('params', '')
@@ -77,4 +77,4 @@ def collection_of(path: Sequence[str]) -> str:
         return "state"
     if name == "params" and len(path) > start + 1 and path[start + 1] == "batch_stats":
         return "batch_stats"
-    return _WORDS.get(name, fallback)
+    return _COLLECTIONS.get(name, fallback)

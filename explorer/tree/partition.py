@@ -1,35 +1,38 @@
-"""Take a tree apart by a predicate, and put it together again, leaf `is` leaf.
+"""Split a tree by a predicate and combine it again, keeping the same leaf objects.
 
-Both halves have the structure of the whole, with None where the other half has a leaf.
-A box of Flax or an NNX Variable is one leaf, and moves as it is.
+Both parts have the structure of the tree, with None where the other part has the leaf.
+A Flax metadata box or an NNX Variable is one leaf.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from jax import tree_util
 
 from explorer.errors import TreeError, first_line
+from explorer.tree.types import PyTree
 from explorer.tree.walk import Path, atom_types, names_of, place_of
 
 __all__ = ["combine", "map_leaves", "partition"]
 
 
-def partition(tree: Any, predicate: Callable[[Path, Any], Any] | Any) -> tuple[Any, Any]:
-    """Return the leaves that satisfy a predicate, and the others, as two trees.
+def partition(
+    tree: PyTree, predicate: Callable[[Path, Any], bool] | PyTree
+) -> tuple[PyTree, PyTree]:
+    """Return the leaves that satisfy a predicate, and the other leaves, as two trees.
 
     Args:
-        tree: any pytree; it is not changed.
-        predicate: `predicate(path, leaf) -> bool`, path being a tuple of names; or a tree
-            of bools of the same structure, or of a prefix of it.
+        tree: any pytree; it is not modified.
+        predicate: `predicate(path, leaf) -> bool`, where path is a tuple of names; or a
+            tree of bools with the structure of `tree` or a prefix of it.
 
     Returns:
-        Two trees of the structure of `tree` with the same leaf objects, and None where
-        the other has the leaf. `combine` undoes it.
+        Two trees with the structure of `tree` and the same leaf objects, None where the
+        other tree has the leaf. `combine` is the inverse.
 
     Raises:
-        TreeError: the tree of bools does not fit, or has something else in it.
+        TreeError: the tree of bools has another structure, or a leaf that is not a bool.
 
     >>> partition({"w": 1.0, "b": 2.0}, lambda path, leaf: path[-1] == "w")
     ({'b': None, 'w': 1.0}, {'b': 2.0, 'w': None})
@@ -50,14 +53,14 @@ def partition(tree: Any, predicate: Callable[[Path, Any], Any] | Any) -> tuple[A
     return treedef.unflatten(yes), treedef.unflatten(no)
 
 
-def combine(*trees: Any) -> Any:
-    """Return the tree that `partition` took apart: each leaf from the part that has it.
+def combine(*trees: PyTree) -> PyTree:
+    """Return one tree from the parts of `partition`: each leaf from the part that has it.
 
     Args:
-        trees: trees of one structure, None where another has the leaf.
+        trees: trees with one structure, None where another has the leaf.
 
     Returns:
-        A tree of the same leaf objects; None where no part has a leaf.
+        A tree of the same leaf objects, None where no part has a leaf.
 
     Raises:
         TreeError: two parts have a leaf at one path, or their structures differ.
@@ -66,7 +69,7 @@ def combine(*trees: Any) -> Any:
     {'b': 2.0, 'w': 1.0}
     """
     if not trees:
-        raise TreeError("combine()", found="no trees", expected="the parts of one tree")
+        raise TreeError("combine()", found="no arguments", expected="the parts of one tree")
     paths, first, treedef = _flatten(trees[0], none_is_leaf=True)
     columns = [first]
     for number, tree in enumerate(trees[1:], start=2):
@@ -76,20 +79,20 @@ def combine(*trees: Any) -> Any:
         columns.append(leaves)
     merged = []
     for path, *column in zip(paths, *columns, strict=True):
-        held = [leaf for leaf in column if leaf is not None]
-        if len(held) > 1:
+        present = [leaf for leaf in column if leaf is not None]
+        if len(present) > 1:
             raise TreeError(
                 place_of(path),
-                found=f"a leaf in {len(held)} of the trees",
+                found=f"a leaf in {len(present)} of the trees",
                 expected="a leaf in one of them and None in the others",
                 cure="combine the parts of one partition",
             )
-        merged.append(held[0] if held else None)
+        merged.append(present[0] if present else None)
     return treedef.unflatten(merged)
 
 
-def map_leaves(fn: Callable[[Path, Any], Any], tree: Any) -> Any:
-    """Return a tree of the same structure with `fn(path, leaf)` in place of each leaf.
+def map_leaves(fn: Callable[[Path, Any], Any], tree: PyTree) -> PyTree:
+    """Return a tree with the same structure and `fn(path, leaf)` in place of each leaf.
 
     >>> map_leaves(lambda path, leaf: "/".join(path), {"a": [1, None]})
     {'a': ['a/0', None]}
@@ -98,7 +101,7 @@ def map_leaves(fn: Callable[[Path, Any], Any], tree: Any) -> Any:
     return treedef.unflatten(map(fn, paths, leaves))
 
 
-def _flatten(tree: Any, none_is_leaf: bool = False) -> tuple[list[Path], list[Any], Any]:
+def _flatten(tree: PyTree, none_is_leaf: bool = False) -> tuple[list[Path], list[Any], Any]:
     atoms = (*atom_types(), type(None)) if none_is_leaf else atom_types()
     found, treedef = tree_util.tree_flatten_with_path(
         tree, is_leaf=lambda node: isinstance(node, atoms)
@@ -106,8 +109,8 @@ def _flatten(tree: Any, none_is_leaf: bool = False) -> tuple[list[Path], list[An
     return [names_of(keys) for keys, _ in found], [leaf for _, leaf in found], treedef
 
 
-def _chosen_by_tree(mask: Any, tree: Any) -> list[bool]:
-    """Return one bool for each leaf of a tree, from a tree of bools that is a prefix."""
+def _chosen_by_tree(mask: PyTree, tree: PyTree) -> list[bool]:
+    """Return one bool per leaf of a tree, from a tree of bools that is a prefix of it."""
     bools, structure = tree_util.tree_flatten_with_path(mask)
     for keys, chosen in bools:
         if not isinstance(chosen, bool | np.bool_):
@@ -131,13 +134,14 @@ def _chosen_by_tree(mask: Any, tree: Any) -> list[bool]:
     ]
 
 
-def _different(paths: list[Path], others: list[Path], number: int) -> TreeError:
-    expected, cure = "trees of one structure", "combine the parts of one partition"
+def _different(paths: Sequence[Path], others: Sequence[Path], number: int) -> TreeError:
+    """Return the error for two trees with different structures."""
+    expected, cure = "trees with one structure", "combine the parts of one partition"
     seen, other = set(paths), set(others)
     for path in (*paths, *others):
         if path not in seen or path not in other:
             here, there = (1, number) if path in seen else (number, 1)
             found = f"in tree {here} and not in tree {there}"
             return TreeError(place_of(path), found=found, expected=expected, cure=cure)
-    found = f"containers of other types in tree {number} than in tree 1"
+    found = f"other container types in tree {number} than in tree 1"
     return TreeError("the trees", found=found, expected=expected, cure=cure)

@@ -1,11 +1,11 @@
-"""The words that signatures use for trees: the field's own names instead of a bare `Any`."""
+"""Type aliases for trees in signatures, instead of a bare `Any`."""
 
 from typing import Any, TypeAlias
 
 __all__ = ["Array", "Batch", "Params", "PyTree"]
 
 PyTree: TypeAlias = Any
-"""Any nesting of containers that `jax.tree` flattens, with anything as leaves."""
+"""Any nesting of containers that `jax.tree` flattens, with any leaves."""
 
 Params: TypeAlias = Any
 """A pytree whose leaves are the parameters of a model: arrays, or their shapes."""

@@ -4,7 +4,11 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from explorer.architectures.catalog.entries import CONVENTIONS, Entry, Undisclosed
+from explorer.architectures.catalog.entries import (
+    CONVENTIONS,
+    CatalogEntry,
+    UndisclosedModel,
+)
 from explorer.document.records import Column, Document, Paragraph, Table
 
 __all__ = ["CatalogRow", "catalog_document", "catalog_rows"]
@@ -47,7 +51,7 @@ class CatalogRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def catalog_rows(
-    entries: Iterable[Entry], undisclosed: Iterable[Undisclosed]
+    entries: Iterable[CatalogEntry], undisclosed: Iterable[UndisclosedModel]
 ) -> list[CatalogRow]:
     """Return a row for each model: those with counts first."""
     return [*map(_row, entries), *map(_undisclosed_row, undisclosed)]
@@ -69,7 +73,7 @@ def catalog_document(rows: Sequence[CatalogRow]) -> Document:
     return Document(blocks=tuple(blocks))
 
 
-def _row(entry: Entry) -> CatalogRow:
+def _row(entry: CatalogEntry) -> CatalogRow:
     active = entry.active or {}
     return CatalogRow(
         name=entry.names[0],
@@ -84,7 +88,7 @@ def _row(entry: Entry) -> CatalogRow:
     )
 
 
-def _undisclosed_row(model: Undisclosed) -> CatalogRow:
+def _undisclosed_row(model: UndisclosedModel) -> CatalogRow:
     return CatalogRow(
         name=model.names[0],
         parameters=None,

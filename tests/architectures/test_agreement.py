@@ -1,4 +1,4 @@
-"""A checkpoint is held against its config: what would fail to load, and what is left out."""
+"""A checkpoint is checked against its config: what would fail to load, what is ignored."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Wrong configs: each is told in one line that names the field, what it is, what may be."""
+"""Invalid configs: each raises one line that names the field, its value, what is allowed."""
 
 import re
 
@@ -31,9 +31,13 @@ _CASES = [
     (
         _LLAMA,
         {"hidden_size": _GONE},
-        "hidden_size is missing; expected it of a llama model",
+        "hidden_size is missing; expected it in a llama config",
     ),
-    (_GEMMA2, {"vocab_size": None}, "vocab_size is missing; expected it of a gemma2 model"),
+    (
+        _GEMMA2,
+        {"vocab_size": None},
+        "vocab_size is missing; expected it in a gemma2 config",
+    ),
     (_MIXTRAL, {"num_local_experts": _GONE}, "num_local_experts is missing"),
     (_QWEN, {"num_experts_per_tok": _GONE}, "num_experts_per_tok is missing"),
     (_QWEN, {"moe_intermediate_size": _GONE}, "moe_intermediate_size is missing"),
@@ -50,7 +54,7 @@ _CASES = [
         "sliding_window is missing; expected it beside layer_types",
     ),
     (_LLAMA, {"rope_scaling": {"type": "linear"}}, "rope_scaling.factor is missing"),
-    # of a wrong type
+    # of the wrong type
     (_LLAMA, {"hidden_size": "4096"}, "hidden_size is '4096'; expected an int"),
     (_GEMMA3, {"num_hidden_layers": 18.0}, "num_hidden_layers is 18.0; expected an int"),
     (_OLMOE, {"norm_topk_prob": 1}, "norm_topk_prob is 1; expected true or false"),
@@ -58,7 +62,7 @@ _CASES = [
     (_PHI, {"rope_scaling": "su"}, "rope_scaling is 'su'; expected an object"),
     (_QWEN, {"mlp_only_layers": "all"}, "mlp_only_layers is 'all'; expected a list of"),
     (_MIXTRAL, {"hidden_size": True}, "hidden_size is True; expected an int"),
-    # zero, negative or without end
+    # zero, negative or not finite
     (_LLAMA, {"vocab_size": 0}, "vocab_size is 0; expected 1 to 2,147,483,647"),
     (_V3, {"q_lora_rank": -1}, "q_lora_rank is -1; expected 1 to 2,147,483,647"),
     (_GROK, {"num_experts": 0}, "num_experts is 0; expected 1 to 15,625"),
@@ -80,25 +84,25 @@ _CASES = [
     (
         _LLAMA,
         {"num_attention_heads": 33, "num_key_value_heads": 33},
-        "hidden_size 4096 is no multiple of num_attention_heads 33",
+        "hidden_size 4096 is not a multiple of num_attention_heads 33",
     ),
     (
         _MIXTRAL,
         {"num_key_value_heads": 5},
-        "num_attention_heads 32 is no multiple of num_key_value_heads 5; "
+        "num_attention_heads 32 is not a multiple of num_key_value_heads 5; "
         "expected num_key_value_heads that divides num_attention_heads",
     ),
     (
         _QWEN,
         {"head_dim": 3},
-        "a head of 3 entries to rotate; expected an even",
+        "rotary positions over a head of 3 entries; expected an even",
     ),
     (
         _PHI,
         {"partial_rotary_factor": 2.0},
-        "partial_rotary_factor 2 of a head of 96 entries",
+        "rotary positions over partial_rotary_factor 2 of a head of 96 entries",
     ),
-    # words that nobody knows
+    # unknown words
     (_LLAMA, {"hidden_act": "swoosh"}, "hidden_act is 'swoosh'; expected one of gelu, "),
     (
         _GEMMA2,
@@ -134,7 +138,7 @@ _CASES = [
     (
         _V3,
         {"rope_scaling": {"type": "yarn", "factor": 40, "mscale": -1.0}},
-        "rope_scaling.mscale is -1.0; expected a number from 0",
+        "rope_scaling.mscale is -1.0; expected 0 or more",
     ),
     (_LLAMA, {"torch_dtype": "int4"}, "torch_dtype is 'int4'; expected one of bfloat16, "),
     # experts
@@ -149,9 +153,13 @@ _CASES = [
         {"num_experts_per_tok": 999},
         "num_experts_per_tok 999 is above n_routed_experts 256",
     ),
-    (_V3, {"n_group": 7}, "n_routed_experts 256 is no multiple of n_group 7"),
+    (_V3, {"n_group": 7}, "n_routed_experts 256 is not a multiple of n_group 7"),
     (_V3, {"topk_group": 9}, "topk_group 9 is above n_group 8; expected 1 to 8"),
-    (_V3, {"n_group": 256}, "n_group 256 leaves one expert a group; expected two or more"),
+    (
+        _V3,
+        {"n_group": 256},
+        "n_group 256 leaves one expert per group; expected two or more",
+    ),
     (
         _LITE,
         _GROUPS | {"topk_group": 1, "num_experts_per_tok": 9},
@@ -161,10 +169,10 @@ _CASES = [
     (
         _GEMMA2,
         {"layer_types": ["full_attention"] * 25},
-        "expected 26 of full_attention, sliding_attention, one a layer",
+        "expected 26 of full_attention, sliding_attention, one per layer",
     ),
     (_OSS, {"layer_types": ["chunked_attention"] * 24}, "expected 24 of full_attention"),
-    # what is not built
+    # unsupported
     (
         _GEMMA3,
         {"use_bidirectional_attention": True},
@@ -191,33 +199,33 @@ def _change(name: str, changes: dict) -> dict:
     return {key: value for key, value in changed.items() if value is not _GONE}
 
 
-@pytest.mark.parametrize(("name", "changes", "told"), _CASES)
-def test_a_wrong_field_is_told_in_one_line(name, changes, told):
+@pytest.mark.parametrize(("name", "changes", "expected"), _CASES)
+def test_an_invalid_field_raises_one_line(name, changes, expected):
     with pytest.raises(InputError) as caught:
         architecture_of(_change(name, changes), "config.json")
     message = str(caught.value)
     assert message.startswith("config.json: ")
-    assert told in message
+    assert expected in message
     assert "\n" not in message
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "expected"),
     [
         ({}, "config.json: model_type is missing; expected one of bert, "),
         ({"model_type": 3}, "model_type is missing; expected one of bert, "),
-        ({"model_type": "t5"}, "model_type 't5' is not built; expected one of bert, "),
+        ({"model_type": "t5"}, "model_type 't5' is not supported; expected one of bert, "),
         ({"model_type": "mixtrall"}, "; did you mean mixtral?"),
         ({"model_type": "deepseek-v3"}, "; did you mean deepseek_v3?"),
         ({"model_type": "gpt_os"}, "; did you mean gpt_oss?"),
-        ({"model_type": "x\n\x1b[31m" * 999}, "is not built; expected one of bert, "),
+        ({"model_type": "x\n\x1b[31m" * 999}, "is not supported; expected one of bert, "),
     ],
 )
-def test_an_unknown_model_type_is_told_with_those_that_are_built(config, told):
-    with pytest.raises(InputError, match=re.escape(told)) as caught:
+def test_an_unsupported_model_type_is_reported_with_the_supported_ones(config, expected):
+    with pytest.raises(InputError, match=re.escape(expected)) as caught:
         architecture_of(config, "config.json")
     assert str(caught.value).isprintable()
-    if "did you mean" not in told:
+    if "did you mean" not in expected:
         assert "gpt_oss" in str(caught.value)
 
 
@@ -252,7 +260,7 @@ _ALSO = (
 
 @settings(max_examples=400, deadline=None)
 @given(st.data())
-def test_a_changed_config_gives_a_model_or_one_line(data):
+def test_a_changed_config_gives_a_model_or_a_one_line_error(data):
     config = data.draw(st.sampled_from(_BUILT))
     fields = sorted({*config, *_ALSO.split()} - {"model_type"})
     changes = data.draw(st.dictionaries(st.sampled_from(fields), _WRONG, max_size=3))
@@ -261,7 +269,7 @@ def test_a_changed_config_gives_a_model_or_one_line(data):
         answer = architecture_of(changed)
     except InputError as error:
         answer = str(error)
-    told = (
+    one_line = (
         isinstance(answer, str) and answer.startswith("config: ") and answer.isprintable()
     )
-    assert told or isinstance(answer, Architecture)
+    assert one_line or isinstance(answer, Architecture)

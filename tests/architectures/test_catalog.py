@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from explorer.architectures.catalog.entries import (
     CONVENTIONS,
-    Entry,
-    Undisclosed,
+    CatalogEntry,
+    UndisclosedModel,
     entries,
     find,
     nearest,
@@ -45,9 +45,9 @@ STORED = {
 }
 
 
-def entry_of(name: str) -> Entry:
+def entry_of(name: str) -> CatalogEntry:
     found = find(name)
-    assert isinstance(found, Entry), name
+    assert isinstance(found, CatalogEntry), name
     return found
 
 
@@ -77,7 +77,7 @@ def test_published_facts(model: dict):
 
 
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.names[0])
-def test_closed_forms(entry: Entry):
+def test_closed_forms(entry: CatalogEntry):
     parts = parts_of(entry.config)
     assert entry.parameters == parts.total
     if parts.experts == 1:
@@ -93,7 +93,7 @@ def test_closed_forms(entry: Entry):
 
 
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.names[0])
-def test_entries_are_complete(entry: Entry):
+def test_entries_are_complete(entry: CatalogEntry):
     assert entry.source.startswith("https://")
     assert entry.names
     assert entry.names == tuple(name.lower() for name in entry.names)
@@ -104,7 +104,7 @@ def test_entries_are_complete(entry: Entry):
 
 
 @pytest.mark.parametrize("entry", MIXTURES, ids=lambda entry: entry.names[0])
-def test_what_publishers_call_active(entry: Entry):
+def test_what_publishers_call_active(entry: CatalogEntry):
     assert entry.active is not None
     if entry.publisher_convention is None:
         assert entry.names[0] == "grok-1"
@@ -118,7 +118,7 @@ def test_what_publishers_call_active(entry: Entry):
     [e for e in entries() if e.id not in FACTS and e.config["model_type"] in STORED],
     ids=lambda entry: entry.names[0],
 )
-def test_stored_tensors(entry: Entry):
+def test_stored_tensors(entry: CatalogEntry):
     layer, rest = STORED[entry.config["model_type"]]
     layers = entry.config.get("num_hidden_layers") or entry.config["n_layer"]
     untied = entry.config.get("tie_word_embeddings") is False
@@ -205,7 +205,7 @@ def test_undisclosed_models_have_no_counts():
     publishers = {model.publisher for model in undisclosed()}
     assert {"OpenAI", "Anthropic"} <= publishers
     for name in ("gpt-4", "claude"):
-        assert isinstance(find(name), Undisclosed)
+        assert isinstance(find(name), UndisclosedModel)
     for model in undisclosed():
         values = msgspec.structs.asdict(model).values()
         assert not any(isinstance(value, int | float) for value in values)
@@ -216,8 +216,11 @@ def test_json_holds_everything():
     shown = CliRunner().invoke(catalog, ["--format", "json"])
     assert shown.exit_code == 0
     models = msgspec.json.decode(shown.output, type=dict[str, list[dict]])
-    assert msgspec.convert(models["models"], tuple[Entry, ...]) == entries()
-    assert msgspec.convert(models["undisclosed"], tuple[Undisclosed, ...]) == undisclosed()
+    assert msgspec.convert(models["models"], tuple[CatalogEntry, ...]) == entries()
+    assert (
+        msgspec.convert(models["undisclosed"], tuple[UndisclosedModel, ...])
+        == undisclosed()
+    )
     kimi = next(m for m in json.loads(shown.output)["models"] if "kimi-k2" in m["names"])
     assert kimi["parameters"] == 1_026_408_209_408
 

@@ -2,8 +2,12 @@
 
 import pytest
 
-from explorer.architectures.families import SUPPORTED, architecture_of, names_of
-from explorer.architectures.fitting import Fit, fit, fitting_class
+from explorer.architectures.checkpoint_fit import (
+    CheckpointFit,
+    class_that_fits,
+    fit_checkpoint,
+)
+from explorer.architectures.families import SUPPORTED, architecture_of, checkpoint_names_of
 from explorer.errors import InputError
 from tests.facts import listing, models
 
@@ -20,30 +24,30 @@ CONFIGS = {
 }
 
 
-def fitted(model: str, ondisk: bool = False) -> Fit:
+def fitted(model: str, ondisk: bool = False) -> CheckpointFit:
     tensors = listing(model, ondisk)["tensors"]
     shapes = {n: tuple(s[0] if ondisk else s) for n, s in tensors.items()}
     architecture = architecture_of(CONFIGS[model])
-    return fit(architecture, names_of(architecture), shapes)
+    return fit_checkpoint(architecture, checkpoint_names_of(architecture), shapes)
 
 
 @pytest.mark.parametrize("model", CONFIGS)
 def test_every_published_model_fits(model: str):
     found = fitted(model)
     found.require(model)
-    assert found.whole
+    assert found.is_exact
 
 
 @pytest.mark.parametrize("model", ["openai-community/gpt2", "openai-community/gpt2-xl"])
 def test_masks_in_the_published_file_are_left_out(model: str):
-    assert fitted(model, ondisk=True).whole
+    assert fitted(model, ondisk=True).is_exact
 
 
 def test_deepseek_v3_as_published_has_scales_and_no_more_that_is_unexpected():
     found = fitted("deepseek-ai/DeepSeek-V3", ondisk=True)
     assert all(name.endswith("_scale_inv") for name in found.unexpected)
     assert not found.missing
-    assert not found.misshapen
+    assert not found.mismatched
 
 
 def test_gpt_oss_as_published_lacks_the_experts_that_are_packed():
@@ -79,26 +83,26 @@ def config_and_shapes(model: str, class_name: str) -> tuple[dict, dict]:
     ],
 )
 def test_the_class_that_tensors_fit(model: str, given: str, fitting: str):
-    assert fitting_class(*config_and_shapes(model, given)) == fitting
+    assert class_that_fits(*config_and_shapes(model, given)) == fitting
 
 
 def test_tensors_that_no_class_fits():
     config, shapes = config_and_shapes("meta-llama/Llama-2-7b-hf", "LlamaModel")
-    assert fitting_class(config | {"vocab_size": 7}, shapes) is None
+    assert class_that_fits(config | {"vocab_size": 7}, shapes) is None
 
 
 def test_what_far_outnumbers_the_tensors_is_counted_and_not_listed():
     config, shapes = config_and_shapes("meta-llama/Llama-2-7b-hf", "LlamaForCausalLM")
     config = config | {"num_hidden_layers": 10_000}
     architecture = architecture_of(config)
-    found = fit(architecture, names_of(architecture), shapes)
-    assert found.declared == 10_000 * 9 + 3
-    assert found.lacking == (10_000 - 32) * 9
+    found = fit_checkpoint(architecture, checkpoint_names_of(architecture), shapes)
+    assert found.num_declared == 10_000 * 9 + 3
+    assert found.num_missing == (10_000 - 32) * 9
     assert list(found.missing) == [
         f"model.layers.32.self_attn.{part}_proj.weight" for part in "qkv"
     ]
     assert not found.stored
-    assert not found.whole
+    assert not found.is_exact
 
 
 def test_a_model_is_listed_where_a_few_of_its_tensors_are_there():
@@ -107,7 +111,7 @@ def test_a_model_is_listed_where_a_few_of_its_tensors_are_there():
     config, shapes = config_and_shapes(model, "DeepseekV3ForCausalLM")
     architecture = architecture_of(config)
     tenth = dict(list(shapes.items())[: len(shapes) // 10])
-    found = fit(architecture, names_of(architecture), tenth)
-    assert found.declared == len(found.stored) == len(shapes)
+    found = fit_checkpoint(architecture, checkpoint_names_of(architecture), tenth)
+    assert found.num_declared == len(found.stored) == len(shapes)
     assert found.missing == {n: s for n, s in shapes.items() if n not in tenth}
-    assert found.lacking == len(found.missing)
+    assert found.num_missing == len(found.missing)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from explorer.architectures.declare import declare
-from explorer.architectures.families import architecture_of, names_of
-from explorer.architectures.names import KEEP, TRANSPOSED, Form, stored_tensors
+from explorer.architectures.declaration import declare
+from explorer.architectures.families import architecture_of, checkpoint_names_of
+from explorer.architectures.stored_tensors import stored_tensors
+from explorer.architectures.tensor_layout import KEEP, TRANSPOSED, TensorLayout
 
 _SIZE, _HEADS = 12, 3
 _WORDS = {
@@ -32,7 +33,7 @@ def leaves_and_stored(family):
         leaf.path: rng.standard_normal(leaf.shape, np.float32)
         for leaf in declare(architecture)
     }
-    return leaves, stored_tensors(architecture, names_of(architecture))
+    return leaves, stored_tensors(architecture, checkpoint_names_of(architecture))
 
 
 def parts(leaves, leaf):
@@ -41,7 +42,7 @@ def parts(leaves, leaf):
 
 
 def laid(leaves, stored, name):
-    return stored[name].form.store([leaves[path] for path in stored[name].leaves])
+    return stored[name].layout.store([leaves[path] for path in stored[name].leaves])
 
 
 @pytest.mark.parametrize("family", _CONFIGS)
@@ -52,7 +53,7 @@ def test_every_tensor_comes_back_bit_by_bit(family):
         array = laid(leaves, stored, name)
         assert array.shape == tensor.shape
         shapes = [leaves[path].shape for path in tensor.leaves]
-        again |= dict(zip(tensor.leaves, tensor.form.leaves(array, shapes), strict=True))
+        again |= dict(zip(tensor.leaves, tensor.layout.leaves(array, shapes), strict=True))
     assert again.keys() == leaves.keys()
     for path, leaf in leaves.items():
         assert again[path].dtype == leaf.dtype
@@ -99,12 +100,12 @@ def test_vit_stores_its_positions_as_a_batch_of_one():
     np.testing.assert_array_equal(positions[0], leaves["position_embed", "embedding"])
 
 
-@pytest.mark.parametrize("form", [KEEP, TRANSPOSED, Form(axes=(1, 0), axis=1)])
-def test_one_leaf_is_not_copied(form):
+@pytest.mark.parametrize("layout", [KEEP, TRANSPOSED, TensorLayout(axes=(1, 0), axis=1)])
+def test_one_leaf_is_not_copied(layout):
     leaf = np.arange(6.0).reshape(2, 3)
-    stored = form.store([leaf])
+    stored = layout.store([leaf])
     assert np.shares_memory(stored, leaf)
-    (again,) = form.leaves(stored, [leaf.shape])
+    (again,) = layout.leaves(stored, [leaf.shape])
     assert np.shares_memory(again, leaf)
 
 
@@ -112,13 +113,13 @@ def test_one_leaf_is_not_copied(form):
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("axes", [None, (1, 0)])
 def test_leaves_of_different_sizes_share_a_tensor(axis, groups, axes):
-    form = Form(axes=axes, axis=axis, groups=groups)
+    layout = TensorLayout(axes=axes, axis=axis, groups=groups)
     widths = (4, 2, 6)
     joined = (axis if axes is None else 1 - axis % 2) % 2
     shapes = [(w, 8) if joined == 0 else (8, w) for w in widths]
     leaves = [np.random.default_rng(w).standard_normal(s) for w, s in zip(widths, shapes)]
-    stored = form.store(leaves)
-    assert stored.shape == form.shape(shapes)
+    stored = layout.store(leaves)
+    assert stored.shape == layout.shape(shapes)
     assert sorted(stored.ravel()) == sorted(np.concatenate([x.ravel() for x in leaves]))
-    for again, leaf in zip(form.leaves(stored, shapes), leaves, strict=True):
+    for again, leaf in zip(layout.leaves(stored, shapes), leaves, strict=True):
         np.testing.assert_array_equal(again, leaf)

@@ -119,19 +119,21 @@ def test_a_config_by_path_and_in_a_folder(tmp_path: Path):
     layer = 4 * 64 * 64 + 3 * 64 * 96 + 2 * 64
     assert by_dict.num_parameters == 2 * 100 * 64 + 3 * layer + 64
     assert by_dict.nbytes == 2 * by_dict.num_parameters
-    silent = ex.explore({k: v for k, v in TINY.items() if k != "torch_dtype"})
-    assert silent.nbytes == 4 * silent.num_parameters
-    assert any("names no format" in remark for remark in silent.remarks)
+    unset = ex.explore({k: v for k, v in TINY.items() if k != "torch_dtype"})
+    assert unset.nbytes == 4 * unset.num_parameters
+    assert any("specifies no dtype" in remark for remark in unset.remarks)
 
 
-def test_names_that_are_nothing():
+def test_unknown_names():
     with pytest.raises(TargetError, match=r"did you mean llama-2-70b\?"):
         ex.explore("lama-2-70b")
     with pytest.raises(TargetError, match="no such file or folder, and no architecture"):
         ex.explore("nothing/like/this")
     with pytest.raises(TargetError, match="OpenAI discloses neither"):
         ex.explore("gpt-4")
-    with pytest.raises(InputError, match=r"model_type 't5' is not built; expected one of "):
+    with pytest.raises(
+        InputError, match=r"model_type 't5' is not supported; expected one of "
+    ):
         ex.explore({"model_type": "t5", "d_model": 8})
 
 
@@ -144,7 +146,7 @@ def test_an_architecture_is_known_without_jax():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_what_is_said_of_a_model_is_not_said_of_a_part():
+def test_the_card_of_a_model_is_not_that_of_a_part():
     whole = ex.explore("deepseek-v3")
     part = whole.select("layers_0/**")
     assert whole.card is not None
@@ -154,27 +156,27 @@ def test_what_is_said_of_a_model_is_not_said_of_a_part():
     assert ex.ledger(whole).provenance["nbytes"] == "assumed (every tensor in bfloat16)"
 
 
-def test_a_config_that_asks_for_packed_weights():
+def test_a_config_that_specifies_packed_weights():
     packed = ex.explore(TINY | {"quantization_config": {"quant_method": "mxfp4"}})
     assert (
-        "the config asks for mxfp4 weights: bytes are those before packing"
+        "the config specifies mxfp4 weights: bytes are those before packing"
         in packed.remarks
     )
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "expected"),
     [
         ({"hidden_size": 64, "vocab_size": 9}, "model_type is missing"),
         ({"model_type": 3, "hidden_size": 64}, "model_type is missing"),
         ({"model_type": "llava", "text_config": {"model_type": "llama"}},
-         "its text_config is a llama, which is built"),
+         "its text_config is a llama, which is supported"),
         (TINY | {"architectures": ["LlamaForSequenceClassification"]},
          "without it LlamaForCausalLM is built"),
     ],
 )  # fmt: skip
-def test_configs_that_nothing_is_built_from(config: dict, told: str):
-    with pytest.raises(InputError, match=told):
+def test_configs_that_are_not_supported(config: dict, expected: str):
+    with pytest.raises(InputError, match=expected):
         ex.explore(config)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from explorer.architectures import specs
+from explorer.architectures.specs import LinearSpec, MlpSpec
 
 __all__ = [
     "ACTIVATIONS",
@@ -55,7 +55,7 @@ ACTIVATIONS = {
 }
 
 
-def mlp_of(spec: specs.Mlp, params: dict, x: np.ndarray) -> np.ndarray:
+def mlp_of(spec: MlpSpec, params: dict, x: np.ndarray) -> np.ndarray:
     """Return what a feed-forward network gives, in float64."""
 
     def linear(name: str, y: np.ndarray) -> np.ndarray:
@@ -69,11 +69,11 @@ def mlp_of(spec: specs.Mlp, params: dict, x: np.ndarray) -> np.ndarray:
     return linear("down_proj", act(np.minimum(gate, limit)) * (up + spec.up_offset))
 
 
-def mlp_spec(gated: bool, bias: bool = False, stack: int = 0, **rest) -> specs.Mlp:
-    wide = specs.Linear(4, 5, bias, stack)
-    return specs.Mlp(
+def mlp_spec(gated: bool, bias: bool = False, stack: int = 0, **rest) -> MlpSpec:
+    wide = LinearSpec(4, 5, bias, stack)
+    return MlpSpec(
         gate_proj=wide if gated else None,
         up_proj=wide,
-        down_proj=specs.Linear(5, 4, bias, stack),
+        down_proj=LinearSpec(5, 4, bias, stack),
         **rest,
     )

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from explorer.architectures.architecture import Architecture
-from explorer.architectures.declare import declare
-from explorer.architectures.families import SUPPORTED, architecture_of, names_of
-from explorer.architectures.names import spare_tensors, stored_tensors
+from explorer.architectures.declaration import declare
+from explorer.architectures.families import SUPPORTED, architecture_of, checkpoint_names_of
+from explorer.architectures.stored_tensors import alias_tensors, stored_tensors
 from explorer.identify.state import state_of
 from tests.facts import listing, models
 from tests.roles.test_published import breakdown
@@ -122,14 +122,14 @@ def test_declared_parameters_are_those_published(name):
 @pytest.mark.parametrize("name", _MODELS)
 def test_stored_tensors_are_those_of_the_published_listing(name):
     architecture = _build(name)
-    names = names_of(architecture)
+    names = checkpoint_names_of(architecture)
     facts = listing(name)
     again = {second for group in facts["tied"] for second in group[1:]}
     stored = stored_tensors(architecture, names)
     assert {key: list(each.shape) for key, each in stored.items()} == {
         key: shape for key, shape in facts["tensors"].items() if key not in again
     }
-    assert set(spare_tensors(architecture, names)) == again
+    assert set(alias_tensors(architecture, names)) == again
     covered = Counter(path for each in stored.values() for path in each.leaves)
     experts = {leaf.path: leaf.experts for leaf in declare(architecture)}
     assert set(covered) == set(experts)
@@ -166,12 +166,15 @@ def test_a_bare_body_has_no_head_and_no_prefix(name):
     classes = {"gemma3_text": "Gemma3TextModel"}
     head = whole.class_name.replace("ForCausalLM", "Model")
     body = _build(name, architectures=[classes.get(whole.family, head)])
-    names = names_of(body)
-    kept = set(stored_tensors(whole, names_of(whole))) - {"lm_head.weight", "lm_head.bias"}
+    names = checkpoint_names_of(body)
+    kept = set(stored_tensors(whole, checkpoint_names_of(whole))) - {
+        "lm_head.weight",
+        "lm_head.bias",
+    }
     assert set(stored_tensors(body, names)) == kept
     bare = set(stored_tensors(body, names, bare=True))
-    assert bare == {key.removeprefix(names.base) for key in kept}
-    assert spare_tensors(body, names) == {}
+    assert bare == {key.removeprefix(names.base_prefix) for key in kept}
+    assert alias_tensors(body, names) == {}
 
 
 @pytest.mark.parametrize("name", _MODELS)
@@ -205,13 +208,13 @@ def test_leaves_survive_being_stored(family, fused):
         for name in ("gate_up_proj", "down_proj")
     }
     stored = stored_tensors(
-        architecture, names_of(architecture), present=present if fused else None
+        architecture, checkpoint_names_of(architecture), present=present if fused else None
     )
     for each in stored.values():
         leaves = _leaves(tree, each)
-        array = each.form.store(leaves)
+        array = each.layout.store(leaves)
         assert array.shape == each.shape
-        back = each.form.leaves(array, [leaf.shape for leaf in leaves])
+        back = each.layout.leaves(array, [leaf.shape for leaf in leaves])
         for ours, leaf in zip(back, leaves, strict=True):
             np.testing.assert_array_equal(ours, leaf)
 
@@ -219,7 +222,7 @@ def test_leaves_survive_being_stored(family, fused):
 @pytest.mark.parametrize("family", _FUSED)
 def test_fused_experts_hold_gates_then_ups_transposed(family):
     architecture = architecture_of(_tiny(family))
-    names, tree = names_of(architecture), _tree(architecture)
+    names, tree = checkpoint_names_of(architecture), _tree(architecture)
     prefix, layer = "model.layers.1.mlp.experts.", ("layers_1", "moe", "experts")
     present = {f"{prefix}gate_up_proj", f"{prefix}down_proj"}
     apart = stored_tensors(architecture, names)
@@ -228,7 +231,7 @@ def test_fused_experts_hold_gates_then_ups_transposed(family):
     assert present.isdisjoint(apart)
     assert not any(".1." in key and ".experts.0." in key for key in fused)
     gate_up = fused[f"{prefix}gate_up_proj"]
-    array = gate_up.form.store(_leaves(tree, gate_up))
+    array = gate_up.layout.store(_leaves(tree, gate_up))
     inner = array.shape[1] // 2
     for expert in range(array.shape[0]):
         gate = tree[(*layer, "gate_proj", "kernel")][expert]
@@ -237,7 +240,7 @@ def test_fused_experts_hold_gates_then_ups_transposed(family):
         np.testing.assert_array_equal(array[expert, inner:], up.T)
     down = fused[f"{prefix}down_proj"]
     np.testing.assert_array_equal(
-        down.form.store(_leaves(tree, down))[1],
+        down.layout.store(_leaves(tree, down))[1],
         tree[(*layer, "down_proj", "kernel")][1].T,
     )
 
@@ -245,10 +248,10 @@ def test_fused_experts_hold_gates_then_ups_transposed(family):
 def test_gates_and_ups_of_gpt_oss_alternate():
     architecture = architecture_of(_tiny("gpt_oss"))
     tree, layer = _tree(architecture), ("layers_1", "moe", "experts")
-    stored = stored_tensors(architecture, names_of(architecture))
+    stored = stored_tensors(architecture, checkpoint_names_of(architecture))
     for name, leaf in (("gate_up_proj", "kernel"), ("gate_up_proj_bias", "bias")):
         each = stored[f"model.layers.1.mlp.experts.{name}"]
-        array = each.form.store(_leaves(tree, each))
+        array = each.layout.store(_leaves(tree, each))
         np.testing.assert_array_equal(array[..., ::2], tree[(*layer, "gate_proj", leaf)])
         np.testing.assert_array_equal(array[..., 1::2], tree[(*layer, "up_proj", leaf)])
 
@@ -256,13 +259,13 @@ def test_gates_and_ups_of_gpt_oss_alternate():
 def test_phi3_stacks_queries_keys_and_values():
     architecture = architecture_of(_tiny("phi3"))
     tree = _tree(architecture)
-    stored = stored_tensors(architecture, names_of(architecture))
+    stored = stored_tensors(architecture, checkpoint_names_of(architecture))
     each = stored["model.layers.0.self_attn.qkv_proj.weight"]
     parts = [
         tree["layers_0", "attention", n, "kernel"].T for n in ("query", "key", "value")
     ]
     np.testing.assert_array_equal(
-        each.form.store(_leaves(tree, each)), np.concatenate(parts)
+        each.layout.store(_leaves(tree, each)), np.concatenate(parts)
     )
 
 

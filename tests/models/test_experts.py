@@ -7,18 +7,18 @@ import jax
 import numpy as np
 import pytest
 
-from explorer.architectures import specs
-from explorer.models.experts import Experts, choose
+from explorer.architectures.specs import ExpertsSpec, RouterSpec
+from explorer.models.experts import Experts, route
 from tests.models.definitions import mlp_of, mlp_spec, randomised, sample, sigmoid, softmax
 
 KEY = jax.random.key(0)
 RULES = [
-    specs.Router(size=4, experts=8, per_token=2),
-    specs.Router(size=4, experts=8, per_token=3, normalize=True, bias=True),
-    specs.Router(size=4, experts=8, per_token=8, normalize=True, scale=2.0),
-    specs.Router(size=4, experts=8, per_token=1, score="sigmoid", normalize=True),
-    specs.Router(size=4, experts=8, per_token=2, groups=4, top_groups=2, scale=16.0),
-    specs.Router(
+    RouterSpec(size=4, experts=8, per_token=2),
+    RouterSpec(size=4, experts=8, per_token=3, normalize=True, bias=True),
+    RouterSpec(size=4, experts=8, per_token=8, normalize=True, scale=2.0),
+    RouterSpec(size=4, experts=8, per_token=1, score="sigmoid", normalize=True),
+    RouterSpec(size=4, experts=8, per_token=2, groups=4, top_groups=2, scale=16.0),
+    RouterSpec(
         size=4,
         experts=8,
         per_token=3,
@@ -33,7 +33,7 @@ RULES = [
 ]
 
 
-def by_brute_force(spec: specs.Router, logits, correction) -> tuple[set[int], dict]:
+def by_brute_force(spec: RouterSpec, logits, correction) -> tuple[set[int], dict]:
     """Return the best allowed set of experts by trying all, and each one's weight."""
     scores = sigmoid(logits) if spec.score == "sigmoid" else softmax(logits)
     ranks = scores + correction
@@ -61,7 +61,7 @@ def by_brute_force(spec: specs.Router, logits, correction) -> tuple[set[int], di
 def test_routers_choose_as_brute_force(spec):
     logits = sample(2, 15, spec.experts, scale=2.0)
     correction = sample(spec.experts, seed=9) if spec.correction else None
-    weights, chosen = choose(spec, logits, correction)
+    weights, chosen = route(spec, logits, correction)
     chex.assert_shape((weights, chosen), (2, 15, spec.per_token))
     added = np.zeros(spec.experts) if correction is None else correction
     for at in np.ndindex(2, 15):
@@ -73,9 +73,9 @@ def test_routers_choose_as_brute_force(spec):
 
 
 def test_softmax_over_the_chosen_is_softmax_chosen_and_normalised():
-    spec = specs.Router(size=4, experts=8, per_token=4, normalize=True)
+    spec = RouterSpec(size=4, experts=8, per_token=4, normalize=True)
     logits = sample(20, 8, scale=3.0)
-    weights, _ = choose(spec, logits)
+    weights, _ = route(spec, logits)
     best = -np.sort(-logits)[:, :4]  # gpt-oss and Mixtral state the same rule differently
     np.testing.assert_allclose(weights, softmax(best.astype(np.float64)), rtol=1e-5)
 
@@ -85,7 +85,7 @@ def test_ragged_experts_equal_a_dense_loop(spec):
     bias = spec.bias or spec.correction
     mlp = mlp_spec(True, bias, spec.experts, activation="silu")
     shared = mlp_spec(True, activation="silu") if bias else None
-    layer = specs.Experts(router=spec, experts=mlp, shared_experts=shared)
+    layer = ExpertsSpec(router=spec, experts=mlp, shared_experts=shared)
     x = sample(2, 7, 4)
     params = randomised(Experts(layer).init(KEY, x)["params"])
     found, state = jax.jit(

@@ -1,4 +1,4 @@
-"""Attention by cuDNN: told the same as what XLA's is masked with, and refused where it has none."""
+"""Attention by cuDNN: equal to XLA's with a mask, and rejected where it is not supported."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from explorer.errors import InputError
-from explorer.models.attention import attend_by_cudnn
+from explorer.models.attention import attend_with_cudnn
 from tests.models.tiny import IDS, model_of
 
 BY_JAX = jax.nn.dot_product_attention
@@ -17,7 +17,7 @@ PLACE = "Transformer(implementation=): "
 
 @pytest.mark.parametrize("scan", [False, True])
 @pytest.mark.parametrize("name", ["llama", "mistral", "bert", "gpt2"])
-def test_cudnn_is_told_what_the_mask_hides(name, scan, monkeypatch):
+def test_options_for_cudnn_equal_the_mask(name, scan, monkeypatch):
     asked = []
 
     def by_jax(*arrays, implementation, **options):
@@ -45,27 +45,27 @@ def test_cudnn_is_told_what_the_mask_hides(name, scan, monkeypatch):
         ("deepseek_v3", "its values are shorter than its keys"),
     ],
 )
-def test_what_cudnn_has_not_is_refused(name, why):
+def test_what_cudnn_does_not_support_is_rejected(name, why):
     model, variables = model_of(name, implementation="cudnn")
     with pytest.raises(InputError) as caught:
         model.apply(variables, IDS)
     assert str(caught.value) == (
-        f"{PLACE}'cudnn' for attention that it cannot do: {why}; "
-        "expected None, for what XLA compiles"
+        f"{PLACE}'cudnn' for attention that it does not support: {why}; "
+        "expected None, which compiles it with XLA"
     )
 
 
-def test_so_is_a_window_to_both_sides():
+def test_a_window_on_both_sides_is_rejected():
     model, _ = model_of("llama")
     spec = model.architecture.stages[0].blocks[0].attention
     both = msgspec.structs.replace(spec, causal=False, window=3)
     heads = np.ones((1, 5, 2, 4), np.float32)
-    with pytest.raises(InputError, match="its window is to both sides"):
-        attend_by_cudnn(both, heads, heads, heads, None)
+    with pytest.raises(InputError, match="its window is on both sides"):
+        attend_with_cudnn(both, heads, heads, heads, None)
 
 
 @pytest.mark.parametrize("name", ["llama", "deepseek_v3"])
-def test_an_unknown_implementation_is_refused(name):
+def test_an_unknown_implementation_is_rejected(name):
     model, variables = model_of(name, implementation="flash")
     with pytest.raises(InputError) as caught:
         model.apply(variables, IDS)

@@ -6,12 +6,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from explorer.architectures import specs
+from explorer.architectures.specs import (
+    EmbeddingSpec,
+    LayerSpec,
+    LinearSpec,
+    NormSpec,
+    PatchesSpec,
+    TokenSpec,
+)
 from explorer.models.attention import attend
 from explorer.models.embeddings import Embedding, Patches, Token
 from explorer.models.feedforward import ACTIVATIONS, Mlp
 from explorer.models.linear import Linear
-from explorer.models.masks import visible
+from explorer.models.masks import build_mask
 from explorer.models.norms import Norm
 from tests.models import definitions
 from tests.models.definitions import mlp_of, mlp_spec, randomised, sample, softmax
@@ -26,7 +33,7 @@ KEY = jax.random.key(0)
 @pytest.mark.parametrize("gain", [None, "plain", "centred"])
 @pytest.mark.parametrize("bias", [False, True])
 def test_norms_are_their_definition(kind, gain, bias):
-    spec = specs.Norm(6, 1e-3, kind, gain is not None, bias, gain == "centred")
+    spec = NormSpec(6, 1e-3, kind, gain is not None, bias, gain == "centred")
     x = sample(2, 3, 6) + 2
     variables = Norm(spec).init(KEY, x)
     chex.assert_trees_all_equal_shapes(variables.get("params", {}), _zeros(spec))
@@ -45,23 +52,21 @@ def test_norms_are_their_definition(kind, gain, bias):
     np.testing.assert_allclose(Norm(spec).apply({"params": params}, x), wide, atol=2e-6)
 
 
-def _zeros(spec: specs.Layer) -> dict:
+def _zeros(spec: LayerSpec) -> dict:
     return {name: np.zeros(shape) for name, shape in spec.parameters().items()}
 
 
 @pytest.mark.parametrize("kind", ["rms", "layer"])
 def test_a_new_norm_multiplies_by_one(kind):
     x = sample(4, 8)
-    plain = Norm(specs.Norm(8, 1e-6, kind, gain=False)).apply({}, x)
+    plain = Norm(NormSpec(8, 1e-6, kind, gain=False)).apply({}, x)
     for centred in (False, True):
-        new, _ = Norm(specs.Norm(8, 1e-6, kind, True, True, centred)).init_with_output(
-            KEY, x
-        )
+        new, _ = Norm(NormSpec(8, 1e-6, kind, True, True, centred)).init_with_output(KEY, x)
         np.testing.assert_array_equal(new, plain)
 
 
 def test_norms_are_computed_in_float32_whatever_comes_in():
-    norm = Norm(specs.Norm(512, 1e-6, gain=False))
+    norm = Norm(NormSpec(512, 1e-6, gain=False))
     x = jnp.full((1, 512), 300.0, jnp.float16)  # its square is beyond float16
     y = norm.apply({}, x)
     assert y.dtype == jnp.float16
@@ -69,7 +74,7 @@ def test_norms_are_computed_in_float32_whatever_comes_in():
 
 
 def test_a_linear_layer_computes_in_the_format_of_its_input():
-    spec = specs.Linear(3, 2, bias=True)
+    spec = LinearSpec(3, 2, bias=True)
     params = randomised(Linear(spec).init(KEY, jnp.ones((1, 3)))["params"])
     x = sample(4, 3)
     wide = x.astype(np.float64) @ params["kernel"] + params["bias"]
@@ -114,7 +119,7 @@ def test_feed_forward_networks_are_their_definition(spec):
 @pytest.mark.parametrize("padded", [False, True])
 def test_masks_by_brute_force(causal, window, padded):
     kept = np.array([[0, 1, 1, 1, 1], [1, 1, 1, 1, 0]]) if padded else None
-    mask = visible(5, causal, window, kept if kept is None else jnp.asarray(kept))
+    mask = build_mask(5, causal, window, kept if kept is None else jnp.asarray(kept))
     for b, q, k in np.ndindex(2, 5, 5):
         sees = (not causal or k <= q) and (window is None or abs(q - k) < window)
         sees = sees and (kept is None or bool(kept[b, k]))
@@ -132,7 +137,7 @@ def test_attention_is_its_definition(shared, softcap, sink, value_size):
     query, key = sample(2, 5, 4, 6, seed=1), sample(2, 5, shared, 6, seed=2)
     value = sample(2, 5, shared, value_size, seed=3)
     sinks = sample(4, seed=4) if sink else None
-    mask = visible(5, True, 3)
+    mask = build_mask(5, True, 3)
     found = attend(query, key, value, mask, sinks, 0.7, softcap)
     for b, h, q in np.ndindex(2, 4, 5):
         group = h // (4 // shared)
@@ -164,7 +169,7 @@ def test_a_query_that_sees_nothing_is_finite_and_so_are_gradients(softcap, sink)
 
 
 def test_patches_are_taken_row_by_row():
-    spec = specs.Patches(patch=2, channels=3, size=5, image=6)
+    spec = PatchesSpec(patch=2, channels=3, size=5, image=6)
     pixels = sample(2, 6, 6, 3)
     params = randomised(Patches(spec).init(KEY, pixels)["params"])
     found = np.asarray(Patches(spec).apply({"params": params}, pixels))
@@ -176,7 +181,7 @@ def test_patches_are_taken_row_by_row():
 
 
 def test_an_index_is_looked_up_after_its_offset_and_one_beyond_is_not_a_number():
-    spec = specs.Embedding(5, 3, offset=2)
+    spec = EmbeddingSpec(5, 3, offset=2)
     params = randomised(Embedding(spec).init(KEY, jnp.zeros((1, 1), int))["params"])
     found = Embedding(spec).apply({"params": params}, jnp.array([[0, 2, 3]]))
     np.testing.assert_array_equal(found[0, :2], params["embedding"][[2, 4]])
@@ -185,7 +190,7 @@ def test_an_index_is_looked_up_after_its_offset_and_one_beyond_is_not_a_number()
 
 def test_a_class_token_goes_first():
     x = sample(2, 3, 4)
-    token, params = Token(specs.Token(4)).init_with_output(KEY, x)
+    token, params = Token(TokenSpec(4)).init_with_output(KEY, x)
     np.testing.assert_array_equal(token[:, 1:], x)
     first = params["params"]["embedding"]
     np.testing.assert_array_equal(token[:, :1], np.tile(first, (2, 1, 1)))

@@ -232,7 +232,7 @@ def test_without_a_dtype_the_parameters_decide():
         ),
     ],
 )
-def test_inputs_of_another_shape_are_told(name, inputs, rest, message):
+def test_inputs_of_another_shape_are_reported(name, inputs, rest, message):
     model, params = model_of(name)
     with pytest.raises(InputError) as error:
         jax.eval_shape(model.apply, params, inputs, **rest)
@@ -251,5 +251,5 @@ def test_a_sequence_may_be_as_long_as_positions_last(name):
         model.apply(params, ids)
     assert str(error.value) == (
         f"input_ids: a sequence of {longest + 1} tokens; "
-        f"expected at most {longest}, as many as have a position"
+        f"expected at most {longest}, the number of positions"
     )

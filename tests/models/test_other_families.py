@@ -5,9 +5,13 @@ from math import prod
 
 import pytest
 
-from explorer.architectures.declare import declare
-from explorer.architectures.families import architecture_of, names_of
-from explorer.architectures.names import spare_tensors, spelled_bare, stored_tensors
+from explorer.architectures.declaration import declare
+from explorer.architectures.families import architecture_of, checkpoint_names_of
+from explorer.architectures.stored_tensors import (
+    alias_tensors,
+    names_are_bare,
+    stored_tensors,
+)
 from tests.facts import listing, models
 from tests.roles.test_published import breakdown
 
@@ -73,10 +77,10 @@ def test_published_counts(name):
 @pytest.mark.parametrize("name", _ENTRIES)
 def test_published_names_and_shapes(name):
     architecture, facts = published(name), listing(name)
-    names = names_of(architecture)
+    names = checkpoint_names_of(architecture)
     bare = architecture.class_name.endswith("Model") and not architecture.tied
     stored = stored_tensors(architecture, names, bare)
-    spare = spare_tensors(architecture, names, bare)
+    spare = alias_tensors(architecture, names, bare)
     again = {name for group in facts["tied"] for name in group[1:]}
     shapes = {name: tuple(shape) for name, shape in facts["tensors"].items()}
     assert {n: t.shape for n, t in stored.items()} == {
@@ -90,9 +94,9 @@ def test_published_names_and_shapes(name):
 @pytest.mark.parametrize("name", ["openai-community/gpt2", "openai-community/gpt2-xl"])
 def test_the_published_file_of_gpt2_leaves_the_prefix_out(name):
     architecture, file = published(name), listing(name, ondisk=True)["tensors"]
-    names = names_of(architecture)
+    names = checkpoint_names_of(architecture)
     stored = stored_tensors(
-        architecture, names, spelled_bare(architecture, names, file, False)
+        architecture, names, names_are_bare(architecture, names, file, False)
     )
     masks = {f"h.{index}.attn.bias" for index in range(architecture.num_layers)}
     assert {n: list(t.shape) for n, t in stored.items()} == {
@@ -123,7 +127,7 @@ def test_counts_of_further_sizes(family, sizes, total):
 def test_roberta_names():
     plain, masked = small("roberta"), small("roberta", architectures=["RobertaForMaskedLM"])
     bodies = {
-        each.class_name: stored_tensors(each, names_of(each), bare)
+        each.class_name: stored_tensors(each, checkpoint_names_of(each), bare)
         for each, bare in ((plain, True), (masked, False))
     }
     assert "encoder.layer.2.attention.self.key.bias" in bodies["RobertaModel"]
@@ -137,7 +141,7 @@ def test_roberta_names():
         "lm_head.layer_norm.bias",
         "lm_head.bias",
     ]
-    spare = spare_tensors(masked, names_of(masked))
+    spare = alias_tensors(masked, checkpoint_names_of(masked))
     assert {n: t.shape for n, t in spare.items()} == {
         "lm_head.decoder.weight": (60, 32),
         "lm_head.decoder.bias": (60,),
@@ -149,7 +153,7 @@ def test_roberta_names():
 
 def test_the_oldest_norms_of_bert_are_read_where_they_are_present():
     architecture = small("bert")
-    names = names_of(architecture)
+    names = checkpoint_names_of(architecture)
     old = {f"encoder.layer.1.output.LayerNorm.{leaf}" for leaf in ("gamma", "beta")}
     stored = stored_tensors(architecture, names, True, old)
     assert old < stored.keys()
@@ -163,7 +167,7 @@ def test_the_oldest_norms_of_bert_are_read_where_they_are_present():
 
 def test_a_head_of_gpt_neox_is_read_under_either_name():
     architecture = small("gpt_neox")
-    names = names_of(architecture)
+    names = checkpoint_names_of(architecture)
     assert "embed_out.weight" in stored_tensors(architecture, names)
     stored = stored_tensors(architecture, names, present={"lm_head.weight"})
     assert stored["lm_head.weight"].leaves == (("lm_head", "kernel"),)
@@ -183,20 +187,20 @@ def test_a_masked_head_with_a_table_of_its_own(family, class_name, head):
     own = small(family, architectures=[class_name], tie_word_embeddings=False)
     assert (tied.tied, own.tied) == (True, False)
     assert count(own) - count(tied) == 60 * 32
-    stored = stored_tensors(own, names_of(own))
+    stored = stored_tensors(own, checkpoint_names_of(own))
     assert stored[f"{head}.weight"].leaves == (("predictions", "decoder", "kernel"),)
     assert stored[f"{head}.bias"].leaves == (("predictions", "bias"),)
-    assert f"{head}.weight" not in spare_tensors(own, names_of(own))
+    assert f"{head}.weight" not in alias_tensors(own, checkpoint_names_of(own))
 
 
 def test_heads_of_language_models_with_a_table_of_their_own():
     for family, name in (("gpt2", "lm_head.weight"), ("opt", "lm_head.weight")):
         own = small(family, tie_word_embeddings=False)
-        assert stored_tensors(own, names_of(own))[name].shape == (60, 32)
-        assert not spare_tensors(own, names_of(own))
+        assert stored_tensors(own, checkpoint_names_of(own))[name].shape == (60, 32)
+        assert not alias_tensors(own, checkpoint_names_of(own))
     tied = small("gpt_neox", tie_word_embeddings=True)
-    assert "embed_out.weight" not in stored_tensors(tied, names_of(tied))
-    assert set(spare_tensors(tied, names_of(tied))) == {
+    assert "embed_out.weight" not in stored_tensors(tied, checkpoint_names_of(tied))
+    assert set(alias_tensors(tied, checkpoint_names_of(tied))) == {
         "embed_out.weight",
         "lm_head.weight",
     }
@@ -219,11 +223,11 @@ def test_a_bare_body_has_neither_prefix_nor_head(family, class_name, name):
     assert body.class_name == class_name
     assert body.lm_head is body.predictions is body.classifier is None
     assert not body.tied
-    stored = stored_tensors(body, names_of(body), bare=True)
+    stored = stored_tensors(body, checkpoint_names_of(body), bare=True)
     assert name in stored
-    prefix = names_of(body).base
-    assert f"{prefix}{name}" in stored_tensors(body, names_of(body))
-    assert not spare_tensors(body, names_of(body), bare=True)
+    prefix = checkpoint_names_of(body).base_prefix
+    assert f"{prefix}{name}" in stored_tensors(body, checkpoint_names_of(body))
+    assert not alias_tensors(body, checkpoint_names_of(body), bare=True)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 import pytest
 
-from explorer.architectures.declare import declare
-from explorer.architectures.families import names_of
-from explorer.architectures.names import stored_tensors
-from explorer.architectures.specs import Embedding, Norm, Rope
+from explorer.architectures.attention_specs import RopeSpec
+from explorer.architectures.declaration import declare
+from explorer.architectures.families import checkpoint_names_of
+from explorer.architectures.specs import EmbeddingSpec, NormSpec
+from explorer.architectures.stored_tensors import stored_tensors
 from explorer.errors import InputError
 from tests.models.test_other_families import FAMILIES, published, small
 
@@ -13,11 +14,11 @@ from tests.models.test_other_families import FAMILIES, published, small
 def test_gpt2_settings():
     architecture = published("openai-community/gpt2-xl")
     block = next(architecture.blocks())
-    assert architecture.final_norm == Norm(1600, 1e-5, "layer", bias=True)
+    assert architecture.final_norm == NormSpec(1600, 1e-5, "layer", bias=True)
     assert block.attention_norm == block.mlp_norm == architecture.final_norm
     assert (block.attention.scale, block.attention.causal) == (64**-0.5, True)
     assert block.mlp.activation == "gelu_tanh"
-    assert architecture.position_embed == Embedding(1024, 1600)
+    assert architecture.position_embed == EmbeddingSpec(1024, 1600)
     assert architecture.tied
 
 
@@ -41,11 +42,13 @@ def test_gpt2_scales():
 )
 def test_gpt_neox_settings(name, rotated, activation):
     block = next(published(f"EleutherAI/{name}").blocks())
-    assert block.attention.rope == Rope(rotated, 10_000.0)
+    assert block.attention.rope == RopeSpec(rotated, 10_000.0)
     assert block.attention.causal
     assert block.parallel
     size = block.mlp.up_proj.inputs
-    assert block.mlp_norm == block.attention_norm == Norm(size, 1e-5, "layer", bias=True)
+    assert (
+        block.mlp_norm == block.attention_norm == NormSpec(size, 1e-5, "layer", bias=True)
+    )
     assert block.mlp.activation == activation
 
 
@@ -59,22 +62,22 @@ def test_gpt_neox_variants():
     older = small("gpt_neox", rotary_pct=0.5, rotary_emb_base=500)
     inner = {"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5}
     newer = small("gpt_neox", rope_parameters=inner, dtype="float16")
-    assert next(older.blocks()).attention.rope == Rope(4, 500.0)
-    assert next(newer.blocks()).attention.rope == Rope(4, 500.0)
+    assert next(older.blocks()).attention.rope == RopeSpec(4, 500.0)
+    assert next(newer.blocks()).attention.rope == RopeSpec(4, 500.0)
     assert (older.dtype, newer.dtype) == ("float32", "float16")
 
 
 def test_bert_settings():
     architecture = published("google-bert/bert-base-uncased#pretraining")
-    norm = Norm(768, 1e-12, "layer", bias=True)
+    norm = NormSpec(768, 1e-12, "layer", bias=True)
     block = next(architecture.blocks())
     assert block.attention_sum_norm == block.mlp_sum_norm == architecture.embed_norm == norm
     assert block.attention_norm is block.mlp_norm is architecture.final_norm is None
     assert not block.attention.causal
     assert block.attention.scale == 64**-0.5
     assert block.mlp.activation == architecture.predictions.activation == "gelu"
-    assert architecture.type_embed == Embedding(2, 768)
-    assert architecture.position_embed == Embedding(512, 768)
+    assert architecture.type_embed == EmbeddingSpec(2, 768)
+    assert architecture.position_embed == EmbeddingSpec(512, 768)
     assert architecture.pad_token is None
     assert next(small("bert", is_decoder=True).blocks()).attention.causal
 
@@ -84,7 +87,7 @@ def test_a_classifier_on_bert():
     classes = ["BertForSequenceClassification"]
     architecture = small("bert", architectures=classes, id2label=named, num_labels=2)
     assert architecture.classifier.outputs == 5
-    stored = stored_tensors(architecture, names_of(architecture))
+    stored = stored_tensors(architecture, checkpoint_names_of(architecture))
     assert {"classifier.weight", "classifier.bias", "bert.pooler.dense.bias"} < set(stored)
     assert small("bert", architectures=classes).classifier.outputs == 2
 
@@ -97,7 +100,7 @@ def test_roberta_settings():
         pad_token_id=3,
         layer_norm_eps=1e-5,
     )
-    assert architecture.position_embed == Embedding(20, 32, 3)
+    assert architecture.position_embed == EmbeddingSpec(20, 32, 3)
     assert architecture.pad_token == 3
     assert next(architecture.blocks()).mlp.activation == "relu"
     assert architecture.predictions.activation == "gelu"
@@ -108,7 +111,7 @@ def test_roberta_settings():
 def test_distilbert_settings():
     architecture = published("distilbert/distilbert-base-uncased")
     assert architecture.type_embed is architecture.pooler is None
-    assert architecture.embed_norm == Norm(768, 1e-12, "layer", bias=True)
+    assert architecture.embed_norm == NormSpec(768, 1e-12, "layer", bias=True)
     assert architecture.predictions.activation == "gelu"
     assert not next(architecture.blocks()).attention.causal
     relu = small("distilbert", architectures=["DistilBertForMaskedLM"], activation="relu")
@@ -118,7 +121,9 @@ def test_distilbert_settings():
 def test_vit_settings():
     architecture = published("google/vit-base-patch16-224")
     block = next(architecture.blocks())
-    assert block.attention_norm == block.mlp_norm == Norm(768, 1e-12, "layer", bias=True)
+    assert (
+        block.attention_norm == block.mlp_norm == NormSpec(768, 1e-12, "layer", bias=True)
+    )
     assert not block.attention.causal
     assert architecture.patch_embed.count == 196
     assert architecture.classifier.outputs == 1000
@@ -134,9 +139,9 @@ def test_vit_settings():
 def test_opt_settings():
     architecture = published("facebook/opt-125m")
     block = next(architecture.blocks())
-    assert architecture.position_embed == Embedding(2050, 768, 2)
+    assert architecture.position_embed == EmbeddingSpec(2050, 768, 2)
     assert block.mlp.activation == "relu"
-    assert block.attention_norm == Norm(768, 1e-5, "layer", bias=True)
+    assert block.attention_norm == NormSpec(768, 1e-5, "layer", bias=True)
     plain = small("opt", enable_bias=False, layer_norm_elementwise_affine=False)
     leaves = {leaf.path[-1] for leaf in declare(plain)}
     assert leaves == {"embedding", "kernel"}
@@ -145,7 +150,7 @@ def test_opt_settings():
 def test_gptj_settings():
     architecture = published("EleutherAI/gpt-j-6b")
     block = next(architecture.blocks())
-    assert block.attention.rope == Rope(64, 10_000.0, interleaved=True)
+    assert block.attention.rope == RopeSpec(64, 10_000.0, interleaved=True)
     assert block.attention.scale == 256**-0.5
     assert block.parallel
     assert block.mlp_norm is None
@@ -158,10 +163,10 @@ def test_gptj_settings():
 # ---- bad configs
 
 _BAD = [
-    ("gpt2", {"n_embd": None}, "n_embd is missing; expected it of a gpt2 model"),
-    ("gpt2", {"n_positions": None}, "n_positions is missing; expected it of a gpt2 model"),
+    ("gpt2", {"n_embd": None}, "n_embd is missing; expected it in a gpt2 config"),
+    ("gpt2", {"n_positions": None}, "n_positions is missing; expected it in a gpt2 config"),
     ("gpt2", {"n_embd": "64"}, "n_embd is '64'; expected an int"),
-    ("gpt2", {"n_head": 5}, "n_embd 32 is no multiple of n_head 5; expected n_head that divides n_embd"),
+    ("gpt2", {"n_head": 5}, "n_embd 32 is not a multiple of n_head 5; expected n_head that divides n_embd"),
     ("gpt2", {"n_layer": 10**6}, "n_layer is 1000000; expected 1 to 10,000"),
     ("gpt2", {"n_inner": 0}, "n_inner is 0; expected 1 to 2,147,483,647"),
     ("gpt2", {"add_cross_attention": True}, "add_cross_attention is True; expected false"),
@@ -170,21 +175,21 @@ _BAD = [
     ("gpt2", {"architectures": ["GPT2Tiny"]}, "architectures is ['GPT2Tiny']; expected one of GPT2LMHeadModel, GPT2Model; without it GPT2LMHeadModel is built"),
     ("gpt_neox", {"num_attention_heads": 0}, "num_attention_heads is 0; expected 1 to 2,147,483,647"),
     ("gpt_neox", {"rotary_pct": 0}, "rotary_pct is 0; expected a number above 0"),
-    ("gpt_neox", {"intermediate_size": None}, "intermediate_size is missing; expected it of a gpt_neox model"),
-    ("bert", {"max_position_embeddings": None}, "max_position_embeddings is missing; expected it of a bert model"),
+    ("gpt_neox", {"intermediate_size": None}, "intermediate_size is missing; expected it in a gpt_neox config"),
+    ("bert", {"max_position_embeddings": None}, "max_position_embeddings is missing; expected it in a bert config"),
     ("bert", {"type_vocab_size": -1}, "type_vocab_size is -1; expected 1 to 2,147,483,647"),
     ("bert", {"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'; expected one of absolute"),
     ("bert", {"architectures": ["BertForSequenceClassification"], "id2label": {}}, "id2label is {}; expected a name for each label"),
     ("bert", {"architectures": ["BertForSequenceClassification"], "num_labels": 0}, "num_labels is 0; expected 1 to 2,147,483,647"),
-    ("roberta", {"pad_token_id": 19}, "pad_token_id is 19; expected 0 to 18, a row of positions"),
+    ("roberta", {"pad_token_id": 19}, "pad_token_id is 19; expected 0 to 18, a row of the position table"),
     ("roberta", {"pad_token_id": -1}, "pad_token_id is -1; expected 0 to 2,147,483,647"),
-    ("distilbert", {"dim": 30}, "dim 30 is no multiple of n_heads 4; expected n_heads that divides dim"),
-    ("distilbert", {"hidden_dim": None}, "hidden_dim is missing; expected it of a distilbert model"),
-    ("vit", {"image_size": 9}, "image_size 9 is no multiple of patch_size 4; expected patch_size that divides image_size"),
+    ("distilbert", {"dim": 30}, "dim 30 is not a multiple of n_heads 4; expected n_heads that divides dim"),
+    ("distilbert", {"hidden_dim": None}, "hidden_dim is missing; expected it in a distilbert config"),
+    ("vit", {"image_size": 9}, "image_size 9 is not a multiple of patch_size 4; expected patch_size that divides image_size"),
     ("vit", {"image_size": [8, 8]}, "image_size is [8, 8]; expected an int"),
     ("vit", {"pooler_act": "relu"}, "pooler_act is 'relu'; expected one of tanh"),
     ("opt", {"do_layer_norm_before": False}, "do_layer_norm_before is False; expected true"),
-    ("opt", {"word_embed_proj_dim": 16}, "word_embed_proj_dim is 16; expected 32, as hidden_size is"),
+    ("opt", {"word_embed_proj_dim": 16}, "word_embed_proj_dim is 16; expected 32, the hidden_size"),
     ("opt", {"_remove_final_layer_norm": True}, "_remove_final_layer_norm is True; expected false"),
     ("gptj", {"rotary_dim": 16}, "rotary_dim is 16; expected an even number up to 8, a head's size"),
     ("gptj", {"rotary_dim": 3}, "rotary_dim is 3; expected an even number up to 8, a head's size"),
@@ -193,14 +198,14 @@ _BAD = [
 
 
 @pytest.mark.parametrize(("family", "changes", "message"), _BAD)
-def test_a_bad_config_is_told_in_one_line(family, changes, message):
+def test_an_invalid_config_raises_one_line(family, changes, message):
     with pytest.raises(InputError) as caught:
         small(family, **changes)
     assert str(caught.value) == f"config: {message}"
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_an_unknown_activation_is_told(family):
+def test_an_unknown_activation_is_reported(family):
     field = {"distilbert": "activation", "gpt2": "activation_function"}.get(family)
     field = field or ("activation_function" if family in ("gptj", "opt") else "hidden_act")
     with pytest.raises(

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from explorer.architectures.specs import Rope, RopeScaling
+from explorer.architectures.attention_specs import RopeScaling, RopeSpec
 from explorer.models.rotary import frequencies, rotate, rotation_of
 from tests.models.definitions import sample
 
@@ -32,7 +32,7 @@ SCALINGS = {
 @pytest.mark.parametrize("interleaved", [False, True])
 @pytest.mark.parametrize("name", SCALINGS)
 def test_products_depend_on_the_distance_alone(name, interleaved):
-    rope = Rope(N, 100.0, interleaved, SCALINGS[name])
+    rope = RopeSpec(N, 100.0, interleaved, SCALINGS[name])
     length = 24
     rotation = rotation_of(rope, jnp.arange(length)[None])
     query, key = (
@@ -48,7 +48,7 @@ def test_products_depend_on_the_distance_alone(name, interleaved):
 @pytest.mark.parametrize("name", SCALINGS)
 def test_a_rotation_keeps_lengths_but_for_the_magnitude(name):
     scaling = SCALINGS[name]
-    rotation = rotation_of(Rope(N, 100.0, scaling=scaling), jnp.arange(24)[None])
+    rotation = rotation_of(RopeSpec(N, 100.0, scaling=scaling), jnp.arange(24)[None])
     x = sample(1, 24, 3, N + 2)
     y = np.asarray(rotate(x, rotation))
     magnitude = scaling.magnitude if scaling else 1.0
@@ -62,13 +62,13 @@ def test_a_rotation_keeps_lengths_but_for_the_magnitude(name):
 
 def test_neighbours_rotate_as_halves_do():
     x = sample(1, 5, 2, N)
-    rotation = rotation_of(Rope(N), jnp.arange(5)[None])
+    rotation = rotation_of(RopeSpec(N), jnp.arange(5)[None])
     apart = np.concatenate([x[..., ::2], x[..., 1::2]], -1)
     np.testing.assert_array_equal(rotate(x, rotation, True), rotate(apart, rotation))
 
 
 def rates_of(name: str, length: int = 8) -> np.ndarray:
-    return np.asarray(frequencies(Rope(N, 100.0, scaling=SCALINGS[name]), length))
+    return np.asarray(frequencies(RopeSpec(N, 100.0, scaling=SCALINGS[name]), length))
 
 
 PLAIN = 100.0 ** -np.array([0, 0.25, 0.5, 0.75])

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from explorer.architectures.declare import declare
+from explorer.architectures.declaration import declare
 from explorer.architectures.families import SUPPORTED, architecture_of
 from explorer.errors import TreeError
-from explorer.models.layouts import stack_layers, unstack_layers
+from explorer.models.stacking import stack_layers, unstack_layers
 from explorer.models.transformer import Transformer
 from tests.facts import models
 from tests.models.tiny import (

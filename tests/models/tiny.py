@@ -5,9 +5,9 @@ from functools import cache
 import jax
 import numpy as np
 
-from explorer.architectures.declare import declare
+from explorer.architectures.declaration import declare
 from explorer.architectures.families import SUPPORTED, architecture_of
-from explorer.models.layouts import stack_layers
+from explorer.models.stacking import stack_layers
 from explorer.models.transformer import Transformer
 from tests.conformance.cases import CASES
 

@@ -259,7 +259,7 @@ def test_linen_modules_in_trees_are_refused():
 def test_cycles_and_keys_without_order_are_refused():
     tree = {"a": [1.0]}
     tree["a"].append(tree)
-    with pytest.raises(TreeError, match=r"^the tree: dict that holds itself, a/1; "):
+    with pytest.raises(TreeError, match=r"^the tree: dict that contains itself, a/1; "):
         read(tree)
-    with pytest.raises(TreeError, match=r"^the tree: dict whose keys have no order "):
+    with pytest.raises(TreeError, match=r"^the tree: dict whose keys cannot be sorted "):
         read({1: 1.0, "a": 2.0})

@@ -1,4 +1,4 @@
-"""A GGUF file that contradicts itself is told in its own words; where it may lie."""
+"""Errors about a GGUF file name its own keys; the folders a GGUF file may be in."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def refused(path: Path) -> str:
 
 
 def told(tmp_path: Path, more: dict, config: dict = LLAMA, **written: object) -> str:
-    """What is said of a file with some metadata changed."""
+    """The error about a file with some metadata changed."""
     path = write(tmp_path / "m.gguf", config, checkpoint(config), more, **written)  # pyright: ignore
     return refused(path).removeprefix(f"{path}: ")
 
@@ -48,13 +48,13 @@ def test_the_base_of_rotary_positions(tmp_path: Path):
 def test_a_feed_forward_network_without_a_size(tmp_path: Path):
     config = {key: value for key, value in LLAMA.items() if key != "intermediate_size"}
     path = write(tmp_path / "m.gguf", config, checkpoint(LLAMA))
-    assert refused(path) == f"{path}: llama.feed_forward_length is missing; expected it"
+    assert refused(path) == f"{path}: llama.feed_forward_length is missing"
 
 
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("attention.value_length", 6, "8, as queries and keys have"),
+        ("attention.value_length", 6, "8, the length of queries and keys"),
         ("vocab_size", 99, "40, the rows of token_embd.weight"),
     ],
 )
@@ -67,13 +67,13 @@ def test_metadata_that_contradict_the_rest(
 def test_values_of_gpt2_are_as_long_as_its_keys(tmp_path: Path):
     config = CONFIGS["openai-community/gpt2"]
     assert told(tmp_path, {"attention.value_length": 6}, config) == (
-        "gpt2.attention.value_length is 6; expected 8, as queries and keys have"
+        "gpt2.attention.value_length is 6; expected 8, the length of queries and keys"
     )
 
 
 def test_errors_of_the_translated_config_name_keys(tmp_path: Path):
     assert told(tmp_path, {"attention.head_count": 3}, GROUPED).startswith(
-        "llama.attention.head_count 3 is no multiple of llama.attention.head_count_kv 2; "
+        "llama.attention.head_count 3 is not a multiple of llama.attention.head_count_kv 2; "
         "expected llama.attention.head_count_kv that divides llama.attention.head_count"
     )
     mixture = CONFIGS["Qwen/Qwen3-30B-A3B"]
@@ -82,17 +82,17 @@ def test_errors_of_the_translated_config_name_keys(tmp_path: Path):
     )
 
 
-def test_a_misfit_speaks_of_the_file_alone(tmp_path: Path):
+def test_a_misfit_names_the_file_alone(tmp_path: Path):
     assert told(tmp_path, {"block_count": 2}).endswith(
         "and 6 more; expected the 21 tensors of the model in its metadata; "
-        "fetch or write it again"
+        "download or convert it again"
     )
 
 
 @pytest.mark.parametrize(
     "factors", [[0, 0, 0, 0], [0, np.nan, 1, 1], [1, 1, 1, 0.5], [1, 2, 3, np.inf]]
 )
-def test_factors_that_are_none(tmp_path: Path, factors: list[float]):
+def test_invalid_factors(tmp_path: Path, factors: list[float]):
     beside = {"rope_freqs.weight": np.array(factors, "float32")}
     assert told(tmp_path, {}, beside=beside) == (
         "rope_freqs.weight holds factors of another scaling than Llama 3's; expected those "

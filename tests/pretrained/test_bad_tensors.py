@@ -1,4 +1,4 @@
-"""What does not fit a config is told in one line; what no model needs is left out."""
+"""Tensors that do not fit a config raise one line; those that no model needs are ignored."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.pretrained.tiny import checkpoint, random_array
 QUERY = "model.layers.0.self_attn.q_proj.weight"
 CURE = "; give the config that was saved with these weights"
 WANTED = f"; expected the 30 tensors of this config's LlamaForCausalLM{CURE}"
-FLOATS = "weights in float16, bfloat16, float32, float64: this packing is not read"
+FLOATS = "weights in float16, bfloat16, float32, float64: quantised weights cannot be"
 
 
 def message(config: dict, tensors: dict, **options: object) -> str:
@@ -143,7 +143,7 @@ def test_a_second_name_with_other_values():
     other[-1, -1] += 1
     assert message(TIED, tensors | {"lm_head.weight": other}) == (
         f"config: lm_head.weight has other values than {TABLE}; expected the same: they are "
-        "two names of one tensor; set tie_word_embeddings to false if each is its own, or "
+        "two names of one tensor; set tie_word_embeddings to false if they are not tied, or "
         "leave one of them out"
     )
 
@@ -178,7 +178,7 @@ def test_a_second_name_of_packed_weights():
     tensors = checkpoint(TIED)
     packed = np.zeros(tensors[TABLE].shape, "int8")
     assert message(TIED, tensors | {"lm_head.weight": packed}).startswith(
-        "config: holds lm_head.weight int8, as quantised weights are stored"
+        "config: holds lm_head.weight int8, a dtype of quantised weights"
     )
 
 
@@ -230,8 +230,8 @@ def test_far_more_experts_than_tensors():
 )
 def test_a_config_that_speaks_of_packing(packing: dict, words: str):
     assert message(LLAMA | packing, checkpoint(LLAMA)) == (
-        f"config: describes {words} weights; expected {FLOATS} as weights; dequantise "
-        "them with the library that packed them, and save the result"
+        f"config: specifies {words} weights; expected {FLOATS} loaded; dequantise "
+        "them with the library that quantised them, and save the result"
     )
 
 
@@ -239,7 +239,7 @@ def test_a_config_that_speaks_of_packing(packing: dict, words: str):
 def test_formats_of_packed_weights(dtype: str):
     tensors = checkpoint(LLAMA) | {QUERY: random_array("q", (32, 32), dtype)}
     assert message(LLAMA, tensors).startswith(
-        f"config: holds {QUERY} {dtype}, as quantised weights are stored; expected {FLOATS}"
+        f"config: holds {QUERY} {dtype}, a dtype of quantised weights; expected {FLOATS}"
     )
 
 
@@ -247,16 +247,14 @@ def test_packed_weights_by_other_names():
     tensors = checkpoint(LLAMA)
     del tensors[QUERY]
     tensors["model.layers.0.self_attn.q_proj.qweight"] = np.ones((4, 32), "int32")
-    assert "q_proj.qweight int32, as quantised weights are stored" in message(
-        LLAMA, tensors
-    )
+    assert "q_proj.qweight int32, a dtype of quantised weights" in message(LLAMA, tensors)
 
 
 def test_float64_is_not_rounded_in_silence():
     tensors = checkpoint(LLAMA, "float64")
     assert message(LLAMA, tensors) == (
         "config: model.embed_tokens.weight, model.norm.weight, lm_head.weight and 27 more "
-        "would be float64, which JAX rounds; expected float64 enabled, or a smaller format; "
+        "would be float64, which JAX rounds; expected float64 enabled, or a smaller dtype; "
         'call jax.config.update("jax_enable_x64", True), or pass dtype="float32"'
     )
     assert "would be float64" in message(LLAMA, checkpoint(LLAMA), dtype="float64")
@@ -315,7 +313,7 @@ def test_arguments_of_another_type(config: Any, tensors: Any, told: str):
 def test_a_model_that_is_not_built():
     config = {"model_type": "mamba"}
     assert message(config, {}, place="c.json").startswith(
-        "c.json: model_type 'mamba' is not built; expected one of "
+        "c.json: model_type 'mamba' is not supported; expected one of "
     )
 
 

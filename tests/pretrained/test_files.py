@@ -101,7 +101,9 @@ def refused(path: Path | str, kind: type[InputError] = InputError) -> str:
     return str(error.value)
 
 
-EXPECTED = "is no file or folder; expected a folder with config.json and weights, or a GGUF"
+EXPECTED = (
+    "is not a file or folder; expected a folder with config.json and weights, or a GGUF"
+)
 
 
 def test_no_such_path(tmp_path: Path):
@@ -110,9 +112,7 @@ def test_no_such_path(tmp_path: Path):
 
 
 def test_a_name_has_no_weights():
-    told = (
-        f"gpt2: {EXPECTED} file; a name has no weights: fetch them, and give their folder"
-    )
+    told = f"gpt2: {EXPECTED} file; a name has no weights: download them, and give their folder"
     assert refused("gpt2", TargetError) == told
     with pytest.raises(TargetError) as error:
         config_of("gpt2")
@@ -139,7 +139,7 @@ def test_no_config(tmp_path: Path):
     save_file(checkpoint(LLAMA), folder(tmp_path, None) / "model.safetensors")
     assert refused(tmp_path, TargetError) == (
         f"{tmp_path}: has no config.json; expected a folder with one beside its weights, or "
-        "a GGUF file; fetch it, or give its content and the tensors to "
+        "a GGUF file; download it, or pass its content and the tensors to "
         "explorer.pretrained.from_tensors(config, tensors)"
     )
 
@@ -173,7 +173,7 @@ def test_weights_of_another_size(tmp_path: Path):
 def test_a_quantised_checkpoint(tmp_path: Path):
     packed = LLAMA | {"quantization_config": {"quant_method": "fp8"}}
     save_file(checkpoint(LLAMA), folder(tmp_path, packed) / "model.safetensors")
-    assert refused(tmp_path).startswith(f"{tmp_path}/config.json: describes fp8 weights; ")
+    assert refused(tmp_path).startswith(f"{tmp_path}/config.json: specifies fp8 weights; ")
 
 
 @pytest.mark.parametrize("kept", [0, 7, 100, -1])

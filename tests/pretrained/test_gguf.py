@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from explorer.architectures.specs import RopeScaling
+from explorer.architectures.attention_specs import RopeScaling
 from explorer.errors import FormatError, InputError, MissingPackageError
 from explorer.pretrained import config_of, from_tensors, load_pretrained, to_checkpoint
-from explorer.pretrained.gguf_config import ARCHITECTURES
-from explorer.pretrained.gguf_names import Interleaved, Raised
+from explorer.pretrained.gguf.config import ARCHITECTURES
+from explorer.pretrained.gguf.names import InterleavedRows, RaisedGain
 from tests.pretrained.gguf_files import write
 from tests.pretrained.test_round_trip import CONFIGS, LLAMA, same
 from tests.pretrained.tiny import checkpoint
@@ -195,10 +195,10 @@ def test_long_factors_are_tensors(tmp_path: Path):
     assert list(found.architecture.blocks()) == list(module.architecture.blocks())
 
 
-@pytest.mark.parametrize("form", [Interleaved(heads=3), Raised()])
-def test_forms_are_their_own_inverse(form: Interleaved | Raised):
+@pytest.mark.parametrize("layout", [InterleavedRows(heads=3), RaisedGain()])
+def test_forms_are_their_own_inverse(layout: InterleavedRows | RaisedGain):
     leaf = np.arange(24 * 5, dtype="float32").reshape(24, 5)
-    (again,) = form.leaves(form.store([leaf]), [leaf.shape])
+    (again,) = layout.leaves(layout.store([leaf]), [leaf.shape])
     np.testing.assert_array_equal(again, leaf)
 
 
@@ -221,7 +221,7 @@ def test_metadata_that_is_missing_or_wrong(tmp_path: Path):
     tensors = checkpoint(LLAMA)
     config = {key: value for key, value in LLAMA.items() if key != "hidden_size"}
     path = write(tmp_path / "m.gguf", config, tensors)
-    assert refused(path) == f"{path}: llama.embedding_length is missing; expected it"
+    assert refused(path) == f"{path}: llama.embedding_length is missing"
     path = write(tmp_path / "m.gguf", LLAMA, tensors, {"block_count": "three"})
     assert refused(path) == f"{path}: llama.block_count is 'three'; expected an int"
     path = write(tmp_path / "m.gguf", LLAMA, tensors, {"attention.head_count": 0})

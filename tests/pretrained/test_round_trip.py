@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from explorer.architectures.declare import declare
+from explorer.architectures.declaration import declare
 from explorer.errors import InputError, TreeError
 from explorer.pretrained import from_tensors, to_checkpoint
 from tests.pretrained.tiny import FORMATS, architecture, checkpoint, configs
@@ -115,7 +115,7 @@ def test_layers_of_two_formats_are_kept_and_not_stacked_in_silence():
         from_tensors(LLAMA, tensors, scan=True)
     assert str(error.value) == (
         "config: would stack model.layers.0.mlp.up_proj.weight float32 and "
-        f"{name} float16; expected one format in a stack; "
+        f"{name} float16; expected one dtype in a stack; "
         'pass dtype="float32", or scan=False'
     )
     stacked = from_tensors(LLAMA, tensors, scan=True, dtype="float32")[1]
@@ -132,7 +132,7 @@ def test_experts_of_two_formats_are_stacked_in_either_layout():
         from_tensors(mixtral, tensors)
     assert str(error.value) == (
         "config: would stack model.layers.1.block_sparse_moe.experts.0.w1.weight float16 "
-        f'and {name} bfloat16; expected one format in a stack; pass dtype="float32"'
+        f'and {name} bfloat16; expected one dtype in a stack; pass dtype="float32"'
     )
 
 
@@ -156,7 +156,7 @@ def test_float64_is_kept_where_jax_keeps_it():
         (
             lambda p: p.pop("final_norm"),
             "params: lacks final_norm/scale; expected the parameters of this config's "
-            'LlamaForCausalLM; give what is under "params", in either layout',
+            'LlamaForCausalLM; pass the content of "params", in either layout',
         ),
         (
             lambda p: p.update(more={"bias": np.zeros(3)}),
@@ -248,6 +248,6 @@ def test_leaves_of_two_formats_that_one_tensor_holds():
     query["kernel"] = query["kernel"].astype("bfloat16")
     assert refused(params, gpt2) == (
         "params: layers_0/attention/query/kernel, layers_0/attention/key/kernel, "
-        "layers_0/attention/value/kernel are bfloat16 and float32; expected one format, as "
-        "transformer.h.0.attn.c_attn.weight holds them all"
+        "layers_0/attention/value/kernel are bfloat16 and float32; expected one dtype, "
+        "because transformer.h.0.attn.c_attn.weight holds them all"
     )

@@ -6,9 +6,9 @@ import ml_dtypes
 import numpy as np
 
 from explorer.architectures.architecture import Architecture
-from explorer.architectures.families import SUPPORTED, architecture_of, names_of
-from explorer.architectures.fitting import is_bare
-from explorer.architectures.names import stored_tensors
+from explorer.architectures.checkpoint_fit import is_bare
+from explorer.architectures.families import SUPPORTED, architecture_of, checkpoint_names_of
+from explorer.architectures.stored_tensors import stored_tensors
 from tests.facts import models
 
 FORMATS = ("float32", "bfloat16", "float16")
@@ -96,7 +96,7 @@ def checkpoint(config: dict, dtype: str = "float32", bare: bool | None = None) -
     """A checkpoint of a config's class, every number at random."""
     architecture = architecture_of(config)
     bare = is_bare(architecture) if bare is None else bare
-    stored = stored_tensors(architecture, names_of(architecture), bare)
+    stored = stored_tensors(architecture, checkpoint_names_of(architecture), bare)
     return {n: random_array(n, tensor.shape, dtype) for n, tensor in stored.items()}
 
 

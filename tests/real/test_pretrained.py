@@ -12,7 +12,7 @@ import pytest
 from jax.typing import ArrayLike
 
 import explorer as ex
-from explorer.architectures.declare import declare
+from explorer.architectures.declaration import declare
 from explorer.errors import InputError
 from explorer.formats.files import load_path
 from explorer.pretrained import config_of, from_tensors, load_pretrained, to_checkpoint

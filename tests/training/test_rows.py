@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from explorer.architectures.declare import declare
+from explorer.architectures.declaration import declare
 from explorer.architectures.families import architecture_of
-from explorer.models.layouts import stack_layers
+from explorer.models.stacking import stack_layers
 from explorer.training.watch.watch import Watch
 from tests.training.test_watch import close, expected, normal, sparse
 

@@ -9,7 +9,7 @@ import optax
 import pytest
 from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
-from explorer.architectures.declare import declare
+from explorer.architectures.declaration import declare
 from explorer.errors import InputError
 from explorer.recipes import settings_of
 from explorer.training.sharding.mesh import (

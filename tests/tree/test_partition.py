@@ -124,20 +124,20 @@ def test_leaves_are_mapped_with_their_paths():
         ),
         (
             lambda: combine({"a": 1.0, "b": None}, {"a": None}),
-            "b: in tree 1 and not in tree 2; expected trees of one structure; "
+            "b: in tree 1 and not in tree 2; expected trees with one structure; "
             "combine the parts of one partition",
         ),
         (
             lambda: combine([None], [None], [None, 1.0]),
-            "1: in tree 3 and not in tree 1; expected trees of one structure; "
+            "1: in tree 3 and not in tree 1; expected trees with one structure; "
             "combine the parts of one partition",
         ),
         (
             lambda: combine([1.0], (None,)),
-            "the trees: containers of other types in tree 2 than in tree 1; expected trees "
-            "of one structure; combine the parts of one partition",
+            "the trees: other container types in tree 2 than in tree 1; expected trees "
+            "with one structure; combine the parts of one partition",
         ),
-        (combine, "combine(): no trees; expected the parts of one tree"),
+        (combine, "combine(): no arguments; expected the parts of one tree"),
         (
             lambda: partition({"a": [1.0]}, {"a": [0.5]}),
             "a/0: float in the tree of bools; expected True or False",

@@ -83,8 +83,8 @@ def test_a_cycle_is_named(build, kind, at):
     with pytest.raises(TreeError) as caught:
         walk(build())
     assert str(caught.value) == (
-        f"model: {kind} that holds itself, {at}; expected a tree; "
-        "take the reference to itself out"
+        f"model: {kind} that contains itself, {at}; expected a tree; "
+        "remove the reference to itself"
     )
 
 
@@ -93,7 +93,7 @@ def test_a_cycle_is_named(build, kind, at):
 )
 def test_keys_without_an_order_are_named(make):
     with pytest.raises(
-        TreeError, match=r"^net/0: \w+ whose keys have no order \(int, str\)"
+        TreeError, match=r"^net/0: \w+ whose keys cannot be sorted \(int, str\)"
     ):
         walk({"net": [make({1: 1.0, "a": 2.0})]})
 

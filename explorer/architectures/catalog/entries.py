@@ -1,4 +1,4 @@
-"""The catalogue's records, and who is meant by a name."""
+"""The catalogue's records and the lookup of a model by name."""
 
 import difflib
 import os
@@ -13,15 +13,15 @@ from explorer.storage.local import LOCAL, read_whole
 
 __all__ = [
     "CONVENTIONS",
-    "Entry",
-    "Undisclosed",
+    "CatalogEntry",
+    "UndisclosedModel",
     "entries",
     "find",
     "nearest",
     "undisclosed",
 ]
 
-# which parameters a publisher may mean by "active"; the keys of Entry.active
+# which parameters a publisher may count as "active"; the keys of CatalogEntry.active
 CONVENTIONS = (
     "with_embedding_and_head",
     "without_input_embedding",
@@ -30,16 +30,16 @@ CONVENTIONS = (
 _HERE = Path(__file__).parent
 _MAX_BYTES = 10_000_000
 _NUMBERS = re.compile("[0-9]+")
-_LONGEST_NAME = 100  # a typing error is not longer, and the comparison is quadratic
+_LONGEST_NAME = 100  # longer than any mistyped name; the comparison is quadratic
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One published architecture. Its config is shared by all who ask: copy, then change.
+class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One published architecture. Its config is shared between callers: copy before changing.
 
-    `parameters` counts every trainable scalar once, tied ones too. `active` counts those
-    that one token passes through in a mixture of experts, by convention; None stands
-    where a tied head leaves the convention without meaning. `tensors` are those of the
-    published checkpoint, where that is known. `advertised` is the publisher's own figure.
+    `parameters` counts every trainable scalar once, tied ones included. `active` counts
+    those that one token uses in a mixture of experts, by convention; None where a tied head
+    makes the convention meaningless. `tensors` is the number in the published checkpoint,
+    if known. `advertised` is the publisher's own figure.
     """
 
     id: str
@@ -55,8 +55,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     note: str = ""
 
 
-class Undisclosed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model whose publisher gives no counts; at most somebody else's estimate."""
+class UndisclosedModel(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """A model whose publisher discloses no counts; at most a third party's estimate."""
 
     names: tuple[str, ...]
     publisher: str
@@ -65,23 +67,23 @@ class Undisclosed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 @cache
-def entries() -> tuple[Entry, ...]:
+def entries() -> tuple[CatalogEntry, ...]:
     """Return every catalogued architecture, by publisher."""
-    read = msgspec.json.Decoder(tuple[Entry, ...]).decode
+    read = msgspec.json.Decoder(tuple[CatalogEntry, ...]).decode
     folder = str(_HERE / "data")
     files = [os.path.join(folder, name) for name in LOCAL.names(folder)]
     return tuple(entry for file in files for entry in read(read_whole(file, _MAX_BYTES)))
 
 
 @cache
-def undisclosed() -> tuple[Undisclosed, ...]:
-    """Return the models that everybody asks about and nobody outside can count."""
+def undisclosed() -> tuple[UndisclosedModel, ...]:
+    """Return the well-known models whose parameters are not public."""
     data = read_whole(str(_HERE / "undisclosed.json"), _MAX_BYTES)
-    return msgspec.json.decode(data, type=tuple[Undisclosed, ...])
+    return msgspec.json.decode(data, type=tuple[UndisclosedModel, ...])
 
 
-def find(name: str) -> Entry | Undisclosed | None:
-    """Return the model of a name; None where it is not catalogued.
+def find(name: str) -> CatalogEntry | UndisclosedModel | None:
+    """Return the model of that name; None if it is not catalogued.
 
     Args:
         name: a short name, a Hugging Face id or the last part of one, in any case.
@@ -93,7 +95,7 @@ def find(name: str) -> Entry | Undisclosed | None:
 
 
 def nearest(name: str) -> str | None:
-    """Return the catalogued name that a mistyped one is closest to, if one is close.
+    """Return the catalogued name closest to a mistyped one, if any is close.
 
     >>> nearest("lama-2-70b"), nearest("./model.safetensors")
     ('llama-2-70b', None)
@@ -101,17 +103,17 @@ def nearest(name: str) -> str | None:
     if len(name) > _LONGEST_NAME:
         return None
     typed = name.lower().replace("_", "-").replace(" ", "-")
-    # another number is another model, not a slip of the pen
-    alike = [
+    # a different number means a different model, not a typing error
+    candidates = [
         name for name in _by_name() if _NUMBERS.findall(name) == _NUMBERS.findall(typed)
     ]
-    close = difflib.get_close_matches(typed, alike, n=1, cutoff=0.75)
+    close = difflib.get_close_matches(typed, candidates, n=1, cutoff=0.75)
     return _by_name()[close[0]].names[0] if close else None
 
 
 @cache
-def _by_name() -> dict[str, Entry | Undisclosed]:
-    found: dict[str, Entry | Undisclosed] = {}
+def _by_name() -> dict[str, CatalogEntry | UndisclosedModel]:
+    found: dict[str, CatalogEntry | UndisclosedModel] = {}
     for entry in entries():
         for name in (*entry.names, entry.id, entry.id.rpartition("/")[2]):
             found[name.lower()] = entry

@@ -1,7 +1,8 @@
-"""Families: small translations from Hugging Face configs into architectures.
+"""Families: small translations from Hugging Face configs to architectures.
 
 A family's module has `translate(fields, model_type) -> Architecture` and
-`names(architecture) -> Names`.
+`checkpoint_names(architecture) -> CheckpointNames`. It is imported when a config of its
+model type is first read.
 """
 
 from collections.abc import Mapping
@@ -9,11 +10,11 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 from explorer.architectures.architecture import Architecture
-from explorer.architectures.fields import Fields
-from explorer.architectures.names import Names
+from explorer.architectures.checkpoint_names import CheckpointNames
+from explorer.architectures.config_fields import ConfigFields
 from explorer.errors import printable
 
-__all__ = ["SUPPORTED", "architecture_of", "names_of"]
+__all__ = ["SUPPORTED", "architecture_of", "checkpoint_names_of"]
 
 _MODULES = {
     "bert": ("bert", "roberta", "distilbert"),
@@ -38,14 +39,14 @@ SUPPORTED = tuple(sorted(_MODULE_OF))
 
 
 class Family(Protocol):
-    """What the module of a family has."""
+    """The module of a family."""
 
-    def translate(self, fields: Fields, model_type: str) -> Architecture:
+    def translate(self, fields: ConfigFields, model_type: str) -> Architecture:
         """Return the architecture that a config describes."""
         ...
 
-    def names(self, architecture: Architecture) -> Names:
-        """Return how its checkpoints name its tensors."""
+    def checkpoint_names(self, architecture: Architecture) -> CheckpointNames:
+        """Return the names of the tensors in its checkpoints."""
         ...
 
 
@@ -57,40 +58,44 @@ def architecture_of(config: Mapping[str, Any], place: str = "config") -> Archite
         place: what errors call it.
 
     Raises:
-        InputError: an unknown model_type, or a field that is missing or wrong; one line
+        InputError: an unsupported model_type, or a missing or invalid field; one line
             names it, what was found and what is allowed.
+
+    >>> config = {"model_type": "gpt2", "n_embd": 64, "n_layer": 2, "n_head": 4}
+    >>> architecture_of(config | {"n_positions": 128, "vocab_size": 100}).num_layers
+    2
     """
-    fields = Fields(config, place)
+    fields = ConfigFields(config, place)
     model_type = config.get("model_type")
     if not isinstance(model_type, str):
-        raise fields.error(found="model_type is missing", expected=_listed())
+        raise fields.error(found="model_type is missing", expected=_one_of_supported())
     if model_type not in _MODULE_OF:
         raise fields.error(
-            found=f"model_type {printable(repr(model_type), 60)} is not built",
-            expected=_listed(),
+            found=f"model_type {printable(repr(model_type), 60)} is not supported",
+            expected=_one_of_supported(),
             cure=_cure(config, model_type),
         )
     return _family(model_type).translate(fields, model_type)
 
 
 def _cure(config: Mapping[str, Any], model_type: str) -> str:
-    """Return what to do about a model_type that is not built."""
+    """Return what to do about a model_type that is not supported."""
     text = config.get("text_config")
-    inner = text.get("model_type") if isinstance(text, Mapping) else None
-    if isinstance(inner, str) and inner in _MODULE_OF:
-        return f"its text_config is a {inner}, which is built"
-    import difflib  # of no use to a config that is right
+    nested = text.get("model_type") if isinstance(text, Mapping) else None
+    if isinstance(nested, str) and nested in _MODULE_OF:
+        return f"its text_config is a {nested}, which is supported"
+    import difflib  # not needed by valid configs
 
     near = difflib.get_close_matches(model_type[:100].lower(), SUPPORTED, 1, 0.85)
-    # gemma3 is no slip of the pen for gemma
-    beyond = model_type.removeprefix(near[0]) if near else ""
-    is_slip = near and (beyond == model_type or beyond.isalpha())
-    return f"did you mean {near[0]}?" if is_slip else ""
+    # gemma3 is not a misspelling of gemma
+    suffix = model_type.removeprefix(near[0]) if near else ""
+    is_misspelt = near and (suffix == model_type or suffix.isalpha())
+    return f"did you mean {near[0]}?" if is_misspelt else ""
 
 
-def names_of(architecture: Architecture) -> Names:
-    """Return how checkpoints of an architecture's family name its tensors."""
-    return _family(architecture.family).names(architecture)
+def checkpoint_names_of(architecture: Architecture) -> CheckpointNames:
+    """Return the names of the tensors in checkpoints of an architecture's family."""
+    return _family(architecture.family).checkpoint_names(architecture)
 
 
 def _family(model_type: str) -> Family:
@@ -98,5 +103,5 @@ def _family(model_type: str) -> Family:
     return cast(Family, module)
 
 
-def _listed() -> str:
+def _one_of_supported() -> str:
     return f"one of {', '.join(SUPPORTED)}"

@@ -1,30 +1,30 @@
-"""BERT, RoBERTa and DistilBERT: encoders that normalise after each branch is added.
+"""BERT, RoBERTa and DistilBERT: encoders that normalise after each residual addition.
 
 Devlin et al. 2019, Liu et al. 2019, Sanh et al. 2019.
 """
 
 from typing import NamedTuple
 
-from explorer.architectures.architecture import Architecture, Block, stages_of
-from explorer.architectures.families.classic import (
-    equal_heads,
-    labels_of,
-    layer_norm,
+from explorer.architectures.architecture import Architecture, BlockSpec, stages_of
+from explorer.architectures.checkpoint_names import (
+    CheckpointNames,
+    NameRow,
     layer_norm_rows,
-    plain_mlp,
-    refuse,
+    linear_rows,
+    row,
 )
-from explorer.architectures.families.parts import (
-    activation_of,
-    class_of,
-    dtype_of,
-    grouped_attention,
+from explorer.architectures.config_fields import ConfigFields
+from explorer.architectures.families import building, naming, reading
+from explorer.architectures.specs import (
+    Activation,
+    EmbeddingSpec,
+    LinearSpec,
+    MaskedHeadSpec,
+    NormSpec,
 )
-from explorer.architectures.fields import Fields
-from explorer.architectures.names import TRANSPOSED, Names, Row, linear, row
-from explorer.architectures.specs import Activation, Embedding, Linear, MaskedHead, Norm
+from explorer.architectures.tensor_layout import TRANSPOSED
 
-__all__ = ["names", "translate"]
+__all__ = ["checkpoint_names", "translate"]
 
 # the heads of each class, by family
 _HEADS = {
@@ -39,8 +39,8 @@ _HEADS = {
 }
 
 
-class _Words(NamedTuple):
-    """What a family calls the fields that all of them have."""
+class _FieldNames(NamedTuple):
+    """The names of fields that every family has under some name."""
 
     size: str = "hidden_size"
     heads: str = "num_attention_heads"
@@ -49,81 +49,89 @@ class _Words(NamedTuple):
     activation: str = "hidden_act"
 
 
-_DISTILBERT_WORDS = _Words("dim", "n_heads", "hidden_dim", "n_layers", "activation")
+_DISTILBERT_FIELDS = _FieldNames("dim", "n_heads", "hidden_dim", "n_layers", "activation")
 
 
-def translate(fields: Fields, model_type: str) -> Architecture:
+def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of a bert, roberta or distilbert config."""
-    class_name = class_of(fields, *_HEADS[model_type])
+    class_name = reading.class_of(fields, *_HEADS[model_type])
     heads = _HEADS[model_type][class_name]
     distilled = model_type == "distilbert"
-    words = _DISTILBERT_WORDS if distilled else _Words()
-    size, positions = fields.size(words.size), fields.size("max_position_embeddings")
+    named = _DISTILBERT_FIELDS if distilled else _FieldNames()
+    size, positions = fields.size(named.size), fields.size("max_position_embeddings")
     vocabulary = fields.size("vocab_size")
     eps = 1e-12 if distilled else fields.number("layer_norm_eps", default=1e-12)
-    norm = layer_norm(size, eps)
-    activation = activation_of(fields, words.activation, default="gelu")
+    norm = building.layer_norm(size, eps)
+    activation = reading.activation_of(fields, named.activation, default="gelu")
     types = 0 if distilled else fields.size("type_vocab_size", default=2)
     pad = _pad_token(fields, positions) if model_type == "roberta" else None
     predicts = "predictions" in heads
     tied = predicts and fields.flag("tie_word_embeddings", default=True)
-    decoder = None if tied else Linear(size, vocabulary)
-    # RoBERTa's head keeps to GELU whatever its layers have
+    decoder = None if tied else LinearSpec(size, vocabulary)
+    # RoBERTa's head uses GELU whatever its layers use
     act = "gelu" if model_type == "roberta" else activation
     block = _block(
-        fields, words, norm, activation, causal=not distilled and _causal(fields)
+        fields, named, norm, activation, causal=not distilled and _causal(fields)
     )
     return Architecture(
         family=model_type,
         class_name=class_name,
         size=size,
-        embed=Embedding(vocabulary, size),
-        position_embed=Embedding(positions, size, pad or 0),
-        type_embed=Embedding(types, size) if types else None,
+        embed=EmbeddingSpec(vocabulary, size),
+        position_embed=EmbeddingSpec(positions, size, pad or 0),
+        type_embed=EmbeddingSpec(types, size) if types else None,
         embed_norm=norm,
-        stages=stages_of([block] * fields.layers(words.layers)),
+        stages=stages_of([block] * fields.layers(named.layers)),
         predictions=_masked_head(norm, act, vocabulary, decoder) if predicts else None,
-        pooler=Linear(size, size, True) if "pooler" in heads else None,
-        relationship=Linear(size, 2, True) if "relationship" in heads else None,
-        classifier=Linear(size, labels_of(fields), True) if "classifier" in heads else None,
+        pooler=LinearSpec(size, size, True) if "pooler" in heads else None,
+        relationship=LinearSpec(size, 2, True) if "relationship" in heads else None,
+        classifier=LinearSpec(size, reading.labels_of(fields), True)
+        if "classifier" in heads
+        else None,
         tied=tied,
         pad_token=pad,
-        dtype=dtype_of(fields),
+        dtype=reading.dtype_of(fields),
     )
 
 
-def _causal(fields: Fields) -> bool:
-    """Return whether a token sees only those before it; variants not built raise."""
-    refuse(fields, "add_cross_attention")
+def _causal(fields: ConfigFields) -> bool:
+    """Return whether attention is causal; raise for unsupported variants."""
+    reading.reject(fields, "add_cross_attention")
     kinds = {"absolute": "absolute"}
     fields.choice(kinds, "position_embedding_type", default="absolute")
     return fields.flag("is_decoder", default=False)
 
 
-def _pad_token(fields: Fields, positions: int) -> int:
+def _pad_token(fields: ConfigFields, positions: int) -> int:
     pad = fields.index("pad_token_id", default=1)
     if pad >= positions - 1:
-        raise fields.wrong("pad_token_id", f"0 to {positions - 2:,}, a row of positions")
+        raise fields.invalid(
+            "pad_token_id", f"0 to {positions - 2:,}, a row of the position table"
+        )
     return pad
 
 
 def _block(
-    fields: Fields, words: _Words, norm: Norm, activation: Activation, causal: bool
-) -> Block:
-    heads = equal_heads(fields, words.size, words.heads)
-    return Block(
-        attention=grouped_attention(norm.size, heads, bias=True, causal=causal),
+    fields: ConfigFields,
+    named: _FieldNames,
+    norm: NormSpec,
+    activation: Activation,
+    causal: bool,
+) -> BlockSpec:
+    heads = reading.equal_heads(fields, named.size, named.heads)
+    return BlockSpec(
+        attention=building.grouped_attention(norm.size, heads, bias=True, causal=causal),
         attention_sum_norm=norm,
-        mlp=plain_mlp(norm.size, fields.size(words.inner), activation),
+        mlp=building.plain_mlp(norm.size, fields.size(named.inner), activation),
         mlp_sum_norm=norm,
     )
 
 
 def _masked_head(
-    norm: Norm, activation: Activation, vocabulary: int, decoder: Linear | None
-) -> MaskedHead:
-    return MaskedHead(
-        dense=Linear(norm.size, norm.size, True),
+    norm: NormSpec, activation: Activation, vocabulary: int, decoder: LinearSpec | None
+) -> MaskedHeadSpec:
+    return MaskedHeadSpec(
+        dense=LinearSpec(norm.size, norm.size, True),
         norm=norm,
         activation=activation,
         vocab_size=vocabulary,
@@ -131,8 +139,8 @@ def _masked_head(
     )
 
 
-def _norm(stored: str, flax: str) -> tuple[Row, ...]:
-    """Return the rows of a LayerNorm, and those of the oldest files."""
+def _norm(stored: str, flax: str) -> tuple[NameRow, ...]:
+    """Return the rows of a LayerNorm, and its names in the oldest files."""
     oldest = (
         row(f"{stored}.gamma", f"{flax}/scale"),
         row(f"{stored}.beta", f"{flax}/bias"),
@@ -141,23 +149,23 @@ def _norm(stored: str, flax: str) -> tuple[Row, ...]:
 
 
 _LAYER_ROWS = (
-    *linear("attention.self.query", "attention/query"),
-    *linear("attention.self.key", "attention/key"),
-    *linear("attention.self.value", "attention/value"),
-    *linear("attention.output.dense", "attention/out"),
+    *linear_rows("attention.self.query", "attention/query"),
+    *linear_rows("attention.self.key", "attention/key"),
+    *linear_rows("attention.self.value", "attention/value"),
+    *linear_rows("attention.output.dense", "attention/out"),
     *_norm("attention.output.LayerNorm", "attention_sum_norm"),
-    *linear("intermediate.dense", "mlp/up_proj"),
-    *linear("output.dense", "mlp/down_proj"),
+    *linear_rows("intermediate.dense", "mlp/up_proj"),
+    *linear_rows("output.dense", "mlp/down_proj"),
     *_norm("output.LayerNorm", "mlp_sum_norm"),
 )
 _DISTILBERT_LAYER_ROWS = (
-    *linear("attention.q_lin", "attention/query"),
-    *linear("attention.k_lin", "attention/key"),
-    *linear("attention.v_lin", "attention/value"),
-    *linear("attention.out_lin", "attention/out"),
+    *linear_rows("attention.q_lin", "attention/query"),
+    *linear_rows("attention.k_lin", "attention/key"),
+    *linear_rows("attention.v_lin", "attention/value"),
+    *linear_rows("attention.out_lin", "attention/out"),
     *layer_norm_rows("sa_layer_norm", "attention_sum_norm"),
-    *linear("ffn.lin1", "mlp/up_proj"),
-    *linear("ffn.lin2", "mlp/down_proj"),
+    *linear_rows("ffn.lin1", "mlp/up_proj"),
+    *linear_rows("ffn.lin2", "mlp/down_proj"),
     *layer_norm_rows("output_layer_norm", "mlp_sum_norm"),
 )
 # a masked head's dense layer, norm, bias and decoder
@@ -178,31 +186,31 @@ _HEAD_NAMES = {
 }
 
 
-def names(architecture: Architecture) -> Names:
-    """Return how checkpoints of BERT, RoBERTa and DistilBERT name their tensors."""
+def checkpoint_names(architecture: Architecture) -> CheckpointNames:
+    """Return the names of BERT's, RoBERTa's and DistilBERT's checkpoints."""
     base = f"{architecture.family}."
     distilled = architecture.family == "distilbert"
     dense, norm, bias, decoder = _HEAD_NAMES[architecture.family]
-    # one bias under two names; where the decoder has a table of its own, it reads its own
+    # one bias under two names; an untied decoder's own comes first
     both = [bias, f"{decoder}.bias"] if architecture.tied else [f"{decoder}.bias", bias]
     first, *second = (row(each, "predictions/bias") for each in dict.fromkeys(both))
-    spare = (row(f"{decoder}.weight", "embed/embedding"),) if architecture.tied else ()
-    return Names(
-        base=base,
-        layer=f"{base}{'transformer' if distilled else 'encoder'}.layer.{{i}}.",
-        whole=(
+    tied = naming.tied_head(architecture, f"{decoder}.weight")
+    return CheckpointNames(
+        base_prefix=base,
+        layer_prefix=f"{base}{'transformer' if distilled else 'encoder'}.layer.{{i}}.",
+        top_level=(
             row(f"{base}embeddings.word_embeddings.weight", "embed/embedding"),
             row(f"{base}embeddings.position_embeddings.weight", "position_embed/embedding"),
             row(f"{base}embeddings.token_type_embeddings.weight", "type_embed/embedding"),
             *_norm(f"{base}embeddings.LayerNorm", "embed_norm"),
-            *linear(f"{base}pooler.dense", "pooler"),
-            *linear(dense, "predictions/dense"),
+            *linear_rows(f"{base}pooler.dense", "pooler"),
+            *linear_rows(dense, "predictions/dense"),
             *_norm(norm, "predictions/norm"),
             first,
-            row(f"{decoder}.weight", "predictions/decoder/kernel", form=TRANSPOSED),
-            *linear("cls.seq_relationship", "relationship"),
-            *linear("classifier", "classifier"),
+            row(f"{decoder}.weight", "predictions/decoder/kernel", layout=TRANSPOSED),
+            *linear_rows("cls.seq_relationship", "relationship"),
+            *linear_rows("classifier", "classifier"),
         ),
         layers=_DISTILBERT_LAYER_ROWS if distilled else _LAYER_ROWS,
-        spare=(*spare, *second),
+        aliases=(*tied, *second),
     )

@@ -1,62 +1,49 @@
 """DeepSeek-V2 and V3, and Kimi-K2: latent attention, shared and routed experts.
 
 DeepSeek-AI 2024 (V2, V3), Moonshot AI 2025 (Kimi-K2, a V3 of other sizes). Where the
-publishers' own code and the reference implementation differ, this follows the publishers:
-`moe_layer_freq`, and V2's `norm_topk_prob`, which takes the place of the scaling factor.
+publishers' code and transformers differ, this follows the publishers: `moe_layer_freq`,
+and V2's `norm_topk_prob`, which replaces the scaling factor.
 """
 
 from msgspec.structs import replace
 
-from explorer.architectures.architecture import Architecture, Block
-from explorer.architectures.families.llama import BODY_ROWS, MLP_ROWS, NORM_ROWS, SPARE_HEAD
-from explorer.architectures.families.mixtures import (
-    EXPERT_ROWS,
-    FUSED_EXPERT_ROWS,
-    ROUTER_ROW,
-)
-from explorer.architectures.families.parts import (
-    activation_of,
-    class_of,
-    gated_mlp,
-    language_model,
-    router_of,
-)
+from explorer.architectures.architecture import Architecture, BlockSpec
+from explorer.architectures.attention_specs import LatentAttentionSpec, RopeSpec
+from explorer.architectures.checkpoint_names import CheckpointNames, linear_rows, row
+from explorer.architectures.config_fields import ConfigFields
+from explorer.architectures.families import building, naming, reading
 from explorer.architectures.families.rotary import rope_of, yarn_magnitude
-from explorer.architectures.fields import Fields
-from explorer.architectures.names import Names, linear, row
 from explorer.architectures.specs import (
     Activation,
-    Experts,
-    LatentAttention,
-    Linear,
-    Norm,
-    Rope,
-    Router,
+    ExpertsSpec,
+    LinearSpec,
+    NormSpec,
+    RouterSpec,
 )
 
-__all__ = ["names", "translate"]
+__all__ = ["checkpoint_names", "translate"]
 
 _METHODS = ("greedy", "group_limited_greedy", "noaux_tc")
 _SCORES = {"softmax": "softmax", "sigmoid": "sigmoid"}
-_INNER_EPS = 1e-6  # of the norms inside attention, whatever rms_norm_eps says
+_INNER_EPS = 1e-6  # of the norms inside attention, whatever rms_norm_eps is
 
 
-def translate(fields: Fields, model_type: str) -> Architecture:
+def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of a deepseek_v2, deepseek_v3 or kimi_k2 config."""
     second = model_type == "deepseek_v2"
     prefix = "DeepseekV2" if second else "DeepseekV3"
-    class_name = class_of(fields, f"{prefix}ForCausalLM", f"{prefix}Model")
-    norm = Norm(fields.size("hidden_size"), fields.number("rms_norm_eps", default=1e-6))
-    activation = activation_of(fields, "hidden_act")
+    class_name = reading.class_of(fields, f"{prefix}ForCausalLM", f"{prefix}Model")
+    norm = NormSpec(fields.size("hidden_size"), fields.number("rms_norm_eps", default=1e-6))
+    activation = reading.activation_of(fields, "hidden_act")
     attention = _attention(fields, norm.size, second)
     inner = fields.size("intermediate_size")
-    dense = Block(
+    dense = BlockSpec(
         attention_norm=norm,
         attention=attention,
         mlp_norm=norm,
-        mlp=gated_mlp(norm.size, inner, activation),
+        mlp=building.gated_mlp(norm.size, inner, activation),
     )
-    sparse = Block(
+    sparse = BlockSpec(
         attention_norm=norm,
         attention=attention,
         mlp_norm=norm,
@@ -68,22 +55,22 @@ def translate(fields: Fields, model_type: str) -> Architecture:
         sparse if index >= first and index % every == 0 else dense
         for index in range(fields.layers("num_hidden_layers"))
     ]
-    return language_model(fields, model_type, class_name, blocks, norm)
+    return building.language_model(fields, model_type, class_name, blocks, norm)
 
 
-def _attention(fields: Fields, size: int, second: bool) -> LatentAttention:
+def _attention(fields: ConfigFields, size: int, second: bool) -> LatentAttentionSpec:
     heads = fields.size("num_attention_heads")
     nope, rotary = fields.size("qk_nope_head_dim"), fields.size("qk_rope_head_dim")
     value, latent = fields.size("v_head_dim"), fields.size("kv_lora_rank")
     bias = fields.flag("attention_bias", default=False)
     rope = rope_of(fields, rotary)
     interleaved = second or fields.flag("rope_interleave", default=True)
-    return LatentAttention(
+    return LatentAttentionSpec(
         **_queries(fields, size, heads * (nope + rotary), bias),
-        latent_down=Linear(size, latent + rotary, bias),
-        latent_norm=Norm(latent, _INNER_EPS),
-        latent_up=Linear(latent, heads * (nope + value)),
-        out=Linear(heads * value, size, bias),
+        latent_down=LinearSpec(size, latent + rotary, bias),
+        latent_norm=NormSpec(latent, _INNER_EPS),
+        latent_up=LinearSpec(latent, heads * (nope + value)),
+        out=LinearSpec(heads * value, size, bias),
         heads=heads,
         nope=nope,
         value_size=value,
@@ -92,22 +79,22 @@ def _attention(fields: Fields, size: int, second: bool) -> LatentAttention:
     )
 
 
-def _queries(fields: Fields, size: int, outputs: int, bias: bool) -> dict:
-    """Return the layers of queries: of low rank unless the rank is null."""
-    silent = None if "q_lora_rank" in fields.content else 1536
-    rank = fields.size("q_lora_rank", default=silent)
+def _queries(fields: ConfigFields, size: int, outputs: int, bias: bool) -> dict:
+    """Return the layers of queries: low-rank unless the rank is null."""
+    unset = None if "q_lora_rank" in fields.content else 1536
+    rank = fields.size("q_lora_rank", default=unset)
     if rank is None:
-        return {"query": Linear(size, outputs)}
+        return {"query": LinearSpec(size, outputs)}
     return {
-        "query_down": Linear(size, rank, bias),
-        "query_norm": Norm(rank, _INNER_EPS),
-        "query_up": Linear(rank, outputs),
+        "query_down": LinearSpec(size, rank, bias),
+        "query_norm": NormSpec(rank, _INNER_EPS),
+        "query_up": LinearSpec(rank, outputs),
     }
 
 
-def _sharpening(fields: Fields, rope: Rope) -> float:
-    """Return by how much stretched positions sharpen attention: of queries and of keys."""
-    inner = fields.inner("rope_parameters", "rope_scaling")
+def _sharpening(fields: ConfigFields, rope: RopeSpec) -> float:
+    """Return the factor by which scaled rotary positions sharpen attention."""
+    inner = fields.nested("rope_parameters", "rope_scaling")
     if inner is None or rope.scaling is None:
         return 1.0
     weight = inner.number("mscale_all_dim", default=0.0, positive=False)
@@ -115,25 +102,29 @@ def _sharpening(fields: Fields, rope: Rope) -> float:
     return magnitude * magnitude
 
 
-def _experts(fields: Fields, size: int, activation: Activation, second: bool) -> Experts:
+def _experts(
+    fields: ConfigFields, size: int, activation: Activation, second: bool
+) -> ExpertsSpec:
     router = _router(fields, second)
     inner = fields.size("moe_intermediate_size")
-    # null says none
-    silent = 0 if "n_shared_experts" in fields.content else (2 if second else 1)
-    shared = fields.index("n_shared_experts", default=silent)
-    return Experts(
+    # null means none
+    unset = 0 if "n_shared_experts" in fields.content else (2 if second else 1)
+    shared = fields.index("n_shared_experts", default=unset)
+    return ExpertsSpec(
         router=router,
-        experts=gated_mlp(size, inner, activation, stack=router.experts),
-        shared_experts=gated_mlp(size, shared * inner, activation) if shared else None,
+        experts=building.gated_mlp(size, inner, activation, stack=router.experts),
+        shared_experts=building.gated_mlp(size, shared * inner, activation)
+        if shared
+        else None,
     )
 
 
-def _router(fields: Fields, second: bool) -> Router:
+def _router(fields: ConfigFields, second: bool) -> RouterSpec:
     methods = {name: name for name in _METHODS}
     method = fields.choice(
         methods, "topk_method", default="greedy" if second else "noaux_tc"
     )
-    router = router_of(
+    router = building.router_of(
         fields,
         "n_routed_experts",
         score=fields.choice(
@@ -144,15 +135,15 @@ def _router(fields: Fields, second: bool) -> Router:
         correction=method == "noaux_tc",
         group_score="two_best" if method == "noaux_tc" else "best",
     )
-    if router.per_token == 1:  # one weight alone would always be 1
+    if router.per_token == 1:  # a single weight would always be 1
         router = replace(router, normalize=False)
     if second and router.normalize:
         router = replace(router, scale=1.0)
     return router if method == "greedy" else _grouped(fields, router, second)
 
 
-def _grouped(fields: Fields, router: Router, second: bool) -> Router:
-    """Return a router that picks groups of experts first."""
+def _grouped(fields: ConfigFields, router: RouterSpec, second: bool) -> RouterSpec:
+    """Return a router that first selects groups of experts."""
     groups = fields.size("n_group", default=1 if second else 8)
     top = fields.size("topk_group", default=1 if second else 4)
     each = fields.divides("n_group", groups, "n_routed_experts", router.experts)
@@ -162,7 +153,7 @@ def _grouped(fields: Fields, router: Router, second: bool) -> Router:
         )
     if router.group_score == "two_best" and each < 2:
         raise fields.error(
-            found=f"n_group {groups} leaves one expert a group", expected="two or more"
+            found=f"n_group {groups} leaves one expert per group", expected="two or more"
         )
     if router.per_token > top * each:
         raise fields.error(
@@ -174,32 +165,28 @@ def _grouped(fields: Fields, router: Router, second: bool) -> Router:
 
 
 _ATTENTION_ROWS = (
-    *linear("self_attn.q_proj", "attention/query"),
-    *linear("self_attn.q_a_proj", "attention/query_down"),
+    *linear_rows("self_attn.q_proj", "attention/query"),
+    *linear_rows("self_attn.q_a_proj", "attention/query_down"),
     row("self_attn.q_a_layernorm.weight", "attention/query_norm/scale"),
-    *linear("self_attn.q_b_proj", "attention/query_up"),
-    *linear("self_attn.kv_a_proj_with_mqa", "attention/latent_down"),
+    *linear_rows("self_attn.q_b_proj", "attention/query_up"),
+    *linear_rows("self_attn.kv_a_proj_with_mqa", "attention/latent_down"),
     row("self_attn.kv_a_layernorm.weight", "attention/latent_norm/scale"),
-    *linear("self_attn.kv_b_proj", "attention/latent_up"),
-    *linear("self_attn.o_proj", "attention/out"),
+    *linear_rows("self_attn.kv_b_proj", "attention/latent_up"),
+    *linear_rows("self_attn.o_proj", "attention/out"),
 )
 _MOE_ROWS = (
-    ROUTER_ROW,
+    naming.ROUTER_ROW,
     row("mlp.gate.e_score_correction_bias", "moe/router/e_score_correction_bias"),
-    *EXPERT_ROWS,
-    *FUSED_EXPERT_ROWS,
-    *linear("mlp.shared_experts.gate_proj", "moe/shared_experts/gate_proj"),
-    *linear("mlp.shared_experts.up_proj", "moe/shared_experts/up_proj"),
-    *linear("mlp.shared_experts.down_proj", "moe/shared_experts/down_proj"),
+    *naming.EXPERT_ROWS,
+    *naming.FUSED_EXPERT_ROWS,
+    *linear_rows("mlp.shared_experts.gate_proj", "moe/shared_experts/gate_proj"),
+    *linear_rows("mlp.shared_experts.up_proj", "moe/shared_experts/up_proj"),
+    *linear_rows("mlp.shared_experts.down_proj", "moe/shared_experts/down_proj"),
 )
 
 
-def names(architecture: Architecture) -> Names:
-    """Return the names that DeepSeek's and Kimi's checkpoints share."""
-    return Names(
-        base="model.",
-        layer="model.layers.{i}.",
-        whole=BODY_ROWS,
-        layers=(*_ATTENTION_ROWS, *_MOE_ROWS, *MLP_ROWS, *NORM_ROWS),
-        spare=SPARE_HEAD if architecture.tied else (),
+def checkpoint_names(architecture: Architecture) -> CheckpointNames:
+    """Return the names of DeepSeek's and Kimi's checkpoints."""
+    return naming.llama_names(
+        architecture, *_ATTENTION_ROWS, *_MOE_ROWS, *naming.MLP_ROWS, *naming.NORM_ROWS
     )

@@ -1,61 +1,51 @@
 """GPT-2 (Radford et al. 2019)."""
 
-from explorer.architectures.architecture import Architecture, Block
-from explorer.architectures.families.classic import (
-    equal_heads,
-    layer_norm,
+from explorer.architectures.architecture import Architecture, BlockSpec
+from explorer.architectures.checkpoint_names import (
+    CheckpointNames,
+    NameRow,
     layer_norm_rows,
-    plain_mlp,
-    refuse,
+    linear_rows,
+    row,
 )
-from explorer.architectures.families.parts import (
-    activation_of,
-    class_of,
-    grouped_attention,
-    language_model,
-)
-from explorer.architectures.fields import Fields
-from explorer.architectures.names import Form, Names, Row, linear, row
-from explorer.architectures.specs import Embedding
+from explorer.architectures.config_fields import ConfigFields
+from explorer.architectures.families import building, naming, reading
+from explorer.architectures.specs import EmbeddingSpec
+from explorer.architectures.tensor_layout import TensorLayout
 
-__all__ = ["names", "translate"]
+__all__ = ["checkpoint_names", "translate"]
 
 
-def translate(fields: Fields, model_type: str) -> Architecture:
+def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of a gpt2 config."""
-    class_name = class_of(fields, "GPT2LMHeadModel", "GPT2Model")
-    refuse(fields, "add_cross_attention")
+    class_name = reading.class_of(fields, "GPT2LMHeadModel", "GPT2Model")
+    reading.reject(fields, "add_cross_attention")
     size = fields.size("n_embd")
-    heads = equal_heads(fields, "n_embd", "n_head")
-    norm = layer_norm(size, fields.number("layer_norm_epsilon", default=1e-5))
-    mlp = plain_mlp(
+    heads = reading.equal_heads(fields, "n_embd", "n_head")
+    norm = building.layer_norm(size, fields.number("layer_norm_epsilon", default=1e-5))
+    mlp = building.plain_mlp(
         size,
         fields.size("n_inner", default=4 * size),
-        activation_of(fields, "activation_function", default="gelu_new"),
+        reading.activation_of(fields, "activation_function", default="gelu_new"),
     )
-    scales = _scales(fields, heads[2])
-    kinds = {
-        scale: Block(
-            attention_norm=norm,
-            attention=grouped_attention(size, heads, bias=True, scale=scale),
-            mlp_norm=norm,
-            mlp=mlp,
-        )
-        for scale in dict.fromkeys(scales)
-    }
-    return language_model(
+
+    def block(scale: float) -> BlockSpec:
+        attention = building.grouped_attention(size, heads, bias=True, scale=scale)
+        return BlockSpec(attention_norm=norm, attention=attention, mlp_norm=norm, mlp=mlp)
+
+    return building.language_model(
         fields,
         model_type,
         class_name,
-        [kinds[scale] for scale in scales],
+        building.blocks_by(_scales(fields, heads[2]), block),
         norm,
         tied=True,
-        position_embed=Embedding(fields.size("n_positions"), size),
+        position_embed=EmbeddingSpec(fields.size("n_positions"), size),
     )
 
 
-def _scales(fields: Fields, head_size: int) -> list[float]:
-    """Return what multiplies the attention logits of each layer."""
+def _scales(fields: ConfigFields, head_size: int) -> list[float]:
+    """Return the scale of each layer's attention logits."""
     scaled = fields.flag("scale_attn_weights", default=True)
     scale = head_size**-0.5 if scaled else 1.0
     layers = fields.layers("n_layer")
@@ -64,27 +54,31 @@ def _scales(fields: Fields, head_size: int) -> list[float]:
     return [scale] * layers
 
 
-def _conv1d(stored: str, *flax: str) -> tuple[Row, Row]:
+def _conv1d(stored: str, *flax: str) -> tuple[NameRow, NameRow]:
     """Return the rows of a kernel stored as [inputs, outputs] and its bias.
 
-    Several layers lie side by side along the outputs.
+    Several layers are concatenated along the outputs.
     """
     return (
-        row(f"{stored}.weight", *(f"{each}/kernel" for each in flax), form=Form(axis=1)),
+        row(
+            f"{stored}.weight",
+            *(f"{each}/kernel" for each in flax),
+            layout=TensorLayout(axis=1),
+        ),
         row(f"{stored}.bias", *(f"{each}/bias" for each in flax)),
     )
 
 
-def names(architecture: Architecture) -> Names:
-    """Return how checkpoints of GPT-2 name its tensors."""
-    return Names(
-        base="transformer.",
-        layer="transformer.h.{i}.",
-        whole=(
+def checkpoint_names(architecture: Architecture) -> CheckpointNames:
+    """Return the names of GPT-2's checkpoints."""
+    return CheckpointNames(
+        base_prefix="transformer.",
+        layer_prefix="transformer.h.{i}.",
+        top_level=(
             row("transformer.wte.weight", "embed/embedding"),
             row("transformer.wpe.weight", "position_embed/embedding"),
             *layer_norm_rows("transformer.ln_f", "final_norm"),
-            *linear("lm_head", "lm_head"),
+            *linear_rows("lm_head", "lm_head"),
         ),
         layers=(
             *layer_norm_rows("ln_1", "attention_norm"),
@@ -94,5 +88,5 @@ def names(architecture: Architecture) -> Names:
             *_conv1d("mlp.c_fc", "mlp/up_proj"),
             *_conv1d("mlp.c_proj", "mlp/down_proj"),
         ),
-        spare=(row("lm_head.weight", "embed/embedding"),) if architecture.tied else (),
+        aliases=naming.tied_head(architecture),
     )

@@ -1,35 +1,23 @@
-"""gpt-oss: experts in every layer, windows in every other, sinks in attention.
+"""gpt-oss: experts in every layer, windows in every other layer, sinks in attention.
 
-OpenAI 2025. A gate is bounded from above, `up` on both sides, and 1 is added to it.
+OpenAI 2025. The gate is clipped from above, `up` on both sides, and 1 is added to it.
 """
 
 from msgspec.structs import replace
 
-from explorer.architectures.architecture import Architecture, Block
-from explorer.architectures.families.llama import (
-    ATTENTION_ROWS,
-    BODY_ROWS,
-    NORM_ROWS,
-    SPARE_HEAD,
-)
-from explorer.architectures.families.parts import (
-    class_of,
-    gated_mlp,
-    grouped_attention,
-    heads_of,
-    language_model,
-    patterned_windows,
-    router_of,
-)
+from explorer.architectures.architecture import Architecture, BlockSpec
+from explorer.architectures.attention_specs import SinksSpec
+from explorer.architectures.checkpoint_names import CheckpointNames, linear_rows, row
+from explorer.architectures.config_fields import ConfigFields
+from explorer.architectures.families import building, naming, reading
 from explorer.architectures.families.rotary import rope_of
-from explorer.architectures.fields import Fields
-from explorer.architectures.names import Form, Names, linear, row
-from explorer.architectures.specs import Experts, Norm, Sinks
+from explorer.architectures.specs import ExpertsSpec, NormSpec
+from explorer.architectures.tensor_layout import TensorLayout
 
-__all__ = ["names", "translate"]
+__all__ = ["checkpoint_names", "translate"]
 
 _THETA = 150_000.0
-# how positions are stretched where a config is silent
+# the rotary scaling if the config does not specify one
 _YARN = {
     "rope_type": "yarn",
     "factor": 32.0,
@@ -41,78 +29,75 @@ _YARN = {
 _ALPHA = 1.702  # of quick_gelu
 
 
-def translate(fields: Fields, model_type: str) -> Architecture:
+def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of a gpt_oss config."""
-    class_name = class_of(fields, "GptOssForCausalLM", "GptOssModel")
-    norm = Norm(fields.size("hidden_size"), fields.number("rms_norm_eps", default=1e-5))
-    heads = heads_of(fields, 8, 64)
-    given = fields.inner("rope_parameters", "rope_scaling")
-    attention = grouped_attention(
+    class_name = reading.class_of(fields, "GptOssForCausalLM", "GptOssModel")
+    norm = NormSpec(fields.size("hidden_size"), fields.number("rms_norm_eps", default=1e-5))
+    heads = reading.heads_of(fields, 8, 64)
+    given = fields.nested("rope_parameters", "rope_scaling")
+    attention = building.grouped_attention(
         norm.size,
         heads,
         bias=fields.flag("attention_bias", default=True),
-        sinks=Sinks(heads[0]),
+        sinks=SinksSpec(heads[0]),
         rope=rope_of(
-            fields, heads[2], _THETA, scaling=given or Fields(_YARN, fields.place)
+            fields, heads[2], _THETA, scaling=given or ConfigFields(_YARN, fields.place)
         ),
     )
     experts = _experts(fields)
-    silent = 128 if "sliding_window" not in fields.content else None
-    window = fields.size("sliding_window", default=silent)
-    windows = patterned_windows(fields, fields.layers("num_hidden_layers"), window, 2)
-    kinds = {
-        each: Block(
-            attention_norm=norm,
-            attention=replace(attention, window=each),
-            mlp_norm=norm,
-            moe=experts,
+    unset = 128 if "sliding_window" not in fields.content else None
+    window = fields.size("sliding_window", default=unset)
+    windows = reading.windows_by_period(
+        fields, fields.layers("num_hidden_layers"), window, 2
+    )
+
+    def block(window: int | None) -> BlockSpec:
+        windowed = replace(attention, window=window)
+        return BlockSpec(
+            attention_norm=norm, attention=windowed, mlp_norm=norm, moe=experts
         )
-        for each in set(windows)
-    }
-    blocks = [kinds[each] for each in windows]
-    return language_model(fields, model_type, class_name, blocks, norm)
+
+    blocks = building.blocks_by(windows, block)
+    return building.language_model(fields, model_type, class_name, blocks, norm)
 
 
-def _experts(fields: Fields) -> Experts:
+def _experts(fields: ConfigFields) -> ExpertsSpec:
     if fields.number("swiglu_alpha", default=_ALPHA) != _ALPHA:
-        raise fields.wrong("swiglu_alpha", str(_ALPHA))
-    router = router_of(
+        raise fields.invalid("swiglu_alpha", str(_ALPHA))
+    router = building.router_of(
         fields, "num_local_experts", "num_experts", normalize=True, bias=True
     )
     inner = fields.size("intermediate_size")
-    experts = gated_mlp(router.size, inner, "quick_gelu", bias=True, stack=router.experts)
+    experts = building.gated_mlp(
+        router.size, inner, "quick_gelu", bias=True, stack=router.experts
+    )
     limit = fields.number("swiglu_limit", default=7.0)
-    return Experts(router=router, experts=replace(experts, limit=limit, up_offset=1.0))
+    return ExpertsSpec(router=router, experts=replace(experts, limit=limit, up_offset=1.0))
 
 
-def names(architecture: Architecture) -> Names:
-    """Return the names of its checkpoints; gate and up alternate, unit by unit."""
+def checkpoint_names(architecture: Architecture) -> CheckpointNames:
+    """Return the names of its checkpoints; gate and up alternate, one unit at a time."""
     moe = architecture.stages[0].blocks[0].moe
     units = moe.experts.up_proj.outputs if moe else 1
     gate, up, down = (f"moe/experts/{name}_proj" for name in ("gate", "up", "down"))
-    return Names(
-        base="model.",
-        layer="model.layers.{i}.",
-        whole=BODY_ROWS,
-        layers=(
-            row("self_attn.sinks", "attention/sinks/sinks"),
-            *ATTENTION_ROWS,
-            *linear("mlp.router", "moe/router"),
-            row(
-                "mlp.experts.gate_up_proj",
-                f"{gate}/kernel",
-                f"{up}/kernel",
-                form=Form(axis=2, groups=units),
-            ),
-            row(
-                "mlp.experts.gate_up_proj_bias",
-                f"{gate}/bias",
-                f"{up}/bias",
-                form=Form(axis=1, groups=units),
-            ),
-            row("mlp.experts.down_proj", f"{down}/kernel"),
-            row("mlp.experts.down_proj_bias", f"{down}/bias"),
-            *NORM_ROWS,
+    return naming.llama_names(
+        architecture,
+        row("self_attn.sinks", "attention/sinks/sinks"),
+        *naming.ATTENTION_ROWS,
+        *linear_rows("mlp.router", "moe/router"),
+        row(
+            "mlp.experts.gate_up_proj",
+            f"{gate}/kernel",
+            f"{up}/kernel",
+            layout=TensorLayout(axis=2, groups=units),
         ),
-        spare=SPARE_HEAD if architecture.tied else (),
+        row(
+            "mlp.experts.gate_up_proj_bias",
+            f"{gate}/bias",
+            f"{up}/bias",
+            layout=TensorLayout(axis=1, groups=units),
+        ),
+        row("mlp.experts.down_proj", f"{down}/kernel"),
+        row("mlp.experts.down_proj_bias", f"{down}/bias"),
+        *naming.NORM_ROWS,
     )

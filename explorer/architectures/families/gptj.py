@@ -1,73 +1,70 @@
 """GPT-J (Wang and Komatsuzaki 2021)."""
 
-from explorer.architectures.architecture import Architecture, Block
-from explorer.architectures.families.classic import (
-    equal_heads,
-    layer_norm,
+from explorer.architectures.architecture import Architecture, BlockSpec
+from explorer.architectures.attention_specs import RopeSpec
+from explorer.architectures.checkpoint_names import (
+    CheckpointNames,
     layer_norm_rows,
-    plain_mlp,
-    refuse,
+    linear_rows,
+    row,
 )
-from explorer.architectures.families.parts import (
-    activation_of,
-    class_of,
-    grouped_attention,
-    language_model,
-)
-from explorer.architectures.fields import Fields
-from explorer.architectures.names import Names, linear, row
-from explorer.architectures.specs import Rope
+from explorer.architectures.config_fields import ConfigFields
+from explorer.architectures.families import building, reading
 
-__all__ = ["names", "translate"]
+__all__ = ["checkpoint_names", "translate"]
 
 
-def translate(fields: Fields, model_type: str) -> Architecture:
+def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of a gptj config."""
-    class_name = class_of(fields, "GPTJForCausalLM", "GPTJModel")
-    # a tied head would keep a bias of its own
-    refuse(fields, "tie_word_embeddings")
+    class_name = reading.class_of(fields, "GPTJForCausalLM", "GPTJModel")
+    # a tied head would still have its own bias
+    reading.reject(fields, "tie_word_embeddings")
     size = fields.size("n_embd")
-    heads = equal_heads(fields, "n_embd", "n_head")
-    norm = layer_norm(size, fields.number("layer_norm_epsilon", default=1e-5))
-    block = Block(
+    heads = reading.equal_heads(fields, "n_embd", "n_head")
+    norm = building.layer_norm(size, fields.number("layer_norm_epsilon", default=1e-5))
+    block = BlockSpec(
         attention_norm=norm,
-        attention=grouped_attention(size, heads, rope=_rope(fields, heads[2])),
-        mlp=plain_mlp(
+        attention=building.grouped_attention(size, heads, rope=_rope(fields, heads[2])),
+        mlp=building.plain_mlp(
             size,
             fields.size("n_inner", default=4 * size),
-            activation_of(fields, "activation_function", default="gelu_new"),
+            reading.activation_of(fields, "activation_function", default="gelu_new"),
         ),
         parallel=True,
     )
     blocks = [block] * fields.layers("n_layer")
-    return language_model(fields, model_type, class_name, blocks, norm, head_bias=True)
+    return building.language_model(
+        fields, model_type, class_name, blocks, norm, head_bias=True
+    )
 
 
-def _rope(fields: Fields, head_size: int) -> Rope:
-    """Return rotary positions over the first entries of a head, neighbours paired."""
+def _rope(fields: ConfigFields, head_size: int) -> RopeSpec:
+    """Return rotary positions over the first entries of a head, paired with neighbours."""
     rotated = fields.size("rotary_dim", default=min(64, head_size))
     if rotated % 2 or rotated > head_size:
-        raise fields.wrong("rotary_dim", f"an even number up to {head_size}, a head's size")
-    return Rope(rotated, interleaved=True)
+        raise fields.invalid(
+            "rotary_dim", f"an even number up to {head_size}, a head's size"
+        )
+    return RopeSpec(rotated, interleaved=True)
 
 
-def names(architecture: Architecture) -> Names:
-    """Return how checkpoints of GPT-J name its tensors."""
-    return Names(
-        base="transformer.",
-        layer="transformer.h.{i}.",
-        whole=(
+def checkpoint_names(architecture: Architecture) -> CheckpointNames:
+    """Return the names of GPT-J's checkpoints."""
+    return CheckpointNames(
+        base_prefix="transformer.",
+        layer_prefix="transformer.h.{i}.",
+        top_level=(
             row("transformer.wte.weight", "embed/embedding"),
             *layer_norm_rows("transformer.ln_f", "final_norm"),
-            *linear("lm_head", "lm_head"),
+            *linear_rows("lm_head", "lm_head"),
         ),
         layers=(
             *layer_norm_rows("ln_1", "attention_norm"),
-            *linear("attn.q_proj", "attention/query"),
-            *linear("attn.k_proj", "attention/key"),
-            *linear("attn.v_proj", "attention/value"),
-            *linear("attn.out_proj", "attention/out"),
-            *linear("mlp.fc_in", "mlp/up_proj"),
-            *linear("mlp.fc_out", "mlp/down_proj"),
+            *linear_rows("attn.q_proj", "attention/query"),
+            *linear_rows("attn.k_proj", "attention/key"),
+            *linear_rows("attn.v_proj", "attention/value"),
+            *linear_rows("attn.out_proj", "attention/out"),
+            *linear_rows("mlp.fc_in", "mlp/up_proj"),
+            *linear_rows("mlp.fc_out", "mlp/down_proj"),
         ),
     )

@@ -1,9 +1,9 @@
-"""Rotary positions as configs describe them, in the older and the newer spelling."""
+"""Rotary positions as described by configs, in the older and the newer spelling."""
 
 from math import log, sqrt
 
-from explorer.architectures.fields import Fields
-from explorer.architectures.specs import Rope, RopeScaling
+from explorer.architectures.attention_specs import RopeScaling, RopeSpec
+from explorer.architectures.config_fields import ConfigFields
 
 __all__ = ["rope_of", "yarn_magnitude"]
 
@@ -11,23 +11,23 @@ _SCALINGS = ("linear", "dynamic", "llama3", "yarn", "longrope", "default")
 
 
 def rope_of(
-    fields: Fields,
+    fields: ConfigFields,
     head_size: int,
     theta: float = 10_000.0,
     share: float = 1.0,
-    scaling: Fields | None = None,
-) -> Rope:
-    """Return the rotary positions that a config asks for.
+    scaling: ConfigFields | None = None,
+) -> RopeSpec:
+    """Return the rotary positions that a config specifies.
 
     Args:
-        fields: with rope_theta and rope_scaling, or rope_parameters that hold both.
+        fields: with rope_theta and rope_scaling, or rope_parameters with both.
         head_size: entries of a head.
-        theta: the base where the config is silent.
-        share: of a head that is rotated, where the config is silent.
-        scaling: what stands for rope_parameters, where a config has several.
+        theta: the base if the config does not specify it.
+        share: the fraction of a head that is rotated if the config does not specify it.
+        scaling: used in place of rope_parameters if a config has several.
     """
-    inner = scaling or fields.inner("rope_parameters", "rope_scaling")
-    inner = inner or Fields({}, fields.place)
+    inner = scaling or fields.nested("rope_parameters", "rope_scaling")
+    inner = inner or ConfigFields({}, fields.place)
     theta = fields.number("rope_theta", "rotary_emb_base", default=theta)
     theta = inner.number("rope_theta", default=theta)
     if theta <= 1:
@@ -37,17 +37,17 @@ def rope_of(
     size = int(head_size * share) if share <= 1 else 0
     if size % 2 or not size:
         raise fields.error(
-            found=f"{_share(share)}a head of {head_size} entries to rotate",
-            expected="an even number of them from 2 to all",
+            found=f"rotary positions over {_share(share)}a head of {head_size} entries",
+            expected="an even number of entries from 2 to all",
         )
-    return Rope(size, theta, scaling=_scaling_of(fields, inner, size))
+    return RopeSpec(size, theta, scaling=_scaling_of(fields, inner, size))
 
 
 def _share(share: float) -> str:
     return "" if share == 1 else f"partial_rotary_factor {share:g} of "
 
 
-def _scaling_of(fields: Fields, inner: Fields, size: int) -> RopeScaling | None:
+def _scaling_of(fields: ConfigFields, inner: ConfigFields, size: int) -> RopeScaling | None:
     kinds = {name: name for name in _SCALINGS} | {"su": "longrope"}
     kind = inner.choice(kinds, "rope_type", "type", default="default")
     longest = fields.size("max_position_embeddings", default=2048)
@@ -61,7 +61,7 @@ def _scaling_of(fields: Fields, inner: Fields, size: int) -> RopeScaling | None:
         case "llama3":
             low, high = inner.number("low_freq_factor"), inner.number("high_freq_factor")
             if high <= low:
-                raise inner.wrong(
+                raise inner.invalid(
                     "high_freq_factor", f"a number above low_freq_factor {low:g}"
                 )
             return RopeScaling("llama3", inner.number("factor"), original, low, high)
@@ -72,12 +72,12 @@ def _scaling_of(fields: Fields, inner: Fields, size: int) -> RopeScaling | None:
     return None
 
 
-def _yarn(inner: Fields, original: int, longest: int) -> RopeScaling:
+def _yarn(inner: ConfigFields, original: int, longest: int) -> RopeScaling:
     factor = inner.number("factor", default=longest / original)
-    part, whole = (_from_zero(inner, name) for name in ("mscale", "mscale_all_dim"))
+    rotated, every = (_from_zero(inner, name) for name in ("mscale", "mscale_all_dim"))
     magnitude = yarn_magnitude(factor)
-    if part and whole:
-        magnitude = yarn_magnitude(factor, part) / yarn_magnitude(factor, whole)
+    if rotated and every:
+        magnitude = yarn_magnitude(factor, rotated) / yarn_magnitude(factor, every)
     return RopeScaling(
         "yarn",
         factor,
@@ -89,15 +89,15 @@ def _yarn(inner: Fields, original: int, longest: int) -> RopeScaling:
     )
 
 
-def _from_zero(inner: Fields, name: str) -> float:
+def _from_zero(inner: ConfigFields, name: str) -> float:
     value = inner.number(name, default=0.0, positive=False)
     if value < 0:
-        raise inner.wrong(name, "a number from 0")
+        raise inner.invalid(name, "0 or more")
     return value
 
 
 def yarn_magnitude(factor: float, weight: float = 1.0) -> float:
-    """Return by how much yarn stretches rotated vectors (Peng et al. 2023).
+    """Return the factor by which yarn multiplies rotated vectors (Peng et al. 2023).
 
     >>> yarn_magnitude(1.0), round(yarn_magnitude(40.0), 4)
     (1.0, 1.3689)
@@ -105,7 +105,7 @@ def yarn_magnitude(factor: float, weight: float = 1.0) -> float:
     return 1.0 if factor <= 1 else 0.1 * weight * log(factor) + 1.0
 
 
-def _longrope(inner: Fields, original: int, longest: int, size: int) -> RopeScaling:
+def _longrope(inner: ConfigFields, original: int, longest: int, size: int) -> RopeScaling:
     factor = inner.number("factor", default=longest / original)
     short, long = inner.numbers("short_factor"), inner.numbers("long_factor")
     for name, factors in (("short_factor", short), ("long_factor", long)):
@@ -114,8 +114,8 @@ def _longrope(inner: Fields, original: int, longest: int, size: int) -> RopeScal
                 found=f"{inner.prefix}{name} has {len(factors)} entries",
                 expected=f"{size // 2}, half the rotary entries of a head",
             )
-    stretched = factor > 1 and original > 1
-    magnitude = sqrt(1 + log(factor) / log(original)) if stretched else 1.0
+    scaled = factor > 1 and original > 1
+    magnitude = sqrt(1 + log(factor) / log(original)) if scaled else 1.0
     return RopeScaling(
         "longrope",
         factor,

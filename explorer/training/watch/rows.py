@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import tree_util
 
-from explorer.architectures.declare import layer_name
+from explorer.architectures.declaration import layer_name
 from explorer.errors import InputError, TreeError, printable
 from explorer.paths import matches
 from explorer.tree.walk import Path, names_of, place_of

@@ -1,7 +1,7 @@
-"""A GGUF file's metadata as a Hugging Face config.
+"""The translation of each GGUF architecture's metadata into a Hugging Face config.
 
-What llama.cpp keeps in its code and not in the file (gemma's query scale, whose experts'
-weights are normalised) is written here.
+What llama.cpp keeps in its code instead of the file (Gemma's query scale, which routers
+normalise their weights) is written here.
 
 References:
     src/llama-model.cpp and conversion/*.py, github.com/ggml-org/llama.cpp (2025).
@@ -10,76 +10,37 @@ References:
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from explorer.architectures.fields import Fields
-from explorer.errors import InputError, printable
-from explorer.pretrained.gguf_deepseek import deepseek
-from explorer.pretrained.gguf_rotary import rotary, shortest
+from explorer.architectures.config_fields import ConfigFields
+from explorer.pretrained.gguf.deepseek import deepseek
+from explorer.pretrained.gguf.rotary import rotary
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ARCHITECTURES", "Tensors", "translate"]
+__all__ = ["TRANSLATIONS", "Config", "TensorFacts"]
 
 Config = dict[str, Any]
 
 
-class Tensors(NamedTuple):
-    """What a file's tensors tell: the shapes of all, the values of rotary factors."""
+class TensorFacts(NamedTuple):
+    """What a file's tensors add to its metadata: all shapes, the values of rotary factors."""
 
     shapes: Mapping[str, tuple[int, ...]]
     factors: "Mapping[str, np.ndarray]"
 
 
 _LAYERNORM, _RMS = "attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon"
-_OF_EXPERT = "expert_feed_forward_length"
-
-
-def translate(metadata: Mapping[str, Any], tensors: Tensors, place: str) -> Config:
-    """Return the Hugging Face config of the model in a GGUF file.
-
-    Args:
-        metadata: the file's key-value pairs.
-        tensors: what its tensors tell that the metadata lack.
-        place: the file, for errors.
-
-    Raises:
-        InputError: an architecture that is not translated, or a key that is missing or
-            wrong; one line names it.
-    """
-    named = metadata.get("general.architecture")
-    if named not in _TRANSLATIONS:
-        raise InputError(
-            place,
-            found=f"general.architecture is {printable(repr(named), 60)}",
-            expected="one of " + ", ".join(ARCHITECTURES),
-        )
-    table = tensors.shapes.get("token_embd.weight", ())
-    if len(table) != 2:
-        raise InputError(
-            place, found="lacks token_embd.weight", expected="the weights of a model"
-        )
-    front = f"{named}."
-    content = {
-        key.removeprefix(front): shortest(value) if isinstance(value, float) else value
-        for key, value in metadata.items()
-        if key.startswith(front)
-    }
-    fields = Fields(content, place, front)
-    config = _TRANSLATIONS[named](fields, tensors)
-    if fields.size("vocab_size", default=table[0]) != table[0]:
-        raise fields.wrong("vocab_size", f"{table[0]:,}, the rows of token_embd.weight")
-    tied = "output.weight" not in tensors.shapes
-    return config | {"vocab_size": table[0], "tie_word_embeddings": tied}
+_EXPERT_INNER = "expert_feed_forward_length"
 
 
 def _decoder(
-    fields: Fields,
-    tensors: Tensors,
+    fields: ConfigFields,
+    tensors: TensorFacts,
     model_type: str,
     eps: str = "rms_norm_eps",
     inner: str = "feed_forward_length",
 ) -> Config:
-    """Return what the files of most decoders say in the same words."""
+    """Return the fields that most decoders' files have under the same keys."""
     size = fields.size("embedding_length")
     heads = fields.size("attention.head_count")
     config: Config = {
@@ -99,13 +60,15 @@ def _decoder(
     return config | rotary(fields, tensors.factors, each)
 
 
-def _require_values(fields: Fields, each: int) -> None:
+def _require_values(fields: ConfigFields, each: int) -> None:
     if fields.size("attention.value_length", default=each) != each:
-        raise fields.wrong("attention.value_length", f"{each:,}, as queries and keys have")
+        raise fields.invalid(
+            "attention.value_length", f"{each:,}, the length of queries and keys"
+        )
 
 
-def _llama(fields: Fields, tensors: Tensors) -> Config:
-    # Mistral's files are llama's too, and do not tell its window
+def _llama(fields: ConfigFields, tensors: TensorFacts) -> Config:
+    # Mistral's files also use this architecture, and do not store its window
     if fields.index("expert_count", default=0):
         return _decoder(fields, tensors, "mixtral") | {
             "num_local_experts": fields.size("expert_count"),
@@ -118,31 +81,31 @@ def _llama(fields: Fields, tensors: Tensors) -> Config:
     }
 
 
-def _qwen2(fields: Fields, tensors: Tensors) -> Config:
+def _qwen2(fields: ConfigFields, tensors: TensorFacts) -> Config:
     return _decoder(fields, tensors, "qwen2")
 
 
-def _qwen3(fields: Fields, tensors: Tensors) -> Config:
+def _qwen3(fields: ConfigFields, tensors: TensorFacts) -> Config:
     return _decoder(fields, tensors, "qwen3")
 
 
-def _qwen3_moe(fields: Fields, tensors: Tensors) -> Config:
-    # of dense layers, which no file has: some leave it out
-    inner = "feed_forward_length" if fields.has("feed_forward_length") else _OF_EXPERT
+def _qwen3_moe(fields: ConfigFields, tensors: TensorFacts) -> Config:
+    # feed_forward_length is that of dense layers, which no file has; some omit it
+    inner = "feed_forward_length" if fields.has("feed_forward_length") else _EXPERT_INNER
     return _decoder(fields, tensors, "qwen3_moe", inner=inner) | {
         "num_experts": fields.size("expert_count"),
         "num_experts_per_tok": fields.size("expert_used_count"),
-        "moe_intermediate_size": fields.size(_OF_EXPERT),
+        "moe_intermediate_size": fields.size(_EXPERT_INNER),
         "norm_topk_prob": True,
     }
 
 
-def _gemma(fields: Fields, tensors: Tensors) -> Config:
+def _gemma(fields: ConfigFields, tensors: TensorFacts) -> Config:
     gelu = {"hidden_activation": "gelu_pytorch_tanh"}
     return _decoder(fields, tensors, "gemma") | gelu
 
 
-def _gemma2(fields: Fields, tensors: Tensors) -> Config:
+def _gemma2(fields: ConfigFields, tensors: TensorFacts) -> Config:
     config = _decoder(fields, tensors, "gemma2")
     return config | {
         "hidden_activation": "gelu_pytorch_tanh",
@@ -153,7 +116,7 @@ def _gemma2(fields: Fields, tensors: Tensors) -> Config:
     }
 
 
-def _gemma3(fields: Fields, tensors: Tensors) -> Config:
+def _gemma3(fields: ConfigFields, tensors: TensorFacts) -> Config:
     config = _decoder(fields, tensors, "gemma3_text")
     window = fields.size("attention.sliding_window", default=None)
     layers = config["num_hidden_layers"]
@@ -173,24 +136,24 @@ def _gemma3(fields: Fields, tensors: Tensors) -> Config:
 
 
 def _query_scalar(config: Config, layers_of_27b: int) -> int:
-    """Return what queries are scaled by the root of: only the 27B models differ."""
+    """Return the number whose square root divides queries; only the 27B models differ."""
     if config["num_hidden_layers"] == layers_of_27b:
         return config["hidden_size"] // config["num_attention_heads"]
     return config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
 
 
-def _phi3(fields: Fields, tensors: Tensors) -> Config:
+def _phi3(fields: ConfigFields, tensors: TensorFacts) -> Config:
     config = _decoder(fields, tensors, "phi3")
     longest = config["max_position_embeddings"]
     original = fields.size("rope.scaling.original_context_length", default=longest)
     return config | {
         "original_max_position_embeddings": original,
-        # 0 where the model has none
+        # 0 if the model has none
         "sliding_window": fields.index("attention.sliding_window", default=0) or None,
     }
 
 
-def _gpt2(fields: Fields, tensors: Tensors) -> Config:
+def _gpt2(fields: ConfigFields, tensors: TensorFacts) -> Config:
     size, heads = fields.size("embedding_length"), fields.size("attention.head_count")
     _require_values(fields, max(1, size // heads))
     return {
@@ -204,32 +167,32 @@ def _gpt2(fields: Fields, tensors: Tensors) -> Config:
     }
 
 
-def _gpt_neox(fields: Fields, tensors: Tensors) -> Config:
+def _gpt_neox(fields: ConfigFields, tensors: TensorFacts) -> Config:
     config = _decoder(fields, tensors, "gpt_neox", "layer_norm_eps")
     return config | {
-        # files do not tell; of the published models GPT-NeoX-20B alone has the fast one
+        # not stored; among the published models only GPT-NeoX-20B uses the fast one
         "hidden_act": "gelu_fast" if config["num_hidden_layers"] == 44 else "gelu",
         "use_parallel_residual": fields.flag("use_parallel_residual", default=True),
         "attention_bias": "blk.0.attn_qkv.bias" in tensors.shapes,
     }
 
 
-def _olmo(fields: Fields, tensors: Tensors) -> Config:
+def _olmo(fields: ConfigFields, tensors: TensorFacts) -> Config:
     clip = fields.number("attention.clamp_kqv", default=None)
     config = _decoder(fields, tensors, "olmo", "layer_norm_eps")
     return config | ({"clip_qkv": clip} if clip else {})
 
 
-def _olmo2(fields: Fields, tensors: Tensors) -> Config:
+def _olmo2(fields: ConfigFields, tensors: TensorFacts) -> Config:
     if fields.has("attention.sliding_window"):
         raise fields.error(
-            found="olmo2.attention.sliding_window is given, as OLMo 3 has it",
+            found="olmo2.attention.sliding_window is set, as in OLMo 3",
             expected="an OLMo 2 model, which has none",
         )
     return _decoder(fields, tensors, "olmo2")
 
 
-def _olmoe(fields: Fields, tensors: Tensors) -> Config:
+def _olmoe(fields: ConfigFields, tensors: TensorFacts) -> Config:
     return _decoder(fields, tensors, "olmoe") | {
         "num_experts": fields.size("expert_count"),
         "num_experts_per_tok": fields.size("expert_used_count"),
@@ -237,8 +200,8 @@ def _olmoe(fields: Fields, tensors: Tensors) -> Config:
     }
 
 
-def _gpt_oss(fields: Fields, tensors: Tensors) -> Config:
-    config = _decoder(fields, tensors, "gpt_oss", inner=_OF_EXPERT)
+def _gpt_oss(fields: ConfigFields, tensors: TensorFacts) -> Config:
+    config = _decoder(fields, tensors, "gpt_oss", inner=_EXPERT_INNER)
     if "rope_scaling" in config:
         config["rope_scaling"]["truncate"] = False
     return config | {
@@ -249,11 +212,11 @@ def _gpt_oss(fields: Fields, tensors: Tensors) -> Config:
     }
 
 
-def _deepseek2(fields: Fields, tensors: Tensors) -> Config:
+def _deepseek2(fields: ConfigFields, tensors: TensorFacts) -> Config:
     return deepseek(fields, tensors.factors)
 
 
-_TRANSLATIONS = {
+TRANSLATIONS = {
     "deepseek2": _deepseek2,
     "gemma": _gemma,
     "gemma2": _gemma2,
@@ -270,4 +233,3 @@ _TRANSLATIONS = {
     "qwen3": _qwen3,
     "qwen3moe": _qwen3_moe,
 }
-ARCHITECTURES = tuple(_TRANSLATIONS)

@@ -1,10 +1,10 @@
-"""DeepSeek-V2 and V3 in GGUF: latent attention and experts as fields of a config."""
+"""The translation of DeepSeek-V2's and V3's GGUF metadata into config fields."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from explorer.architectures.fields import Fields
-from explorer.pretrained.gguf_rotary import rotary
+from explorer.architectures.config_fields import ConfigFields
+from explorer.pretrained.gguf.rotary import rotary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
 __all__ = ["deepseek"]
 
 _SOFTMAX, _SIGMOID = 1, 2
-# a converter writes a tenth of mscale_all_dim, which in all these models mscale equals
+# the converter writes a tenth of mscale_all_dim, which equals mscale in all these models
 _TENTH = 0.1
 
 
-def deepseek(fields: Fields, factors: "Mapping[str, np.ndarray]") -> dict[str, Any]:
-    """Return the config of a `deepseek2` file: V2, or V3 where scores are sigmoids.
+def deepseek(fields: ConfigFields, factors: "Mapping[str, np.ndarray]") -> dict[str, Any]:
+    """Return the config of a `deepseek2` file: V2, or V3 if scores are sigmoids.
 
     Args:
         fields: the metadata of the file's architecture.
         factors: rotary factors among its tensors.
 
     Raises:
-        InputError: a key is missing or wrong.
+        InputError: a key is missing or invalid.
     """
     heads = fields.size("attention.head_count")
-    turned = fields.size("rope.dimension_count")
+    rotated = fields.size("rope.dimension_count")
     key = fields.size("attention.key_length_mla", "attention.key_length")
-    if key <= turned:
+    if key <= rotated:
         raise fields.error(
-            found=f"rotary positions over {turned} of a key's {key} entries",
+            found=f"rotary positions over {rotated} of a key's {key} entries",
             expected="fewer than all of them",
         )
     return {
@@ -44,30 +44,30 @@ def deepseek(fields: Fields, factors: "Mapping[str, np.ndarray]") -> dict[str, A
         "rms_norm_eps": fields.number("attention.layer_norm_rms_epsilon"),
         "q_lora_rank": fields.size("attention.q_lora_rank", default=None),
         "kv_lora_rank": fields.size("attention.kv_lora_rank"),
-        "qk_rope_head_dim": turned,
-        "qk_nope_head_dim": key - turned,
+        "qk_rope_head_dim": rotated,
+        "qk_nope_head_dim": key - rotated,
         "v_head_dim": fields.size("attention.value_length_mla", "attention.value_length"),
         **_experts(fields),
-        **_positions(fields, factors, turned),
+        **_positions(fields, factors, rotated),
     }
 
 
-def _layers(fields: Fields) -> int:
-    """Return the layers without those that predict further tokens, which count as blocks."""
+def _layers(fields: ConfigFields) -> int:
+    """Return the number of layers without multi-token-prediction layers, stored as blocks."""
     blocks = fields.layers("block_count")
-    beyond = fields.index("nextn_predict_layers", default=0)
-    if beyond >= blocks:
-        raise fields.wrong("nextn_predict_layers", f"fewer than {blocks}")
-    return blocks - beyond
+    prediction = fields.index("nextn_predict_layers", default=0)
+    if prediction >= blocks:
+        raise fields.invalid("nextn_predict_layers", f"fewer than {blocks}")
+    return blocks - prediction
 
 
-def _experts(fields: Fields) -> dict[str, Any]:
+def _experts(fields: ConfigFields) -> dict[str, Any]:
     gating = fields.index("expert_gating_func", default=_SOFTMAX)
     if gating not in (_SOFTMAX, _SIGMOID):
-        raise fields.wrong("expert_gating_func", "1 (softmax) or 2 (sigmoid)")
+        raise fields.invalid("expert_gating_func", "1 (softmax) or 2 (sigmoid)")
     third = gating == _SIGMOID
-    # files of before October 2025 do not tell groups; only V2-Lite, which has no low rank
-    # of queries, is known to have none
+    # files from before October 2025 do not store groups; only V2-Lite, the model without
+    # low-rank queries, is known to have none
     lite = {} if third or fields.has("attention.q_lora_rank") else {"default": 1}
     groups = fields.size("expert_group_count", **lite)
     return {
@@ -89,9 +89,9 @@ def _experts(fields: Fields) -> dict[str, Any]:
 
 
 def _positions(
-    fields: Fields, factors: "Mapping[str, np.ndarray]", turned: int
+    fields: ConfigFields, factors: "Mapping[str, np.ndarray]", rotated: int
 ) -> dict[str, Any]:
-    positions = rotary(fields, factors, turned)
+    positions = rotary(fields, factors, rotated)
     scaling = positions.get("rope_scaling", {})
     if scaling and fields.has("rope.scaling.yarn_log_multiplier"):
         magnitude = fields.number("rope.scaling.yarn_log_multiplier", positive=False)

@@ -1,10 +1,10 @@
-"""Rotary positions as a GGUF file describes them, as fields of a Hugging Face config."""
+"""The translation of a GGUF file's rotary positions into fields of a Hugging Face config."""
 
 from collections.abc import Mapping
 from math import pi
 from typing import TYPE_CHECKING, Any
 
-from explorer.architectures.fields import Fields
+from explorer.architectures.config_fields import ConfigFields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,23 +14,23 @@ __all__ = ["FACTORS", "rotary", "shortest"]
 FACTORS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 
 _KINDS = {name: name for name in ("none", "linear", "yarn", "longrope")}
-# of Llama 3: the length of its first training, and between which wavelengths it stretches
+# of Llama 3: original training length, low and high frequency factors
 _ORIGINAL, _LOW, _HIGH = 8192, 1.0, 4.0
 
 
 def rotary(
-    fields: Fields, factors: "Mapping[str, np.ndarray]", head_size: int
+    fields: ConfigFields, factors: "Mapping[str, np.ndarray]", head_size: int
 ) -> dict[str, Any]:
-    """Return rope_theta and, where the file has them, a share of the head and a scaling.
+    """Return rope_theta and, if the file has them, partial_rotary_factor and rope_scaling.
 
     Args:
         fields: the metadata of the file's architecture.
-        factors: those of the file's tensors that are named in FACTORS.
-        head_size: entries of a head, or of what is rotated of it.
+        factors: the file's tensors named in FACTORS.
+        head_size: entries of a head, or of its rotated part.
     """
     theta = fields.number("rope.freq_base", default=10_000.0)
     if theta <= 1:
-        raise fields.wrong("rope.freq_base", "a number above 1")
+        raise fields.invalid("rope.freq_base", "a number above 1")
     config: dict[str, Any] = {"rope_theta": theta}
     size = fields.size("rope.dimension_count", default=head_size)
     if size % 2 or size > head_size:
@@ -40,14 +40,14 @@ def rotary(
             expected="an even number from 2 to all of them",
         )
     if size != head_size:
-        # half an entry more, so that the product with head_size is not rounded below size
+        # plus half an entry, so that the product with head_size does not round below size
         config["partial_rotary_factor"] = (size + 0.5) / head_size
     scaling = _scaling(fields, factors, theta, size)
     return config | ({"rope_scaling": scaling} if scaling else {})
 
 
 def shortest(value: float) -> float:
-    """Return the shortest decimal that a float32 stands for.
+    """Return the shortest decimal that rounds to the same float32.
 
     >>> shortest(9.999999974752427e-07)
     1e-06
@@ -59,7 +59,7 @@ def shortest(value: float) -> float:
 
 
 def _scaling(
-    fields: Fields, factors: "Mapping[str, np.ndarray]", theta: float, size: int
+    fields: ConfigFields, factors: "Mapping[str, np.ndarray]", theta: float, size: int
 ) -> dict[str, Any] | None:
     kind = fields.choice(_KINDS, "rope.scaling.type", default="none")
     if "rope_factors_long.weight" in factors:
@@ -71,7 +71,8 @@ def _scaling(
         return None
     if kind == "longrope":
         raise fields.error(
-            found="rope_factors_long.weight is missing", expected="it with longrope"
+            found="rope_factors_long.weight is missing",
+            expected="it with longrope scaling",
         )
     scaling = {"rope_type": kind, "factor": fields.number("rope.scaling.factor")}
     if kind == "yarn":
@@ -88,7 +89,7 @@ def _scaling(
 
 
 def _require_count(
-    fields: Fields, name: str, factors: "Mapping[str, np.ndarray]", size: int
+    fields: ConfigFields, name: str, factors: "Mapping[str, np.ndarray]", size: int
 ) -> None:
     if factors[name].size != size // 2:
         raise fields.error(
@@ -98,7 +99,7 @@ def _require_count(
 
 
 def _longrope(
-    fields: Fields, factors: "Mapping[str, np.ndarray]", size: int
+    fields: ConfigFields, factors: "Mapping[str, np.ndarray]", size: int
 ) -> dict[str, Any]:
     scaling: dict[str, Any] = {"rope_type": "longrope"}
     for kind in ("short", "long"):
@@ -114,19 +115,21 @@ def _longrope(
     return scaling
 
 
-def _llama3(fields: Fields, factors: "np.ndarray", theta: float) -> dict[str, Any] | None:
-    """Return the scaling that made these factors: the file keeps only what came of it."""
+def _llama3(
+    fields: ConfigFields, factors: "np.ndarray", theta: float
+) -> dict[str, Any] | None:
+    """Return the scaling that these factors result from: the file stores only the factors."""
     import numpy as np
 
     factor = float(factors.max())
     if (factors == 1).all():
         return None
-    places = np.arange(factors.size) / factors.size
-    turns = _ORIGINAL / (2 * pi * theta**places)
+    exponents = np.arange(factors.size) / factors.size
+    turns = _ORIGINAL / (2 * pi * theta**exponents)
     smooth = np.clip((turns - _LOW) / (_HIGH - _LOW), 0, 1)
-    # factors below 1 are of no stretching, and a NaN is not 1 or more either
-    stretching = bool((factors >= 1).all())
-    if not stretching or not np.allclose(
+    # a scaling has no factor below 1; the comparison is false for NaN too
+    is_scaling = bool((factors >= 1).all())
+    if not is_scaling or not np.allclose(
         factors.ravel(), 1 / ((1 - smooth) / factor + smooth), rtol=1e-4
     ):
         raise fields.error(

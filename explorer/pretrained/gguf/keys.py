@@ -1,10 +1,10 @@
-"""A config's fields in the words of the GGUF metadata that they were translated from."""
+"""Errors about a translated config, in terms of the GGUF metadata keys behind its fields."""
 
 import re
 
 from explorer.errors import InputError
 
-__all__ = ["spoken"]
+__all__ = ["with_gguf_keys"]
 
 _KEYS = {
     "hidden_size": "embedding_length",
@@ -34,10 +34,10 @@ _KEYS = {
 _FIELD = re.compile(rf"\b({'|'.join(sorted(map(re.escape, _KEYS), reverse=True))})\b")
 
 
-def spoken(error: InputError, architecture: str) -> InputError:
-    """Return an error about a translated config in the words of the file's metadata.
+def with_gguf_keys(error: InputError, architecture: str) -> InputError:
+    """Return an error about a translated config with the file's keys as field names.
 
-    >>> print(spoken(InputError("m.gguf", found="n_head is 0"), "gpt2"))
+    >>> print(with_gguf_keys(InputError("m.gguf", found="n_head is 0"), "gpt2"))
     m.gguf: gpt2.attention.head_count is 0
     """
 

@@ -1,4 +1,4 @@
-"""An architecture -> its tensors, from its records alone: no module runs, no JAX loads."""
+"""An architecture -> its tensors, from its records alone: no module runs, JAX is not loaded."""
 
 from math import prod
 from typing import TYPE_CHECKING
@@ -12,59 +12,59 @@ from explorer.paths import Key
 
 if TYPE_CHECKING:
     from explorer.architectures.architecture import Architecture
-    from explorer.architectures.declare import Declared
+    from explorer.architectures.declaration import DeclaredTensor
 
 __all__ = ["card_of", "is_parameter", "read", "stacks_of"]
 
 
 def read(architecture: "Architecture", scan: bool = False) -> Listing:
-    """List the tensors of an architecture's Flax module, in the format of its weights.
+    """List the tensors of an architecture's Flax module, in the dtype of its weights.
 
     Args:
         architecture: the model.
-        scan: whether alike layers are stacked.
+        scan: whether identical layers are stacked.
     """
-    from explorer.architectures.declare import declare
+    from explorer.architectures.declaration import declare
 
     declared = declare(architecture, scan)
     dtype = find(architecture.dtype)
     return Listing(
         format=f"{architecture.family} architecture",
-        keys=[leaf.path for leaf in declared],
-        shapes=[leaf.shape for leaf in declared],
+        keys=[tensor.path for tensor in declared],
+        shapes=[tensor.shape for tensor in declared],
         dtypes=[architecture.dtype] * len(declared),
-        nbytes=[dtype.nbytes(prod(leaf.shape)) for leaf in declared],
-        # of what is no parameter its name tells what it is
-        collections=[PARAMS if is_parameter(leaf.path) else "" for leaf in declared],
+        nbytes=[dtype.nbytes(prod(tensor.shape)) for tensor in declared],
+        # left open for buffers, which are identified by name
+        collections=[PARAMS if is_parameter(t.path) else "" for t in declared],
         ties=_ties(architecture),
         stacks=_stacks(declared),
     )
 
 
 def stacks_of(architecture: "Architecture", scan: bool) -> dict[Key, tuple[int, ...]]:
-    """Return, of the tensors that stack alike layers or experts, how many of each."""
-    from explorer.architectures.declare import declare
+    """Return how many layers and experts each stacked tensor stacks."""
+    from explorer.architectures.declaration import declare
 
     return _stacks(declare(architecture, scan))
 
 
-def _stacks(declared: "list[Declared]") -> dict[Key, tuple[int, ...]]:
+def _stacks(declared: "list[DeclaredTensor]") -> dict[Key, tuple[int, ...]]:
     return {
-        leaf.path: stack
-        for leaf in declared
-        if (stack := tuple(n for n in (leaf.layers, leaf.experts) if n > 1))
+        tensor.path: stack
+        for tensor in declared
+        if (stack := tuple(n for n in (tensor.layers, tensor.experts) if n > 1))
     }
 
 
 def is_parameter(path: tuple[str, ...]) -> bool:
-    """Say whether training changes a tensor: all but the stored correction of routers."""
+    """Return whether training changes a tensor: all but the correction bias of routers."""
     return path[-1] != CORRECTION
 
 
 def card_of(architecture: "Architecture", advertised: Advertised | None = None) -> Card:
     """Return what an architecture says beyond its tensors."""
-    from explorer.architectures.families import names_of
-    from explorer.architectures.names import count_stored
+    from explorer.architectures.families import checkpoint_names_of
+    from explorer.architectures.stored_tensors import count_stored
 
     router = architecture.router
     return Card(
@@ -73,7 +73,7 @@ def card_of(architecture: "Architecture", advertised: Advertised | None = None) 
         tied=architecture.tied,
         experts=router.experts if router else 0,
         experts_per_token=router.per_token if router else 0,
-        checkpoint_tensors=count_stored(architecture, names_of(architecture)),
+        checkpoint_tensors=count_stored(architecture, checkpoint_names_of(architecture)),
         advertised=advertised,
     )
 

@@ -1,7 +1,7 @@
-"""GGUF's names for a model's tensors, and the layouts that its converters changed.
+"""GGUF's names for a model's tensors, and the layouts that its converters change.
 
-llama.cpp has one name for what many families name differently, so one table holds them
-all. Names map straight to leaves; what a converter did to the values, a form undoes.
+llama.cpp uses one name where families differ, so one table covers them all. Names map
+directly to leaves; a layout reverses what the converter did to the values.
 
 References:
     gguf-py/gguf/constants.py and conversion/*.py, github.com/ggml-org/llama.cpp (2025).
@@ -11,22 +11,28 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from explorer.architectures.architecture import Architecture
-from explorer.architectures.names import KEEP, TRANSPOSED, Form, Names, Row, linear, row
-from explorer.architectures.specs import Attention
+from explorer.architectures.attention_specs import AttentionSpec
+from explorer.architectures.checkpoint_names import (
+    CheckpointNames,
+    NameRow,
+    linear_rows,
+    row,
+)
+from explorer.architectures.tensor_layout import KEEP, TRANSPOSED, TensorLayout
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Interleaved", "Raised", "names", "rejoined"]
+__all__ = ["InterleavedRows", "RaisedGain", "gguf_names", "rejoined"]
 
 Shape = tuple[int, ...]
-_EXPERTS = Form(axes=(0, 2, 1))
+_EXPERTS = TensorLayout(axes=(0, 2, 1))
 _INTERLEAVED = ("llama", "mixtral", "olmo")
 _RAISED = ("gemma", "gemma2", "gemma3_text")
 
 
-class Interleaved(Form, frozen=True):
-    """Rows of queries or keys whose rotary pairs a converter put side by side.
+class InterleavedRows(TensorLayout, frozen=True):
+    """Rows of queries or keys, reordered by a converter so that rotary pairs are neighbours.
 
     A head's rows 0, 1, 2, ... 2n - 1 are stored as 0, n, 1, n + 1, ...
     """
@@ -45,8 +51,8 @@ class Interleaved(Form, frozen=True):
         return rows.reshape(*split, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
-class Raised(Form, frozen=True):
-    """A gain that is learned as its distance from 1 and stored as it multiplies."""
+class RaisedGain(TensorLayout, frozen=True):
+    """A gain stored as it is applied, while the parameter is the gain minus 1."""
 
     def store(self, leaves: "list[np.ndarray]") -> "np.ndarray":
         """Return the stored tensor that holds these leaves."""
@@ -57,19 +63,19 @@ class Raised(Form, frozen=True):
         return super().leaves(stored - stored.dtype.type(1), shapes)
 
 
-def names(architecture: Architecture) -> Names:
-    """Return how a GGUF file names the tensors of an architecture."""
-    gain = Raised() if architecture.family in _RAISED else KEEP
-    return Names(
-        base="",
-        layer="blk.{i}.",
-        whole=(
+def gguf_names(architecture: Architecture) -> CheckpointNames:
+    """Return the names of an architecture's tensors in a GGUF file."""
+    gain = RaisedGain() if architecture.family in _RAISED else KEEP
+    return CheckpointNames(
+        base_prefix="",
+        layer_prefix="blk.{i}.",
+        top_level=(
             row("token_embd.weight", "embed/embedding"),
             row("position_embd.weight", "position_embed/embedding"),
             row("token_types.weight", "type_embed/embedding"),
             *_norm("token_embd_norm", "embed_norm", gain),
             *_norm("output_norm", "final_norm", gain),
-            *linear("output", "lm_head"),
+            *linear_rows("output", "lm_head"),
         ),
         layers=(
             *_attention_rows(architecture, gain),
@@ -89,74 +95,79 @@ def rejoined(tensors: "Mapping[str, np.ndarray]") -> "dict[str, np.ndarray]":
     """Return tensors with the halves of latent attention's `attn_kv_b` joined again.
 
     A converter splits it into keys [heads, latent, nope] and values [heads, value, latent].
-    Halves that do not fit each other stay, and are told as unexpected.
+    Halves whose shapes do not match are kept, and reported as unexpected.
     """
     import numpy as np
 
     found = dict(tensors)
     for name, keys in tensors.items():
-        front = name.removesuffix("attn_k_b.weight")
-        values = tensors.get(f"{front}attn_v_b.weight")
-        if front == name or values is None or keys.ndim != 3 or values.ndim != 3:
+        prefix = name.removesuffix("attn_k_b.weight")
+        values = tensors.get(f"{prefix}attn_v_b.weight")
+        if prefix == name or values is None or keys.ndim != 3 or values.ndim != 3:
             continue
         if (keys.shape[0], keys.shape[1]) == (values.shape[0], values.shape[2]):
-            del found[name], found[f"{front}attn_v_b.weight"]
+            del found[name], found[f"{prefix}attn_v_b.weight"]
             both = np.concatenate([keys.swapaxes(1, 2), values], axis=1)
-            found[f"{front}attn_kv_b.weight"] = both.reshape(-1, keys.shape[1])
+            found[f"{prefix}attn_kv_b.weight"] = both.reshape(-1, keys.shape[1])
     return found
 
 
-def _norm(stored: str, flax: str, gain: Form) -> tuple[Row, Row]:
+def _norm(stored: str, flax: str, gain: TensorLayout) -> tuple[NameRow, NameRow]:
     return (
-        row(f"{stored}.weight", f"{flax}/scale", form=gain),
+        row(f"{stored}.weight", f"{flax}/scale", layout=gain),
         row(f"{stored}.bias", f"{flax}/bias"),
     )
 
 
-def _attention_rows(architecture: Architecture, gain: Form) -> tuple[Row, ...]:
+def _attention_rows(architecture: Architecture, gain: TensorLayout) -> tuple[NameRow, ...]:
     block = next(architecture.blocks())
     weights, biases = (TRANSPOSED, TRANSPOSED), (KEEP, KEEP)
-    if architecture.family in _INTERLEAVED and isinstance(block.attention, Attention):
+    if architecture.family in _INTERLEAVED and isinstance(block.attention, AttentionSpec):
         counts = (block.attention.heads, block.attention.kv_heads)
-        weights = tuple(Interleaved(axes=(1, 0), heads=count) for count in counts)
-        biases = tuple(Interleaved(heads=count) for count in counts)
+        weights = tuple(InterleavedRows(axes=(1, 0), heads=count) for count in counts)
+        biases = tuple(InterleavedRows(heads=count) for count in counts)
     parts = ("query", "key", "value")
     return (
-        row("attn_q.weight", "attention/query/kernel", form=weights[0]),
-        row("attn_q.bias", "attention/query/bias", form=biases[0]),
-        row("attn_k.weight", "attention/key/kernel", form=weights[1]),
-        row("attn_k.bias", "attention/key/bias", form=biases[1]),
-        *linear("attn_v", "attention/value"),
-        row("attn_qkv.weight", *(f"attention/{p}/kernel" for p in parts), form=TRANSPOSED),
+        row("attn_q.weight", "attention/query/kernel", layout=weights[0]),
+        row("attn_q.bias", "attention/query/bias", layout=biases[0]),
+        row("attn_k.weight", "attention/key/kernel", layout=weights[1]),
+        row("attn_k.bias", "attention/key/bias", layout=biases[1]),
+        *linear_rows("attn_v", "attention/value"),
+        row(
+            "attn_qkv.weight", *(f"attention/{p}/kernel" for p in parts), layout=TRANSPOSED
+        ),
         row("attn_qkv.bias", *(f"attention/{p}/bias" for p in parts)),
-        *linear("attn_output", "attention/out"),
+        *linear_rows("attn_output", "attention/out"),
         *_norm("attn_q_norm", "attention/query_norm", gain),
         *_norm("attn_k_norm", "attention/key_norm", gain),
         row("attn_sinks.weight", "attention/sinks/sinks"),
     )
 
 
-def _latent_rows() -> tuple[Row, ...]:
+def _latent_rows() -> tuple[NameRow, ...]:
     return (
-        *linear("attn_q_a", "attention/query_down"),
+        *linear_rows("attn_q_a", "attention/query_down"),
         row("attn_q_a_norm.weight", "attention/query_norm/scale"),
-        *linear("attn_q_b", "attention/query_up"),
-        *linear("attn_kv_a_mqa", "attention/latent_down"),
+        *linear_rows("attn_q_b", "attention/query_up"),
+        *linear_rows("attn_kv_a_mqa", "attention/latent_down"),
         row("attn_kv_a_norm.weight", "attention/latent_norm/scale"),
-        *linear("attn_kv_b", "attention/latent_up"),
+        *linear_rows("attn_kv_b", "attention/latent_up"),
     )
 
 
-def _mlp_rows(family: str) -> tuple[Row, ...]:
+def _mlp_rows(family: str) -> tuple[NameRow, ...]:
     if family == "phi3":
         both = ("mlp/gate_proj/kernel", "mlp/up_proj/kernel")
-        up = (row("ffn_up.weight", *both, form=TRANSPOSED),)
+        up = (row("ffn_up.weight", *both, layout=TRANSPOSED),)
     else:
-        up = (*linear("ffn_gate", "mlp/gate_proj"), *linear("ffn_up", "mlp/up_proj"))
-    return (*up, *linear("ffn_down", "mlp/down_proj"))
+        up = (
+            *linear_rows("ffn_gate", "mlp/gate_proj"),
+            *linear_rows("ffn_up", "mlp/up_proj"),
+        )
+    return (*up, *linear_rows("ffn_down", "mlp/down_proj"))
 
 
-def _expert_rows() -> tuple[Row, ...]:
+def _expert_rows() -> tuple[NameRow, ...]:
     stacked = (
         each
         for part in ("gate", "up", "down")
@@ -164,22 +175,22 @@ def _expert_rows() -> tuple[Row, ...]:
             row(
                 f"ffn_{part}_exps.weight",
                 f"moe/experts/{part}_proj/kernel",
-                form=_EXPERTS,
+                layout=_EXPERTS,
             ),
             row(f"ffn_{part}_exps.bias", f"moe/experts/{part}_proj/bias"),
-            *linear(f"ffn_{part}_shexp", f"moe/shared_experts/{part}_proj"),
+            *linear_rows(f"ffn_{part}_shexp", f"moe/shared_experts/{part}_proj"),
         )
     )
     return (
-        *linear("ffn_gate_inp", "moe/router"),
+        *linear_rows("ffn_gate_inp", "moe/router"),
         row("exp_probs_b.bias", "moe/router/e_score_correction_bias"),
         *stacked,
     )
 
 
-def _middle_norms(family: str, gain: Form) -> tuple[Row, ...]:
+def _middle_norms(family: str, gain: TensorLayout) -> tuple[NameRow, ...]:
     """Return the norms between attention and feed-forward network."""
-    if family == "gpt_oss":  # its converter calls the one there by the other's name
+    if family == "gpt_oss":  # its converter uses the post-norm's name for the MLP's norm
         return _norm("post_attention_norm", "mlp_norm", gain)
     return (
         *_norm("post_attention_norm", "attention_post_norm", gain),
