@@ -1,6 +1,6 @@
-"""From a name to exact counts: every catalogued architecture, and what tracing costs.
+"""From a name to exact counts for every catalogued architecture, and the cost of tracing.
 
-The abstract build is `jax.eval_shape` of the Flax module's init, the ledger is counted from
+The abstract build is `jax.eval_shape` of the Flax module's init; the ledger is computed from
 it. The peer of the unrolled trace is a hand-written `nn.compact` loop of the same depth.
 """
 
@@ -67,7 +67,7 @@ class Loop(nn.Module):
 
 
 def alone(name: str) -> tuple[int, float, int, int]:
-    """Return parameters, seconds after imports, peak MB and bytes left, of a process."""
+    """Return a process's parameters, seconds after imports, peak MB, bytes of arrays left."""
     words = [sys.executable, "-c", _ONE, name]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     parameters, took, peak, arrays = done.stdout.split()

@@ -1,8 +1,8 @@
 """Time the header of a large GGUF file: `explorer count` against the gguf package's dump.
 
-The file is made first, in a temporary folder: 20,000 tensors of a mixture of experts and
-a vocabulary of 150,000 words with their scores and types; its data is a hole in a sparse
-file. Then whole processes are timed in turn, best of a few, each with its peak memory.
+The file is created first, in a temporary folder: 20,000 tensors and a vocabulary of 150,000
+words with scores and types; its data is a hole in a sparse file. Then complete processes
+are timed in turn, best of a few, each with its peak memory.
 
     python benchmarks/gguf_header.py
 
@@ -25,19 +25,19 @@ _Q8_0 = 8  # blocks of 32 elements in 34 bytes
 
 
 def text(value: str) -> bytes:
-    """Return a text as GGUF has it: its length in 64 bits, then UTF-8."""
+    """Return a GGUF string: its length in 64 bits, then UTF-8."""
     raw = value.encode()
     return struct.pack("<Q", len(raw)) + raw
 
 
 def texts(key: str, values: list[str]) -> bytes:
-    """Return a key and its array of texts."""
+    """Return a key and its array of strings."""
     head = text(key) + struct.pack("<IIQ", _ARRAY, _STRING, len(values))
     return head + b"".join(map(text, values))
 
 
 def numbers(key: str, kind: int, size: int) -> bytes:
-    """Return a key and its array of so many 32-bit zeros."""
+    """Return a key and its array of `size` 32-bit zeros."""
     return text(key) + struct.pack("<IIQ", _ARRAY, kind, size) + bytes(4 * size)
 
 
@@ -67,7 +67,7 @@ def make(path: Path) -> None:
 
 
 def run(command: list[str]) -> tuple[float, float]:
-    """Return the seconds and the peak megabytes of a process, its output thrown away."""
+    """Return the seconds and the peak megabytes of a process; its output is discarded."""
     begin = time.perf_counter()
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -88,7 +88,7 @@ def best(command: list[str]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Make the file, time both, print the figures."""
+    """Create the file, time both, print the figures."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.gguf"
         make(path)

@@ -1,7 +1,6 @@
-"""The table of a 48-layer transformer from its shapes: linen's tabulate against explorer's.
+"""The table of a 48-layer transformer: linen's tabulate against explorer's.
 
-Tabulate traces the module itself; explorer is timed from the shapes on, and from the
-module too.
+Tabulate traces the module; explorer is timed both from shapes and from the module.
 """
 
 import jax

@@ -1,7 +1,7 @@
 """Orbax's metadata() against explorer's reading of the same checkpoint.
 
-Saves a tree of 5,000 small arrays with StandardCheckpointer into a temporary folder, then
-times both, the best of three warm calls each, in one process. Goal: at least 15x.
+Saves a tree of 5,000 small arrays with StandardCheckpointer to a temporary folder, then
+times both in one process, the best of three warm calls each. Goal: at least 15x.
 
     python benchmarks/orbax_metadata.py
 """
@@ -24,7 +24,7 @@ GOAL = 15
 
 
 def make_tree(leaves: int) -> dict[str, Any]:
-    """Return a tree of so many arrays: kernels and biases of numbered layers."""
+    """Return a tree of that many arrays: kernels and biases of numbered layers."""
     layer = {"kernel": np.ones((16, 8), np.float32), "bias": np.ones(8, np.float32)}
     return jax.device_put({f"layer_{index}": dict(layer) for index in range(leaves // 2)})
 

@@ -1,6 +1,6 @@
 """A nested dict of 100,000 JAX arrays: clu's count and table against explorer's.
 
-Both in one process, best of some runs; clu without its statistics, which read values.
+Both in one process, best of a few runs; clu without its statistics, which read values.
 """
 
 import jax
@@ -54,7 +54,7 @@ def main() -> None:
     report(
         "100,000 leaves, parameters counted",
         best_call(lambda: ex.count_parameters(params)),
-        "clu count (which tells no kinds of leaves apart)",
+        "clu count (which does not distinguish kinds of leaves)",
         best_call(lambda: parameter_overview.count_parameters(params)),
         goal="none",
     )

@@ -1,7 +1,7 @@
-"""What reading roles off a program costs, on top of the tracing that makes the program.
+"""The cost of inferring roles from a program, on top of tracing the program.
 
-The peer is `jax.make_jaxpr` of the same function: a plain transformer, its layers unrolled,
-and one whose layers are scanned, as long as a 671B model is deep.
+The peer is `jax.make_jaxpr` of the same function: a plain transformer with unrolled layers,
+and one with as many scanned layers as a 671B model.
 """
 
 import gc
@@ -70,13 +70,13 @@ def compare(what: str, fn, layers) -> None:
     }
 
     def trace() -> object:
-        # a new function each time: JAX keeps the program of one that it has seen
+        # a new function each time: JAX caches the program of a known one
         return jax.make_jaxpr(lambda *a: fn(*a))(params, TOKENS)
 
     def trace_and_read() -> object:
         return ex.trace_roles(fn, params, TOKENS)
 
-    # in turns, so that both meet the machine as it is; without the collector, as timeit
+    # in turns, so that both see the same machine load; without the collector, as timeit
     with paused_gc():
         runs = [(best_call(trace, 1), best_call(trace_and_read, 1)) for _ in range(9)]
     gc.collect()

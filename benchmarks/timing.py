@@ -1,4 +1,4 @@
-"""Best times of whole processes, and ratios printed one way by all benchmarks."""
+"""Best times of processes and calls, and the format in which benchmarks print ratios."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ def script(name: str) -> Path:
 
 
 def best(command: list, repeats: int = 15, *, printed: bool = False) -> float:
-    """Return the best of some runs in seconds: of the process, or as it prints it."""
+    """Return the best of some runs in seconds: of the process, or the time that it prints."""
     words = [str(word) for word in command]
     times = []
     for _ in range(repeats):

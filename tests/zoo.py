@@ -1,6 +1,6 @@
-"""One of every kind of tree and module that explorer is to read; laws are tested over it.
+"""One of every kind of tree and module that explorer reads; laws are tested on all of them.
 
-All are small, and none has shared arrays: sharing has tests of its own.
+All are small, and none has shared arrays: sharing has separate tests.
 """
 
 from collections import OrderedDict, defaultdict
@@ -43,7 +43,7 @@ class Block:
 @jax.tree_util.register_dataclass
 @dataclass
 class Layer:
-    """A dataclass that JAX knows."""
+    """A dataclass registered with JAX."""
 
     kernel: Any
     bias: Any
@@ -51,7 +51,7 @@ class Layer:
 
 @dataclass
 class Config:
-    """A dataclass that JAX does not know."""
+    """A dataclass that is not registered with JAX."""
 
     kernel: Any
     bias: Any
@@ -127,7 +127,7 @@ class Perceptron(nnx.Module):
 
 
 class Stateful(nnx.Module):
-    """NNX: every Variable type that is no parameter, and one of the user's own."""
+    """NNX: every Variable type that is not a parameter, and a user-defined one."""
 
     def __init__(self):
         self.cache = nnx.Cache(jnp.zeros((2, 3)))
@@ -138,7 +138,7 @@ class Stateful(nnx.Module):
 
 
 class ShadowWeights(nnx.Variable):
-    """A Variable type that NNX has no name for."""
+    """A Variable type that NNX does not define."""
 
 
 class Gain(nnx.Param):

@@ -4,6 +4,8 @@ from collections.abc import Container, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
+import msgspec
+
 from explorer.architectures.architecture import Architecture, BlockSpec
 from explorer.architectures.checkpoint_names import CheckpointNames, NameRow
 from explorer.architectures.declaration import (
@@ -35,7 +37,7 @@ class StoredTensor(NamedTuple):
     expert: int | None = None
 
 
-class _Entry(NamedTuple):
+class _Entry(msgspec.Struct, frozen=True):
     """One stored tensor; with `experts`, one per expert, "{e}" in the name being its number."""
 
     name: str
@@ -52,7 +54,7 @@ class _Entry(NamedTuple):
             yield f"{before}{expert}{after}", self.stored._replace(expert=expert)
 
 
-class _Match(NamedTuple):
+class _Match(msgspec.Struct, frozen=True):
     """A row whose leaves a model has, with their paths and shapes."""
 
     row: NameRow

@@ -1,7 +1,7 @@
-"""A tiny config of every family, spelled as published ones are.
+"""A tiny config of every family, with the fields of published ones.
 
-Sizes differ wherever a family lets them, so that no axis passes for another; epsilons, caps
-and limits are such that leaving one out shows.
+Sizes differ wherever a family allows it, so that swapped axes show; epsilons, caps and
+limits are chosen so that omitting one shows.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""The written answers: one small file a case, read and written in one place."""
+"""The stored outputs: one small file per case, read and written here only."""
 
 import json
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""Ask the reference again and compare: `python -m tests.conformance.live [CASE ...]`.
+"""Recompute the reference's outputs and compare: `python -m tests.conformance.live [CASE ...]`.
 
-Run it where torch and transformers are. Exits with 1 if an output is further from the
-written one than 1e-5, relative to the largest value, if a router chooses otherwise or if
-the tensors have other names or shapes.
+Needs torch and transformers. Exits with 1 if an output differs from the stored one by more
+than 1e-5 relative to the largest value, if a router selects other experts, or if tensors
+have other names or shapes.
 """
 
 import sys
@@ -18,7 +18,7 @@ _LIMIT = 1e-5
 
 
 def main(names: list[str]) -> int:
-    """Print one line a case; return 1 if any differs, else 0."""
+    """Print one line per case; return 1 if any differs, else 0."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     unknown = set(names) - {case.name for case in CASES}
@@ -34,7 +34,7 @@ def main(names: list[str]) -> int:
 
 
 def _gap(case: Case) -> float:
-    """Return the largest difference of a case; infinite where no rounding explains it."""
+    """Return the largest difference of a case; infinite if names or experts differ."""
     written, listing = goldens.read(case.name)
     outputs, shapes = answer_of(case)
     if shapes != listing or outputs.keys() != written.keys():

@@ -1,7 +1,7 @@
-"""Write tests/data/goldens anew: `python -m tests.conformance.make [CASE ...]`.
+"""Regenerate tests/data/goldens: `python -m tests.conformance.make [CASE ...]`.
 
-Run it where torch and transformers are. A case whose experts would be chosen otherwise
-after a relative change of 1e-5 in every weight is refused: no rounding may decide it.
+Needs torch and transformers. A case that would select other experts after a relative change
+of 1e-5 in every weight is rejected: rounding must not decide.
 """
 
 import sys
@@ -27,7 +27,7 @@ def main(names: list[str]) -> None:
         if "experts" in outputs:
             again, _ = answer_of(case, _JITTER)
             if not np.array_equal(again["experts"], outputs["experts"]):
-                raise SystemExit(f"{case.name}: a choice of experts hangs on rounding")
+                raise SystemExit(f"{case.name}: rounding decides which experts are used")
         goldens.write(case.name, outputs, shapes)
         print(case.name, *sorted(outputs))
 

@@ -1,9 +1,9 @@
-"""Ask the reference about real weights: MiniLM's embeddings, Gemma's next tokens.
+"""The reference's outputs for real weights: MiniLM's embeddings, Gemma's next tokens.
 
     python -m tests.conformance.real_weights MINILM_FOLDER GEMMA_GGUF
 
-Writes tests/data/goldens/real/: answers alone, no weights. The reference reads and
-dequantises the GGUF file itself. Run it where torch and transformers are, with gguf.
+Writes tests/data/goldens/real/: outputs only, no weights. The reference reads and
+dequantises the GGUF file itself. Needs torch, transformers and gguf.
 """
 
 import sys
@@ -34,7 +34,7 @@ def embeddings(folder: Path) -> np.ndarray:
 
 
 def next_tokens(path: Path) -> np.ndarray:
-    """Return the token that the reference finds likeliest after each one, [rows, length]."""
+    """Return the reference's most likely next token at each position, [rows, length]."""
     model = AutoModelForCausalLM.from_pretrained(
         path.parent, gguf_file=path.name, dtype=torch.float32, attn_implementation="eager"
     ).eval()
@@ -44,7 +44,7 @@ def next_tokens(path: Path) -> np.ndarray:
 
 
 def main(minilm: str, gemma: str) -> None:
-    """Write both answers."""
+    """Write both outputs."""
     _FOLDER.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
         _FOLDER / "minilm.npz", allow_pickle=False, embeddings=embeddings(Path(minilm))

@@ -1,4 +1,4 @@
-"""What the reference and explorer are both asked about real weights."""
+"""The inputs for real weights, shared by the reference and explorer."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ SENTENCES = (
 
 
 def token_rows(vocab_size: int) -> np.ndarray:
-    """Return four rows of 700 tokens that look like no text, one start token each.
+    """Return four rows of 700 random tokens, each after a start token.
 
     They are longer than Gemma's window of 512, so that windows matter.
     """

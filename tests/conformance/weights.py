@@ -1,7 +1,7 @@
-"""Random weights that depend on a tensor's name and shape and on nothing else.
+"""Random weights that depend only on a tensor's name and shape.
 
-RandomState is frozen: NumPy promises the same stream for ever. Scales keep streams of
-order 1, attention far from uniform and logits apart, whatever the depth.
+RandomState is frozen: NumPy guarantees the same numbers in every version. Scales keep hidden
+states of order 1, attention far from uniform and logits distinct at any depth.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _CENTRED = ("gemma", "gemma2", "gemma3_text")
 def weights_of(
     shapes: Mapping[str, tuple[int, ...]], model_type: str
 ) -> dict[str, np.ndarray]:
-    """Return one float32 array a name; gains of the Gemmas lie around 0, others around 1."""
+    """Return one float32 array per name; Gemma's gains are around 0, others around 1."""
     centred = model_type in _CENTRED
     return {name: weight_of(name, tuple(shape), centred) for name, shape in shapes.items()}
 
