@@ -21,7 +21,7 @@ from explorer.roles.call import Call
 
 if TYPE_CHECKING:
     from explorer.architectures.architecture import Architecture
-    from explorer.architectures.resolve import Known
+    from explorer.architectures.resolve import ResolvedArchitecture
     from explorer.objects.frameworks import Framework
     from explorer.tree.types import PyTree
 
@@ -69,7 +69,7 @@ class ArchitectureTarget(msgspec.Struct, frozen=True):
     `is_folder` is true where the path is a folder that holds no weights explorer knows.
     """
 
-    known: "Known"
+    known: "ResolvedArchitecture"
     is_folder: bool = False
 
 
@@ -186,7 +186,7 @@ def _architecture(target: Any) -> ArchitectureTarget:
     return ArchitectureTarget(architectures.resolve(target))
 
 
-def _call_of_architecture(known: "Known", length: int | None) -> Call:
+def _call_of_architecture(known: "ResolvedArchitecture", length: int | None) -> Call:
     from explorer.models.example import example_of
     from explorer.objects.linen import call_of_linen
 

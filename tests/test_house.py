@@ -33,7 +33,15 @@ FLOORS = [
 # of the models, what needs no arrays: an architecture is known without JAX
 RECORDS = tuple(
     f"architectures.{name}"
-    for name in ("specs", "architecture", "declare", "fields", "names")
+    for name in (
+        "specs",
+        "attention_specs",
+        "architecture",
+        "declaration",
+        "config_fields",
+        "checkpoint_names",
+        "stored_tensors",
+    )
 )
 FLOOR_OF = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 FILES = {
