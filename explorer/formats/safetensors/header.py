@@ -9,7 +9,7 @@ from explorer.formats.safetensors.strict import decode_strictly
 from explorer.inventory.listing import Listing
 from explorer.storage.store import Blob
 
-__all__ = ["MAX_HEADER", "decode_columns", "decode_header", "read_bytes"]
+__all__ = ["MAX_HEADER", "decode_columns", "decode_header", "read_json"]
 
 MAX_HEADER = 100_000_000  # the limit that the reference implementation sets
 _METADATA = b'{"__metadata__":{'
@@ -17,7 +17,7 @@ _decode_entries = msgspec.json.Decoder(dict[str, Entry]).decode
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 
 
-def read_bytes(blob: Blob) -> bytes:
+def read_json(blob: Blob) -> bytes:
     """Return the JSON of a file's header.
 
     Raises:
