@@ -138,9 +138,9 @@ def summarize(
     Raises:
         InputError: as `explore`; also an unknown word in `by`, or a depth below 1.
 
-    >>> found = summarize({"dense": {"kernel": [0.0, 0.0], "bias": [0.0]}}, by="module")
+    >>> found = summarize({"dense": {"bias": 0.0, "kernel": 0.0}, "head": 0.0}, by="module")
     >>> [(group.name, group.parameters) for group in found.groups]
-    [('dense/kernel', 2), ('dense/bias', 1)]
+    [('dense', 2), ('head', 1)]
     """
     from explorer.analyses import summary
 

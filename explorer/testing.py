@@ -1,4 +1,4 @@
-"""Assertions for users' own tests: budgets and locks of a model's structure."""
+"""Assertions for users' own tests: counts and locks of a model's structure."""
 
 import os
 from typing import Any
@@ -7,8 +7,8 @@ from explorer.analyses.comparison import Comparison, compare
 from explorer.analyses.lock import parse_lock
 from explorer.api import explore
 from explorer.errors import FormatError, MismatchError, TargetError
-from explorer.inventory.inventory import Inventory
 from explorer.storage.local import read_whole
+from explorer.targets import as_path
 
 __all__ = ["assert_matches_lock", "assert_parameter_count", "compare_with_lock"]
 
@@ -16,21 +16,28 @@ _MAX_LOCK = 100_000_000  # 10^6 tensors
 
 
 def assert_parameter_count(
-    x: Any,
+    target: Any,
     *,
     parameters: int | None = None,
     weights: int | None = None,
     biases: int | None = None,
     tensors: int | None = None,
 ) -> None:
-    """Assert the exact counts of anything `explorer.explore` takes.
+    """Assert the exact counts of a target.
+
+    Args:
+        target: as for `explorer.explore`.
+        parameters, weights, biases, tensors: the expected counts; None is not checked.
 
     Raises:
         MismatchError: an AssertionError that names each figure, found and expected.
 
     >>> assert_parameter_count({"kernel": 1.0, "bias": 2.0}, parameters=2, biases=1)
+    >>> assert_parameter_count({"kernel": 1.0}, parameters=2)
+    Traceback (most recent call last):
+    explorer.errors.MismatchError: parameters: found 1, expected 2 (-1)
     """
-    inventory = explore(x)
+    inventory = explore(target)
     wrong = [
         f"{word}: found {found:,}, expected {expected:,} ({found - expected:+,})"
         for word, found, expected in (
@@ -45,31 +52,36 @@ def assert_parameter_count(
         raise MismatchError("; ".join(wrong))
 
 
-def assert_matches_lock(x: Any, path: str | os.PathLike) -> None:
-    """Assert that paths, shapes and number formats are those of a lock file.
+def assert_matches_lock(target: Any, path: str | os.PathLike) -> None:
+    """Assert that a target has the paths, shapes and dtypes of a lock file.
 
     Write the lock with `explorer lock TARGET > params.lock` and keep it in git.
 
+    Args:
+        target: as for `explorer.explore`.
+        path: the lock file.
+
     Raises:
         MismatchError: an AssertionError that lists the exact differences.
-        FormatError: the file is no lock.
+        FormatError: the file is not a lock.
     """
     from explorer.document.text import text_of
     from explorer.views.comparison import comparison_document
 
-    comparison = compare_with_lock(explore(x), os.fspath(path))
+    comparison = compare_with_lock(target, path)
     if not comparison.identical:
         differences = text_of(comparison_document(comparison), width=None)
-        raise MismatchError(f"{os.fspath(path)}: differs\n{differences}")
+        raise MismatchError(f"{as_path(path)}: differs\n{differences}")
 
 
-def compare_with_lock(inventory: Inventory, path: str) -> Comparison:
-    """Return what differs from a lock file to an inventory."""
+def compare_with_lock(target: Any, path: str | os.PathLike) -> Comparison:
+    """Return the differences from a lock file to a target; arguments as of the assertion."""
+    place = as_path(path)
     try:
-        text = read_whole(path, _MAX_LOCK).decode()
+        text = read_whole(place, _MAX_LOCK).decode()
     except TargetError as error:
         cure = "write it with `explorer lock TARGET`"
-        raise TargetError(path, found=error.found, cure=cure) from None
+        raise TargetError(place, found=error.found, cure=cure) from None
     except UnicodeDecodeError:
-        raise FormatError(path, found="is no UTF-8", expected="a lock file") from None
-    return compare(parse_lock(text, path), inventory)
+        raise FormatError(place, found="is not UTF-8", expected="a lock file") from None
+    return compare(parse_lock(text, place), explore(target))

@@ -1,7 +1,9 @@
 """Who may import whom, what is public, and who opens files or prints."""
 
 import ast
+import doctest
 import importlib
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -30,19 +32,12 @@ FLOORS = [
     {"dtypes", "paths"},
     {"errors"},
 ]
-# of the models, what needs no arrays: an architecture is known without JAX
-RECORDS = tuple(
-    f"architectures.{name}"
-    for name in (
-        "specs",
-        "attention_specs",
-        "architecture",
-        "declaration",
-        "config_fields",
-        "checkpoint_names",
-        "stored_tensors",
-    )
-)
+# rooms whose modules, and all that they import, load without an array library
+JAX_FREE = {
+    "analyses", "api", "architectures", "cli", "document", "dtypes", "errors", "formats", "identify",
+    "inventory", "paths", "storage", "targets", "testing", "views",
+}  # fmt: skip
+ARRAY_LIBRARIES = {"jax", "jaxlib", "flax", "optax", "chex", "numpy", "ml_dtypes"}
 FLOOR_OF = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 FILES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text())
@@ -51,9 +46,20 @@ FILES = {
 }
 
 
+MODULE = re.compile(r"explorer(\.\w+)+")
+# a record prints itself through its view, which it finds by name when it is printed
+PRINTED_BY = {"inventory.inventory": {"views.inventory"}}
+
+
+def calls(tree: ast.AST) -> set[str]:
+    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
 def imports_of(tree: ast.AST) -> set[str]:
-    """Return every module that a file imports, inside functions too."""
+    """Return every module that a file imports: inside functions too, and by a string that
+    names it, in a file that calls `import_module`."""
     found: set[str] = set()
+    by_name = any("import_module" in function for function in calls(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
@@ -62,23 +68,68 @@ def imports_of(tree: ast.AST) -> set[str]:
             found |= {f"{node.module}.{alias.name}" for alias in node.names} | {
                 str(node.module)
             }
+        elif (
+            isinstance(node, ast.Constant) and by_name and MODULE.fullmatch(str(node.value))
+        ):
+            found.add(str(node.value))
     return found
 
 
-def own_imports(name: str) -> set[str]:
+def own_imports(tree: ast.AST) -> set[str]:
     """Return the files of explorer that a file imports."""
     found: set[str] = set()
-    for node in ast.walk(FILES[name]):
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("explorer"):
-            base = str(node.module).removeprefix("explorer").lstrip(".")
-            for alias in node.names:
-                # `from package import module` is about the module
-                whole = f"{base}.{alias.name}".lstrip(".")
-                names = (whole, f"{whole}.__init__", base, f"{base}.__init__")
-                found |= {
-                    next(name for name in names if name in FILES or name == "__init__")
-                }
-    return found - {"__init__"}
+    for module in imports_of(tree):
+        package, _, name = module.partition(".")
+        if package == "explorer" and name:
+            found |= {name, f"{name}.__init__"} & FILES.keys()
+    # `from package import module` is about the module
+    return {
+        name
+        for name in found
+        if not name.endswith(".__init__")
+        or not any(o.startswith(name.removesuffix("__init__")) for o in found - {name})
+    }
+
+
+IMPORTS = {
+    name: own_imports(tree) - PRINTED_BY.get(name, set()) for name, tree in FILES.items()
+}
+
+
+def at_import(tree: ast.Module) -> ast.Module:
+    """Return the imports that run when a module is imported."""
+    found: list[ast.stmt] = []
+    todo: list[ast.AST] = list(tree.body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found.append(node)
+        elif not isinstance(
+            node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+        ) and not _is_type_checking(node):
+            todo += ast.iter_child_nodes(node)
+    return ast.Module(found, [])
+
+
+def loaded_with(name: str) -> set[str]:
+    """Return the files that are loaded when one is imported, itself and packages included."""
+    found: set[str] = set()
+    todo = {name}
+    while todo:
+        found |= todo
+        todo = {
+            other
+            for each in todo
+            for other in (*LOADED[each], *packages_of(each))
+            if other not in found
+        }
+    return found
+
+
+def packages_of(name: str) -> list[str]:
+    """Return the `__init__` of every package around a file."""
+    parts = name.split(".")
+    return [".".join((*parts[:n], "__init__")) for n in range(1, len(parts))]
 
 
 def room(name: str) -> str:
@@ -87,7 +138,7 @@ def room(name: str) -> str:
 
 @pytest.mark.parametrize("name", FILES)
 def test_imports_go_down(name: str):
-    for other in own_imports(name):
+    for other in IMPORTS[name]:
         same_room = room(other) == room(name)
         assert same_room or FLOOR_OF[room(other)] > FLOOR_OF[room(name)], (
             f"{name} -> {other}"
@@ -95,40 +146,58 @@ def test_imports_go_down(name: str):
 
 
 def test_no_circles_between_files():
-    TopologicalSorter({name: own_imports(name) - {name} for name in FILES}).prepare()
+    graph = {name: others - {name} for name, others in IMPORTS.items()}
+    TopologicalSorter(graph).prepare()
 
 
-def test_rooms_without_jax():
-    for name, tree in FILES.items():
-        third_party = {module.split(".")[0] for module in imports_of(tree)}
-        if room(name) in ("errors", "dtypes", "paths"):
-            assert third_party <= {*sys.stdlib_module_names, "explorer"}, name
-        if (
-            room(name) in ("inventory", "analyses", "document", "views", "cli", "storage")
-            or name == "roles.names"
-            or name.startswith("architectures.families")
-        ):
-            assert not third_party & {"jax", "flax", "numpy", "optax"}, name
-        if name in RECORDS:
-            assert not third_party & {"jax", "flax", "optax"}, name
+FOLDERS = sorted(
+    {package.removesuffix("__init__") for n in FILES for package in packages_of(n)}
+)
 
 
-def test_readers_load_no_array_library_at_module_level():
-    for name, tree in FILES.items():
-        if room(name) == "formats":
-            top = ast.Module([n for n in tree.body if not _is_type_checking(n)], [])
-            for node in top.body:
-                if isinstance(node, ast.Import | ast.ImportFrom):
-                    modules = {module.split(".")[0] for module in imports_of(node)}
-                    assert not modules & {"jax", "numpy", "tensorstore", "gguf"}, name
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_circles_in_a_folder(folder: str):
+    """The files of a folder and its sub-folders, each as one, import in one direction."""
+
+    def part(name: str) -> str:
+        return name.removeprefix(folder).split(".")[0]
+
+    graph: dict[str, set[str]] = {}
+    for name, others in IMPORTS.items():
+        if name.startswith(folder) and part(name) != "__init__":
+            inside = {part(other) for other in others if other.startswith(folder)}
+            graph.setdefault(part(name), set()).update(inside - {part(name), "__init__"})
+    TopologicalSorter(graph).prepare()
 
 
 def _is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
-def calls(tree: ast.AST) -> set[str]:
-    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+LOADED = {name: own_imports(at_import(tree)) for name, tree in FILES.items()}
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if room(name) in JAX_FREE])
+def test_no_array_library_is_loaded_before_it_is_needed(name: str):
+    for other in loaded_with(name):
+        modules = {m.split(".")[0] for m in imports_of(at_import(FILES[other]))}
+        assert not modules & ARRAY_LIBRARIES, f"{name} loads {other}"
+
+
+def test_the_lowest_floors_need_the_standard_library_alone():
+    for name, tree in FILES.items():
+        if room(name) in ("errors", "dtypes", "paths"):
+            third_party = {module.split(".")[0] for module in imports_of(tree)}
+            assert third_party <= {*sys.stdlib_module_names, "explorer"}, name
+
+
+def test_a_class_has_a_name_of_its_own():
+    places: dict[str, str] = {}
+    for name, tree in FILES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                assert node.name not in places, (node.name, places[node.name], name)
+                places[node.name] = name
 
 
 def test_only_the_command_prints():
@@ -221,6 +290,12 @@ def test_nothing_leaks_from_a_package(package: str):
         is_room = isinstance(value, ModuleType) and value.__name__ == f"{package}.{name}"
         is_special = name.startswith("__") and name.endswith("__")
         assert name in module.__all__ or is_room or is_special, name
+
+
+@pytest.mark.parametrize("name", ex.__all__)
+def test_public_names_have_examples_with_results(name: str):
+    examples = doctest.DocTestParser().get_examples(getattr(ex, name).__doc__ or "")
+    assert any(example.want for example in examples)
 
 
 def test_public_functions_are_documented():

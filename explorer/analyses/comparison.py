@@ -27,6 +27,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     A tensor of one path is `reshaped` (another shape, perhaps another format too) or
     `recast` (another format alone). One whose path is gone is `moved` when exactly one new
     path ends alike and has its shape and format.
+
+    >>> Comparison(added=(Change("", "bias", new=((3,), "float32")),)).identical
+    False
     """
 
     added: tuple[Change, ...] = ()

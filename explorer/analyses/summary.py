@@ -43,7 +43,12 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """Groups, largest first, and the total that they add up to."""
+    """Groups, largest first, and the total that they add up to.
+
+    >>> import explorer as ex
+    >>> ex.summarize({"kernel": [0.0, 0.0], "bias": [0.0]}, by="role").total.parameters
+    3
+    """
 
     by: str
     groups: tuple[Group, ...]

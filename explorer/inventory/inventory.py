@@ -36,6 +36,11 @@ class Inventory:
         assumptions: each names the figure that it affects, and says what was assumed.
         card: the architecture, where it is known.
         metadata: text that the file carries about itself.
+
+    >>> import explorer as ex, numpy as np
+    >>> inventory = ex.explore({"dense": {"kernel": np.ones((4, 3)), "bias": np.ones(3)}})
+    >>> inventory["dense/kernel"].shape, inventory.select("**/bias").num_parameters
+    ((4, 3), 3)
     """
 
     columns: Columns

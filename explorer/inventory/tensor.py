@@ -37,6 +37,9 @@ class Kind(msgspec.Struct, frozen=True, gc=False):
     `size` is the logical element count ("8B"); `nbytes` the stored bytes. Where packing
     makes the stored array another one, `stored` holds its shape and format. `stack` says
     how many alike layers, then experts, lie along the leading axes; () where none do.
+
+    >>> Kind((8, 4), "bfloat16", 32, 64, "kernel", "mlp", "params").is_parameter
+    True
     """
 
     shape: tuple[int, ...]
@@ -67,6 +70,10 @@ class TensorSpec(msgspec.Struct, frozen=True, gc=False):
     `alias` is true when the tensor's storage is already counted under another key.
     `sharding` is the source's word for how axes are laid over devices; `device_nbytes`
     the bytes that the fullest device holds of it.
+
+    >>> kind = Kind((8, 4), "bfloat16", 32, 64, "kernel", "mlp", "params")
+    >>> TensorSpec(("layer", "kernel"), kind).name
+    'layer/kernel'
     """
 
     key: Key
@@ -136,6 +143,9 @@ class Tie(msgspec.Struct, frozen=True):
 
     A key that no tensor has is a tensor the architecture has and the file leaves out.
     `shown` is true where the source itself shows one storage and no rule had to decide.
+
+    >>> Tie((("embed", "embedding"), ("head", "kernel")), "the same array object").shown
+    False
     """
 
     keys: tuple[Key, ...]

@@ -1,1 +1,1 @@
-"""Pytrees and modules in memory -> Listing. No element of an array is ever read."""
+"""Pytrees and modules in memory -> Listing. Elements of arrays are never read."""

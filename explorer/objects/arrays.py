@@ -1,4 +1,4 @@
-"""Leaves of a tree -> the columns of a Listing. No element of an array is ever read."""
+"""Leaves of a tree -> the columns of a Listing. Elements of arrays are never read."""
 
 import operator
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from explorer import dtypes
 from explorer.errors import TreeError
 from explorer.inventory.listing import Listing, Sharding
 from explorer.inventory.tensor import PARAMS, Tie
-from explorer.objects.shardings import largest_shard, words_of
+from explorer.objects.shardings import largest_shard, text_of
 from explorer.tree.collections import collection_of
 from explorer.tree.walk import Leaves, Path, place_of
 
@@ -22,15 +22,15 @@ __all__ = ["Mark", "list_leaves"]
 
 
 class Mark(NamedTuple):
-    """What the nodes above a leaf say of it.
+    """What the nodes above a leaf say about it.
 
     Attributes:
-        collection: the collection that a Variable or an optimizer's state gives.
-        fallback: the collection where the names do not say one either.
-        base: how many leading names do not count in finding the collection.
+        collection: given by a Variable or an optimizer's state.
+        fallback: the collection if the names do not give one either.
+        base: how many leading names are ignored when names give the collection.
         axes: names of the axes, from the box around the array.
         owner: id of the Variable that holds it, and that Variable's depth in the tree.
-        arrays_only: leaves that are no arrays are settings of a module, not data.
+        arrays_only: other leaves than arrays are settings of a module, not data.
     """
 
     collection: str = ""
@@ -48,7 +48,7 @@ class _Figures(NamedTuple):
     kind: str
 
 
-# reads (shape, dtype) off a leaf
+# returns (shape, dtype) of a leaf
 _Reader = Callable[[Any], tuple[Any, Any]]
 
 
@@ -56,7 +56,7 @@ def list_leaves(leaves: Leaves, form: str) -> Listing:
     """Return the listing of the leaves that `walk` found; every mark is a `Mark`.
 
     Raises:
-        TreeError: a leaf is no array of numbers; the message names its path.
+        TreeError: a leaf is not an array of numbers; the message names its path.
     """
     leaves = _without_settings(leaves)
     figures = _measure(leaves)
@@ -74,7 +74,7 @@ def list_leaves(leaves: Leaves, form: str) -> Listing:
 
 
 def _without_settings(leaves: Leaves) -> Leaves:
-    """Leave out what in a module is no array: activation functions, rates, flags."""
+    """Return the leaves without the settings of modules: functions, rates, flags."""
     if not any(mark.arrays_only for mark in leaves.marks):
         return leaves
     kept = [
@@ -115,13 +115,13 @@ def _of_other(value: Any) -> tuple[Any, Any]:
 
 
 def _scalar(value: complex) -> tuple[Any, Any]:
-    # JAX's default formats: bool, int32, float32, complex64; the wide ones under its x64
+    # JAX's default dtypes: bool, int32, float32, complex64; 64 bits if x64 is enabled
     kind = next(kind for kind in _SCALARS if isinstance(value, kind))
     return (), jax.dtypes.canonicalize_dtype(np.dtype(kind))
 
 
 def _reader(value: Any) -> _Reader | None:
-    """Return what reads leaves of this one's type; None if it is no array and no number."""
+    """Return the reader for leaves of this type; None if it is not an array or a number."""
     if isinstance(value, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct):
         return _of_array
     if isinstance(value, type):
@@ -163,13 +163,13 @@ def _collection(path: Path, mark: Mark, figures: _Figures) -> str:
     if figures.kind == "key":
         return "rng_state"
     found = mark.collection or collection_of(path[mark.base :]) or mark.fallback
-    # what no gradient can change is no parameter; its name and format say what it is
+    # what no gradient can change is not a parameter: its name and dtype say what it is
     learns = figures.kind in ("float", "complex")
     return found if found != PARAMS or learns else ""
 
 
 def _ties(leaves: Leaves, collections: list[str]) -> list[Tie]:
-    """Return the groups of paths at which one array object, or one Variable, lies."""
+    """Return the groups of paths that hold the same array object or the same Variable."""
     owned = any(mark.owner for mark in leaves.marks)
     if not owned and len(set(map(id, leaves.values))) == len(leaves.values):
         return []
@@ -184,7 +184,7 @@ def _ties(leaves: Leaves, collections: list[str]) -> list[Tie]:
     ties = []
     for group in groups.values():
         if len(group) > 1:
-            # of a parameter and an average that starts as the same array, count the former
+            # a moving average may start as the same array as its parameter: count the latter
             group.sort(key=lambda index: collections[index] not in (PARAMS, ""))
             by = (
                 "the same Variable"
@@ -212,7 +212,7 @@ def _shardings(leaves: Leaves, figures: list[_Figures]) -> dict[Any, Sharding]:
         size, nbytes = prod(figure.shape), figure.nbytes
         held = largest_shard(placed, figure.shape)
         on_device = nbytes if held == size else -(-nbytes * held // size)
-        found[path] = Sharding(mark.axes or words_of(placed), on_device)
+        found[path] = Sharding(mark.axes or text_of(placed), on_device)
     return found
 
 
@@ -220,7 +220,7 @@ _ON_ONE_DEVICE = {type(None), jax.sharding.SingleDeviceSharding}
 
 
 def _by_type(values: list[Any], test: Callable[[Any], bool]) -> dict[type, bool]:
-    """Return what a test says of each type of value: it is asked of one of them."""
+    """Return the result of a test for each type of value, from one value of the type."""
     samples = dict(zip(map(type, values), values, strict=True))
     return {kind: test(sample) for kind, sample in samples.items()}
 
@@ -230,6 +230,6 @@ def _is_concrete(value: Any) -> bool:
 
 
 def _is_placed(value: Any) -> bool:
-    # a tracer's sharding is the compiler's to choose, and may not be asked for
+    # the compiler chooses the sharding of a tracer, which has none yet
     is_array = isinstance(value, jax.Array | jax.ShapeDtypeStruct)
     return is_array and not isinstance(value, Tracer)

@@ -68,8 +68,8 @@ def read(call: Call) -> Listing:
 
     A call that cannot be traced (it has side effects) leaves a remark, and names decide.
 
-    >>> import jax.numpy as jnp
-    >>> read(Call(fn=lambda p, x: x + p["a"], params={"a": jnp.ones(2)}, inputs=(1.0,))).roles
+    >>> x = jax.ShapeDtypeStruct((2,), "float32")
+    >>> read(Call(fn=lambda p, x: x + p["a"], params={"a": x}, inputs=(x,))).roles
     {('a',): 'bias'}
     """
     listing = pytree.read(call.params if call.model is None else call.model)

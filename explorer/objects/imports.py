@@ -1,4 +1,4 @@
-"""`package.module:attribute` targets: the one place that imports the user's code."""
+"""`package.module:attribute` targets: the only place that imports the user's code."""
 
 import os
 import re
@@ -14,7 +14,7 @@ _IMPORTABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def looks_importable(target: str) -> bool:
-    """Say whether a target is written like `package.module:attribute`.
+    """Return whether a target has the form `package.module:attribute`.
 
     >>> looks_importable("my.models:gpt"), looks_importable("model.safetensors")
     (True, False)
@@ -43,5 +43,5 @@ def import_attribute(target: str) -> Any:
 
 
 def _holds_arrays(found: Any) -> bool:
-    """Say whether a callable is a model itself rather than a function that makes one."""
+    """Return whether a callable is a model itself, not a function that makes one."""
     return not isinstance(found, type) and not hasattr(found, "__code__")

@@ -107,7 +107,7 @@ def _abstract_init(
         raise TreeError(
             type(module).__name__,
             found="a Linen module without example inputs",
-            expected="inputs of its __call__, for a module makes its variables when called",
+            expected="inputs of its __call__: a module makes its variables when it is called",
             cure="explore(module, jax.ShapeDtypeStruct((1, 128), jnp.int32))",
         )
     leaves, treedef = jax.tree_util.tree_flatten((inputs, kwargs))
@@ -121,7 +121,7 @@ def _abstract_init(
 
     try:
         return jax.eval_shape(init, shaped)
-    except Exception as error:  # whatever the module's own code may raise
+    except Exception as error:  # the module's own code may raise anything
         raise InputError(
             type(module).__name__,
             found=f"cannot be called with ({_describe(inputs, kwargs)}): {first_line(error)}",
@@ -140,7 +140,7 @@ def _needs_inputs(module: nn.Module) -> bool:
 
 
 def _describe(inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    """Return a call's arguments as text, arrays by format and shape."""
+    """Return a call's arguments as text, arrays by dtype and shape."""
 
     def word(leaf: Any) -> str:
         if not _has_shape(leaf):

@@ -1,4 +1,4 @@
-"""What is in the nodes of NNX: Variables by their type, modules without their cycles."""
+"""The nodes of NNX graphs: Variables by their type, modules without reference cycles."""
 
 import re
 import sys
@@ -12,7 +12,7 @@ from jax.sharding import Sharding
 
 from explorer.inventory.tensor import PARAMS
 from explorer.objects.arrays import Mark
-from explorer.objects.shardings import names_of_axes, words_of
+from explorer.objects.shardings import names_of_axes, text_of
 from explorer.tree.collections import collection_of
 from explorer.tree.walk import Path, children_of
 
@@ -26,7 +26,7 @@ _AXES = ("out_sharding", "sharding_names", "sharding")
 _NO_NAMES = sys.maxsize
 _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
-# By the nearest class of each Variable type.
+# The nearest class of a Variable type decides.
 _COLLECTIONS = {
     nnx.Param: "params",
     nnx.BatchStat: "batch_stats",
@@ -39,17 +39,18 @@ _COLLECTIONS = {
 
 
 def recognises(target: Any) -> bool:
-    """Say whether a target is of NNX: a module, State, Variable, or a tuple with one."""
+    """Return whether a target is an NNX module, State, Variable, or a tuple with one."""
     if type(target) is tuple:
         return any(map(recognises, target))
     return isinstance(target, (*_MODULES, *_VARIABLES, nnx.State, nnx.GraphDef))
 
 
 class GraphWalk:
-    """What `walk` asks at each node: opens Variables and keeps out of reference cycles.
+    """Called by `walk` at each node: opens Variables and avoids reference cycles.
 
-    A module met again is listed again, for its Variables have a second name there. In
-    such a second listing no module comes twice, which bounds the walk of a dense graph.
+    A module that is reached again is listed again, because its Variables have a second name
+    there. Inside such a repeat every module is listed once, which bounds the walk of a densely
+    connected graph.
     """
 
     def __init__(self):
@@ -58,7 +59,7 @@ class GraphWalk:
         self._again: tuple[Path, set[int]] | None = None  # a repeat, and the modules in it
 
     def __call__(self, path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
-        """Return what to walk in place of a node, and the mark of what is in it."""
+        """Return what to walk instead of a node, and the mark of what is in it."""
         if isinstance(node, _VARIABLES):
             return _open(path, node, mark)
         if isinstance(node, nnx.State):
@@ -88,7 +89,7 @@ class GraphWalk:
 
 
 def _has_variables(state: nnx.State) -> bool:
-    """Say whether a State is a module's own, not one of arrays that were taken out."""
+    """Return whether a State holds Variables, not arrays that were taken out of them."""
 
     def is_variable(node: Any) -> bool:
         return isinstance(node, _VARIABLES)
@@ -101,14 +102,14 @@ def _is_below(path: Path, above: Path) -> bool:
 
 
 def _mark_inside(path: Path, mark: Mark) -> Mark:
-    """Return the mark of what is in a module or State: its names are the user's own."""
+    """Return the mark for the inside of a module or State, whose names are the user's."""
     if mark.base == _NO_NAMES:
         return mark
     around = mark.collection or collection_of(path[mark.base :])
     return Mark(
-        # moments and averages are made of the parameters' own type of Variable
+        # moments and averages have the Variable type of their parameters
         collection="" if around == PARAMS else around,
-        fallback="buffers",  # an array in no Variable: NNX never differentiates it
+        fallback="buffers",  # NNX never differentiates an array outside Variables
         base=_NO_NAMES,
         arrays_only=True,
     )
@@ -120,7 +121,7 @@ def _attributes(path: Path, node: Any) -> Any:
     children = children_of(path, node)
     if children is None:  # nnx.Object: an object of the graph, but no pytree
         return own
-    # what `nnx.eval_shape` leaves of a bare array is data no more in NNX's eyes
+    # NNX does not treat the shapes that `nnx.eval_shape` leaves of bare arrays as data
     shown = dict(children)
     lost = {name for name, x in own.items() if isinstance(x, _ARRAYS)} - shown.keys()
     if not lost:
@@ -136,7 +137,7 @@ def _open(path: Path, variable: Any, mark: Mark) -> tuple[Any, Mark]:
     axes = next((metadata[name] for name in _AXES if metadata.get(name) is not None), None)
     return _content(variable), Mark(
         collection=mark.collection or _collection(_type_of(variable)),
-        axes=words_of(axes) if isinstance(axes, Sharding) else names_of_axes(axes),
+        axes=text_of(axes) if isinstance(axes, Sharding) else names_of_axes(axes),
         owner=(id(variable), len(path)),
     )
 
@@ -162,5 +163,5 @@ def _collection(kind: type) -> str:
             return _COLLECTIONS[base]
     try:
         return nnx.variable_name_from_type(kind)
-    except ValueError:  # not registered: its own name, as "MyStats" -> "my_stats"
+    except ValueError:  # not registered: named after its class, "MyStats" -> "my_stats"
         return _WORD_STARTS.sub("_", kind.__name__).lower()

@@ -1,6 +1,6 @@
 """Any pytree of arrays, abstract or not: parameters, variables, states, modules.
 
-A class of a library that is not loaded cannot be met, so none is imported to look for it.
+An object of a library that is not loaded cannot exist, so no library is imported for it.
 """
 
 import sys
@@ -12,6 +12,7 @@ from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.listing import Listing
 from explorer.inventory.tensor import PARAMS
 from explorer.objects.arrays import Mark, list_leaves
+from explorer.objects.frameworks import framework_of, is_instance
 from explorer.objects.shardings import names_of_axes
 from explorer.tree.walk import Enter, Path, place_of, walk
 
@@ -22,16 +23,16 @@ def read(tree: Any) -> Listing:
     """List the arrays of a tree; nothing is computed, copied or moved.
 
     Leaves may be JAX and NumPy arrays, ShapeDtypeStructs, tracers, numbers and PRNG keys;
-    Flax's boxes are opened and NNX Variables read by type. None is no leaf. One array
-    object in several places is one tensor with several names. What is no array is left out
-    of Equinox and NNX modules and refused elsewhere.
+    Flax's boxes are opened and NNX Variables read by type. None is not a leaf. One array
+    object in several places is one tensor with several names. In Equinox and NNX modules other
+    leaves than arrays are settings and left out; elsewhere they are errors.
 
     Args:
         tree: nested containers, or any node that JAX knows, or dataclasses.
 
     Raises:
-        TreeError: a leaf is no array of numbers, a container holds itself, or keys of a
-            dict have no order; the message names the path.
+        TreeError: a leaf is not an array of numbers, a container holds itself, or the keys
+            of a dict cannot be sorted; the message names the path.
 
     >>> listing = read({"params": {"bias": [0.5, None]}, "step": 3})
     >>> listing.keys, listing.dtypes
@@ -43,7 +44,7 @@ def read(tree: Any) -> Listing:
 
 
 def _enter() -> Enter:
-    """Return what opens the nodes of those libraries that are loaded."""
+    """Return the function that opens nodes of the libraries that are loaded."""
     openers = [_open_train_state]
     openers += [opener for name, opener in _OPENERS.items() if name in sys.modules]
     if "flax.nnx" in sys.modules:
@@ -101,7 +102,7 @@ def _refuse_linen(path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
         raise TreeError(
             place_of(path),
             found=f"a Linen module, {type(node).__name__}",
-            expected="its variables: a Linen module holds none itself",
+            expected="its variables: a Linen module does not hold them",
             cure="explore(module, *inputs) finds their shapes",
         )
     return node, mark
@@ -116,7 +117,7 @@ _OPENERS: dict[str, Enter] = {
 
 
 def _is_train_state(node: Any) -> bool:
-    kind = type(node)  # of the class: an object may answer to any name
+    kind = type(node)  # not the object: its __getattr__ may answer any name
     fields = getattr(kind, "__dataclass_fields__", None) or getattr(kind, "_fields", ())
     return "params" in fields and "opt_state" in fields
 
@@ -127,31 +128,23 @@ def _is_optax(node: Any) -> bool:
 
 
 def _is_optimizer_state(tree: Any) -> bool:
-    """Say whether a tree is what some `tx.init` returned: a state, or a chain of them."""
+    """Return whether a tree comes from an optax `init`: a state, or a chain of them."""
     if type(tree) is not tuple or not all(isinstance(part, tuple) for part in tree):
         return _is_optax(tree)
     return any(map(_is_optimizer_state, tree))
 
 
 def _form(tree: Any) -> str:
-    """Return the kind of thing that a tree is, by its root."""
+    """Return the kind of a tree, by its root."""
     if _is_train_state(tree):
         return "train state"
     if _is_optimizer_state(tree):
         return "optax state"
-    if "flax.nnx" in sys.modules:
-        from explorer.objects.nnx_graph import recognises
-
-        if recognises(tree):
-            return "flax nnx"
+    if framework_of(tree) == "nnx":
+        return "flax nnx"
     if isinstance(tree, Mapping):
         return _form_of_mapping(tree)
-    if "equinox" in sys.modules:
-        import equinox as eqx
-
-        if isinstance(tree, eqx.Module):
-            return "equinox module"
-    return "pytree"
+    return "equinox module" if is_instance(tree, "equinox", "Module") else "pytree"
 
 
 def _form_of_mapping(tree: Mapping[Any, Any]) -> str:

@@ -1,4 +1,4 @@
-"""How an array's axes are laid over devices, and what the fullest device holds of it."""
+"""How an array is sharded over devices, and how much of it the fullest device holds."""
 
 from collections.abc import Iterable
 from math import prod
@@ -6,7 +6,7 @@ from typing import Any
 
 from jax.sharding import NamedSharding
 
-__all__ = ["largest_shard", "names_of_axes", "words_of"]
+__all__ = ["largest_shard", "names_of_axes", "text_of"]
 
 
 def names_of_axes(names: Iterable[Any] | None) -> str:
@@ -18,8 +18,8 @@ def names_of_axes(names: Iterable[Any] | None) -> str:
     return "" if names is None else f"({', '.join(map(str, names))})"
 
 
-def words_of(sharding: Any) -> str:
-    """Return a sharding over several devices in words: "('data', None) on {data: 8}"."""
+def text_of(sharding: Any) -> str:
+    """Return a sharding over several devices as text: "('data', None) on {data: 8}"."""
     if isinstance(sharding, NamedSharding):
         mesh = ", ".join(f"{name}: {size}" for name, size in sharding.mesh.shape.items())
         return f"{tuple(sharding.spec)} on {{{mesh}}}"
@@ -29,14 +29,14 @@ def words_of(sharding: Any) -> str:
 def largest_shard(sharding: Any, shape: tuple[int, ...]) -> int:
     """Return how many elements of an array the fullest device holds.
 
-    Sizes that do not divide are padded up, as XLA does.
+    Sizes that are not divisible are padded, as XLA does.
     """
     if not isinstance(sharding, NamedSharding):
         return prod(sharding.shard_shape(shape))
     sizes = list(shape)
     for axis, names in enumerate(sharding.spec):
         names = (names,) if isinstance(names, str) else names
-        if isinstance(names, tuple):  # None replicates, UNCONSTRAINED promises nothing
+        if isinstance(names, tuple):  # None replicates; UNCONSTRAINED says nothing
             sizes[axis] = -(
                 -sizes[axis] // prod(sharding.mesh.shape[name] for name in names)
             )

@@ -1,4 +1,4 @@
-"""Parameters taken apart by role: weights from biases, what decays from what does not."""
+"""Parameters split by role: weights and biases, and what weight decay applies to."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,21 +25,21 @@ Roles = Mapping[Any, Any] | Inventory
 def split_weights_biases(params: Any, *, roles: Roles | Any = None) -> tuple[Any, Any]:
     """Return the weights and the biases of a model as two trees of one structure.
 
-    A weight is every parameter that is no bias: kernels, embeddings and gains alike.
+    A weight is every parameter that is not a bias: kernels, embeddings and scales.
 
     Args:
         params: a tree of parameters: nested containers, FrozenDicts, NNX States, Equinox
             modules, boxed leaves. It is not changed.
-        roles: where names do not tell: what `trace_roles` found, a role for each path
-            ("layer/bias", or a tuple of names), or an Inventory that has them. Names decide
-            about all other paths, and about parameters that nothing uses.
+        roles: if names are not enough: what `trace_roles` returned, a role for each path
+            ("layer/bias", or a tuple of names), or an Inventory. Names decide for all other
+            paths, and for parameters that nothing uses.
 
     Returns:
-        `(weights, biases)`: the same leaf objects, and None where the other half has the
-        leaf; `combine(weights, biases)` is `params` again.
+        `(weights, biases)`: two trees with the same leaf objects, and None in place of the
+        leaves of the other; `combine(weights, biases)` is `params` again.
 
     Raises:
-        TreeError: the tree has more than parameters in it.
+        TreeError: the tree holds more than parameters.
 
     >>> split_weights_biases({"Dense_0": {"kernel": 2.0, "bias": 3.0}})
     ({'Dense_0': {'bias': None, 'kernel': 2.0}}, {'Dense_0': {'bias': 3.0, 'kernel': None}})
@@ -55,16 +55,16 @@ def split_weights_biases(params: Any, *, roles: Roles | Any = None) -> tuple[Any
 
 
 def decay_mask(params: Any) -> Any:
-    """Return a tree of bools: True for what weight decay is meant for.
+    """Return a tree of bools: True where weight decay should apply.
 
-    That is kernels and embeddings; not biases, gains of normalisation, or state. It is an
-    optax mask, as it is (`optax.adamw(1e-3, mask=decay_mask)`) or called.
+    That is kernels and embeddings; not biases, scales of normalisation, or state. Both the
+    function (`optax.adamw(1e-3, mask=decay_mask)`) and its result are optax masks.
 
     Args:
         params: a tree of parameters, as for `split_weights_biases`.
 
     Raises:
-        TreeError: the tree has more than parameters in it.
+        TreeError: the tree holds more than parameters.
 
     >>> decay_mask({"Dense_0": {"kernel": 2.0, "bias": 3.0}, "LayerNorm_0": {"scale": 1.0}})
     {'Dense_0': {'bias': False, 'kernel': True}, 'LayerNorm_0': {'scale': False}}
@@ -101,7 +101,7 @@ def _role_finder(roles: Any) -> Callable[[Path, Any], str]:
 
 
 def _content(leaf: Any) -> Any:
-    """Return the array in a box or a Variable; what is in no box, as it is."""
+    """Return the array in a box or a Variable; any other leaf as it is."""
     inside = tree_util.tree_leaves(leaf)
     return inside[0] if len(inside) == 1 else leaf
 
@@ -135,6 +135,6 @@ def _check_parameter(path: Path, leaf: Any) -> None:
         raise TreeError(
             place_of(path),
             found=f"{collection} among the parameters",
-            expected="a tree of parameters alone",
+            expected="a tree of parameters only",
             cure=cure,
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RECIPES", "recipe_of", "settings_of"]
 
-RECIPES = {"linear": "Linear", "digits": "Digits", "charlm": "CharLM"}
+RECIPES = {"linear": "LinearRecipe", "digits": "Digits", "charlm": "CharLM"}
 
 
 def recipe_of(name: str) -> "type[Settings]":

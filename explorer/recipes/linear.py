@@ -13,13 +13,13 @@ from explorer.recipes.recipe import Count, Parts, Rate, Settings
 from explorer.training.data.batches import Arrays
 from explorer.training.step.evaluation import Context, make_eval_step
 
-__all__ = ["Linear"]
+__all__ = ["LinearRecipe"]
 
 Coefficient = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
 Points = dict[str, np.ndarray]
 
 
-class Linear(Settings, frozen=True, kw_only=True):
+class LinearRecipe(Settings, frozen=True, kw_only=True):
     """`points` of y = a x + b with normal noise, x between -1 and 1.
 
     A batch of all points makes gradient descent end where least squares does.
@@ -58,7 +58,7 @@ class Linear(Settings, frozen=True, kw_only=True):
         )
 
 
-def draw_points(settings: Linear) -> Points:
+def draw_points(settings: LinearRecipe) -> Points:
     """Return the points [points, 1] that the settings describe, the same every time."""
     rng = np.random.default_rng(settings.seed)
     x = rng.uniform(-1, 1, (settings.points, 1))

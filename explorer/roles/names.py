@@ -1,9 +1,9 @@
 """Role and component of a tensor from its name and shape, whatever library named it.
 
-A *leaf* is the last name of a path, the *owner* the module that holds it. Leaves decide
-the role, by exact name: `relative_bias_table/kernel` is a kernel, `query/bias` is a bias
-of any rank. Modules decide the component, the innermost first: a norm inside attention
-is a norm, an MLP inside an expert belongs to the experts.
+A *leaf* is the last name of a path, its *owner* the module that holds it. The exact name of
+the leaf decides the role: `relative_bias_table/kernel` is a kernel, `query/bias` is a bias of
+any rank. Modules decide the component, the innermost first: a norm inside attention is a norm,
+an MLP inside an expert belongs to the experts.
 """
 
 import re
@@ -19,7 +19,7 @@ __all__ = ["classify", "component_of_module", "split_names"]
 _role_of_leaf: dict[str, Role] = {
     name: role for role, names in spellings.LEAVES.items() for name in names.split()
 }
-_SILENT = spellings.WRAPPERS | {""}
+_IGNORED = spellings.WRAPPERS | {""}
 _BOXED = frozenset(_role_of_leaf) | {"weight", "w", "lora_a", "lora_b"}
 
 
@@ -64,7 +64,7 @@ def _tag_by_word(text: str, words: frozenset[str]) -> Tag | None:
 
 
 def split_names(path: tuple[str, ...]) -> list[str]:
-    """Return the single names of a path, without what a library adds to them.
+    """Return the names of a path, without what a library adds to them.
 
     Haiku joins modules by "/", flat dictionaries hold dotted keys, TensorFlow appends
     ":0", NNX and boxed leaves end in "value".
@@ -80,7 +80,7 @@ def split_names(path: tuple[str, ...]) -> list[str]:
 
 
 def component_of_module(name: str) -> Tag | None:
-    """Return the component that a module's name alone tells, or None.
+    """Return the component that follows from a module's name alone, or None.
 
     >>> component_of_module("EncDecAttention"), component_of_module("Dense_0")
     ('attention', None)
@@ -89,10 +89,10 @@ def component_of_module(name: str) -> Tag | None:
 
 
 def classify(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[Role, Component]:
-    """Return what a parameter does and the part of the network it belongs to.
+    """Return the role of a parameter and the component of the network it belongs to.
 
     Args:
-        path: names from the root; numbers in them do not matter.
+        path: names from the root; numbers in them are ignored.
         shape: logical shape.
 
     >>> classify(("encoder", "layer", "0", "attention", "self", "query", "bias"), (768,))
@@ -110,8 +110,8 @@ def classify(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[Role, Compo
 
 
 def _modules_of(names: list[str]) -> list[_Name]:
-    """Return the modules around a leaf, outermost first, those of a pair tagged by it."""
-    read = [name for name in map(_read, names[:-1]) if name.text not in _SILENT]
+    """Return the modules around a leaf, outermost first; known pairs decide their tags."""
+    read = [name for name in map(_read, names[:-1]) if name.text not in _IGNORED]
     modules: list[_Name] = []
     parent = ""
     for name in read:
@@ -134,7 +134,7 @@ def _role(leaf: str, names: list[str], owner: _Name, shape: tuple[int, ...]) -> 
     ):
         return "kernel"
     if "lora_magnitude_vector" in adapter or leaf == "original0":
-        return "scale"  # a weight-normed layer keeps its gain and its direction apart
+        return "scale"  # weight normalisation stores scale and direction separately
     if known:
         return known
     if leaf.endswith("_bias"):
@@ -147,11 +147,11 @@ def _role(leaf: str, names: list[str], owner: _Name, shape: tuple[int, ...]) -> 
 
 
 def _role_of_weight(stem: str, owner: _Name, shape: tuple[int, ...]) -> Role:
-    """Return the role of the name that libraries give to everything that multiplies."""
+    """Return the role of `weight`, a name that libraries give to everything that multiplies."""
     if _role_of_leaf.get(owner.text) == "other":
         return "other"
     if owner.tag == "router":
-        return "kernel"  # one output is stored as a vector
+        return "kernel"  # a single output is stored as a vector
     if owner.tag == "norm" or (stem == "weight" and len(shape) < 2):
         return "scale"
     is_table = owner.tag == "embedding" and owner.words.isdisjoint(spellings.PROJECTIONS)
@@ -177,7 +177,7 @@ def _component(
 ) -> Component:
     last = _read(leaf)
     if last.text in ("embedding", "embeddings"):
-        last = last._replace(tag=None)  # a table's own name: its module says whose it is
+        last = last._replace(tag=None)  # a table's own name: its module decides
     if last.tag == "norm" or (modules and modules[-1].tag == "norm"):
         return "norm"
     tags: list[Tag | None] = [*(name.tag for name in modules), last.tag]
@@ -187,7 +187,7 @@ def _component(
         return "experts"
     for tag in reversed(tags):
         if tag == "moe":
-            # one stacked array for all experts; what else a block has is dense
+            # experts are one stacked array; everything else in the block is dense
             stacked = len(shape) > (1 if role == "bias" else 2)
             return "experts" if stacked else "mlp"
         if tag is not None and tag != "norm":
@@ -201,9 +201,9 @@ def _component(
 def _is_gate(
     leaf: str, modules: list[_Name], tags: list[Tag | None], shape: tuple[int, ...]
 ) -> bool:
-    """Say whether a layer called gate chooses experts, and is not half of a gated MLP.
+    """Return whether a layer called gate selects experts, and is not half of a gated MLP.
 
-    There are fewer experts than hidden units, and more units in an MLP than outside it.
+    There are fewer experts than hidden units, and an MLP has more units than its input.
     """
     if not modules or modules[-1].text != "gate":
         return False

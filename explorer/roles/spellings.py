@@ -1,8 +1,8 @@
-"""How Flax, NNX, Haiku, Equinox, Keras, PyTorch, T5X, MaxText and GGUF name things.
+"""The names that Flax, NNX, Haiku, Equinox, Keras, PyTorch, T5X, MaxText and GGUF use.
 
-Data only; explorer.roles.names reads it. Names of leaves are exact, but for a number at
-their end ("gamma_1", "b2"). Names of modules are in snake case without "_0"
-("DenseReluDense_0" is dense_relu_dense).
+Data only, for explorer.roles.names. Names of leaves are exact, apart from a number at the end
+("gamma_1", "b2"). Names of modules are in snake case without "_0" ("DenseReluDense_0" is
+dense_relu_dense).
 """
 
 from typing import Literal
@@ -23,8 +23,8 @@ __all__ = [
     "Tag",
 ]
 
-# What a module's name tells: a component, the block that holds router and experts, or
-# the part of such a block that every token passes.
+# What follows from a module's name: a component, the block that holds router and experts, or
+# the part of such a block that every token passes through.
 Tag = Component | Literal["moe", "shared"]
 
 
@@ -42,15 +42,15 @@ LEAVES: dict[Role, str] = {
     "embedding": """embedding embeddings cls probe rel_embedding rel_pos_h rel_pos_w
         relative_attention_bias relative_position_bias_table W_E W_pos""",
     "kernel": "kernel recurrent_kernel depthwise_kernel pointwise_kernel weight_v",
-    # keys and values that are attended to, and factors that stretch rotary angles
+    # keys and values that are learned, and factors of rotary frequencies
     "other": """sinks attn_sinks bias_k bias_v rope_freqs rope_factors_long
         rope_factors_short""",
 }
 # the factors of a low-rank adapter
 FACTORS = _names("lora_a lora_b lora_embedding_a lora_embedding_b")
-# modules whose weight is a table although their name does not say embedding
+# modules whose weight is a table although embedding is not in their name
 TABLES = _names("relative_attention_bias attn_rel_b")
-# an embedding's name with one of these is a projection (patches, factorised tables)
+# an embedding with one of these words is a projection (patches, factorised tables)
 PROJECTIONS = _names("patch proj project projection mapping")
 
 # ---- modules -> component: the whole name
@@ -69,7 +69,7 @@ MODULES: dict[Tag, str] = {
     "mlp": "dense_relu_dense token_mixing channel_mixing",
     "other": "time_embed time_embedding timestep_embedder time_emb_proj emb_layers",
 }
-# ---- modules -> component: one word of the name, the first row that fits; "*" is any start
+# ---- modules -> component: one word of the name, the first match decides; "*" is any prefix
 WORDS: tuple[tuple[Tag, str], ...] = (
     ("head", "unembed unembedding"),
     ("norm", "*norm norms normalization ln bn gn"),  # kv_a_layernorm, pre_layrnorm
@@ -92,12 +92,12 @@ PAIRS: dict[tuple[str, str], Tag] = {
     ("predictions", "transform"): "other",
     ("layer", "output"): "mlp",
 }
-# ---- modules that decide only where nothing around them does
+# ---- modules that decide only if no module around them does
 WEAK: dict[Tag, str] = {
     "attention": "query key value wq wk wv q_proj k_proj v_proj o_proj qkv_proj",
     "mlp": "fc1 fc2 linear1 linear2 gate_proj up_proj down_proj intermediate",
 }
-# wrappers: what they hold is what they wrap
+# wrappers, which are ignored
 WRAPPERS = FACTORS | _names("default base_layer modules_to_save")
-# outermost modules that are the model itself
+# outermost modules that are the entire model
 ROOTS = _names("params model module orig_mod base_model language_model")

@@ -166,11 +166,11 @@ def test_nnx_optimizers_take_the_mask():
         (
             lambda: {"params": {"kernel": 1.0}, "batch_stats": {"mean": 2.0}},
             "batch_stats/mean: batch_stats among the parameters; expected a tree of "
-            'parameters alone; pass variables["params"]',
+            'parameters only; pass variables["params"]',
         ),
         (
             lambda: nnx.state(nnx.BatchNorm(3, rngs=nnx.Rngs(0))),
-            "mean: nnx.BatchStat among the parameters; expected a tree of parameters alone; "
+            "mean: nnx.BatchStat among the parameters; expected a tree of parameters only; "
             "pass nnx.state(module, nnx.Param)",
         ),
         (
@@ -181,7 +181,7 @@ def test_nnx_optimizers_take_the_mask():
         (
             lambda: {"params": {"kernel": 1.0}, "opt_state": {"mu": {"kernel": 2.0}}},
             "opt_state/mu/kernel: opt_state among the parameters; expected a tree of "
-            'parameters alone; pass variables["params"]',
+            'parameters only; pass variables["params"]',
         ),
     ],
 )

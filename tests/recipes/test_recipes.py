@@ -12,7 +12,7 @@ import explorer as ex
 from explorer.errors import InputError
 from explorer.recipes import RECIPES, recipe_of, settings_of
 from explorer.recipes.charlm import generate
-from explorer.recipes.linear import Linear, draw_points
+from explorer.recipes.linear import LinearRecipe, draw_points
 from explorer.recipes.recipe import Parts
 from explorer.recipes.running import Finished, run
 from explorer.training.checkpoints.checkpoints import Checkpoints
@@ -44,7 +44,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
 
 def test_the_learned_line_is_that_of_least_squares(finished):
     done, _ = finished("linear")
-    points = draw_points(Linear())
+    points = draw_points(LinearRecipe())
     a, b = np.polyfit(points["x"][:, 0].astype(float), points["y"][:, 0].astype(float), 1)
     layer = done.state.params["linear"]
     np.testing.assert_allclose(layer["kernel"].item(), a, rtol=1e-6)
@@ -185,7 +185,7 @@ def test_a_signal_outside_the_loop_is_granted_too(tmp_path, at: str):
     assert again.lines[0].startswith("learned")
 
 
-class Greedy(Linear, frozen=True, kw_only=True):
+class Greedy(LinearRecipe, frozen=True, kw_only=True):
     """More points than any machine holds."""
 
     def parts(self) -> Parts:
@@ -207,12 +207,12 @@ def test_data_larger_than_memory_is_one_line(tmp_path):
 def test_other_errors_of_the_device_are_not_said_to_be_of_memory(
     tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
-    def failing(_: Linear) -> Parts:
+    def failing(_: LinearRecipe) -> Parts:
         raise JaxRuntimeError("INTERNAL: no device answers")
 
-    monkeypatch.setattr(Linear, "parts", failing)
+    monkeypatch.setattr(LinearRecipe, "parts", failing)
     with pytest.raises(JaxRuntimeError, match="no device answers"):
-        run(Linear(), tmp_path / "run")
+        run(LinearRecipe(), tmp_path / "run")
 
 
 def config_in(folder) -> dict:

@@ -13,7 +13,7 @@ from explorer import dtypes
 from explorer.errors import FormatError, printable
 from explorer.formats.orbax.folders import detect, find_trees
 from explorer.formats.orbax.metadata import (
-    Tree,
+    OrbaxTree,
     read_key_formats,
     read_shardings,
     read_tree,
@@ -39,7 +39,7 @@ _Path = tuple[str, ...]
 class _Stored(NamedTuple):
     """A tree, the store of its arrays; of each leaf, its array's head and bytes."""
 
-    tree: Tree
+    tree: OrbaxTree
     arrays: ZarrStore
     heads: list[Head]
     nbytes: list[int]
@@ -116,7 +116,7 @@ def _stored(folder: str, store: Store) -> _Stored:
                 expected="what Orbax saves",
                 cure="copy the checkpoint again",
             )
-        tree = Tree(leaves, use_zarr3=arrays.is_zarr3, has_metadata=False)
+        tree = OrbaxTree(leaves, use_zarr3=arrays.is_zarr3, has_metadata=False)
     elif tree.use_ocdbt and not store.exists(os.path.join(folder, "manifest.ocdbt")):
         raise FormatError(
             folder,

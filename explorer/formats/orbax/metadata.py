@@ -16,14 +16,14 @@ from explorer.errors import FormatError, printable
 from explorer.storage.local import LOCAL
 from explorer.storage.store import Store
 
-__all__ = ["NamedSharding", "Tree", "read_key_formats", "read_shardings", "read_tree"]
+__all__ = ["NamedSharding", "OrbaxTree", "read_key_formats", "read_shardings", "read_tree"]
 
 _MAX_BYTES = 1_000_000_000
 _KEY_METADATA = re.compile(rb'"key_metadata"\s*:')
 _KEY_TAGS = {"threefry2x32": "fry", "rbg": "rbg", "unsafe_rbg": "urbg"}  # JAX's names
 
 
-class Tree(msgspec.Struct, gc=False):
+class OrbaxTree(msgspec.Struct, gc=False):
     """The leaves of a tree that are arrays, as paths, and how their arrays are stored.
 
     `is_complete`: Orbax was set to store chunks of zeros too, so that a chunk which is
@@ -124,7 +124,7 @@ def _decode(path: str, raw: bytes | str | msgspec.Raw, kind: type[_T], what: str
         ) from None
 
 
-def read_tree(folder: str, store: Store = LOCAL) -> Tree | None:
+def read_tree(folder: str, store: Store = LOCAL) -> OrbaxTree | None:
     """Return the leaves that _METADATA lists; None where there is no _METADATA.
 
     Text, None and empty containers are leaves to Orbax and have no array.
@@ -148,7 +148,7 @@ def read_tree(folder: str, store: Store = LOCAL) -> Tree | None:
         raise FormatError(
             path, found="lists a leaf twice", cure="copy the checkpoint again"
         )
-    return Tree(
+    return OrbaxTree(
         [
             leaf
             for leaf, entry in zip(paths, entries.values(), strict=True)

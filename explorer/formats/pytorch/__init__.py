@@ -13,7 +13,11 @@ from explorer.errors import FormatError, printable
 from explorer.formats.ndarrays import numpy_dtype
 from explorer.formats.pytorch.plain_names import PickledArray
 from explorer.formats.pytorch.records import Tensor
-from explorer.formats.pytorch.storages import Checkpoint, open_checkpoint, storage_reader
+from explorer.formats.pytorch.storages import (
+    TorchCheckpoint,
+    open_checkpoint,
+    storage_reader,
+)
 from explorer.formats.pytorch.tree import EMA, TorchLeaf, leaves_of
 from explorer.formats.pytorch.views import Views, measure, shared
 from explorer.inventory.gc_pause import paused_gc
@@ -81,7 +85,7 @@ def values(
     return arrays
 
 
-def _open(blob: Blob) -> tuple[Checkpoint, list[TorchLeaf], list[int], Views]:
+def _open(blob: Blob) -> tuple[TorchCheckpoint, list[TorchLeaf], list[int], Views]:
     """Return a file's records, its tensors, their bytes and views, all checked."""
     with paused_gc():
         file = open_checkpoint(blob)
@@ -108,7 +112,7 @@ def _metadata(root: object) -> dict[str, str]:
     return dict(islice(plain, MAX_METADATA))
 
 
-def _remarks(checkpoint: Checkpoint, leaves: list[TorchLeaf]) -> list[str]:
+def _remarks(checkpoint: TorchCheckpoint, leaves: list[TorchLeaf]) -> list[str]:
     remarks = []
     averages = [leaf.key for leaf in leaves if leaf.collection == EMA]
     if averages:
@@ -146,7 +150,7 @@ def _unpickled(path: str, array: PickledArray) -> "np.ndarray":
 
 
 def _mapped(
-    checkpoint: Checkpoint,
+    checkpoint: TorchCheckpoint,
     key: Key,
     tensor: Tensor,
     storage_bytes: "Callable[[str], np.ndarray]",

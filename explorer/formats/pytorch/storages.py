@@ -25,7 +25,7 @@ from explorer.storage.window import Bytes, indexed
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Checkpoint", "open_checkpoint", "storage_reader"]
+__all__ = ["TorchCheckpoint", "open_checkpoint", "storage_reader"]
 
 MAX_PACKED = 64 << 20  # bytes of a deflated pickle; others are read in place
 MAX_RATIO = 64
@@ -37,7 +37,7 @@ _LFS = b"version https://git-lfs"
 Declared = tuple[frozenset[str], frozenset[str]]
 
 
-class Checkpoint(msgspec.Struct):
+class TorchCheckpoint(msgspec.Struct):
     """An opened file.
 
     Attributes:
@@ -70,7 +70,7 @@ class Checkpoint(msgspec.Struct):
         return self.blob.name
 
 
-def open_checkpoint(blob: Blob) -> Checkpoint:
+def open_checkpoint(blob: Blob) -> TorchCheckpoint:
     """Return the records of a file's pickle and the table of its storages.
 
     Raises:
@@ -91,7 +91,7 @@ def open_checkpoint(blob: Blob) -> Checkpoint:
     return _open_stream(blob, indexed(blob))
 
 
-def storage_reader(checkpoint: Checkpoint) -> "Callable[[str], np.ndarray]":
+def storage_reader(checkpoint: TorchCheckpoint) -> "Callable[[str], np.ndarray]":
     """Return the function from a storage's key to its bytes, which can be written to.
 
     They map the file, copy on write, unless they are packed or the file cannot be mapped.
@@ -118,7 +118,7 @@ def storage_reader(checkpoint: Checkpoint) -> "Callable[[str], np.ndarray]":
 # Archives
 
 
-def _open_archive(blob: Blob) -> Checkpoint:
+def _open_archive(blob: Blob) -> TorchCheckpoint:
     path, entries = blob.name, read_directory(blob)
     prefix = _prefix(path, entries)
     script = f"{prefix}constants.pkl" in entries
@@ -136,7 +136,7 @@ def _open_archive(blob: Blob) -> Checkpoint:
             expected="little or big",
         )
     root, pickle_bytes = _unpickle(blob, prefix + "data.pkl", entries, find)
-    checkpoint = Checkpoint(
+    checkpoint = TorchCheckpoint(
         blob,
         "torchscript" if script else "pytorch zip",
         root,
@@ -230,7 +230,7 @@ def _classes(read: Callable[[str, int], bytes]) -> Callable[[str], Declared | No
 # Streams
 
 
-def _open_stream(blob: Blob, data: Bytes) -> Checkpoint:
+def _open_stream(blob: Blob, data: Bytes) -> TorchCheckpoint:
     path = blob.name
     storages: dict[str, Storage] = {}
 
@@ -242,13 +242,13 @@ def _open_stream(blob: Blob, data: Bytes) -> Checkpoint:
     find = finder(path)
     root, at = load(path, data, find)
     if root != _MAGIC:
-        return Checkpoint(blob, "pickle", root, at)
+        return TorchCheckpoint(blob, "pickle", root, at)
     version, at = load(path, data, find, start=at)
     if version != _VERSION:
         raise FormatError(path, found="its stream is of another version than 1001")
     _, at = load(path, data, find, start=at)  # about the machine that wrote it
     root, end = load(path, data, find, remember, start=at)
-    checkpoint = Checkpoint(blob, "pytorch legacy", root, end - at)
+    checkpoint = TorchCheckpoint(blob, "pytorch legacy", root, end - at)
     keys, at = load(path, data, find, start=end)
     if type(keys) is not list or not all(type(key) in (str, int) for key in keys):
         raise FormatError(path, found="lists no storages after its pickle")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from explorer import dtypes
 from explorer.errors import FormatError, printable
 from explorer.formats.pytorch.records import Tensor
-from explorer.formats.pytorch.storages import Checkpoint
+from explorer.formats.pytorch.storages import TorchCheckpoint
 from explorer.formats.pytorch.tree import TorchLeaf
 from explorer.inventory.tensor import Tie
 from explorer.paths import Key, name_of
@@ -43,7 +43,9 @@ class _View(NamedTuple):
 Views = dict[str, list[_View]]
 
 
-def measure(checkpoint: Checkpoint, leaves: list[TorchLeaf]) -> tuple[list[int], Views]:
+def measure(
+    checkpoint: TorchCheckpoint, leaves: list[TorchLeaf]
+) -> tuple[list[int], Views]:
     """Return each tensor's bytes, and the views of each storage by its key.
 
     Raises:
@@ -100,7 +102,7 @@ def _extent(shape: tuple[int, ...], stride: tuple[int, ...]) -> _Extent:
     return _Extent(size, span, dense) if 0 not in shape else _Extent(0, 0, True)
 
 
-def _too_large(checkpoint: Checkpoint, leaf: TorchLeaf) -> FormatError:
+def _too_large(checkpoint: TorchCheckpoint, leaf: TorchLeaf) -> FormatError:
     return FormatError(
         checkpoint.path,
         found=f"tensor {_shown(leaf.key)} has shape {printable(leaf.tensor.shape, 60)}",
@@ -108,7 +110,7 @@ def _too_large(checkpoint: Checkpoint, leaf: TorchLeaf) -> FormatError:
     )
 
 
-def _refuse(checkpoint: Checkpoint, leaf: TorchLeaf, end: int) -> FormatError:
+def _refuse(checkpoint: TorchCheckpoint, leaf: TorchLeaf, end: int) -> FormatError:
     assert isinstance(leaf.tensor, Tensor)
     assert leaf.tensor.storage is not None
     name, storage = _shown(leaf.key), leaf.tensor.storage
@@ -127,7 +129,7 @@ def _refuse(checkpoint: Checkpoint, leaf: TorchLeaf, end: int) -> FormatError:
 
 
 def shared(
-    checkpoint: Checkpoint, leaves: list[TorchLeaf], nbytes: list[int], views: Views
+    checkpoint: TorchCheckpoint, leaves: list[TorchLeaf], nbytes: list[int], views: Views
 ) -> tuple[list[Tie], list[str]]:
     """Return the ties of tensors that share bytes, and remarks on views and waste.
 

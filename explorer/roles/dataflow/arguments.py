@@ -26,7 +26,7 @@ def leaves_of(params: Any) -> tuple[list[Any], Any]:
     """Return the leaves of a tree of parameters, and its structure.
 
     Raises:
-        TreeError: there is none, or one is no array.
+        TreeError: there is none, or one is not an array.
     """
     leaves, treedef = jax.tree.flatten(params)
     if not leaves:
@@ -55,9 +55,9 @@ def paths_of(params: Params) -> list[str]:
 
 
 def distinct(leaves: list[Any], params: Any) -> list[int]:
-    """Return, of each leaf, the number of the first that is the same array.
+    """Return for each leaf the number of the first leaf that is the same array.
 
-    Arrays are one where the object is one, shapes where one NNX Variable holds them.
+    Concrete arrays are the same if the object is; shapes if one NNX Variable holds them.
     """
     first: dict[Any, int] = {}
     return [
@@ -67,14 +67,14 @@ def distinct(leaves: list[Any], params: Any) -> list[int]:
 
 
 def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
-    """Return an array without its values, in the format that JAX would give it."""
+    """Return the shape of an array, with the dtype that JAX would give it."""
     of_numpy = isinstance(leaf, np.ndarray | np.generic)
     dtype = jax.dtypes.canonicalize_dtype(leaf.dtype) if of_numpy else leaf.dtype
     return jax.ShapeDtypeStruct(leaf.shape, dtype)
 
 
 def split_call(inputs: Any, kwargs: Any) -> tuple[list[Any], Callable[[list[Any]], tuple]]:
-    """Return the arrays of a call, and how to make the call with others of their shape."""
+    """Return the shapes of a call's arrays, and a function from arrays to its arguments."""
     leaves, treedef = jax.tree.flatten((inputs, kwargs))
     found = [_is_array(leaf) for leaf in leaves]
 
@@ -93,10 +93,10 @@ def split_call(inputs: Any, kwargs: Any) -> tuple[list[Any], Callable[[list[Any]
 
 
 def traced(name: str, flat: Callable, shapes: list[Any], arrays: list[Any]) -> Any:
-    """Return the program of a function of parameters and inputs.
+    """Return the jaxpr of a function of parameters and inputs.
 
     Raises:
-        InputError: it cannot be called with them, or returns something else than arrays.
+        InputError: it cannot be called with them, or returns something other than arrays.
     """
 
     def outputs(shapes: list[Any], arrays: list[Any]) -> list[Any]:
@@ -115,10 +115,10 @@ def traced(name: str, flat: Callable, shapes: list[Any], arrays: list[Any]) -> A
     except InputError:
         raise
     except RecursionError as error:
-        raise InputError(name, found="calls itself without end") from error
+        raise InputError(name, found="recurses without end") from error
     except jax.errors.UnexpectedTracerError as error:
         raise _leak(name) from error
-    except Exception as error:  # whatever the user's function may raise
+    except Exception as error:  # the user's function may raise anything
         raise _refused(name, error, arrays) from error
     if any(isinstance(const, Tracer) for const in closed.consts):
         raise _leak(name)
@@ -147,7 +147,7 @@ def _is_array(leaf: Any) -> bool:
 
 
 def _held(params: Any) -> Iterator[tuple[tuple, Any]]:
-    """Yield the path of every leaf, and what Variable it is of; None of none."""
+    """Yield the path of every leaf, and an id of the Variable or box that holds it, or None."""
     boxes = _boxes()
     nodes, _ = jax.tree_util.tree_flatten_with_path(
         params, is_leaf=lambda node: isinstance(node, boxes)
@@ -162,7 +162,7 @@ def _held(params: Any) -> Iterator[tuple[tuple, Any]]:
 
 
 def _boxes() -> tuple[type, ...]:
-    """Return the types that hold one array each: of libraries that are loaded."""
+    """Return the types that hold one array each, from libraries that are loaded."""
     nnx, meta = sys.modules.get("flax.nnx"), sys.modules.get("flax.core.meta")
     found = (getattr(nnx, "Variable", None), getattr(meta, "AxisMetadata", None))
     return tuple(filter(None, found))

@@ -1,4 +1,4 @@
-"""How many multiply-adds a contraction takes, from its shapes."""
+"""The multiply-adds of a contraction, from its shapes."""
 
 from math import gcd, prod
 from typing import Any
@@ -7,7 +7,7 @@ __all__ = ["CONTRACTIONS", "is_contracted", "macs_of", "named", "ragged_rows"]
 
 
 def named(text: str) -> frozenset[str]:
-    """Return the names of operations that a text lists."""
+    """Return the names of operations in a text."""
     return frozenset(text.split())
 
 
@@ -19,8 +19,8 @@ def macs_of(eqn: Any) -> int:
     """Return the multiply-adds of a contraction.
 
     Padding of a convolution counts, as in published figures; the zeros that a transposed
-    one puts between its inputs do not. Of a ragged product, whose rows each meet one group,
-    it is rows x inner x columns once. A product that sums over nothing has none.
+    convolution puts between its inputs do not. Each row of a ragged product is multiplied with
+    one group: rows x inner x columns. A product that sums over no axis has none.
     """
     if eqn.primitive.name == "conv_general_dilated":
         return _macs_of_convolution(eqn)
@@ -29,18 +29,18 @@ def macs_of(eqn: Any) -> int:
     if not contracted:
         return 0
     macs = prod(eqn.outvars[0].aval.shape) * prod(left[axis] for axis in contracted)
-    # where the sum itself is ragged, every group has an output of its own
+    # if the contracted axis itself is ragged, every group has its own output
     return macs // _groups(eqn) if set(_ragged_axes(eqn)) & set(contracted) else macs
 
 
 def is_contracted(eqn: Any) -> bool:
-    """Say whether a contraction sums over anything: an einsum may be a plain product."""
+    """Return whether a contraction sums over an axis: an einsum may be a plain product."""
     return eqn.primitive.name == "conv_general_dilated" or bool(_contracted(eqn))
 
 
 def ragged_rows(eqn: Any) -> int:
-    """Return how many rows of data a ragged contraction gives to one group each; 0 where
-    no axis of the data is ragged, or where it is not the rows."""
+    """Return how many rows of data a ragged contraction distributes over groups; 0 if the
+    ragged axis is not that of the rows, or there is none."""
     if eqn.primitive.name not in _RAGGED:
         return 0
     ragged = _ragged_axes(eqn)
@@ -50,7 +50,7 @@ def ragged_rows(eqn: Any) -> int:
 
 
 def _macs_of_convolution(eqn: Any) -> int:
-    """A kernel's input axis is already divided by the groups of features."""
+    # the kernel's input axis is already divided by the groups of features
     kernel = eqn.invars[1].aval.shape
     numbers = eqn.params["dimension_numbers"]
     out = eqn.outvars[0].aval.shape
@@ -64,7 +64,7 @@ def _macs_of_convolution(eqn: Any) -> int:
 
 
 def _pairs(eqn: Any, axis: int, out: int, taps: int) -> int:
-    """Return how many (output, tap) pairs of an axis meet an input."""
+    """Return how many (output, tap) pairs of an axis read an input, not a dilation zero."""
     spread = eqn.params["lhs_dilation"][axis]
     if spread == 1:
         return out * taps

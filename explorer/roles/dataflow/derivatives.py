@@ -1,4 +1,4 @@
-"""Where a gradient passes a function that has a derivative rule of its own."""
+"""The gradient of a function with a custom derivative rule."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,11 +14,11 @@ __all__ = ["backward_of"]
 
 
 def backward_of(eqn: Any) -> Any:
-    """Return the program of a custom rule: operands and gradients of results -> gradients
-    of operands, Literals left out.
+    """Return the jaxpr of a custom rule: operands and gradients of results -> gradients of
+    operands, without Literals.
 
-    None where the rule is a library's own derivative of a smooth function (`jax.nn.relu`),
-    or cannot be traced apart from its surroundings (a device mesh).
+    None if the rule is a library's derivative of a smooth function (`jax.nn.relu`), or cannot
+    be traced without its context (a device mesh).
     """
     if eqn.primitive.name == "custom_jvp_call" and is_of_library(_file_of(eqn)):
         return None
@@ -42,7 +42,7 @@ def backward_of(eqn: Any) -> Any:
     primals = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in operands]
     try:
         return jax.make_jaxpr(backward)(primals, list(map(_gradient, eqn.outvars))).jaxpr
-    except Exception:  # the user's rule may raise anything where it is on its own
+    except Exception:  # the user's rule may raise anything without its context
         return None
 
 
@@ -52,5 +52,5 @@ def _gradient(var: Any) -> jax.ShapeDtypeStruct:
 
 
 def _file_of(eqn: Any) -> str:
-    """Return the file in which the function was written."""
+    """Return the file that defines the function."""
     return str(inner_of(eqn)[0].debug_info.func_src_info).rpartition(" at ")[2]

@@ -1,6 +1,6 @@
-"""Where operations keep their programs, and which operands and results those have.
+"""Where operations keep their inner jaxprs, and which operands and results those have.
 
-Versions of JAX differ in this; what depends on the version stands here.
+Everything here depends on the version of JAX.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ __all__ = [
     "while_of",
 ]
 
-# operations that call one program once
+# operations that call one jaxpr once
 CALLS = named(
     """jit pjit closed_call core_call core_closed_call call named_call xla_call remat remat2
     checkpoint composite linear_call"""
@@ -32,7 +32,7 @@ CALLS = named(
 WITH_INNER = CALLS | named(
     "shard_map custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr"
 )
-# where they keep it
+# the parameter that holds it
 _PROGRAMS = ("jaxpr", "call_jaxpr", "fun_jaxpr", "callee")
 
 
@@ -40,29 +40,29 @@ class Loop(NamedTuple):
     """A scan or a while loop.
 
     Attributes:
-        body: the program of a step: constants, carry, rows -> carry, rows.
+        body: the jaxpr of a step: constants, carry, rows -> carry, rows.
         consts: how many operands are the body's constants.
-        carry: how many come after them and are carried.
-        condition: of a while loop, the program that ends it; its constants come first
-            among the operands.
-        asked: how many those are.
+        carry: how many operands after them are carried.
+        condition: the jaxpr that ends a while loop; its constants come first among the
+            operands.
+        condition_consts: how many those are.
     """
 
     body: Any
     consts: int
     carry: int
     condition: Any = None
-    asked: int = 0
+    condition_consts: int = 0
 
 
 def open_jaxpr(program: Any) -> Any:
-    """Return a program without its constants' values."""
+    """Return a jaxpr without the values of its constants."""
     return program.jaxpr if isinstance(program, ClosedJaxpr) else program
 
 
 def inner_of(eqn: Any) -> tuple[Any, int]:
-    """Return the program that an operation calls once and how many of its inputs are
-    constants that come first."""
+    """Return the jaxpr that an operation calls once, and how many of its first inputs are
+    constants."""
     program = open_jaxpr(next(eqn.params[key] for key in _PROGRAMS if key in eqn.params))
     return program, len(program.invars) - len(eqn.invars)
 
@@ -80,18 +80,18 @@ def scan_of(eqn: Any) -> Loop:
 def while_of(eqn: Any) -> Loop:
     """Return the parts of a while loop."""
     body, condition = (open_jaxpr(eqn.params[key]) for key in ("body_jaxpr", "cond_jaxpr"))
-    consts, asked = eqn.params["body_nconsts"], eqn.params["cond_nconsts"]
-    return Loop(body, consts, len(eqn.outvars), condition, asked)
+    consts, tested = eqn.params["body_nconsts"], eqn.params["cond_nconsts"]
+    return Loop(body, consts, len(eqn.outvars), condition, tested)
 
 
 def branches_of(eqn: Any) -> list[Any]:
-    """Return the programs of a conditional; its first operand chooses."""
+    """Return the jaxprs of a conditional; its first operand selects one."""
     return list(map(open_jaxpr, eqn.params["branches"]))
 
 
 def solve_of(eqn: Any) -> tuple[Any, slice, slice]:
-    """Return the program of a `custom_linear_solve` that finds its results, and where the
-    operation has that program's constants and the right sides."""
+    """Return the jaxpr that solves a `custom_linear_solve`, and the positions of that jaxpr's
+    constants and of the right-hand sides among the operands."""
     lengths = eqn.params["const_lengths"]
     start = lengths.matvec + lengths.vecmat
     constants = slice(start, start + lengths.solve)
@@ -99,7 +99,7 @@ def solve_of(eqn: Any) -> tuple[Any, slice, slice]:
 
 
 def devices_of(eqn: Any) -> int:
-    """Return how many devices run the program of a `shard_map`."""
+    """Return how many devices run the body of a `shard_map`."""
     sizes = dict(eqn.params["mesh"].shape)
     axes = eqn.params.get("newly_manual_axes", eqn.params.get("manual_axes"))
     devices = 1
@@ -109,7 +109,7 @@ def devices_of(eqn: Any) -> int:
 
 
 def programs_in(eqn: Any) -> Iterator[Any]:
-    """Yield the programs inside an operation, whatever it does with them."""
+    """Yield every jaxpr inside an operation."""
     for param in eqn.params.values():
         for part in param if isinstance(param, tuple | list) else (param,):
             if isinstance(part, Jaxpr | ClosedJaxpr):

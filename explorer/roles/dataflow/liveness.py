@@ -1,4 +1,4 @@
-"""Which operations of a program matter for its results."""
+"""Which operations of a program its results depend on."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from explorer.roles.dataflow.layouts import (
 __all__ = ["ImpureError", "Liveness", "Needed"]
 
 Flags = tuple[bool, ...]
-# effects that change no result: printing, and talking to the devices of a mesh
+# effects that change no result: printing, and communication between devices of a mesh
 _HARMLESS = ("Debug", "NamedAxis")
 
 
@@ -26,12 +26,12 @@ class ImpureError(Exception):
 
 
 class Needed(NamedTuple):
-    """What a program's live results need.
+    """What the live results of a program depend on.
 
     Attributes:
         inputs: which of its inputs.
-        results: of each operation, which results; None where none.
-        inner: of a loop, which results of its body.
+        results: for each operation, which of its results; None if none is.
+        inner: for a loop, which results of its body.
     """
 
     inputs: Flags
@@ -40,11 +40,11 @@ class Needed(NamedTuple):
 
 
 class Liveness:
-    """What programs need, each asked once."""
+    """Computes what programs need, each program once."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, Flags], Needed] = {}
-        self._kept: list[Any] = []  # an id is a program's as long as it lives
+        self._kept: list[Any] = []  # an id identifies a program only while that is alive
 
     def of(self, jaxpr: Any, live: Flags) -> Needed:
         """Return what the live results of a program need.
@@ -89,7 +89,7 @@ class Liveness:
         return [True] * len(eqn.invars)
 
     def scan(self, eqn: Any, flags: Flags) -> Needed:
-        """Return what a scan needs: a carry that a live one needs is live as well."""
+        """Return what a scan needs: a carry that a live one depends on is live too."""
         body, first, count, *_ = scan_of(eqn)
         live = _fixed_point(
             flags, count, lambda live: self.of(body, live).inputs[first : first + count]
@@ -98,16 +98,16 @@ class Liveness:
 
     def loop(self, eqn: Any, flags: Flags) -> Needed:
         """Return what a while loop needs: its condition's operands are live."""
-        body, first, count, condition, asked = while_of(eqn)
+        body, first, count, condition, consts = while_of(eqn)
         tested = self.of(condition, (True,)).inputs
-        live = tuple(map(max, flags, tested[asked:]))
+        live = tuple(map(max, flags, tested[consts:]))
         live = _fixed_point(live, count, lambda live: self.of(body, live).inputs[first:])
         constants = self.of(body, live).inputs[:first]
-        return Needed((*tested[:asked], *constants, *live), (), live)
+        return Needed((*tested[:consts], *constants, *live), (), live)
 
 
 def _fixed_point(live: Flags, carry: int, needs: Callable[[Flags], Flags]) -> Flags:
-    """Return the live results of a loop's body, its first ones being the next step's."""
+    """Return the live results of a loop's body, whose first ones are the next step's carry."""
     while True:
         joined = (*map(max, live[:carry], needs(live)), *live[carry:])
         if joined == live:

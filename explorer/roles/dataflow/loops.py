@@ -1,12 +1,12 @@
-"""Programs that are repeated, or chosen among: scans, while loops, branches."""
+"""Interpretation of control flow: scans, while loops, branches."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from explorer.roles.dataflow.findings import Findings
 from explorer.roles.dataflow.layouts import branches_of, scan_of, while_of
 from explorer.roles.dataflow.liveness import Liveness
-from explorer.roles.dataflow.meetings import LOOKUP, OTHER, PLACED
-from explorer.roles.dataflow.notes import Notes
+from explorer.roles.dataflow.rules import LOOKUP, OTHER, PLACED
 from explorer.roles.dataflow.values import CONSTANT, SLICED_FIRST, ZERO, Value, join
 
 __all__ = ["Values", "Walker", "branches", "scan", "while_loop"]
@@ -15,13 +15,13 @@ Values = list[Value]
 
 
 class Walker(Protocol):
-    """What walks through the programs inside."""
+    """What interprets the inner jaxprs."""
 
-    notes: Notes
+    findings: Findings
     liveness: Liveness
 
     def run(self, jaxpr: Any, inputs: Sequence[Value], live: Sequence[bool]) -> Values:
-        """Return the values of a program's results."""
+        """Return the values of a jaxpr's results."""
         ...
 
 
@@ -37,82 +37,84 @@ def scan(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Values
     def step(state: Values) -> Values:
         return walk.run(body, [*fixed, *state, *rows], needed.inner)
 
-    with walk.notes.inside(eqn, length):
+    with walk.findings.inside(eqn, length):
         if length > 1:
-            state = _settled(walk, start, lambda state: step(state)[:carry])
+            state = _fixed_carry(walk, start, lambda state: step(state)[:carry])
         results = step(state)
-    _note_starts(walk, eqn, consts, start, state)
+    _record_starts(walk, eqn, consts, start, state)
     return (
         results if length == 1 else [*map(join, state, results[:carry]), *results[carry:]]
     )
 
 
 def while_loop(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Values:
-    """A loop: how often its body runs is not known; forward, a gradient passes it."""
+    """A loop with an unknown number of steps; forward-mode gradients pass it."""
     body, inner, _, condition, outer = while_of(eqn)
-    asked, fixed, start = _split(values, outer, inner)
+    tested, fixed, start = _split(values, outer, inner)
     needed = walk.liveness.loop(eqn, tuple(live))
 
     def step(state: Values) -> Values:
         return walk.run(body, [*fixed, *state], needed.inner)
 
-    with walk.notes.inside(eqn, None):
-        state = _settled(walk, start, step)
+    with walk.findings.inside(eqn, None):
+        state = _fixed_carry(walk, start, step)
         results = list(map(join, state, step(state)))
-        (goes_on,) = walk.run(condition, [*asked, *state], [True])
-    _note_starts(walk, eqn, outer + inner, start, state)
-    return _chosen_by(walk, eqn, goes_on, results)
+        (goes_on,) = walk.run(condition, [*tested, *state], [True])
+    _record_starts(walk, eqn, outer + inner, start, state)
+    return _selected_by(walk, eqn, goes_on, results)
 
 
 def branches(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Values:
-    """One of several programs, chosen by a number: the union of what they do."""
+    """One of several jaxprs, selected by a number: the union of what they do."""
     index, *operands = values
-    with walk.notes.inside(eqn):
+    with walk.findings.inside(eqn):
         found = [walk.run(branch, operands, live) for branch in branches_of(eqn)]
     results = [_either(walk, eqn, choices) for choices in zip(*found, strict=True)]
-    return _chosen_by(walk, eqn, index, results)
+    return _selected_by(walk, eqn, index, results)
 
 
 def _split(values: Values, first: int, second: int) -> tuple[Values, Values, Values]:
     return values[:first], values[first : first + second], values[first + second :]
 
 
-def _settled(walk: Walker, state: Values, step: Callable[[Values], Values]) -> Values:
-    """Return the carry of a loop after any number of steps."""
-    with walk.notes.quiet():
+def _fixed_carry(walk: Walker, state: Values, step: Callable[[Values], Values]) -> Values:
+    """Return the carry of a loop after any number of steps: a fixed point of the lattice."""
+    with walk.findings.quiet():
         while (joined := list(map(join, state, step(state)))) != state:
             state = joined
     return state
 
 
-def _note_starts(walk: Walker, eqn: Any, first: int, start: Values, state: Values) -> None:
-    """Note the parameters that are the initial state of a loop."""
+def _record_starts(
+    walk: Walker, eqn: Any, first: int, start: Values, state: Values
+) -> None:
+    """Record the parameters that are the initial state of a loop."""
     for number, (before, after) in enumerate(zip(start, state, strict=True)):
         if after.is_data:
-            _note_in_place(walk, eqn, first + number, before)
+            _record_in_place(walk, eqn, first + number, before)
 
 
 def _either(walk: Walker, eqn: Any, choices: Sequence[Value]) -> Value:
-    """Return what is known of one of several."""
+    """Return what is known about a value that is one of several."""
     result = choices[0]
     for choice in choices[1:]:
         result = join(result, choice)
     if result.is_data:
         for choice in choices:
-            _note_in_place(walk, eqn, 0, choice)
+            _record_in_place(walk, eqn, 0, choice)
     return result
 
 
-def _note_in_place(walk: Walker, eqn: Any, operand: int, value: Value) -> None:
-    """Note that parameters stand where data stands at other times."""
+def _record_in_place(walk: Walker, eqn: Any, operand: int, value: Value) -> None:
+    """Record that parameters take the place of data."""
     if value.made_of:
-        walk.notes.use(eqn, operand, value, LOOKUP if value.is_picked else PLACED)
+        walk.findings.use(eqn, operand, value, LOOKUP if value.is_picked else PLACED)
 
 
-def _chosen_by(walk: Walker, eqn: Any, choice: Value, results: Values) -> Values:
-    """Return results that also depend, without a gradient, on what chose them."""
+def _selected_by(walk: Walker, eqn: Any, choice: Value, results: Values) -> Values:
+    """Return results that also depend, without a gradient, on what selected them."""
     if choice.made_of and any(result.is_data for result in results):
-        walk.notes.use(eqn, 0, choice, OTHER)
+        walk.findings.use(eqn, 0, choice, OTHER)
     return [
         result
         if result.traits & ZERO

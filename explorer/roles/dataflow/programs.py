@@ -1,4 +1,4 @@
-"""Operations with a program inside: how to go through it, or that it cannot be read."""
+"""Operations with an inner jaxpr: how to interpret it, or that it cannot be read."""
 
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -17,7 +17,7 @@ from explorer.roles.dataflow.layouts import (
     solve_of,
 )
 from explorer.roles.dataflow.loops import Values, Walker, branches, scan, while_loop
-from explorer.roles.dataflow.meetings import OPAQUE
+from explorer.roles.dataflow.rules import OPAQUE
 from explorer.roles.dataflow.values import CONSTANT, Value, is_inexact, merged, without_grad
 
 __all__ = ["rule_of"]
@@ -26,9 +26,9 @@ Rule = Callable[[Walker, Any, Values, Sequence[bool]], Values]
 
 
 def rule_of(eqn: Any) -> Rule | None:
-    """Return how to go through the programs of an operation; None where it has none.
+    """Return how to interpret the inner jaxprs of an operation; None if it has none.
 
-    Parameters that enter a program of an unknown operation are opaque, not dropped.
+    Parameters that enter a jaxpr of an unknown operation are opaque, not dropped.
     """
     primitive = eqn.primitive
     if primitive not in _KNOWN:
@@ -39,12 +39,12 @@ def rule_of(eqn: Any) -> Rule | None:
 
 
 def _call(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Values:
-    """A program called once: jit, remat, a function with its own derivative."""
+    """A jaxpr that is called once: jit, remat, a function with a custom derivative."""
     return _called(walk, eqn, values, live, 1)
 
 
 def _on_devices(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Values:
-    """A program that every device of a mesh runs on its shards."""
+    """A jaxpr that every device of a mesh runs on its shards."""
     return _called(walk, eqn, values, live, devices_of(eqn))
 
 
@@ -52,13 +52,13 @@ def _called(
     walk: Walker, eqn: Any, values: Values, live: Sequence[bool], times: int
 ) -> Values:
     jaxpr, constants = inner_of(eqn)
-    with walk.notes.inside(eqn, times):
+    with walk.findings.inside(eqn, times):
         return walk.run(jaxpr, [*[CONSTANT] * constants, *values], live)
 
 
 def _custom(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Values:
-    """A function with its own derivative (a straight-through estimator): a gradient
-    passes where its rule lets one pass."""
+    """A function with a custom derivative (a straight-through estimator): its rule decides
+    which operands get a gradient."""
     results = _call(walk, eqn, values, live)
     whole = merged(values).grad
     if not whole:
@@ -75,11 +75,11 @@ def _custom(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Val
 
 
 def _passed(walk: Walker, eqn: Any, values: Values, backward: Any) -> list[int]:
-    """Return, of each result, the parameters that its gradient reaches."""
+    """Return for each result the parameters that its gradient reaches."""
     count = len(eqn.outvars)
     constants = [CONSTANT] * (len(backward.invars) - count)
     gradients = [Value(data=True, reach=1 << number) for number in range(count)]
-    with walk.notes.quiet():
+    with walk.findings.quiet():
         found = walk.run(backward, [*constants, *gradients], [True] * len(backward.outvars))
     inexact = (v.grad for v, var in zip(values, eqn.invars) if type(var) is not Literal)
     operands = list(zip(inexact, found, strict=True))
@@ -90,32 +90,32 @@ def _passed(walk: Walker, eqn: Any, values: Values, backward: Any) -> list[int]:
 
 
 def _linear_solve(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Values:
-    """A system of equations: solved by one program, with the derivative of another."""
+    """A linear system: solved by one jaxpr, differentiated through another."""
     solve, constants, right = solve_of(eqn)
-    with walk.notes.inside(eqn):
+    with walk.findings.inside(eqn):
         results = walk.run(solve, [*values[constants], *values[right]], live)
     grad = merged(values).grad
     return [result._replace(grad=result.grad | grad & result.reach) for result in results]
 
 
 def _opaque(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Values:
-    """A program that cannot be read: a Pallas kernel, or of an operation not known here."""
+    """A jaxpr that cannot be read: a Pallas kernel, or an unknown operation."""
     whole = merged(values)._replace(traits=0)
     if whole.data:
         for operand, value in enumerate(values):
             if value.made_of:
-                walk.notes.use(eqn, operand, value, OPAQUE)
+                walk.findings.use(eqn, operand, value, OPAQUE)
         whole = whole._replace(made_of=0)
     return [whole if is_inexact(var) else without_grad(whole) for var in eqn.outvars]
 
 
 def _callback(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Values:
-    """Python code, which no gradient passes."""
+    """Python code, through which no gradient passes."""
     return [without_grad(value) for value in _opaque(walk, eqn, values, live)]
 
 
 _KNOWN: dict[Any, Rule | None] = {}
-# whose program only says how two numbers become one
+# operations whose jaxpr only combines two numbers
 _PLAIN = named(
     """reduce reduce_window scatter scatter-add scatter-mul scatter-min scatter-max
     scatter-sub select_and_scatter"""

@@ -22,15 +22,20 @@ Manner = Literal[
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):
-    """One operation in which a parameter, or a function of it, meets data.
+    """One operation that combines a parameter, or a function of it, with data.
 
     `operand` is its position among the operation's inputs. `times` is how often one call
-    executes it, scans and devices multiplied out; None inside a loop of unknown length.
-    `macs` are the multiply-adds of all those times, in contractions (once, where the times
-    are unknown); where several parameters make up the operand (`W + a @ b`), each has its
-    share by size. `source` is a line of user code. `rows` is, for experts computed sparsely,
-    how many rows of data are contracted with one expert each; 0 elsewhere. Of manner
-    "composed" is a contraction with parameters alone, which is work and decides no role.
+    executes it, with scans and devices multiplied out; None inside a loop of unknown length.
+    `macs` are the multiply-adds of all those executions (of one, if their number is unknown);
+    if several parameters make up the operand (`W + a @ b`), each has a share by size. `source`
+    is a line of user code. `rows` says for sparsely computed experts how many rows of data are
+    contracted with one expert each; 0 elsewhere. The manner "composed" is a contraction with
+    parameters alone, which is work and decides no role.
+
+    >>> use = Use(role="kernel", manner="contracted", primitive="dot_general", operand=1,
+    ...           times=1, macs=30, source="model.py:3 (f)")
+    >>> use.manner, use.macs
+    ('contracted', 30)
     """
 
     role: Role
@@ -47,8 +52,11 @@ class ParameterRole(msgspec.Struct, frozen=True, kw_only=True):
     """What one parameter does, by every use of it.
 
     `reached` says whether an output depends on it, `differentiable` whether a gradient
-    reaches it. `tied` marks an embedding that is a projection as well, `shared_with` names
+    reaches it. `tied` marks an embedding that is an output projection too; `shared_with` names
     the other leaves that are the same array: they have one role and the same uses.
+
+    >>> ParameterRole(role="bias", uses=(), reached=True, differentiable=True).macs
+    0
     """
 
     role: Role

@@ -1,4 +1,4 @@
-"""Where in the user's code an operation was written."""
+"""The line of the user's code that an operation comes from."""
 
 import os
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ from typing import Any
 
 __all__ = ["is_of_library", "source_of"]
 
-# whose frames lie between a layer and its operations, and between the user and a layer
+# libraries with frames between a layer and its operations; libraries of layers
 _BELOW = ("jax", "jaxlib", "chex", "jaxtyping", "contextlib")
 _LAYERS = ("flax", "haiku", "equinox", "optax")
 
 
 def source_of(eqn: Any) -> str:
-    """Return "file.py:12 (function)" of an operation: of the user's code or, where a
-    library's layer is the whole model, of the layer. "" where nothing is known."""
+    """Return "file.py:12 (function)" of an operation: in the user's code or, if a library's
+    layer is the entire model, in the layer. Empty if nothing is known."""
     traceback = eqn.source_info.traceback
     if traceback is None:
         return ""
@@ -30,7 +30,7 @@ def source_of(eqn: Any) -> str:
 
 @cache
 def is_of_library(filename: str) -> bool:
-    """Say whether a file is of a library that models are written with."""
+    """Return whether a file belongs to a library that models are written with."""
     return _is_below(filename) or filename.startswith(_folders(_LAYERS))
 
 

@@ -24,7 +24,7 @@ from explorer.roles.dataflow.walk import Walk
 
 __all__ = ["RoleTrace", "trace", "trace_roles"]
 
-# of several uses, the last that there is decides
+# of several uses, the one latest in this order decides
 _ORDER: tuple[Role, ...] = ("other", "bias", "scale", "embedding", "kernel")
 _DATA = Value(data=True)
 
@@ -33,10 +33,10 @@ class RoleTrace(NamedTuple):
     """What a program does with its parameters, and its work.
 
     Attributes:
-        roles: a tree like the parameters', of ParameterRole.
+        roles: a tree like that of the parameters, with a ParameterRole at each leaf.
         macs: multiply-adds of all contractions of one call.
-        free_macs: of those that belong to no parameter (the scores of attention). The
-            others add up to the parameters' own.
+        free_macs: those that belong to no parameter (the scores of attention); the others
+            are the sum over the parameters.
     """
 
     roles: Any
@@ -47,23 +47,23 @@ class RoleTrace(NamedTuple):
 def trace_roles(fn: Callable[..., Any], params: Any, *inputs: Any, **kwargs: Any) -> Any:
     """Return what each parameter does in `fn(params, *inputs, **kwargs)`, by its use.
 
-    Nothing runs and nothing is allocated: arrays count by shape and format, and so do
-    `jax.ShapeDtypeStruct`s. Renaming keys changes nothing, nor do jit, remat, scan or vmap.
-    Random keys are no data, and arrays that fn closes over are constants; of a function
-    without inputs, they are its data.
+    Nothing runs and nothing is allocated: only shapes and dtypes are used, so that
+    `jax.ShapeDtypeStruct`s will do. Renaming keys changes nothing, nor does wrapping in jit,
+    remat, scan or vmap. Random keys are not data, and arrays that fn closes over are constants;
+    in a function without inputs, they are the data.
 
     Args:
         fn: a pure function of parameters and inputs.
-        params: any pytree of arrays, a whole dict of variables, an NNX state or module.
-        inputs: further arguments of fn; numbers, strings and flags stay what they are.
+        params: any pytree of arrays, a dict of variables, an NNX state or module.
+        inputs: further arguments of fn; numbers, strings and flags are passed unchanged.
         kwargs: keyword arguments of fn.
 
     Returns:
         A tree like `params` with a ParameterRole at each leaf.
 
     Raises:
-        TreeError: there are no parameters, or one is no array.
-        InputError: fn cannot be called so, or has side effects.
+        TreeError: there are no parameters, or one is not an array.
+        InputError: fn cannot be called with these arguments, or has side effects.
 
     >>> import jax.numpy as jnp
     >>> params = {"a": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -99,18 +99,18 @@ def trace(fn: Callable[..., Any], params: Any, *inputs: Any, **kwargs: Any) -> R
     except ImpureError as error:
         found = f"has side effects ({error})"
         raise InputError(name, found=found, expected="a pure function") from None
-    walk.notes.returned(results)
+    walk.findings.returned(results)
     end, shared = merged(results), _shared(numbers, params)
     roles = [
         _role(
-            tuple(walk.notes.uses[number]),
+            tuple(walk.findings.uses[number]),
             reached=bool(end.reach >> number & 1),
             differentiable=bool(end.grad >> number & 1),
             shared_with=shared.get(leaf, ()),
         )
         for leaf, number in enumerate(numbers)
     ]
-    return RoleTrace(treedef.unflatten(roles), walk.notes.macs, walk.notes.free_macs)
+    return RoleTrace(treedef.unflatten(roles), walk.findings.macs, walk.findings.free_macs)
 
 
 def _parameter(number: int, shape: jax.ShapeDtypeStruct) -> Value:
@@ -123,7 +123,7 @@ def _is_key(shape: jax.ShapeDtypeStruct) -> bool:
 
 
 def _shared(numbers: list[int], params: Any) -> dict[int, tuple[str, ...]]:
-    """Return, of the leaves that are one array with others, the paths of the others."""
+    """Return for each leaf that shares its array with others the paths of the others."""
     if len(set(numbers)) == len(numbers):
         return {}
     paths = paths_of(params)
@@ -138,8 +138,8 @@ def _shared(numbers: list[int], params: Any) -> dict[int, tuple[str, ...]]:
 
 
 def _role(uses: tuple[Use, ...], **facts: Any) -> ParameterRole:
-    """Return the record of a parameter: the first role of its uses, but that a table which
-    is looked up stays an embedding where it is the output projection as well."""
+    """Return the record of a parameter: the first role of its uses; but a table that is
+    looked up stays an embedding if it is the output projection too."""
     found: Role = "other"
     for role in _ORDER:
         if any(use.role == role for use in uses):

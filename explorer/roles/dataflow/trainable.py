@@ -1,4 +1,4 @@
-"""Which parameters an optimizer changes: those whose update is more than zeros."""
+"""Which parameters an optimizer changes: those whose update is not always zero."""
 
 from typing import Any
 
@@ -14,16 +14,16 @@ __all__ = ["changed_by"]
 
 
 def changed_by(optimizer: Any, params: Any) -> list[bool]:
-    """Return, of each parameter, whether an optax transformation may change it.
+    """Return for each parameter whether an optax transformation may change it.
 
-    Read off the program of `update`: an update that depends on no gradient, no parameter
-    and no state is a constant, as `optax.set_to_zero` makes it for frozen labels. Under
-    `optax.masked`, what the mask leaves out passes unchanged and is changed by its gradient.
+    Read from the jaxpr of `update`: an update that depends on no gradient, no parameter and no
+    state is a constant, as `optax.set_to_zero` makes it for frozen labels. `optax.masked` passes
+    the gradients of leaves outside its mask on as updates, so that these change.
 
     Raises:
         InputError: the transformation does not fit the parameters.
     """
-    from optax import with_extra_args_support  # who has an optimizer has loaded it
+    from optax import with_extra_args_support  # an optimizer cannot exist without it
 
     leaves, treedef = jax.tree.flatten(params)
     tree = treedef.unflatten(map(shape_of, leaves))

@@ -1,10 +1,10 @@
-"""What is special about the result of an operation, as far as the rules ask."""
+"""The traits of an operation's result that the rules need."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from explorer.roles.dataflow.contractions import CONTRACTIONS, named
-from explorer.roles.dataflow.meetings import is_row
+from explorer.roles.dataflow.rules import is_row
 from explorer.roles.dataflow.values import (
     GIVEN,
     MATRICES,
@@ -27,10 +27,10 @@ __all__ = ["NOISE", "is_zero", "traits_of"]
 _LASTING = SLICED_FIRST | SLICED | PICKED | GIVEN
 _OF_CONTENTS = VARIED | SPECTRUM | SCORES | PEAK | ROUTED
 
-# results of chance: they depend on a key, not on data
+# random results: they depend on a key, not on data
 NOISE = named("""random_bits random_wrap random_unwrap random_seed random_fold_in random_split
     random_gamma threefry2x32 rng_bit_generator rng_uniform""")
-# operations that keep what a value is, whatever they do to its shape or format
+# operations that keep the traits of a value, whatever they do to its shape or dtype
 _SHAPES = named("""broadcast_in_dim reshape transpose squeeze expand_dims copy rev pad split
     convert_element_type reduce_precision stop_gradient slice dynamic_slice gather select_n
     concatenate device_put sharding_constraint optimization_barrier pvary""")
@@ -38,13 +38,13 @@ _ELEMENTWISE = named("""add add_any sub mul div max min clamp neg abs sign exp e
     log log1p tanh logistic erf integer_pow pow sqrt rsqrt square real imag conj complex""")
 _PICKS = ("slice", "dynamic_slice", "gather")
 _MAKERS = frozenset(("iota", "eq", "fft", *_PICKS, *CONTRACTIONS))
-# zero where every operand is; where one is
+# zero if every operand is; if one operand is
 _LINEAR = _SHAPES | frozenset(("add", "sub", "neg", "add_any", "reduce_sum", "cumsum"))
 _BILINEAR = frozenset(("mul", *CONTRACTIONS))
 
 
 def is_zero(eqn: Any, values: Sequence[Value]) -> bool:
-    """Say whether a result is zero, whatever parameters and data are."""
+    """Return whether a result is zero for any parameters and data."""
     name = eqn.primitive.name
     if name in _BILINEAR:
         return any(value.traits & ZERO for value in values[:2])
@@ -57,7 +57,7 @@ def traits_of(eqn: Any, values: Sequence[Value], out: Value) -> int:
     Args:
         eqn: the operation.
         values: its operands.
-        out: what is known of the result; of traits, those of any operand.
+        out: what is known about the result, with the union of the operands' traits.
     """
     name, union = eqn.primitive.name, out.traits
     if not union and name not in _MAKERS:
@@ -73,7 +73,7 @@ def traits_of(eqn: Any, values: Sequence[Value], out: Value) -> int:
             kept |= ONE_HOT
         return kept | union & _OF_CONTENTS
     if name in _ELEMENTWISE:
-        # scores less their maximum are scores
+        # scores minus their maximum are scores
         return kept | union & (_OF_CONTENTS & ~PEAK if union & SCORES else _OF_CONTENTS)
     if name == "iota":
         return VARIED
@@ -85,7 +85,7 @@ def traits_of(eqn: Any, values: Sequence[Value], out: Value) -> int:
 
 
 def _contents(name: str, values: Sequence[Value]) -> Sequence[Value]:
-    """Return the operands that are seen in the result, without those that only choose."""
+    """Return the operands whose elements are in the result, without those that select."""
     if name == "select_n":
         return values[1:]
     return values[:1] if name in ("dynamic_slice", "gather") else values
@@ -104,7 +104,7 @@ def _of_contraction(eqn: Any, values: Sequence[Value], out: Value) -> int:
 
 
 def _of_pick(eqn: Any, values: Sequence[Value], kept: int) -> int:
-    """Return how a part of a parameter was taken: by data, by position, or a whole row."""
+    """Return how a part of a parameter was selected: by data, or by position."""
     before, after = eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape
     if any(value.data for value in values[1:]):
         return _picked(eqn) | kept
@@ -118,7 +118,7 @@ def _of_pick(eqn: Any, values: Sequence[Value], kept: int) -> int:
 
 
 def _of_indices(eqn: Any, kept: int) -> int:
-    """A table that is indexed by constants gets rows, and the shape of the indices."""
+    """Return how constant indices select rows of a table."""
     table, index = eqn.invars[0].aval, eqn.invars[1].aval
     if len(index.shape) < 2:  # one number: a layer of a stack
         return 0
@@ -132,6 +132,6 @@ def _picked(eqn: Any, operand: int = 0) -> int:
 
 
 def _is_one_hot(values: Sequence[Value]) -> bool:
-    """Say whether numbers are compared with a range: rows with a single 1."""
+    """Return whether numbers are compared with a range, which gives rows with a single 1."""
     varied = [not value.data and bool(value.traits & VARIED) for value in values]
     return any(varied) and all(v or value.is_data for v, value in zip(varied, values))

@@ -1,7 +1,7 @@
-"""What is known of each array of a program while parameters are followed through it.
+"""The lattice: what is known about each array of a program during interpretation.
 
-A value is a constant, made of parameters alone, data, or made of parameters that data chose
-(the weights of a routed expert). Sets of parameters are the bits of an int.
+A value is a constant, made of parameters alone, data, or made of parameters that data
+selected (the weights of a routed expert). Sets of parameters are the bits of an int.
 """
 
 from collections.abc import Sequence
@@ -35,20 +35,20 @@ __all__ = [
 
 # traits of constants
 VARIED = 1  # entries differ (iota)
-GIVEN = 2  # drawn at random or closed over: what a contraction takes for data
+GIVEN = 2  # random, or closed over: a contraction treats it as data
 ZERO = 4  # zero everywhere
 # traits of constants and data
 ONE_HOT = 8  # index == iota: a contraction with it is a lookup
-SPECTRUM = 16  # in frequencies: a product of two is a convolution
+SPECTRUM = 16  # in the frequency domain: a product of two is a convolution
 # traits of data
 SCORES = 32  # data times data: the logits of attention
-PEAK = 64  # their maximum, which a softmax takes away
-ROUTED = 128  # data times parameters that data chose: the output of an expert
+PEAK = 64  # their maximum, which a softmax subtracts
+ROUTED = 128  # data times parameters that data selected: the output of an expert
 # traits of parameters
-SLICED_FIRST = 256  # some rows of the first axis, taken by position
+SLICED_FIRST = 256  # some rows of the first axis, sliced by position
 SLICED = 512  # some rows of another axis but the last
-ROWS = 1024  # single rows (or numbers) that data chose from a table
-MATRICES = 2048  # matrices that data chose from a stack
+ROWS = 1024  # single rows (or numbers) that data selected from a table
+MATRICES = 2048  # matrices that data selected from a stack
 PICKED = ROWS | MATRICES
 
 
@@ -56,11 +56,11 @@ class Value(NamedTuple):
     """One array of the program.
 
     Attributes:
-        made_of: the parameters that it is a function of, as long as they have not met
-            data; of a function of data, none.
+        made_of: the parameters that it is a function of, until they are combined with
+            data; a function of data has none.
         data: whether it depends on the inputs.
-        reach: the parameters that change it.
-        grad: those of them that a gradient reaches from here.
+        reach: the parameters that it depends on.
+        grad: those of them that a gradient from here reaches.
         traits: bits, see above.
     """
 
@@ -72,12 +72,12 @@ class Value(NamedTuple):
 
     @property
     def is_data(self) -> bool:
-        """Whether it is data and no parameter."""
+        """Whether it is data and not a parameter."""
         return self.data and not self.made_of
 
     @property
     def is_picked(self) -> bool:
-        """Whether it is made of parameters that data chose among others."""
+        """Whether it is made of parameters that data selected among others."""
         return self.made_of != 0 and self.traits & PICKED != 0
 
 
@@ -86,7 +86,7 @@ ZEROS = Value(traits=ZERO)
 
 
 def merged(values: Sequence[Value]) -> Value:
-    """Return the value of a function of several: parameters followed, traits of any."""
+    """Return the value of a function of several: the union of parameters and of traits."""
     if len(values) == 1:
         return values[0]
     made_of = reach = grad = traits = 0
@@ -101,21 +101,21 @@ def merged(values: Sequence[Value]) -> Value:
 
 
 def join(a: Value, b: Value) -> Value:
-    """Return what is known of a value that is one or the other (branches, steps)."""
+    """Return what is known about a value that is one or the other (branches, steps)."""
     if a == b:
         return a
     both = merged((a, b))._replace(traits=a.traits & b.traits)
-    # once it may be data it is followed no longer
+    # a value that may be data is not followed further
     return both._replace(made_of=0) if a.is_data or b.is_data else both
 
 
 def without_grad(value: Value) -> Value:
-    """Return what no gradient passes."""
+    """Return a value through which no gradient passes."""
     return value._replace(grad=0)
 
 
 def is_inexact(var: Any) -> bool:
-    """Say whether a gradient can flow through values of a variable."""
+    """Return whether a gradient can pass through a variable."""
     return _is_inexact(getattr(var.aval, "dtype", None))
 
 

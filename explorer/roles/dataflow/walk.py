@@ -1,4 +1,4 @@
-"""A program -> what is known of its results, and every use of a parameter on the way."""
+"""The abstract interpreter: a jaxpr -> values of its results, and the uses of parameters."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 from jax.extend.core import Literal
 
 from explorer.roles.dataflow.contractions import CONTRACTIONS
+from explorer.roles.dataflow.findings import Findings
 from explorer.roles.dataflow.liveness import Liveness
-from explorer.roles.dataflow.meetings import LOOKUP, is_looked_up, meeting_of
-from explorer.roles.dataflow.notes import Notes
 from explorer.roles.dataflow.programs import rule_of
+from explorer.roles.dataflow.rules import LOOKUP, is_looked_up, use_kind
 from explorer.roles.dataflow.traits import NOISE, is_zero, traits_of
 from explorer.roles.dataflow.values import (
     CONSTANT,
@@ -26,15 +26,15 @@ from explorer.roles.dataflow.values import (
 __all__ = ["Walk"]
 
 _GIVEN = Value(traits=VARIED | GIVEN)
-# no gradient passes, though the result is a float
+# float results through which no gradient passes
 _FLAT = frozenset(("stop_gradient", "floor", "ceil", "round", "sign", "nextafter"))
 
 
 class Walk:
-    """One pass over a program; `notes` holds what it found."""
+    """One interpretation of a program; `findings` holds the uses and the work."""
 
     def __init__(self, sizes: Sequence[int]):
-        self.notes = Notes(sizes)
+        self.findings = Findings(sizes)
         self.liveness = Liveness()
 
     def run(
@@ -47,10 +47,10 @@ class Walk:
         """Return the values of a jaxpr's results.
 
         Args:
-            jaxpr: an open one.
+            jaxpr: an open jaxpr.
             inputs: values of its invars.
-            live: which results matter; uses that only others need are none.
-            given: what arrays are that the program closes over.
+            live: which results matter; operations that only others depend on are skipped.
+            given: the value of arrays that the program closes over.
         """
         known: dict[Any, Value] = dict(zip(jaxpr.invars, inputs, strict=True))
         for var in jaxpr.constvars:
@@ -70,62 +70,62 @@ class Walk:
         return [_read(known, var) for var in jaxpr.outvars]
 
     def _apply(self, eqn: Any, values: list[Value]) -> Value:
-        """Return the results of an operation without a program inside, as one."""
+        """Return one value for all results of an operation without an inner jaxpr."""
         name = eqn.primitive.name
         if name in CONTRACTIONS:
             return self._contract(eqn, values)
         if name in NOISE:
             return Value(reach=merged(values).reach, traits=GIVEN)
-        out = self._meet(eqn, values)
+        out = self._combine(eqn, values)
         return without_grad(out) if name in _FLAT else out
 
     def _contract(self, eqn: Any, values: list[Value]) -> Value:
         whole = merged(values)
         if whole.made_of and not whole.data:
-            # a parameter that is contracted with what the program was given acts on it
+            # a parameter that is contracted with closed-over arrays acts on them as on data
             values = [_as_data(value) for value in values]
         owners = 0 if is_zero(eqn, values) else whole.made_of
-        with self.notes.contraction(eqn, owners):
-            return self._meet(eqn, values)
+        with self.findings.contraction(eqn, owners):
+            return self._combine(eqn, values)
 
-    def _meet(self, eqn: Any, values: list[Value]) -> Value:
-        """Return what an operation makes of its operands; note which parameters end here."""
+    def _combine(self, eqn: Any, values: list[Value]) -> Value:
+        """Return the value of a result; record the parameters whose use is found here."""
         whole = merged(values)
         if whole.traits & ZERO and is_zero(eqn, values):
             return ZEROS
         if whole.made_of and whole.data:
-            values, ends = self._followed(eqn, values)
+            values, ends = self._follow(eqn, values)
             whole = merged(values)
             if ends:
                 whole = whole._replace(made_of=0)
         traits = traits_of(eqn, values, whole)
         return whole if traits == whole.traits else Value(*whole[:4], traits)
 
-    def _followed(self, eqn: Any, values: list[Value]) -> tuple[list[Value], bool]:
-        """Return the operands as they go on, and whether a parameter ends here."""
+    def _follow(self, eqn: Any, values: list[Value]) -> tuple[list[Value], bool]:
+        """Return the operands to follow further, and whether a use is found here."""
         values = list(values)
         for operand, value in enumerate(values):
             if is_looked_up(eqn, values, operand):
-                self.notes.use(eqn, operand, value, LOOKUP)
+                self.findings.use(eqn, operand, value, LOOKUP)
                 values[operand] = value._replace(made_of=0)
         if not any(value.is_data for value in values):
             return values, False
         ends = False
         for operand, value in enumerate(values):
             if value.made_of:
-                meeting = meeting_of(eqn, values, operand)
-                if meeting is None:
-                    self.notes.picked(eqn, operand, value)
+                kind = use_kind(eqn, values, operand)
+                if kind is None:
+                    self.findings.picked(eqn, operand, value)
                 else:
                     ends = True
-                    self.notes.use(eqn, operand, value, meeting)
+                    self.findings.use(eqn, operand, value, kind)
         return values, ends
 
 
 def _read(known: dict[Any, Value], var: Any) -> Value:
     if type(var) is Literal:
         return CONSTANT if getattr(var.val, "shape", ()) or var.val else ZEROS
-    # what no live result needs was not computed (keys that a scan splits and none draws)
+    # what no live result depends on was skipped (keys that a scan splits and never uses)
     return known.get(var, CONSTANT)
 
 

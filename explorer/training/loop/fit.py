@@ -11,7 +11,7 @@ from explorer.errors import InputError
 from explorer.training.checkpoints.checkpoints import Checkpoints
 from explorer.training.loop import arguments
 from explorer.training.loop.lockstep import Lockstep
-from explorer.training.loop.metric_queue import Call, Window, steps_of
+from explorer.training.loop.metric_queue import MetricQueue, StepCall, steps_of
 from explorer.training.loop.progress import Progress
 from explorer.training.loop.stopping import stop_signals
 from explorer.training.step.finite import MAX_NAMED, names_of_bad
@@ -114,8 +114,8 @@ def fit(
     with stop_signals() as received, shown:
         has_failed = checkpoints.has_failed if checkpoints else None
         lockstep = Lockstep(state, received, has_failed)
-        window = Window(steps, history, progress, tokens_per_batch, watch, lockstep)
-        while done < steps and window.fault is None and not wrong:
+        queue = MetricQueue(steps, history, progress, tokens_per_batch, watch, lockstep)
+        while done < steps and queue.fault is None and not wrong:
             if lockstep.signal:
                 stopped, reason = "signal", f"{lockstep.signal} came after step {done:,}"
                 break
@@ -136,16 +136,16 @@ def fit(
             evaluation: Mapping[str, Any] = {}
             if evaluate and (done == steps or _is_due(done, count, eval_every)):
                 evaluation = arguments.copied(evaluate(state))
-            window.add(Call(done, count, metrics, evaluation))
+            queue.add(StepCall(done, count, metrics, evaluation))
             if checkpoints and lockstep.save_failed:
                 checkpoints.wait()  # and learn why
             if checkpoints and _is_due(done, count, checkpoints.every):
-                wrong = _save(checkpoints, state, batches, window)
+                wrong = _save(checkpoints, state, batches, queue)
         if checkpoints:
-            wrong = wrong or _save(checkpoints, state, batches, window)
+            wrong = wrong or _save(checkpoints, state, batches, queue)
             checkpoints.wait()
         else:
-            wrong = _wrong_with(state, window)
+            wrong = _wrong_with(state, queue)
         if wrong:
             stopped, reason = "not finite", wrong
     return FitResult(state, history, stopped, reason)
@@ -157,24 +157,24 @@ def _is_due(done: int, count: int, every: int) -> bool:
 
 
 def _save(
-    checkpoints: Checkpoints, state: TrainState, batches: Iterator[Any], window: Window
+    checkpoints: Checkpoints, state: TrainState, batches: Iterator[Any], queue: MetricQueue
 ) -> str:
     """Save a state and the position behind it, or return what is not finite."""
-    wrong = _wrong_with(state, window)
+    wrong = _wrong_with(state, queue)
     if not wrong:
         position = getattr(batches, "state", None)
-        checkpoints.save(state, position() if position else None, window.metrics)
+        checkpoints.save(state, position() if position else None, queue.metrics)
     return wrong
 
 
-def _wrong_with(state: TrainState, window: Window) -> str:
+def _wrong_with(state: TrainState, queue: MetricQueue) -> str:
     """Return in words what is not finite of the steps so far; empty where all is."""
-    window.drain()
+    queue.drain()
     # an update that did it comes before the loss that tells of it
     if names := names_of_bad(state.params, _not_finite(state.params)):
         where = ", ".join(names)
         return f"step {int(state.step):,}: parameters are not finite in {where}"
-    return "" if window.fault is None else window.describe_fault(state.params)
+    return "" if queue.fault is None else queue.describe_fault(state.params)
 
 
 @jax.jit

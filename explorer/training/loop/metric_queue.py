@@ -12,7 +12,7 @@ from explorer.training.loop.progress import Progress, Report
 from explorer.training.step.finite import names_of_bad
 from explorer.training.watch.watch import Watch
 
-__all__ = ["Call", "Window", "steps_of"]
+__all__ = ["MetricQueue", "StepCall", "steps_of"]
 
 # of a step's metrics, what is no number of its history
 _APART = ("watch", "bad", "finite")
@@ -23,7 +23,7 @@ _MOST = 1000
 _NEWEST = 0.3
 
 
-class Call(NamedTuple):
+class StepCall(NamedTuple):
     """One call of a step: `step` steps are taken after it, `taken` of them by it."""
 
     step: int
@@ -38,7 +38,7 @@ def steps_of(metrics: Mapping[str, Any]) -> int:
     return shape[0] if shape else 1
 
 
-class Window:
+class MetricQueue:
     """The newest calls; those before them are fetched when a window of calls is full.
 
     The host waits only for what lies a window back, while the device has the window at
@@ -67,18 +67,18 @@ class Window:
         self._steps, self._tokens, self._clock = steps, tokens, clock
         self._watch_every, self._lockstep = watch.every if watch else 1, lockstep
         self._history, self._progress = history, progress
-        self._newest: list[Call] = []
-        self._before: list[Call] = []
+        self._newest: list[StepCall] = []
+        self._before: list[StepCall] = []
         self._fitting, self._rate, self._told_rate = 1, 0.0, 0.0
         # when steps and calls were last measured, and how many came since
         self._since: float | None = None
         self._taken = self._called = 0
         self._evaluation: dict[str, float] = {}
-        self.fault: Call | None = None
+        self.fault: StepCall | None = None
         # of the last step that was fetched, its evaluation included if it had one
         self.metrics: dict[str, float] = {}
 
-    def add(self, call: Call) -> None:
+    def add(self, call: StepCall) -> None:
         """Take in a call, and fetch the window before where this one is full."""
         self._newest.append(self._without_empty_watch(call))
         if len(self._newest) >= self._lockstep.size:
@@ -103,7 +103,7 @@ class Window:
             return f"{told}, the norm of all gradients is not finite"
         return told
 
-    def _fetch(self, calls: list[Call]) -> None:
+    def _fetch(self, calls: list[StepCall]) -> None:
         """Bring the metrics of these calls to the host and hand them on, up to a fault."""
         if not calls or self.fault is not None:
             return
@@ -139,7 +139,7 @@ class Window:
                 )
             )
 
-    def _without_empty_watch(self, call: Call) -> Call:
+    def _without_empty_watch(self, call: StepCall) -> StepCall:
         """Return a call whose table, if no step of it was watched, stays where it is."""
         first = call.step - call.taken  # steps are watched by the number taken before
         if -(-first // self._watch_every) * self._watch_every < call.step:
@@ -173,13 +173,13 @@ def _shown(numbers: Mapping[str, float]) -> dict[str, float]:
     return {"loss": numbers["loss"], **others}
 
 
-def _single_steps(call: Call) -> list[Call]:
+def _single_steps(call: StepCall) -> list[StepCall]:
     """Return the steps of a call that is on the host; the last has its evaluation."""
     if not np.ndim(call.metrics["loss"]):
         return [call]
     first = call.step - call.taken + 1
     return [
-        Call(
+        StepCall(
             first + index,
             1,
             {name: value[index] for name, value in call.metrics.items()},

@@ -113,7 +113,7 @@ def test_recursion():
     def deeper(params, x):
         return deeper(params, x + 1)
 
-    assert message(deeper, PARAMS, X) == "deeper: calls itself without end"
+    assert message(deeper, PARAMS, X) == "deeper: recurses without end"
 
 
 def test_results_that_are_no_arrays():

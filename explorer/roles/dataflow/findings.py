@@ -1,4 +1,4 @@
-"""The uses of parameters and the work, noted down while a program is walked through."""
+"""The uses of parameters and the work, recorded while a program is interpreted."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -6,25 +6,25 @@ from math import prod
 from typing import Any
 
 from explorer.roles.dataflow.contractions import macs_of, ragged_rows
-from explorer.roles.dataflow.meetings import (
+from explorer.roles.dataflow.records import Use
+from explorer.roles.dataflow.rules import (
     COMPOSED,
     KERNEL,
     LOOKUP,
     RETURNED,
-    Meeting,
+    UseKind,
     picked_sizes,
 )
-from explorer.roles.dataflow.records import Use
 from explorer.roles.dataflow.sources import source_of
 from explorer.roles.dataflow.values import Value
 
-__all__ = ["Notes"]
+__all__ = ["Findings"]
 
 
-class Notes:
+class Findings:
     """What was found so far.
 
-    `uses` holds, for every parameter by its number, the uses; `macs` the multiply-adds of
+    `uses` holds the uses of every parameter, by its number; `macs` are the multiply-adds of
     all contractions and `free_macs` those that belong to no parameter.
     """
 
@@ -41,7 +41,7 @@ class Notes:
 
     @contextmanager
     def inside(self, eqn: Any, times: int | None = 1) -> Iterator[None]:
-        """Within the program of an operation, which is executed so often."""
+        """Record inside the jaxpr of an operation that is executed `times` times."""
         before = self._times
         self._times = None if times is None or before is None else before * times
         self._around.append(eqn)
@@ -51,41 +51,41 @@ class Notes:
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """On a trial: nothing is noted."""
+        """Record nothing: the interpretation is a trial."""
         before, self._quiet = self._quiet, True
         yield
         self._quiet = before
 
     def picked(self, eqn: Any, operand: int, value: Value) -> None:
-        """Remember where data chose a part of parameters, whose use shows later."""
-        if eqn.primitive.name != "select_n":  # a mask picks nothing
+        """Remember where data selected a part of parameters, whose use is found later."""
+        if eqn.primitive.name != "select_n":  # a mask selects no part
             for number in _bits(value.made_of):
                 self._picks[number] = eqn, operand
 
-    def use(self, eqn: Any, operand: int, value: Value, meeting: Meeting) -> None:
-        """Note a use of each parameter that an operand is made of."""
+    def use(self, eqn: Any, operand: int, value: Value, kind: UseKind) -> None:
+        """Record a use of each parameter that an operand is made of."""
         if self._quiet:
             return
-        rows = self._rows(eqn, operand, value) if meeting is KERNEL else 0
+        rows = self._rows(eqn, operand, value) if kind is KERNEL else 0
         for number in _bits(value.made_of):
             at, place = eqn, operand
-            if meeting is LOOKUP and value.is_picked and number in self._picks:
+            if kind is LOOKUP and value.is_picked and number in self._picks:
                 at, place = self._picks[number]
             macs = self._work.pop(number, 0)
-            self.uses[number].append(self._note(meeting, at, place, macs, rows))
+            self.uses[number].append(self._use(kind, at, place, macs, rows))
 
     def returned(self, results: Sequence[Value]) -> None:
-        """Note the parameters that are results themselves, or functions of them alone."""
+        """Record the parameters that are results, or of which results are functions."""
         for number, value in enumerate(results):
             for leaf in _bits(value.made_of):
-                meeting = LOOKUP if value.is_picked else RETURNED
+                kind = LOOKUP if value.is_picked else RETURNED
                 at, place = self._picks.get(leaf, (None, number))
-                self.uses[leaf].append(self._note(meeting, at, place))
+                self.uses[leaf].append(self._use(kind, at, place))
 
     @contextmanager
     def contraction(self, eqn: Any, owners: int) -> Iterator[None]:
-        """While its operands meet: the work goes to the parameters that take part, and
-        to those that go on, combined with others, as well."""
+        """Attribute the work of a contraction to the parameters that take part, also to those
+        that are only combined with other parameters and followed further."""
         if self._quiet:
             yield
             return
@@ -98,7 +98,7 @@ class Notes:
             self.use(eqn, 0, Value(1 << number), COMPOSED)
 
     def _shares(self, owners: int, macs: int) -> dict[int, int]:
-        """Return the work by owner, in proportion to sizes; the rest goes to the largest."""
+        """Return the work by owner, in proportion to sizes; the remainder goes to the largest."""
         numbers = list(_bits(owners))
         if len(numbers) < 2:
             return dict.fromkeys(numbers, macs)
@@ -109,19 +109,19 @@ class Notes:
         return shares
 
     def _rows(self, eqn: Any, operand: int, value: Value) -> int:
-        """Return how many rows of data meet one expert each."""
+        """Return how many rows of data are multiplied with one expert each."""
         if not value.is_picked:
             return ragged_rows(eqn)
         picks = [self._picks[n] for n in _bits(value.made_of) if n in self._picks]
         one = max((prod(picked_sizes(*pick)) for pick in picks), default=0)
         return prod(eqn.invars[operand].aval.shape) // one if one else 0
 
-    def _note(
-        self, meeting: Meeting, eqn: Any, operand: int, macs: int = 0, rows: int = 0
+    def _use(
+        self, kind: UseKind, eqn: Any, operand: int, macs: int = 0, rows: int = 0
     ) -> Use:
         return Use(
-            role=meeting.role,
-            manner=meeting.manner,
+            role=kind.role,
+            manner=kind.manner,
             primitive=eqn.primitive.name if eqn else "",
             operand=operand,
             times=self._times,
@@ -131,7 +131,7 @@ class Notes:
         )
 
     def _source(self, eqn: Any) -> str:
-        """A program traced before, and kept, may forget from where it is called."""
+        # a cached jaxpr has lost the line that calls it: those around it are asked
         return next(filter(None, map(source_of, (eqn, *reversed(self._around)))), "")
 
 
