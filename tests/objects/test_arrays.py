@@ -251,8 +251,8 @@ def test_linen_modules_in_trees_are_refused():
     with pytest.raises(TreeError) as caught:
         read({"net": [zoo.MLP()]})
     assert str(caught.value) == (
-        "net/0: a Linen module, MLP; expected its variables: a Linen module holds none "
-        "itself; explore(module, *inputs) finds their shapes"
+        "net/0: a Linen module, MLP; expected its variables: a Linen module does not "
+        "hold them; explore(module, *inputs) finds their shapes"
     )
 
 

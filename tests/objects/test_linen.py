@@ -138,8 +138,8 @@ def test_a_module_without_inputs_says_what_to_give():
     with pytest.raises(TreeError) as caught:
         read(zoo.MLP())
     assert str(caught.value) == (
-        "MLP: a Linen module without example inputs; expected inputs of its __call__, for "
-        "a module makes its variables when called; "
+        "MLP: a Linen module without example inputs; expected inputs of its __call__: "
+        "a module makes its variables when it is called; "
         "explore(module, jax.ShapeDtypeStruct((1, 128), jnp.int32))"
     )
 
