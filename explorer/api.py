@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from explorer.errors import InputError, TreeError, printable
+from explorer.errors import TreeError
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.inventory import Inventory
-from explorer.paths import Key, matches, path_of
 from explorer.targets import (
     ArchitectureTarget,
     Call,
@@ -21,8 +20,6 @@ from explorer.targets import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from explorer.analyses.comparison import Comparison
     from explorer.analyses.ledger import Ledger
     from explorer.analyses.summary import By, Summary
@@ -270,36 +267,9 @@ def load(path: str | os.PathLike, select: str | None = None) -> "dict[str, Any]"
     ...     load(f"{folder}/model.npz", select="bias")
     {'bias': array([0., 0., 0.])}
     """
-    from explorer.formats.files import load_path
+    from explorer.formats.nested import load_tree
 
-    place = as_path(path)
-
-    def wanted(key: Key) -> bool:
-        return select is None or matches(key, select)
-
-    arrays = load_path(place, wanted)
-    if not arrays:
-        raise InputError(place, found=f"no tensor matches {select!r}", expected="a glob")
-    return _nest(place, arrays)
-
-
-def _nest(place: str, arrays: "dict[Key, np.ndarray]") -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for key, array in arrays.items():
-        *parents, last = path_of(key)
-        node = tree
-        for name in parents:
-            node = node.setdefault(name, {})
-            if not isinstance(node, dict):
-                break
-        if not isinstance(node, dict) or last in node:
-            raise InputError(
-                place,
-                found=f"{printable(key)} runs through another tensor's path",
-                cure="load one of them with select=",
-            )
-        node[last] = array
-    return tree
+    return load_tree(as_path(path), select)
 
 
 def _inventory(target: Target) -> Inventory:

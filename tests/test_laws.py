@@ -57,7 +57,7 @@ def check_halves(tree, yes, no):
 
 
 def check_tree(tree):
-    """Assert every law of inventories that JAX alone can tell."""
+    """Assert every law of inventories that can be checked with JAX alone."""
     inventory = ex.explore(tree)
     assert [(t.path, t.shape, t.dtype) for t in inventory] == leaves_by_jax(tree)
     sizes = [jnp.size(x) for x in jax.tree.leaves(nn.unbox(tree))]

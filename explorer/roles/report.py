@@ -35,7 +35,7 @@ class RoleRow(msgspec.Struct, frozen=True, kw_only=True):
         reached: whether an output depends on it.
         differentiable: whether a gradient reaches it and, if an optimizer was given, an
             update does.
-        tied: whether it is an embedding that projects as well, or shares its array.
+        tied: whether it is an embedding that is the output projection too, or shares its array.
     """
 
     path: str
@@ -111,7 +111,7 @@ class RoleReport(msgspec.Struct, frozen=True, kw_only=True):
             attention).
         unused: tensors that no output depends on.
         frozen: tensors that are used and get no gradient, or no update.
-        tied: embeddings that project as well, and arrays that are shared.
+        tied: embeddings that are the output projection too, and arrays that are shared.
         disagreements: parameters whose names say another role than their use.
     """
 

@@ -53,7 +53,7 @@ TABLES = _names("relative_attention_bias attn_rel_b")
 # an embedding with one of these words is a projection (patches, factorised tables)
 PROJECTIONS = _names("patch proj project projection mapping")
 
-# ---- modules -> component: the whole name
+# ---- modules -> component: the full name
 MODULES: dict[Tag, str] = {
     "head": """lm_head lm_heads generator_lm_head embed_out logits logits_dense logits_ffn
         to_logits output_layer vocab_projector predictions lm_loss reverse_embeddings

@@ -48,7 +48,7 @@ def closed_form(model: dict) -> int:
         mlp = mlp - routed + routed * chosen // experts
     attention = parts["attention"]
     if config["model_type"] == "gpt_oss":
-        attention -= 24 * 64  # sinks are no matrices
+        attention -= 24 * 64  # sinks are not matrices
     head = config["vocab_size"] * (config.get("hidden_size") or config.get("n_embd"))
     layers, keys, values = heads_of(config)
     each = attention + mlp + parts["router"] + head + layers * LENGTH * (keys + values)

@@ -60,12 +60,12 @@ def _custom(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Val
     """A function with a custom derivative (a straight-through estimator): its rule decides
     which operands get a gradient."""
     results = _call(walk, eqn, values, live)
-    whole = merged(values).grad
-    if not whole:
+    union = merged(values).grad
+    if not union:
         return results
     backward = backward_of(eqn)
     if backward is None:
-        grads = [whole & result.reach for result in results]
+        grads = [union & result.reach for result in results]
     else:
         grads = _passed(walk, eqn, values, backward)
     return [
@@ -100,13 +100,13 @@ def _linear_solve(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) 
 
 def _opaque(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Values:
     """A jaxpr that cannot be read: a Pallas kernel, or an unknown operation."""
-    whole = merged(values)._replace(traits=0)
-    if whole.data:
+    union = merged(values)._replace(traits=0)
+    if union.data:
         for operand, value in enumerate(values):
             if value.made_of:
                 walk.findings.use(eqn, operand, value, OPAQUE)
-        whole = whole._replace(made_of=0)
-    return [whole if is_inexact(var) else without_grad(whole) for var in eqn.outvars]
+        union = union._replace(made_of=0)
+    return [union if is_inexact(var) else without_grad(union) for var in eqn.outvars]
 
 
 def _callback(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Values:

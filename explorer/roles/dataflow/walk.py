@@ -80,26 +80,26 @@ class Walk:
         return without_grad(out) if name in _FLAT else out
 
     def _contract(self, eqn: Any, values: list[Value]) -> Value:
-        whole = merged(values)
-        if whole.made_of and not whole.data:
+        union = merged(values)
+        if union.made_of and not union.data:
             # a parameter that is contracted with closed-over arrays acts on them as on data
             values = [_as_data(value) for value in values]
-        owners = 0 if is_zero(eqn, values) else whole.made_of
+        owners = 0 if is_zero(eqn, values) else union.made_of
         with self.findings.contraction(eqn, owners):
             return self._combine(eqn, values)
 
     def _combine(self, eqn: Any, values: list[Value]) -> Value:
         """Return the value of a result; record the parameters whose use is found here."""
-        whole = merged(values)
-        if whole.traits & ZERO and is_zero(eqn, values):
+        union = merged(values)
+        if union.traits & ZERO and is_zero(eqn, values):
             return ZEROS
-        if whole.made_of and whole.data:
+        if union.made_of and union.data:
             values, ends = self._follow(eqn, values)
-            whole = merged(values)
+            union = merged(values)
             if ends:
-                whole = whole._replace(made_of=0)
-        traits = traits_of(eqn, values, whole)
-        return whole if traits == whole.traits else Value(*whole[:4], traits)
+                union = union._replace(made_of=0)
+        traits = traits_of(eqn, values, union)
+        return union if traits == union.traits else Value(*union[:4], traits)
 
     def _follow(self, eqn: Any, values: list[Value]) -> tuple[list[Value], bool]:
         """Return the operands to follow further, and whether a use is found here."""

@@ -23,7 +23,7 @@ def change(leaf: np.ndarray, seed: int) -> np.ndarray:
 
 
 def changes_outputs(fn: Callable, params: dict[str, Any], inputs: tuple, name: str) -> bool:
-    """Say whether another value of a parameter makes another output."""
+    """Return whether another value of a parameter makes another output."""
     before = jax.device_get(jax.tree.leaves(fn(params, *inputs)))
     for seed in SEEDS:
         changed = fn({**params, name: change(params[name], seed)}, *inputs)
@@ -34,7 +34,7 @@ def changes_outputs(fn: Callable, params: dict[str, Any], inputs: tuple, name: s
 
 
 def gradients(fn: Callable, params: dict[str, Any], inputs: tuple) -> dict[str, bool]:
-    """Say of every parameter whether its gradient is anything but zeros."""
+    """Return for every parameter whether its gradient is not all zeros."""
     learned = {n: p for n, p in params.items() if np.issubdtype(p.dtype, np.inexact)}
 
     def loss(learned: dict[str, Any], inputs: tuple) -> Any:

@@ -1,4 +1,4 @@
-"""Every rule: what it means that a parameter, or a function of it, meets data."""
+"""Every rule: the role of a parameter that an operation combines with data."""
 
 import jax
 import jax.numpy as jnp
@@ -107,11 +107,11 @@ def test_what_a_function_without_inputs_closes_over_is_its_data():
     assert roles == {"w": "kernel", "b": "bias"}
 
 
-# ---- what meeting data means
+# ---- combined with data
 
 
 @pytest.mark.parametrize(
-    ("role", "manner", "meet"),
+    ("role", "manner", "operation"),
     [
         ("kernel", "contracted", lambda x, w: x @ w),
         ("kernel", "contracted", lambda x, w: w @ x.T),
@@ -129,8 +129,10 @@ def test_what_a_function_without_inputs_closes_over_is_its_data():
         ("other", "other", lambda x, w: x[:4] ** w),
     ],
 )
-def test_meeting_data(role, manner, meet):
-    (record,) = records_of(lambda p, x: meet(x, p["w"]), {"w": floats(4, 4)}, X).values()
+def test_operations_with_data(role, manner, operation):
+    (record,) = records_of(
+        lambda p, x: operation(x, p["w"]), {"w": floats(4, 4)}, X
+    ).values()
     assert record.role == role
     assert manner in {use.manner for use in record.uses}
 
