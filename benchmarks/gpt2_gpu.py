@@ -1,14 +1,14 @@
 """GPT-2 124M on a GPU: tokens a second and model FLOPs utilisation, against torch.compile.
 
-Bfloat16 with float32 masters, sequences of 1024, AdamW, and the largest batch that fits:
-it is halved until it does. explorer's step with the attention that JAX takes by itself, the
-same with cuDNN's, and a torch.compile GPT-2 that does the same work from the same weights:
-a process each, one after the other, as each fills the memory. PyTorch with CUDA may live in
-another environment (an argument or TORCH_PYTHON gives its interpreter).
+bfloat16 with float32 master parameters, sequences of 1024, AdamW, and the largest batch that
+fits, found by halving. The sides are explorer's step with JAX's default attention, the same
+with cuDNN's, and a torch.compile GPT-2 that does the same work from the same weights, each in
+a process of its own, one after the other, because each fills the memory. PyTorch with CUDA may
+be installed in another environment (name its interpreter as an argument or in TORCH_PYTHON).
 
-The FLOPs of a token are those of Chowdhery et al. 2022 (PaLM, appendix B): 6 for each
-parameter that multiplies, here all but the positions, and 12 x layers x width x length for
-attention; nothing is taken off for what the causal mask hides or added for recomputing.
+The FLOPs of a token follow Chowdhery et al. 2022 (PaLM, appendix B): 6 for each parameter that
+multiplies, here all but the positions, and 12 x layers x width x length for attention, without
+a reduction for the causal mask and without recomputation.
 """
 
 import argparse
@@ -36,7 +36,7 @@ GPT2 = {
     "vocab_size": 50257,
 }
 TINY = GPT2 | {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 32, "vocab_size": 96}
-# Dense bfloat16 peaks in TFLOP/s, as the vendors' data sheets have them without sparsity,
+# Dense bfloat16 peaks in TFLOP/s, from the vendors' data sheets, without sparsity,
 # gathered in github.com/stas00/ml-engineering (compute/accelerator) and in torchtitan's
 # get_peak_flops; the first pattern found in the device's name decides.
 PEAKS = (
@@ -51,12 +51,12 @@ PEAKS = (
     (r"\bMI300X\b", 1307.4),
 )
 TITLES = {
-    "xla": "explorer, attention as JAX takes it",
-    "cudnn": "explorer, attention of cuDNN",
+    "xla": "explorer, JAX's default attention",
+    "cudnn": "explorer, cuDNN's attention",
     "torch": "PyTorch, torch.compile",
 }
 ENVIRONMENT = {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.95"} | os.environ
-NO_MEMORY = 3  # the exit code of a process that ran out of it
+NO_MEMORY = 3  # the exit code of a process that ran out of memory
 
 
 class Found(NamedTuple):
@@ -69,20 +69,20 @@ class Found(NamedTuple):
 
 
 def peak_of(device: str) -> float | None:
-    """Return a device's peak in FLOP/s, None where the table has it not."""
+    """Return a device's peak in FLOP/s, None if it is not in the table."""
     fits = (peak for pattern, peak in PEAKS if re.search(pattern, device, re.IGNORECASE))
     peak = next(fits, None)
     return None if peak is None else peak * 1e12
 
 
 def flops_of_token(config: Config, size: int) -> int:
-    """Return the model's FLOPs of a token, forward and backward."""
+    """Return the model's FLOPs for one token, forward and backward."""
     length, width = config["n_positions"], config["n_embd"]
     return 6 * (size - length * width) + 12 * config["n_layer"] * width * length
 
 
 def made(side: str, tiny: bool, file: Path) -> tuple[Callable[[Any], Any], Any, Any, int]:
-    """Return a side's step, what places a batch, what waits for a loss, its parameters."""
+    """Return a side's step, functions that place a batch and await a loss, its parameters."""
     config = TINY if tiny else GPT2
     if side != "torch":
         import jax
@@ -105,7 +105,7 @@ def made(side: str, tiny: bool, file: Path) -> tuple[Callable[[Any], Any], Any, 
 
 
 def work(side: str, batch: int, tiny: bool, file: Path) -> None:
-    """Be one side with one batch: print what was found."""
+    """Run one side with one batch size and print what was measured."""
     run, place, wait, size = made(side, tiny, file)
     config = TINY if tiny else GPT2
     shape = (2, batch, config["n_positions"] + 1)
@@ -124,7 +124,7 @@ def work(side: str, batch: int, tiny: bool, file: Path) -> None:
 
 
 def tried(python: str, side: str, batch: int, tiny: bool, file: Path) -> Found | None:
-    """Return what a process of a side finds, None where its memory did not suffice."""
+    """Return what a process of a side measures, None if it ran out of memory."""
     words = [python, __file__, "--side", side, "--batch", str(batch), "--file", str(file)]
     done = subprocess.run(
         words + ["--tiny"] * tiny,
@@ -140,7 +140,7 @@ def tried(python: str, side: str, batch: int, tiny: bool, file: Path) -> Found |
 
 
 def largest(python: str, side: str, batch: int, tiny: bool, file: Path) -> Found:
-    """Return what is found with the largest batch that fits."""
+    """Return what is measured with the largest batch that fits."""
     while batch >= 1:
         found = tried(python, side, batch, tiny, file)
         if found is not None:
@@ -150,7 +150,7 @@ def largest(python: str, side: str, batch: int, tiny: bool, file: Path) -> Found
 
 
 def device() -> tuple[str, str, int]:
-    """Return platform, name and bytes of the device, asked for by a process of its own."""
+    """Return platform, name and bytes of the device, queried in a process of its own."""
     program = (
         "import jax, json; d = jax.devices()[0]; print(json.dumps([jax.default_backend(), "
         "d.device_kind, (d.memory_stats() or {}).get('bytes_limit', 0)]))"
@@ -164,7 +164,7 @@ def device() -> tuple[str, str, int]:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Say whether that is what JAX's or PyTorch's error is about."""
+    """Return whether an error of JAX or PyTorch says that memory ran out."""
     text = f"{type(error).__name__}: {error}"
     return any(word in text for word in ("RESOURCE_EXHAUSTED", "OutOfMemoryError"))
 
@@ -188,7 +188,9 @@ def main() -> None:
         return
     platform, name, memory = device()
     if platform != "gpu" and not options.tiny:
-        print(f"No GPU here (JAX sees {platform}): nothing measured; --tiny runs on any")
+        print(
+            f"No GPU here (JAX sees {platform}): nothing measured; --tiny runs on any device"
+        )
         return
     with tempfile.TemporaryDirectory() as folder:
         options.file = Path(folder) / "weights.npz"
@@ -196,9 +198,9 @@ def main() -> None:
 
 
 def compare(options: argparse.Namespace, platform: str, name: str, memory: int) -> None:
-    """Measure all sides and print what they found."""
+    """Measure all sides and print the results."""
     config = TINY if options.tiny else GPT2
-    # a sequence takes more than 0.4 GB: a power of two that surely is too large
+    # a sequence takes more than 0.4 GB, so this power of two is too large
     batch = options.batch or (
         4 if options.tiny else 2 ** (memory // 400_000_000).bit_length()
     )

@@ -1,7 +1,7 @@
 """safetensors: one small real file, and 100,000 tensors in 20 shards.
 
-Whole processes against modelinfo-cli (standard library only), and the library call against
-a loop over `safetensors.safe_open` that asks each tensor's shape and dtype.
+Complete processes against modelinfo-cli (standard library only), and the library call against
+a loop over `safetensors.safe_open` that asks for each tensor's shape and dtype.
 """
 
 import json
@@ -57,7 +57,7 @@ GET_TENSOR_LOOP = SAFE_OPEN_LOOP.replace(
 
 
 def write_shards(folder: Path) -> None:
-    """Write a mixture of experts of 100,000 tensors of 4 x 4, as the Hub lays it out."""
+    """Write a mixture of experts of 100,000 tensors of 4 x 4, in the Hub's layout."""
     weight_map = {}
     for shard in range(SHARDS):
         file = f"model-{shard + 1:05d}-of-{SHARDS:05d}.safetensors"

@@ -1,10 +1,11 @@
 """Tokens a second of explorer's training step and of PyTorch's, for the same small GPT.
 
 All start from the same weights and train on the same batches with the same AdamW, in
-float32 on two threads: explorer with a step a call and with 25 (`steps_per_call`), PyTorch
-as it is and through torch.compile. Each is a process of its own and they take turns, so that
-what else the machine does falls on all of them alike; figures are medians. PyTorch may live in another environment: give its interpreter as
-argument or as TORCH_PYTHON. That the losses agree step by step shows the work is the same.
+float32 on two threads: explorer with one step a call and with 25 (`steps_per_call`), PyTorch
+eager and through torch.compile. Each runs in a process of its own and they take turns, so that
+other load of the machine affects all of them equally; figures are medians. PyTorch may be
+installed in another environment: name its interpreter as an argument or in TORCH_PYTHON. The
+losses are compared step by step, which shows that the work is the same.
 """
 
 import argparse
@@ -38,7 +39,7 @@ MISSING = (
 )
 TOGETHER = 25
 TITLES = {
-    "explorer": "explorer, a step a call",
+    "explorer": "explorer, one step a call",
     "together": f"explorer, {TOGETHER} steps a call",
     "eager": "PyTorch, eager",
     "compiled": "PyTorch, torch.compile",
@@ -54,9 +55,9 @@ def explorer_run(
     steps_per_call: int = 1,
     model: Mapping[str, Any] | None = None,
 ) -> tuple[Run, dict[str, np.ndarray]]:
-    """Return a call that takes steps and gives their loss, and the weights at the start.
+    """Return a function that takes steps and returns their loss, and the initial weights.
 
-    `model` are fields of the Transformer; several steps have their batches stacked.
+    `model` holds fields of the Transformer; the batches of several steps are stacked.
     """
     import jax
     import jax.numpy as jnp
@@ -98,9 +99,9 @@ def torch_run(
     device: str = "cpu",
     bfloat16: bool = False,
 ) -> tuple[Run, int]:
-    """Return the same of PyTorch, from those weights, and how many parameters it trains.
+    """Return the same in PyTorch, from the same weights, and its number of parameters.
 
-    It is written as PyTorch runs it best: queries, keys and values in one product, its own
+    It is written the way PyTorch is fastest: queries, keys and values in one product, its own
     causal attention, the fused AdamW.
     """
     import torch  # pyright: ignore[reportMissingImports]
@@ -158,7 +159,7 @@ def torch_logits(config: Config, p: Mapping[str, Any], ids: Any) -> Any:
 
 
 def _joined(weights: Mapping[str, np.ndarray], layers: int) -> dict[str, np.ndarray]:
-    """Return weights with the queries', keys' and values' of a layer side by side."""
+    """Return the weights with query, key and value kernels of each layer concatenated."""
     kept = dict(weights)
     for number in range(layers):
         for kind in ("kernel", "bias"):
@@ -169,7 +170,7 @@ def _joined(weights: Mapping[str, np.ndarray], layers: int) -> dict[str, np.ndar
 
 
 def work(side: str, file: Path) -> None:
-    """Be one side: answer each line, a number of calls, with their times and losses."""
+    """Run one side: answer each line, a number of calls, with their times and losses."""
     run: Run
     count = TOGETHER if side == "together" else 1
     if side in ("explorer", "together"):
@@ -204,7 +205,7 @@ def work(side: str, file: Path) -> None:
 
 @contextmanager
 def worker(python: str, side: str, file: Path) -> Iterator[tuple[int, Run]]:
-    """Start a side: its number of parameters, and a call that has it take some steps."""
+    """Start a side; yield its number of parameters and a function that makes it take steps."""
     environment = os.environ | {"OMP_NUM_THREADS": str(THREADS), "JAX_PLATFORMS": "cpu"}
     with subprocess.Popen(
         [python, __file__, "--side", side, "--file", str(file)],
@@ -235,7 +236,7 @@ def _on_two_cores() -> None:
 
 
 def measure(python: str, rounds: int, steps: int) -> dict[str, list[float]]:
-    """Return the times of steps of each side; the sides are checked against each other."""
+    """Return the step times of each side, after checking that all sides agree."""
     times: dict[str, list[float]] = {}
     asks: dict[str, Run] = {}
     sizes: dict[str, int] = {}
@@ -256,17 +257,17 @@ def measure(python: str, rounds: int, steps: int) -> dict[str, list[float]]:
         for _ in range(rounds):
             for side, ask in asks.items():
                 calls = max(1, steps // TOGETHER) if side == "together" else steps
-                times[side] += ask(calls + 1)[0][1:]  # the first one wakes the threads
-    apart = max(
+                times[side] += ask(calls + 1)[0][1:]  # the first one starts the threads
+    difference = max(
         float(np.abs(losses - first["explorer"]).max()) for losses in first.values()
     )
     assert len(set(sizes.values())) == 1, f"different models: {sizes}"
-    assert apart < 1e-4, f"different losses: {first}"
+    assert difference < 1e-4, f"different losses: {first}"
     losses = ", ".join(f"{loss:.4f}" for loss in first["explorer"])
     print(
         f"GPT of {sizes['explorer']:,} parameters, {BATCH} x {LENGTH} tokens, float32, "
         f"{THREADS} threads, {rounds * steps} steps each\n"
-        f"  losses of the first steps {losses}, at most {apart:.0e} apart"
+        f"  losses of the first steps {losses}, largest difference {difference:.0e}"
     )
     return times
 
@@ -276,7 +277,7 @@ def main() -> None:
     default = os.environ.get("TORCH_PYTHON", sys.executable)
     parser.add_argument("python", nargs="?", default=default, help="with PyTorch")
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=25, help="of a side at its turn")
+    parser.add_argument("--steps", type=int, default=25, help="of a side in its turn")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -299,7 +300,7 @@ def main() -> None:
 
 
 def has_torch(python: str) -> bool:
-    """Say whether an interpreter can import PyTorch."""
+    """Return whether an interpreter can import PyTorch."""
     try:
         done = subprocess.run([python, "-c", "import torch, numpy"], capture_output=True)
     except OSError:

@@ -1,7 +1,7 @@
-"""What the sharded step of a large model takes of each chip of a TPU slice, with no TPU.
+"""How much memory of each chip of a TPU slice a sharded step of a large model needs, without a TPU.
 
-The compiler in the libtpu wheel builds the step for the slice ahead of time, from shapes
-alone, and says what it will take: the figures are XLA's own, none is an estimate.
+The compiler in the libtpu wheel compiles the step for the slice ahead of time, from shapes
+only, and reports its memory: the figures are XLA's own, none is an estimate.
 """
 
 import argparse
@@ -33,7 +33,7 @@ OPTIMIZER = optax.adamw(3e-4)
 
 
 def arguments() -> argparse.Namespace:
-    """Return what is asked for on the command line."""
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="llama-3.2-1b", help="a name of the catalog")
     parser.add_argument("--topology", default="v5e:4x4", help="a slice (default: v5e:4x4)")
@@ -58,7 +58,7 @@ def born(model: Transformer, length: int) -> TrainState:
 def lower(
     options: argparse.Namespace, model: Transformer, mesh: Mesh
 ) -> jax.stages.Lowered:
-    """Return the step in bfloat16, its masters in float32, for the chips of a mesh."""
+    """Return the bfloat16 step with float32 master parameters, for the chips of a mesh."""
 
     def loss_fn(params: Any, batch: Any, context: Any) -> jax.Array:
         logits = model.apply({"params": params}, batch[:, :-1]).logits  # pyright: ignore

@@ -1,10 +1,9 @@
 """What explorer's step costs over a bare optax loop, and what watching costs over that.
 
-The peer is the loop that one would write by hand: value_and_grad, update, apply_updates,
-jitted and donated; it looks at nothing. Both train the same small GPT on the same batches.
-Calls are interleaved, so that what else the machine does falls on all of them alike; each
-figure is a median. Where others use the processors too, the ratio of processor times is
-the steadier one.
+The peer is a minimal loop written by hand: value_and_grad, update, apply_updates, jitted and
+donated, without any checks. Both train the same small GPT on the same batches. Calls are
+interleaved, so that other load of the machine affects all of them equally; each figure is a
+median. On a shared machine the ratio of processor times is the more stable one.
 
     python benchmarks/train_step.py [rounds]
 """
@@ -36,7 +35,7 @@ Run = Callable[[Any], object]
 
 
 class Times(NamedTuple):
-    """Seconds of one step: on the clock, and of the processors that worked on it."""
+    """Seconds of one step: elapsed, and of processor time."""
 
     wall: float
     processor: float
@@ -49,7 +48,7 @@ def loss_fn(params: Any, batch: Any, context: Any = None) -> jax.Array:
 
 
 def by_hand() -> Run:
-    """Return a call that takes one step of the minimal loop."""
+    """Return a function that takes one step of the minimal loop."""
     params = MODEL.init(jax.random.key(0), jnp.zeros((1, 8), int))["params"]
 
     def step(params: Any, opt_state: Any, batch: Any) -> Any:
@@ -68,7 +67,7 @@ def by_hand() -> Run:
 
 
 def ours(**options: Any) -> Run:
-    """Return a call that takes one step of explorer's."""
+    """Return a function that takes one of explorer's steps."""
     kept = [
         create_state(
             MODEL,
@@ -88,7 +87,7 @@ def ours(**options: Any) -> Run:
 
 
 def timed(runs: dict[str, Run]) -> dict[str, list[Times]]:
-    """Return what the steps of each took, all taken in turns."""
+    """Return the times of the steps of each, taken in turns."""
     drawn = jax.random.randint(jax.random.key(1), (16, BATCH, LENGTH + 1), 0, 96)
     batches = list(jax.block_until_ready(drawn))
     for run in runs.values():
@@ -106,7 +105,7 @@ def timed(runs: dict[str, Run]) -> dict[str, list[Times]]:
 
 
 def ratio(ours: list[Times], theirs: list[Times], kind: int) -> float:
-    """Return the median of the ratios of each round, of one kind of time."""
+    """Return the median over rounds of the ratio of one kind of time."""
     pairs = zip(ours, theirs, strict=True)
     return statistics.median(a[kind] / b[kind] for a, b in pairs)
 

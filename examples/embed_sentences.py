@@ -1,6 +1,6 @@
-"""Real weights: load MiniLM as a Flax module and find the sentences that mean the same.
+"""Real weights: load MiniLM as a Flax module and find sentences of the same meaning.
 
-The model's folder is the argument; `make explore` fetches one. Needs the extra "text".
+The argument is the model's folder; `make explore` fetches one. Needs the extra "text".
 """
 
 import sys
@@ -28,7 +28,7 @@ print(ex.explore(folder).__repr__())
 
 @jax.jit
 def embed(params, ids: jax.Array, mask: jax.Array) -> jax.Array:
-    """Return one unit vector a sentence: the mean of its tokens' last hidden states."""
+    """Return a unit vector for each sentence: the mean of its tokens' last hidden states."""
     hidden = module.apply({"params": params}, ids, attention_mask=mask).hidden
     mean = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdims=True)
     return mean / jnp.linalg.norm(mean, axis=-1, keepdims=True)

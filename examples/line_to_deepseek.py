@@ -42,7 +42,7 @@ for name, inventory in models.items():
         f"{inventory.num_weights:17,}{inventory.num_biases:11,}{one_token:16,}"
     )
 
-# the same architecture as a Flax module, its 58 alike layers stacked for nn.scan
+# the same architecture as a Flax module, its 58 equal layers stacked for nn.scan
 module = ex.build_model("deepseek-v3", scan=True)
 tokens = jax.ShapeDtypeStruct((1, 8), jnp.int32)
 stacked = ex.explore(module, tokens)

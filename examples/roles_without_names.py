@@ -1,4 +1,4 @@
-"""Find a dead layer, a frozen one and a tied embedding in a model whose names say nothing."""
+"""Find an unused layer, a frozen one and a tied embedding in a model with meaningless names."""
 
 import secrets
 
@@ -16,8 +16,8 @@ def model(params, tokens):
     x = params[TABLE][tokens]
     x = jax.nn.gelu(x @ params[HIDDEN] + params[HIDDEN_BIAS]) * params[GAIN]
     x = x @ jax.lax.stop_gradient(params[FROZEN])
-    forgotten = x @ params[DEAD]  # and never returned
-    del forgotten
+    unused = x @ params[DEAD]  # never returned
+    del unused
     return x @ params[TABLE].T
 
 
@@ -32,7 +32,7 @@ shapes = {
 params = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
 tokens = jax.ShapeDtypeStruct((1, 16), jnp.int32)
 
-# nothing runs: the roles are read off the program of the forward pass
+# nothing runs: the roles are found in the program of the forward pass
 roles = ex.trace_roles(model, params, tokens)
 for name, role in roles.items():
     uses = ", ".join(f"{use.manner} ({use.source})" for use in role.uses) or "unused"
@@ -45,7 +45,7 @@ assert (audit.unused, audit.frozen, audit.tied) == ((DEAD,), (FROZEN,), (TABLE,)
 assert roles[HIDDEN_BIAS].role == "bias"
 assert roles[GAIN].role == "scale"
 
-# an optimizer may freeze more: here it changes the table alone
+# an optimizer may freeze more: this one changes only the table
 labels = {name: "learn" if name == TABLE else "keep" for name in params}
 optimizer = optax.partition(
     {"learn": optax.adam(1e-3), "keep": optax.set_to_zero()}, labels

@@ -1,4 +1,4 @@
-"""Split real parameters into weights and biases, train them differently, join them again."""
+"""Split parameters into weights and biases, decay only the weights, and combine them again."""
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +12,14 @@ x = jnp.linspace(-1.0, 1.0, 64)[:, None]
 y = 2.0 * x + 0.5
 params = model.init(jax.random.key(0), x)["params"]
 
-# weight decay for kernels alone, as optax wants to be told
+# weight decay for kernels only, by the mask that optax takes
 optimizer = optax.adamw(1e-2, weight_decay=1e-2, mask=ex.decay_mask)
 state = optimizer.init(params)
 
 
 @jax.jit
 def step(params, state):
-    """One step of training."""
+    """Take one step of training."""
 
     def loss_of(params):
         return jnp.mean((model.apply({"params": params}, x) - y) ** 2)

@@ -1,4 +1,4 @@
-"""The words made exact: tensors, parameters, weights, biases and buffers of one small model."""
+"""The words in one small model: tensors, parameters, weights, biases and buffers."""
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,12 @@ class Classifier(nn.Module):
 
 
 tokens = jax.ShapeDtypeStruct((1, 16), jnp.int32)
-inventory = ex.explore(Classifier(), tokens)  # shapes alone: nothing is allocated
+inventory = ex.explore(Classifier(), tokens)  # shapes only: nothing is allocated
 print(inventory)
 print()
 
-# a bookshelf is not a book
+# a tensor is a bookshelf, a parameter a book
 print(f"{inventory.num_tensors} tensors hold {inventory.num_parameters:,} parameters")
 assert inventory.num_weights + inventory.num_biases == inventory.num_parameters
 print(f"of them {inventory.num_weights:,} multiply and {inventory.num_biases:,} are added;")
-print(f"{inventory.num_buffers} running statistics are stored and not learned")
+print(f"{inventory.num_buffers} running statistics are stored but not learned")

@@ -99,7 +99,7 @@ sys.addaudithook(_no_hidden_process)
 
 @pytest.fixture
 def interrupted() -> Iterator[None]:
-    """Handle Ctrl-C, in commands too, even where whoever started the tests ignores it."""
+    """Handle Ctrl-C, in commands too, even if the process that started the tests ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

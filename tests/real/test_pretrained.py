@@ -55,7 +55,7 @@ def test_gemma(gemma: Path):
 
     assert same(found["mlp"]["down_proj"]["kernel"], "ffn_down")
     assert same(found["attention"]["query"]["kernel"], "attn_q")
-    # Gemma's gains are stored as they multiply
+    # GGUF stores Gemma's gains as they multiply, explorer their distance from 1
     assert same(found["mlp_post_norm"]["scale"] + 1, "post_ffw_norm")
     kinds = config_of(gemma)["layer_types"]
     assert kinds == [*["sliding_attention"] * 5, "full_attention"] * 3

@@ -1,4 +1,4 @@
-"""Real weights answer as the reference implementation answers (tests/conformance)."""
+"""Models with real weights give the outputs of the reference implementation (tests/conformance)."""
 
 import subprocess
 import sys
@@ -49,7 +49,7 @@ def test_the_example_pairs_sentences_of_one_meaning():
 
 
 def test_gemma_predicts_the_tokens_that_the_reference_predicts(gemma: Path):
-    """Four rows of 700 tokens; the reference read and dequantised the file itself."""
+    """Four rows of 700 tokens; the reference read and dequantized the file itself."""
     module, params = ex.load_pretrained(gemma)
     rows = token_rows(262_144)
     apply = jax.jit(
