@@ -32,6 +32,18 @@ def names(rooms: set[str]) -> str:
     )
 
 
+def rooms() -> str:
+    """Return the rooms and top-level files of the package, with the first sentence of each."""
+    rows = []
+    for place, _ in modules():
+        if place.parent == PACKAGE and place.name != "__main__.py":
+            home = place if place.suffix else place / "__init__.py"
+            rows.append(
+                f"| `{place.name}{'' if place.suffix else '/'}` | {sentence(home)} |"
+            )
+    return "\n".join(["| room | what it holds |", "| --- | --- |", *rows])
+
+
 def sheet() -> str:
     """Return every module of the package: what it holds, its files and their lines."""
     rows, total = [], 0
@@ -60,9 +72,9 @@ def modules() -> Iterator[tuple[Path, list[Path]]]:
 
 
 def sentence(file: Path) -> str:
-    """Return the first sentence of a module's docstring."""
+    """Return the first line of a module's docstring."""
     text = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
-    return " ".join(text.split("\n\n")[0].split()).replace("|", "\\|")
+    return text.partition("\n")[0].replace("|", "\\|")
 
 
 def families() -> str:
@@ -80,6 +92,7 @@ def recipes() -> str:
 
 
 GENERATED: dict[str, Callable[[], str]] = {
+    "rooms": rooms,
     "floors": floors,
     "sheet": sheet,
     "families": families,
@@ -92,7 +105,7 @@ def regenerated(page: str) -> str:
 
     def block(found: re.Match[str]) -> str:
         name = found[1]
-        return f"<!-- generated: {name} -->\n{GENERATED[name]()}\n<!-- end of {name} -->"
+        return f"<!-- generated: {name} -->\n\n{GENERATED[name]()}\n\n<!-- end of {name} -->"
 
     pattern = r"<!-- generated: (\w+) -->\n.*?<!-- end of \1 -->"
     return re.sub(pattern, block, page, flags=re.DOTALL)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs import picture
-from tests.docs.pages import PAGES
+from tests.docs.pages import PAGES, ROOT
 from tests.docs.sheet import GENERATED, regenerated
 
 
@@ -23,3 +23,14 @@ def test_every_generated_block_is_on_a_page():
 
 def test_the_picture_is_current():
     assert picture.FILE.read_text("utf-8") == picture.drawn(), "run `make refresh`"
+
+
+def test_tests_mirror_the_rooms():
+    """A folder of tests is named as the room that it tests."""
+    beside = {"conformance", "data", "docs", "real"}
+    for folder in {
+        path.parent.relative_to(ROOT / "tests")
+        for path in (ROOT / "tests").rglob("test_*.py")
+    }:
+        if folder.parts and folder.parts[0] not in beside:
+            assert (ROOT / "explorer" / folder).is_dir(), folder
