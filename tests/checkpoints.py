@@ -18,7 +18,7 @@ def write_sparse(path: Path, layout: Layout) -> Path:
         end = at + prod(shape) * BITS[dtype] // 8
         header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, end]}
         at = end
-    raw = json.dumps(header).encode()
+    raw = json.dumps(header, separators=(",", ":")).encode()  # as published files are
     path.write_bytes(struct.pack("<Q", len(raw)) + raw)
     os.truncate(path, 8 + len(raw) + at)
     return path

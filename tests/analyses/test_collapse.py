@@ -1,5 +1,7 @@
 """The folded tree stands for every tensor and adds up."""
 
+from collections.abc import Callable
+from functools import cache
 from itertools import permutations
 from pathlib import Path
 
@@ -12,10 +14,23 @@ from tests.analyses.test_ledger import MODELS, folder_of
 from tests.checkpoints import write_folder
 
 
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], ex.Inventory]:
+    """Return the inventory of a published file layout, explored once."""
+
+    @cache
+    def explored(model_id: str) -> ex.Inventory:
+        folder = tmp_path_factory.mktemp("published")
+        return ex.explore(folder_of(folder, MODELS[model_id], ondisk=True))
+
+    return explored
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("model_id", ["deepseek-ai/DeepSeek-V3", "openai/gpt-oss-20b"])
 @pytest.mark.parametrize("shape", [lambda root: root, compact])
-def test_rows_add_up(tmp_path: Path, model_id: str, shape):
-    inventory = ex.explore(folder_of(tmp_path, MODELS[model_id], ondisk=True))
+def test_rows_add_up(published, model_id: str, shape):
+    inventory = published(model_id)
     root = shape(collapse(inventory))
     ends = [row for row, _ in walk(root) if not row.children]
     for word, total in (
@@ -36,10 +51,9 @@ def test_one_path_of_several_keys_has_a_row_for_each(tmp_path: Path, names: tupl
     assert len(ends) == root.tensors == 4
 
 
-def test_91_991_tensors_print_in_one_screen(tmp_path: Path):
-    inventory = ex.explore(
-        folder_of(tmp_path, MODELS["deepseek-ai/DeepSeek-V3"], ondisk=True)
-    )
+@pytest.mark.slow
+def test_91_991_tensors_print_in_one_screen(published):
+    inventory = published("deepseek-ai/DeepSeek-V3")
     assert inventory.num_tensors == 91_991
     rows = list(walk(compact(collapse(inventory))))
     assert len(rows) < 70

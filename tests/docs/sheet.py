@@ -105,7 +105,9 @@ def regenerated(page: str) -> str:
 
     def block(found: re.Match[str]) -> str:
         name = found[1]
-        return f"<!-- generated: {name} -->\n\n{GENERATED[name]()}\n\n<!-- end of {name} -->"
+        return (
+            f"<!-- generated: {name} -->\n\n{GENERATED[name]()}\n\n<!-- end of {name} -->"
+        )
 
     pattern = r"<!-- generated: (\w+) -->\n.*?<!-- end of \1 -->"
     return re.sub(pattern, block, page, flags=re.DOTALL)

@@ -11,6 +11,8 @@ from explorer.architectures.specs import ExpertsSpec, RouterSpec
 from explorer.models.experts import Experts, route
 from tests.models.definitions import mlp_of, mlp_spec, randomised, sample, sigmoid, softmax
 
+pytestmark = pytest.mark.slow  # compiles models
+
 KEY = jax.random.key(0)
 RULES = [
     RouterSpec(size=4, experts=8, per_token=2),

@@ -18,6 +18,8 @@ from tests.conformance import goldens
 from tests.conformance.cases import CASES, Case, inputs_of
 from tests.conformance.weights import weights_of
 
+pytestmark = pytest.mark.slow  # compiles models
+
 _TOLERANCE = 2e-5  # relative to the largest value; 4e-6 is what rounding makes
 _CROSSED = ("gpt2", "phi3_longrope_long", "gemma2", "mixtral")
 # three quarters of the time would be the compiler's, on programs that run once

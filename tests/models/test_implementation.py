@@ -11,6 +11,8 @@ from explorer.errors import InputError
 from explorer.models.attention import attend_with_cudnn
 from tests.models.tiny import IDS, model_of
 
+pytestmark = pytest.mark.slow  # compiles models
+
 BY_JAX = jax.nn.dot_product_attention
 PLACE = "Transformer(implementation=): "
 

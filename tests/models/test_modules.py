@@ -11,6 +11,8 @@ from explorer.errors import InputError
 from explorer.models.transformer import Transformer
 from tests.models.tiny import CONFIGS, IDS, LENGTH, inputs_of, model_of, random_params, run
 
+pytestmark = pytest.mark.slow  # compiles models
+
 KEY = jax.random.key(0)
 # between them: every kind of layer, norm, position, mask and router
 DECODERS = [

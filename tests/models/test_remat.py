@@ -12,6 +12,8 @@ from explorer.models.transformer import Transformer
 from explorer.roles.dataflow import trace_roles
 from tests.models.tiny import IDS, model_of
 
+pytestmark = pytest.mark.slow  # compiles models
+
 LAYERS = {"num_hidden_layers": 8}
 
 
