@@ -10,7 +10,7 @@ from explorer.architectures.declaration import declare
 from explorer.architectures.families import architecture_of
 from explorer.models.stacking import stack_layers
 from explorer.training.watch.watch import Watch
-from tests.training.test_watch import close, expected, normal, sparse
+from tests.training.watch.test_watch import close, expected, normal, sparse
 
 
 def drawn(architecture):

@@ -259,7 +259,7 @@ import re
 import jax, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 from explorer.training.watch.watch import Watch
-from tests.training.test_watch import normal, sparse
+from tests.training.watch.test_watch import normal, sparse
 
 assert jax.device_count() == 8
 mesh = Mesh(np.array(jax.devices()).reshape(2, 4), ("data", "tensor"))

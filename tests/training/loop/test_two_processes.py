@@ -15,8 +15,9 @@ from explorer.training.checkpoints.checkpoints import Checkpoints
 from explorer.training.loop.fit import fit
 from explorer.training.step.state import create_state
 from explorer.training.step.train_step import make_train_step
-from tests.training import in_processes, tiny
+from tests.training import tiny
 from tests.training.devices import start
+from tests.training.loop import in_processes
 
 
 class Found(NamedTuple):
@@ -37,7 +38,8 @@ def play(scene: str, folder: Path) -> list[dict[str, Any]]:
     """Return what each of two processes reports."""
     port = free_port()
     both = [
-        start("in_processes", port, number, scene, folder, devices=2) for number in (0, 1)
+        start("loop.in_processes", port, number, scene, folder, devices=2)
+        for number in (0, 1)
     ]
     try:
         reported = [process.communicate(timeout=300) for process in both]

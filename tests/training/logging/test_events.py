@@ -11,7 +11,7 @@ from explorer.errors import InputError, MissingPackageError
 from explorer.training.logging.curves import Record
 from explorer.training.logging.events import EventWriter
 from explorer.training.watch.watch import Watch
-from tests.training.test_history import ROWS, run_of
+from tests.training.logging.test_history import ROWS, run_of
 
 
 def crc32c(data):

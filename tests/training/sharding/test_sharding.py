@@ -39,7 +39,7 @@ def specs(tree, rules=None):
 
 @cache
 def on_eight_devices():
-    process = start("on_devices", devices=8)
+    process = start("sharding.on_devices", devices=8)
     found, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     return json.loads(found)

@@ -8,7 +8,7 @@ from explorer.architectures.families import checkpoint_names_of
 from explorer.architectures.specs import EmbeddingSpec, NormSpec
 from explorer.architectures.stored_tensors import stored_tensors
 from explorer.errors import InputError
-from tests.models.test_other_families import FAMILIES, published, small
+from tests.architectures.test_other_families import FAMILIES, published, small
 
 
 def test_gpt2_settings():

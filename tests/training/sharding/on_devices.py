@@ -1,4 +1,4 @@
-"""A run on eight devices of one process: `python -m tests.training.on_devices`.
+"""A run on eight devices of one process: `python -m tests.training.sharding.on_devices`.
 
 It prints what it found as JSON; the test compares that with runs on one device.
 """

@@ -10,7 +10,7 @@ import pytest
 from explorer.errors import InputError, MissingPackageError
 from explorer.training.logging.curves import joined_curve, layer_of
 from explorer.training.logging.history import History, Run
-from tests.training.test_history import run_of, table_of
+from tests.training.logging.test_history import run_of, table_of
 
 NAMES = ("attention/query/kernel", "attention_norm/scale", "mlp/up_proj/kernel")
 ROWS = (

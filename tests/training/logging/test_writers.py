@@ -14,7 +14,7 @@ from explorer.training.logging.curves import Record
 from explorer.training.logging.history import History, read_jsonl
 from explorer.training.logging.jsonl import JsonlWriter, encode
 from explorer.training.watch.watch import Watch
-from tests.training.test_history import ROWS, run_of, table_of
+from tests.training.logging.test_history import ROWS, run_of, table_of
 
 HEAD = b'{"explorer_history":1,"run":"","rows":[],"columns":[]}\n'
 
