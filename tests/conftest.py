@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -45,10 +46,14 @@ def _reached(item: pytest.Item) -> set[str]:
     if not isinstance(item, pytest.Function):
         return set()
     fixtures = item._fixtureinfo.name2fixturedefs.values()
+    functions = (item.function, *(each[-1].func for each in fixtures))
+    return {name for function in functions for name in _reached_by(function)}
+
+
+@cache
+def _reached_by(function: Callable[..., Any]) -> set[str]:
     found: set[str] = set()
-    seen: set[CodeType] = set()
-    for function in (item.function, *(each[-1].func for each in fixtures)):
-        _walk(function, found, seen)
+    _walk(function, found, set())
     return found
 
 
