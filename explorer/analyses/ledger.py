@@ -125,7 +125,7 @@ def _provenance(inventory: Inventory) -> dict[str, str]:
         t.by for t in inventory.ties if not t.shown and aliases.intersection(t.keys)
     }
     alike = [*sorted(deciding), *inventory.rules]
-    left_out = [f"{name} are no parameters" for name in names]
+    left_out = [f"{name} are not parameters" for name in names]
     guesses = [rule for rule in packed if "assumed" in rule]
     untied = [text for _, text in inventory.assumptions]
     by_role = [f"roles by {inventory.role_by}"]

@@ -1,4 +1,4 @@
-"""Stored arrays that are no parameters: buffers, statistics, caches, random state.
+"""Stored arrays that are not parameters: buffers, statistics, caches, random state.
 
 What a tensor's own name, shape and format tell. Packed weights and optimizer state are
 recognised elsewhere, before this is asked.

@@ -186,7 +186,7 @@ def test_multi_token_prediction_layers_are_a_rule(tmp_path: Path):
     ledger = ledger_of(tmp_path, layout)
     assert ledger.collections == {"params": 400 + 128, "mtp": 128 + 128}
     assert ledger.provenance["parameters"] == (
-        "inferred (multi-token-prediction layers are no parameters)"
+        "inferred (multi-token-prediction layers are not parameters)"
     )
     assert ledger.provenance["buffers"] == "exact"
 

@@ -1,4 +1,4 @@
-"""Stored arrays that are no parameters, by name, shape and format."""
+"""Stored arrays that are not parameters, by name, shape and format."""
 
 from math import prod
 

@@ -316,7 +316,7 @@ def test_a_folder_without_a_name_is_not_the_current_one(
     assert os.listdir(tmp_path) == []
 
 
-OLD_RUN = Path(__file__).parents[1] / "data" / "run_with_record_json"
+OLD_RUN = Path(__file__).parents[2] / "data" / "run_with_record_json"
 
 
 def test_an_older_run_is_continued(tmp_path: Path):
@@ -404,7 +404,7 @@ KILLED = """
 import itertools, sys
 import jax.numpy as jnp
 from explorer.training.checkpoints.checkpoints import Checkpoints
-from tests.training.test_checkpoints import make_state
+from tests.training.checkpoints.test_checkpoints import make_state
 with Checkpoints(sys.argv[1], keep=1) as checkpoints:
     for step in itertools.count(int(sys.argv[2])):
         checkpoints.save(make_state(256, seed=step).replace(step=jnp.int32(step)), step)
