@@ -26,7 +26,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     A tensor of one path is `reshaped` (another shape, perhaps another format too) or
     `recast` (another format alone). One whose path is gone is `moved` when exactly one new
-    path ends alike and has its shape and format.
+    path has the same end and has its shape and format.
 
     >>> Comparison(added=(Change("", "bias", new=((3,), "float32")),)).identical
     False
@@ -80,7 +80,7 @@ def compare(a: Inventory, b: Inventory) -> Comparison:
 
 
 def _by_name(inventory: Inventory) -> dict[tuple[str, int], TensorSpec]:
-    """Return tensors by name; names that two keys share are told apart by their order."""
+    """Return tensors by name; names that two keys share are distinguished by their order."""
     seen: Counter[str] = Counter()
     named = {}
     for tensor in inventory.tensors:

@@ -115,7 +115,7 @@ def _provenance(inventory: Inventory) -> dict[str, str]:
     state = [kind for kind in kinds if not kind.is_parameter and not kind.stored]
     packed = sorted({kind.rule for kind in kinds if kind.stored and kind.is_parameter})
     names = sorted({kind.rule for kind in state if kind.rule})
-    told = {kind.collection for kind in kinds if kind.rule}
+    with_rule = {kind.collection for kind in kinds if kind.rule}
     buffers = {kind.rule for kind in state if kind.collection in BUFFER_COLLECTIONS}
     buffer_names = sorted(buffers - {""})
     # a second name that is not stored changes no figure
@@ -124,19 +124,19 @@ def _provenance(inventory: Inventory) -> dict[str, str]:
     deciding = {
         t.by for t in inventory.ties if not t.shown and aliases.intersection(t.keys)
     }
-    alike = [*sorted(deciding), *inventory.rules]
+    decided = [*sorted(deciding), *inventory.rules]
     left_out = [f"{name} are not parameters" for name in names]
     guesses = [rule for rule in packed if "assumed" in rule]
     untied = [text for _, text in inventory.assumptions]
     by_role = [f"roles by {inventory.role_by}"]
-    parameters = _known([*untied, *guesses], [*packed, *alike, *left_out])
+    parameters = _known([*untied, *guesses], [*packed, *decided, *left_out])
     likewise = ["as parameters"] if untied or guesses else []
     weights = _known(likewise, by_role)
     by_name = [f"by name and format: {', '.join(names)}"] if names else []
     return {
         # what a source itself calls by a collection's name is exact; a figure's name wins
         **{
-            name: _known([], ["by name and shape"] if name in told else [])
+            name: _known([], ["by name and shape"] if name in with_rule else [])
             for name in {kind.collection: None for kind in kinds}
             if name not in (PARAMS, *BUFFER_COLLECTIONS)
         },
@@ -152,13 +152,13 @@ def _provenance(inventory: Inventory) -> dict[str, str]:
         ),
         "stored_elements": "exact",
         "nbytes": _known(
-            ["as parameters"] if untied else _unpacked(inventory, kinds), alike
+            ["as parameters"] if untied else _unpacked(inventory, kinds), decided
         ),
         **({} if inventory.file_bytes is None else {"file_bytes": "exact"}),
         "roles": weights,
         "components": weights,
-        "dtypes": _known(likewise, [*packed, *alike]),
-        "collections": _known(likewise, [*packed, *alike, *by_name]),
+        "dtypes": _known(likewise, [*packed, *decided]),
+        "collections": _known(likewise, [*packed, *decided, *by_name]),
     }
 
 

@@ -38,7 +38,7 @@ def parse_lock(text: str, place: str) -> Inventory:
     """Return the inventory that a lock describes; what it does not say is left empty.
 
     Raises:
-        FormatError: a line that is no lock line.
+        FormatError: a line that is not a line of a lock.
     """
     first, _, rest = text.partition("\n")
     if first.strip() != _HEADER:

@@ -22,7 +22,7 @@ def notes_of(inventory: Inventory) -> list[str]:
 
 
 def _state_notes(inventory: Inventory) -> list[str]:
-    """One sentence for each kind of stored thing that is no parameter."""
+    """One sentence for each kind of stored thing that is not a parameter."""
     groups: dict[tuple[str, str], tuple[int, int]] = {}
     for kind, named, _ in inventory.kinds:
         if not kind.is_parameter:

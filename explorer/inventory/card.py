@@ -46,8 +46,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
     `experts` of which each token uses `experts_per_token` are 0 in a dense model.
     `checkpoint_tensors` are those of its checkpoints, under Hugging Face's names: experts
-    apart, queries, keys and values perhaps joined. `agreement` is there where a checkpoint
-    was held against its config.
+    separately, queries, keys and values perhaps joined. `agreement` is there where a checkpoint
+    was checked against its config.
     """
 
     family: str

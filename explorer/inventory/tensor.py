@@ -36,7 +36,7 @@ class Kind(msgspec.Struct, frozen=True, gc=False):
 
     `size` is the logical element count ("8B"); `nbytes` the stored bytes. Where packing
     makes the stored array another one, `stored` holds its shape and format. `stack` says
-    how many alike layers, then experts, lie along the leading axes; () where none do.
+    how many equal layers, then experts, are stacked along the leading axes; () where none do.
 
     >>> Kind((8, 4), "bfloat16", 32, 64, "kernel", "mlp", "params").is_parameter
     True
@@ -99,7 +99,7 @@ class TensorSpec(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def multiplicity(self) -> int:
-        """How many alike tensors it stacks: layers times experts."""
+        """How many equal tensors it stacks: layers times experts."""
         return prod(self.kind.stack)
 
     @property

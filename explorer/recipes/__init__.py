@@ -24,7 +24,7 @@ def recipe_of(name: str) -> "type[Settings]":
     """Return the record of a recipe's settings.
 
     Raises:
-        InputError: there is no such recipe; the nearest is told.
+        InputError: there is no such recipe; the nearest is named.
     """
     if name not in RECIPES:
         raise InputError(
@@ -41,7 +41,7 @@ def settings_of(name: str, changes: Iterable[str] = ()) -> "Settings":
     """Return the settings of a recipe, with changes such as "steps=500".
 
     Raises:
-        InputError: no such recipe, no such setting (the nearest is told), or a value of
+        InputError: no such recipe, no such setting (the nearest is named), or a value of
             another type or out of range.
 
     >>> settings_of("linear", ["steps=500", "noise=0"]).steps

@@ -139,7 +139,7 @@ def generate(
 def _draw(
     module: Transformer, params: Any, start: Any, keys: jax.Array, temperature: float
 ) -> jax.Array:
-    """Return one token a key; a model that is causal ignores what lies after the last."""
+    """Return one token a key; a model that is causal ignores what comes after the last."""
 
     def draw(carry: Any, key: jax.Array) -> tuple[Any, jax.Array]:
         window, filled = carry
