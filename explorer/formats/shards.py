@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from itertools import accumulate, chain
+from itertools import chain
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -98,13 +98,6 @@ def merge(path: str, listings: list[Listing]) -> Listing:
         seen: set[Key] = set()
         twice = next(key for key in keys if key in seen or seen.add(key))
         raise FormatError(path, found=f"tensor {printable(twice)!r} is in two shards")
-    rows = None
-    if all(listing.rows for listing in listings):
-        shifts = accumulate((max(lst.rows or [0]) + 1 for lst in listings), initial=0)
-        rows = _joined(
-            [shift + row for row in listing.rows or []]
-            for listing, shift in zip(listings, shifts, strict=False)
-        )
     has_collections = any(listing.collections for listing in listings)
     return Listing(
         format=first.format,
@@ -116,7 +109,6 @@ def merge(path: str, listings: list[Listing]) -> Listing:
         if has_collections
         else None,
         ties=_joined(listing.ties for listing in listings),
-        rows=rows,
         remarks=_joined(listing.remarks for listing in listings),
         file_bytes=sum(listing.file_bytes or 0 for listing in listings),
         files=sum(listing.files for listing in listings),

@@ -59,14 +59,10 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
 
 def _columns(listing: Listing, config: Config | None) -> Columns:
     """Return the tensors of a listing, their kinds found once for each distinct row."""
-    keys, rows = listing.keys, listing.rows
-    examples = keys if rows is None else [keys[i] for i in _first_of_each(rows).values()]
-    templates = templates_of(examples)
+    keys = listing.keys
+    templates = templates_of(keys)
     marks, marked = _marks(listing, set(templates), config)
-    if rows is None or marked or listing.roles:
-        rows = _numbered_rows(
-            listing, templates if examples is keys else templates_of(keys), marked
-        )
+    rows = _numbered_rows(listing, templates, marked)
     numbers: dict[Kind, int] = {}
     number_of = {}
     for row, index in _first_of_each(rows).items():

@@ -35,8 +35,6 @@ class Listing(msgspec.Struct):
         roles: what tensors do, where their use was traced; names decide for all others.
             None where nothing was traced.
         stacks: of tensors whose leading axes stack equal layers: how many, one per axis.
-        rows: a number for each tensor, where the reader has grouped them already. Equal
-            numbers mean equal templates (see explorer.paths), shapes, dtypes and bytes.
         remarks: notes that only the reader can make, complete sentences.
         file_bytes: size of the files on disk; None where there is no file.
         files: number of files.
@@ -53,7 +51,6 @@ class Listing(msgspec.Struct):
     shardings: dict[Key, Sharding] = {}
     stacks: dict[Key, tuple[int, ...]] = {}
     roles: dict[Key, Role] | None = None
-    rows: list[int] | None = None
     remarks: list[str] = []
     file_bytes: int | None = None
     files: int = 0

@@ -13,7 +13,7 @@ from explorer import dtypes
 from explorer.errors import FormatError, printable
 from explorer.formats.ndarrays import numpy_dtype, view, writable_view
 from explorer.formats.safetensors.entries import Entry
-from explorer.formats.safetensors.header import decode_columns, decode_header, read_json
+from explorer.formats.safetensors.header import decode_header, read_json
 from explorer.formats.safetensors.layout import check_offsets, fits, refuse_entry
 from explorer.inventory.listing import Listing
 from explorer.paths import Key
@@ -34,12 +34,7 @@ def read(path: str, store: Store = LOCAL) -> Listing:
         FormatError: the header or the offsets break a rule of the format.
     """
     with store.blob(path) as blob:
-        raw = read_json(blob)
-        listing = decode_columns(blob, raw)
-        if listing is not None:
-            listing.file_bytes, listing.files = blob.size(), 1
-            return listing
-        header = decode_header(blob, raw)
+        header = decode_header(blob, read_json(blob))
     entries = header.entries.values()
     shapes = list(map(attrgetter("shape"), entries))
     spelled = list(map(attrgetter("dtype"), entries))

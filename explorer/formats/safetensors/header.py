@@ -3,13 +3,11 @@
 import msgspec
 
 from explorer.errors import FormatError
-from explorer.formats.safetensors.compact import decode_compact
 from explorer.formats.safetensors.entries import Entry, Header
 from explorer.formats.safetensors.strict import decode_strictly
-from explorer.inventory.listing import Listing
 from explorer.storage.store import Blob
 
-__all__ = ["MAX_HEADER", "decode_columns", "decode_header", "read_json"]
+__all__ = ["MAX_HEADER", "decode_header", "read_json"]
 
 MAX_HEADER = 100_000_000  # the limit that the reference implementation sets
 _METADATA = b'{"__metadata__":{'
@@ -51,18 +49,6 @@ def decode_header(blob: Blob, raw: bytes) -> Header:
     return Header(entries, metadata, 8 + len(raw), blob.size())
 
 
-def decode_columns(blob: Blob, raw: bytes) -> Listing | None:
-    """Return the columns of a large header in the usual spelling; None for any other."""
-    split = _split_metadata(raw.rstrip(b" "))  # the padding that the format allows
-    if split is None:
-        return None
-    entries, metadata = split
-    listing = decode_compact(entries, blob.size() - 8 - len(raw))
-    if listing is not None:
-        listing.metadata = metadata
-    return listing
-
-
 def _decode_fast(raw: bytes) -> tuple[dict[str, Entry], dict[str, str]] | None:
     """Decode a header that has nothing unusual; None where the strict reader must look.
 
@@ -82,7 +68,10 @@ def _decode_fast(raw: bytes) -> tuple[dict[str, Entry], dict[str, str]] | None:
         entries = _decode_entries(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return (entries, metadata) if raw.count(b'":') == 4 * len(entries) else None
+    # metadata anywhere else than in front would pass for a tensor
+    if "__metadata__" in entries or raw.count(b'":') != 4 * len(entries):
+        return None
+    return entries, metadata
 
 
 def _split_metadata(raw: bytes) -> tuple[bytes, dict[str, str]] | None:
