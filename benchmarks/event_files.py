@@ -21,7 +21,7 @@ from tensorboardX import SummaryWriter
 from tensorboardX.proto.summary_pb2 import Summary
 from timing import best_call, report
 
-from explorer.training.logging.curves import Record
+from explorer.training.logging.curves import StepRecord
 from explorer.training.logging.events import EventWriter
 
 STEPS = int(sys.argv[1]) if sys.argv[1:] else 10
@@ -35,7 +35,7 @@ def ours(folder: Path) -> None:
     """Write the steps with explorer's writer."""
     with EventWriter(folder, ROWS, COLUMNS) as writer:
         for step in range(STEPS):
-            writer.write(Record(step, {}, VALUES))
+            writer.write(StepRecord(step, {}, VALUES))
 
 
 def one_event_a_scalar(folder: Path) -> None:

@@ -50,7 +50,7 @@ def _state_note(collection: str, rule: str, tensors: int, elements: int) -> str:
     if collection == _MTP:
         return (
             f"{_tensors(tensors)} of multi-token-prediction layers: {elements:,} elements "
-            "are reported apart, as the running model leaves them out"
+            "are reported separately, as the running model leaves them out"
         )
     if not rule:
         what = _tensors(tensors)
@@ -126,7 +126,7 @@ def _assumption_notes(inventory: Inventory) -> list[str]:
     texts = [text for _, text in inventory.assumptions]
     more = len(texts) - _MOST
     return texts[:_MOST] + (
-        [f"{more:,} more such pairs are counted apart"] if more > 0 else []
+        [f"{more:,} more such pairs are counted separately"] if more > 0 else []
     )
 
 

@@ -18,7 +18,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Where config.json is silent, the default of transformers' class decides. These are the
+# Where config.json leaves it unset, the default of transformers' class decides. These are the
 # defaults of 4.57, read off its classes; of other model types nothing is known.
 _TIED = _names(
     """
@@ -58,7 +58,7 @@ _UNTIED = _names(
 class Config(msgspec.Struct, frozen=True):
     """What a config.json says that a header does not.
 
-    `tied` is None where the file is silent and the model type unknown; `tied_rule` says
+    `tied` is None where the file leaves it unset and the model type is unknown; `tied_rule` says
     which of the two decided. `quantization` is the scheme's own description.
     """
 
@@ -75,7 +75,7 @@ def read_config(folder: str) -> Config | None:
 
     Raises:
         TargetError: it is there and cannot be read.
-        FormatError: it is no JSON object, or a field is of the wrong type.
+        FormatError: it is not a JSON object, or a field is of the wrong type.
     """
     path = os.path.join(folder, "config.json")
     return read_config_file(path) if exists(path) else None
@@ -90,10 +90,10 @@ def read_config_file(path: str) -> Config:
         if isinstance(error, ValueError) and "4300 digits" in str(error):
             error = ValueError("a number of more than 4,300 digits")
         raise FormatError(
-            path, found=f"is no JSON ({error})", cure="mend or remove it"
+            path, found=f"is not JSON ({error})", cure="correct or remove it"
         ) from None
     if not isinstance(content, dict):
-        raise FormatError(path, found="is no JSON object", cure="mend or remove it")
+        raise FormatError(path, found="is not a JSON object", cure="correct or remove it")
     return _config(path, content)
 
 
@@ -109,7 +109,7 @@ def _config(path: str, content: dict[str, Any]) -> Config:
     decides = _field(path, text, "model_type", str) or model_type
     if tied is None and decides in _TIED | _UNTIED:
         tied = decides in _TIED
-        rule = f"config.json is silent and {decides} models are {'' if tied else 'un'}tied"
+        rule = f"config.json leaves it unset and {decides} models are {'' if tied else 'un'}tied"
     architectures = _field(path, content, "architectures", list) or [""]
     return Config(
         model_type=model_type,
@@ -131,5 +131,5 @@ def _field(path: str, content: dict[str, Any], name: str, kind: type) -> Any:
         path,
         found=f"{name} is {type(value).__name__}",
         expected=kind.__name__,
-        cure="mend or remove config.json",
+        cure="correct or remove config.json",
     )

@@ -21,7 +21,7 @@ _BYTES = tuple(name.encode() for name in (*_MARKERS, *_ROOTS))
 
 
 def suspects(templates: Iterable[bytes]) -> bool:
-    """Say whether any name pattern looks like a multi-token-prediction layer's."""
+    """Return whether any name pattern looks like a multi-token-prediction layer's."""
     return any(word in template for template in templates for word in _BYTES)
 
 

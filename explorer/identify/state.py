@@ -43,7 +43,7 @@ _OWNERS = (
     ("buffers", "rotary factors", "rope_factors_long rope_factors_short"),
     ("buffers", "router correction biases", "exp_probs_b"),
     ("batch_stats", "running statistics", "mean_ema var_ema"),
-    # a cross-attention has no positions to tell apart: T5's first files keep a table for
+    # a cross-attention has no positions to distinguish: T5's first files keep a table for
     # it that no later model reads
     (
         "unused",
@@ -84,7 +84,7 @@ _of_leaf, _of_owner, _of_root = map(_index, (_LEAVES, _OWNERS, _ROOTS))
 def state_of(
     path: tuple[str, ...], shape: tuple[int, ...], dtype: str
 ) -> tuple[str, str] | None:
-    """Return the collection of an array that is no parameter and what such arrays are.
+    """Return the collection of an array that is not a parameter and what such arrays are.
 
     Args:
         path: names from the root.
@@ -128,14 +128,14 @@ def _is_square(shape: tuple[int, ...]) -> bool:
 
 
 def _is_mask(leaf: str, owner: str, shape: tuple[int, ...], dtype: str) -> bool:
-    """Say whether an array of attention masks; a true bias there has rank 1 to 3."""
+    """Return whether an array consists of attention masks; a true bias there has rank 1 to 3."""
     if leaf not in ("bias", "mask") or component_of_module(owner) != "attention":
         return False
     return _is_square(shape) or (leaf == "mask" and not dtypes.is_trainable(dtype))
 
 
 def _is_power_iteration(leaf: str, names: list[str], shape: tuple[int, ...]) -> bool:
-    """Say whether an array is the vector that PyTorch's spectral norm iterates."""
+    """Return whether an array is the vector that PyTorch's spectral norm iterates."""
     if len(shape) != 1:
         return False
     # weight normalisation keeps its direction as weight_v too, in the rank of the weight

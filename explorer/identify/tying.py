@@ -14,7 +14,7 @@ __all__ = ["Ties", "find_ties"]
 # Classes whose language-model head is the embedding when tied, though no file stores it.
 _CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 _HEADS = {"whisper": "proj_out.weight"}  # what that head is called, if not lm_head
-# Tables that are no words': positions and types are as long as they like.
+# Tables of something else than words: positions and types are as long as they like.
 _NO_WORDS = ("pos", "wpe", "type", "segment", "rel")
 
 
@@ -23,7 +23,7 @@ class Ties(NamedTuple):
 
     Attributes:
         groups: tensors that share one storage.
-        rules: what decided that tensors alike are not one.
+        rules: what decided that equal tensors are not one.
         assumptions: the figure that one touches, and a sentence.
     """
 
@@ -50,7 +50,7 @@ def find_ties(
 
     A source that shows storages is believed. Else config.json decides for the word
     embedding and the output head. Without either, equal shapes prove nothing: the
-    tensors are counted apart and an assumption says so.
+    tensors are counted separately and an assumption says so.
     """
     tables = _parameters(columns, lambda kind: kind.component == kind.role == "embedding")
     heads = _parameters(columns, lambda kind: kind.component == "head")
@@ -97,7 +97,7 @@ def _assumed(keys: list[Key]) -> str:
     first, *others = map(name_of, keys)
     return (
         f"{' and '.join(others)} {'has' if len(others) == 1 else 'have'} the shape of "
-        f"{first} and nothing says whether they are tied: counted apart"
+        f"{first} and nothing says whether they are tied: counted separately"
     )
 
 
@@ -125,10 +125,10 @@ def _tables_and_heads(
     tied, rule = (config.tied, config.tied_rule) if config else (None, "")
     pairs = []
     for shape in {head.shape: None for head in heads}:
-        alike = [table for table in words if table.shape == shape]
-        if alike:
+        same_shape = [table for table in words if table.shape == shape]
+        if same_shape:
             keys = [head.key for head in heads if head.shape == shape]
-            pairs.append(_Pair([min(alike, key=_likeliest).key, *keys], tied, rule))
+            pairs.append(_Pair([min(same_shape, key=_likeliest).key, *keys], tied, rule))
     if tied and config and words and not heads and config.architecture.endswith(_CAUSAL):
         table = max(words, key=lambda table: table.shape[0])
         pairs.append(_Pair([table.key, _head_of(table, config)], tied, rule))

@@ -78,9 +78,9 @@ def _conclude(params: Any, points: Points) -> tuple[str, ...]:
     layer = params["linear"]
     learned = (layer["kernel"].item(), layer["bias"].item())
     fitted = least_squares(points)
-    apart = max(abs(one - other) for one, other in zip(learned, fitted, strict=True))
+    difference = max(abs(one - other) for one, other in zip(learned, fitted, strict=True))
     return (
         "learned        y = {:.6f} x + {:.6f}".format(*learned),
         "least squares  y = {:.6f} x + {:.6f}".format(*fitted),
-        f"apart          {apart:.1e}",
+        f"difference     {difference:.1e}",
     )

@@ -41,14 +41,18 @@ class Trainer:
         rules: which axes of the mesh a parameter's axes are split over; None for the
             default rules.
         accumulate: micro-batches that each batch is split into, computed one after the
-            other, for less memory.
+            other, for less memory. The mean of their gradients is that of the complete batch
+            where the loss is a mean over examples.
         steps_per_call: steps of one call, by `lax.scan`: batches and metrics have them as
             their first axis.
         compute_dtype: what floating-point parameters are cast to inside the loss; the state
-            keeps its own format.
+            keeps its own format. The batch is not cast: of a float32 input and a bfloat16
+            kernel most layers make a float32 product, so cast its floats in the loss.
         param_dtype: what floating-point parameters are created in; None for the module's.
-        remat: what the backward pass computes again, of the whole loss at once: "full",
-            "dots" or "dots_no_batch". `Transformer(remat=)` does so layer by layer.
+        remat: what the backward pass computes again instead of keeping it, of the complete
+            loss at once: "full" everything, "dots" all but matrix products, "dots_no_batch"
+            all but those without batch axes. A module that does so layer by layer, as
+            `Transformer(remat=)`, needs far less memory.
         donate: whether the memory of the old state is used for the new one.
 
     >>> import jax.numpy as jnp

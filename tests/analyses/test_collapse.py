@@ -61,7 +61,7 @@ def test_91_991_tensors_print_in_one_screen(published):
     assert {"[0-2]", "[3-60]", "[0-255]"} <= set(names)
 
 
-def test_folding_keeps_what_differs_apart(tmp_path: Path):
+def test_folding_keeps_different_layers_separate(tmp_path: Path):
     layout = {
         "layers.0.mlp.weight": ((4, 4), "F32"),
         "layers.1.mlp.weight": ((4, 4), "BF16"),  # another format folds

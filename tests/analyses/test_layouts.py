@@ -66,11 +66,11 @@ def test_t5_shares_one_table_under_four_names(tmp_path: Path):
         "cross-attention position tables (one tensor): 64 elements are unused, not parameters",
         "encoder/embed_tokens/weight, decoder/embed_tokens/weight and lm_head/weight are tied "
         "to shared/weight (t5 models share one table between encoder and decoder; config.json "
-        "is silent and t5 models are tied): 2,400 stored elements count once",
+        "leaves it unset and t5 models are tied): 2,400 stored elements count once",
     ]
 
 
-def test_flan_t5_keeps_its_head_apart_and_still_shares_its_table(tmp_path: Path):
+def test_flan_t5_keeps_its_head_separate_and_still_shares_its_table(tmp_path: Path):
     ledger = ledger_of(tmp_path, t5(), {**T5, "tie_word_embeddings": False})
     assert ledger.parameters == 2 * 800 + 128  # words, head, two projections
     assert ledger.tied == [

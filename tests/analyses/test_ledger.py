@@ -118,14 +118,14 @@ def test_a_stored_tied_head_counts_once(tmp_path: Path, model_id: str):
     assert any("is tied to" in note and "config.json" in note for note in ledger.notes)
 
 
-def test_equal_shapes_without_evidence_count_apart(tmp_path: Path):
+def test_equal_shapes_without_evidence_count_separately(tmp_path: Path):
     layout = {
         "model.embed_tokens.weight": ((100, 8), "F32"),
         "lm_head.weight": ((100, 8), "F32"),
     }
     ledger = ex.ledger(write_folder(tmp_path / "no config", layout))
     assert ledger.parameters == 1600
-    assert "counted apart" in " ".join(ledger.notes)
+    assert "counted separately" in " ".join(ledger.notes)
     assert ledger.provenance["parameters"].startswith("assumed")
     for tied, parameters in ((True, 800), (False, 1600)):
         config = {"model_type": "llama", "tie_word_embeddings": tied}

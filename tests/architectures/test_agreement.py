@@ -103,7 +103,7 @@ def test_formats_that_cannot_be_learned_do_not_agree(tmp_path: Path):
     assert (agreement.parameters, agreement.found) == (1_235_814_400, 0)
 
 
-def test_one_file_of_several_is_no_whole_model(tmp_path: Path):
+def test_one_file_of_several_is_not_a_whole_model(tmp_path: Path):
     layer = "model.layers.3.mlp.up_proj.weight"
     folder = folder_of(tmp_path, "meta-llama/Llama-3.2-1B", {layer: None})
     assert ex.explore(folder / "model.safetensors").card is None

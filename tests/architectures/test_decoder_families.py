@@ -178,7 +178,7 @@ def test_a_bare_body_has_no_head_and_no_prefix(name):
 
 
 @pytest.mark.parametrize("name", _MODELS)
-def test_alike_layers_are_one_object(name):
+def test_equal_layers_are_one_object(name):
     blocks = list(_build(name).blocks())
     assert len({id(block) for block in blocks}) == len(set(blocks))
 
@@ -225,10 +225,10 @@ def test_fused_experts_hold_gates_then_ups_transposed(family):
     names, tree = checkpoint_names_of(architecture), _tree(architecture)
     prefix, layer = "model.layers.1.mlp.experts.", ("layers_1", "moe", "experts")
     present = {f"{prefix}gate_up_proj", f"{prefix}down_proj"}
-    apart = stored_tensors(architecture, names)
+    split = stored_tensors(architecture, names)
     fused = stored_tensors(architecture, names, present=present)
     assert present <= set(fused)
-    assert present.isdisjoint(apart)
+    assert present.isdisjoint(split)
     assert not any(".1." in key and ".experts.0." in key for key in fused)
     gate_up = fused[f"{prefix}gate_up_proj"]
     array = gate_up.layout.store(_leaves(tree, gate_up))

@@ -33,8 +33,8 @@ def test_gemma_scales_embeddings_and_stores_gains_from_one():
     assert block.attention_norm.centred
     # "gelu" there means its approximation
     assert block.mlp.activation == "gelu_tanh"
-    silent = _build("google/gemma-2b", hidden_act=None)
-    assert next(silent.blocks()).mlp.activation == "gelu_tanh"
+    unset = _build("google/gemma-2b", hidden_act=None)
+    assert next(unset.blocks()).mlp.activation == "gelu_tanh"
     assert block.attention.scale == 1 / 16
     assert block.attention_post_norm is None
 

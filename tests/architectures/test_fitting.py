@@ -106,7 +106,7 @@ def test_what_far_outnumbers_the_tensors_is_counted_and_not_listed():
 
 
 def test_a_model_is_listed_where_a_few_of_its_tensors_are_there():
-    """A part of DeepSeek-V3 is told from all of it by name, if it is a tenth or more."""
+    """A part of DeepSeek-V3 is distinguished from all of it by name, if it is a tenth or more."""
     model = "deepseek-ai/DeepSeek-V3"
     config, shapes = config_and_shapes(model, "DeepseekV3ForCausalLM")
     architecture = architecture_of(config)

@@ -1,4 +1,4 @@
-"""How leaves lie in stored tensors: laid out and back, bit by bit, as NumPy says."""
+"""The layout of leaves in stored tensors: laid out and back, bit by bit, as NumPy says."""
 
 import numpy as np
 import pytest

@@ -248,7 +248,7 @@ def test_the_class_of_a_config_that_names_none(family, class_name):
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_layers_that_are_alike_are_one_record(family):
+def test_equal_layers_are_one_record(family):
     architecture = small(family)
     assert len({id(block) for block in architecture.blocks()}) == 1
     assert [stage.repeats for stage in architecture.stages] == [3]

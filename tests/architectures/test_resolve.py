@@ -152,7 +152,9 @@ def test_the_card_of_a_model_is_not_that_of_a_part():
     assert whole.card is not None
     assert part.card is None
     assert ex.ledger(part).active_parameters is None
-    assert ex.ledger(whole).checkpoint_tensors == 45_395  # its main part, experts apart
+    assert (
+        ex.ledger(whole).checkpoint_tensors == 45_395
+    )  # its main part, experts separately
     assert ex.ledger(whole).provenance["nbytes"] == "assumed (every tensor in bfloat16)"
 
 

@@ -190,7 +190,7 @@ def test_bad_locks(minilm: Path, tmp_path: Path, text: str, message: str):
 def test_bad_targets_are_one_line_and_exit_2(minilm: Path, tmp_path: Path):
     (tmp_path / "empty.safetensors").touch()
     (tmp_path / "nothing").mkdir()
-    (tmp_path / "junk").write_bytes(b"hello world, this is no checkpoint")
+    (tmp_path / "junk").write_bytes(b"hello world, this is not a checkpoint")
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     unreadable = tmp_path / "unreadable.safetensors"

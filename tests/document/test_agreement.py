@@ -24,7 +24,7 @@ from explorer.document.html import html_of
 from explorer.document.markdown import markdown_of
 from explorer.document.records import Document, Table, shown
 from explorer.document.text import text_of
-from explorer.training.logging.curves import Record, Run
+from explorer.training.logging.curves import Run, StepRecord
 from explorer.training.logging.table import history_document
 from explorer.views.catalog import catalog_document, catalog_rows
 from explorer.views.comparison import comparison_document
@@ -78,7 +78,7 @@ def documents() -> dict[str, Callable[[], Document]]:
 
 def run() -> Run:
     watch = np.linspace(0, 1, 4, dtype=np.float32).reshape(2, 2)
-    records = [Record(n, {"loss": 4 / n, "<b>": 1.0}, watch) for n in range(1, 30)]
+    records = [StepRecord(n, {"loss": 4 / n, "<b>": 1.0}, watch) for n in range(1, 30)]
     return Run(records, tuple(HOSTILE)[:2], ("norm", "zeros"))
 
 

@@ -115,8 +115,8 @@ def test_the_content_decides_not_the_name(tmp_path: Path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("{", "config.json: is no JSON"),
-        ("[1]", "config.json: is no JSON object"),
+        ("{", "config.json: is not JSON"),
+        ("[1]", "config.json: is not a JSON object"),
         ('{"tie_word_embeddings": "yes"}', "tie_word_embeddings is str; expected bool"),
         ('{"quantization_config": 3}', "quantization_config is int; expected dict"),
     ],
@@ -155,7 +155,7 @@ def test_an_index_without_totals(tmp_path: Path):
         assert not ex.explore(folder).remarks
 
 
-def test_one_byte_is_no_msgpack(tmp_path: Path):
+def test_one_byte_is_not_msgpack(tmp_path: Path):
     (tmp_path / "x.pt").write_bytes(b"\x80")
     with pytest.raises(FormatError, match="its pickle"):
         ex.explore(tmp_path / "x.pt")

@@ -45,7 +45,7 @@ def rows(path: str):
     return {key: (shape, dtype) for key, shape, dtype in zip(*columns, strict=True)}
 
 
-def told_by_tree(tree):
+def reported_by_tree(tree):
     leaves, _ = jax.tree_util.tree_flatten_with_path(flax.serialization.to_state_dict(tree))
     return {
         tuple(str(key.key) for key in path): (leaf.shape, str(leaf.dtype))
@@ -63,7 +63,7 @@ def state():
 
 
 def test_lists_what_the_state_had(tmp_path):
-    assert rows(saved(tmp_path, state())) == told_by_tree(state())
+    assert rows(saved(tmp_path, state())) == reported_by_tree(state())
 
 
 def test_collections_of_a_train_state(tmp_path):

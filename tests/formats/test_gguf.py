@@ -190,7 +190,7 @@ def test_big_endian_files_of_the_reference_writer(tmp_path):
     )
 
 
-def test_metadata_is_told_as_text_and_arrays_by_their_length(tmp_path):
+def test_metadata_is_reported_as_text_and_arrays_by_their_length(tmp_path):
     values = {
         0: (B.pack("B", 255), "255"),
         1: (B.pack("b", -1), "-1"),
@@ -256,7 +256,7 @@ def test_general_alignment_is_obeyed(tmp_path, alignment):
     }
 
 
-def test_data_may_lie_in_another_order_than_the_header_lists(tmp_path):
+def test_data_may_be_in_another_order_than_the_header_lists(tmp_path):
     tensors = (B.tensor("late", (1,), 0, 32), B.tensor("early", (1,), 0, 0))
     data = B.pack("f", 1).ljust(32, b"\0") + B.pack("f", 2)
     path = written(tmp_path / "a.gguf", B.file(tensors, data=data))

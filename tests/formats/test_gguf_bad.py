@@ -210,7 +210,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_told_in_one_line(tmp_path, case):
+def test_bad_input_is_reported_in_one_line(tmp_path, case):
     content, message = BAD[case]
     path = written(tmp_path / "bad.gguf", content)
     with pytest.raises(FormatError) as error:

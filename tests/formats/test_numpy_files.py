@@ -223,7 +223,7 @@ def test_member_shorter_than_its_shape(tmp_path, method):
     assert "member 'a.npy' has 4 bytes of data; expected 8" in refusal(path)
 
 
-def test_member_that_is_no_array(tmp_path):
+def test_member_that_is_not_an_array(tmp_path):
     path = zipped(tmp_path / "a.npz", {"a.npy": b"hello"})
     assert "member 'a.npy' starts with 68 65 6c 6c 6f" in refusal(path)
 

@@ -301,7 +301,7 @@ def test_lost_chunk(copy):
     assert "chunk" in refusal(path)
 
 
-# metadata that lies or is broken
+# metadata that is false or is broken
 
 
 def rewrite(path: Path, old: str, new: str) -> None:
@@ -378,7 +378,7 @@ def test_broken_sharding(copy, change, found):
         orbax.read(str(path))
 
 
-def test_sharding_of_a_name_that_is_no_base64(copy):
+def test_sharding_of_a_name_that_is_not_base64(copy):
     path = copy("folders_zarr2")
     rewrite(path / "_sharding", base64.b64encode(b"sharded").decode(), "??")
     with pytest.raises(FormatError, match="not base64"):

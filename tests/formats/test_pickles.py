@@ -89,7 +89,7 @@ def test_bytes_come_back(raw: bytes, protocol: int):
     assert parse(pickle.dumps([raw, bytearray(raw)], protocol)) == [raw, raw]
 
 
-def test_long_bytes_are_looked_at_where_they_lie():
+def test_long_bytes_are_read_in_place():
     raw = bytes(range(256)) * 100
     found = parse(pickle.dumps(raw, 4))
     assert isinstance(found, memoryview)
@@ -220,7 +220,7 @@ def test_the_classes_of_a_script_are_records():
     assert found.state == {"a": 1}
 
 
-# Broken pickles, each told in one line
+# Broken pickles, each reported in one line
 
 
 WORD = text("w")

@@ -123,7 +123,7 @@ def test_a_training_checkpoint_says_what_it_holds():
     ]
 
 
-def test_a_module_tensor_on_no_list_is_no_state_of_a_script():
+def test_a_module_tensor_on_no_list_is_not_a_state_of_a_script():
     # "state" is a plain attribute: torch's state_dict() leaves it out, and so do we
     assert ("state",) not in read(str(DATA / "script.jit")).keys
 
@@ -191,7 +191,7 @@ def test_nested_keys_and_their_collections(tmp_path, root, key, collection):
     assert nested_keys(tmp_path, root)[key] == collection
 
 
-def test_dotted_and_nested_names_that_meet_stay_apart(tmp_path):
+def test_dotted_and_nested_names_that_meet_stay_separate(tmp_path):
     root = {"m": {"a": {"b": ONE}, "a.b": ONE}}
     assert list(nested_keys(tmp_path, root)) == [("m", "a", "b"), ("m", "a.b")]
 
@@ -267,7 +267,7 @@ def test_a_parameter_inside_an_optimizers_buffer_still_counts(tmp_path):
     assert "overlapping views" in listing.remarks[0]
 
 
-def test_packed_archives_and_big_endian_numbers_read_alike(tmp_path):
+def test_packed_archives_and_big_endian_numbers_read_equally(tmp_path):
     numbers = np.arange(6, dtype=np.float32).reshape(2, 3)
     waves = np.array([1 + 2j, -3j], np.complex64)
     root = {
@@ -333,7 +333,7 @@ def test_meta_values_are_refused():
 
 
 def test_no_tensor_byte_is_read(tmp_path):
-    # a sparse legacy file of a terabyte: only its sizes are looked at
+    # a sparse legacy file of a terabyte: only its sizes are read
     count = 1 << 38
     path = Path(
         write_legacy(tmp_path / "x.pt", {"w": tensor("1", (count,))}, {"1": (count, b"")})

@@ -257,7 +257,7 @@ def directory_of(path: str) -> int:
         (0, "<I", 0, "has a broken entry in its central directory"),
     ],
 )
-def test_a_central_directory_that_lies(tmp_path, offset, layout, value, fault):
+def test_a_central_directory_that_is_false(tmp_path, offset, layout, value, fault):
     path = write_zip(
         tmp_path / "x.pt",
         {"w": tensor("0", (9,))},
@@ -273,7 +273,7 @@ def test_a_central_directory_that_lies(tmp_path, offset, layout, value, fault):
     ("offset", "layout", "value"),
     [(10, "<H", 60_000), (12, "<I", 1 << 31), (16, "<I", 1 << 31)],
 )
-def test_an_end_record_that_lies(tmp_path, offset, layout, value):
+def test_an_end_record_that_is_false(tmp_path, offset, layout, value):
     path = write_zip(tmp_path / "x.pt", {})
     content = bytearray(Path(path).read_bytes())
     struct.pack_into(layout, content, content.index(b"PK\x05\x06") + offset, value)
@@ -288,7 +288,7 @@ def test_entries_of_one_name(tmp_path):
     assert "names an entry twice" in refusal(tmp_path / "x.pt", content)
 
 
-def test_a_local_header_that_lies(tmp_path):
+def test_a_local_header_that_is_false(tmp_path):
     content = bytearray(Path(write_zip(tmp_path / "x.pt", {})).read_bytes())
     struct.pack_into("<H", content, 26, 0xFFFF)  # a name beyond the file
     assert "ends inside entry 'archive/data.pkl'" in refusal(

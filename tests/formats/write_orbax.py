@@ -59,12 +59,12 @@ def train_state() -> TrainState:
     return state.replace(step=jnp.int32(7))
 
 
-def told_by_tree(tree: Any) -> dict[str, Any]:
+def reported_by_tree(tree: Any) -> dict[str, Any]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {name(path): [list(jnp.shape(leaf)), str(leaf.dtype)] for path, leaf in leaves}
 
 
-def told_by_orbax(metadata: Any) -> dict[str, Any]:
+def reported_by_orbax(metadata: Any) -> dict[str, Any]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(metadata)
     return {name(path): list(leaf.shape) for path, leaf in leaves if hasattr(leaf, "shape")}
 
@@ -80,7 +80,10 @@ def main(folder: Path) -> None:
     oracle: dict[str, Any] = {}
 
     def tell(label: str, tree: Any, metadata: Any) -> None:
-        oracle[label] = {"tree": told_by_tree(tree), "orbax": told_by_orbax(metadata)}
+        oracle[label] = {
+            "tree": reported_by_tree(tree),
+            "orbax": reported_by_orbax(metadata),
+        }
 
     for is_ocdbt in (False, True):
         for is_zarr3 in (False, True):

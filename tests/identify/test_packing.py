@@ -68,7 +68,7 @@ def test_gpt_oss_20b_has_its_published_count():
     assert parameters(published("openai/gpt-oss-20b")) == 20_914_757_184
 
 
-def test_deepseek_v3_keeps_its_scales_apart():
+def test_deepseek_v3_keeps_its_scales_separate():
     layout = published("deepseek-ai/DeepSeek-V3")
     found = read(layout)
     state = [p for p in found.values() if p.collection == "quantization"]
@@ -81,7 +81,7 @@ def test_deepseek_v3_keeps_its_scales_apart():
     }
 
 
-def test_layers_alike_share_one_verdict():
+def test_equal_layers_share_one_verdict():
     layers = gptq(64, 64, 4, 64, "h.0.up") | gptq(64, 64, 4, 64, "h.7.up")
     found = read(layers | gptq(64, 64, 4, 64, "h.0.down") | gptq(32, 64, 4, 64, "h.2.up"))
     for name in ("qweight", "scales", "g_idx"):
@@ -133,7 +133,7 @@ def test_a_large_tensor_with_the_name_of_state_is_not_taken_for_it():
         "gptq",
     ],
 )
-def test_a_config_that_is_no_config_is_passed_over(config: object):
+def test_a_config_that_is_not_a_config_is_passed_over(config: object):
     rule = read(gptq(1024, 512, 4, 128), config)["up.qweight"].rule
     assert rule == "GPTQ 4-bit, bits from g_idx"
 

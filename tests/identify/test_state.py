@@ -119,7 +119,7 @@ _STATE_IN_TRUTH = {
 }
 
 
-def test_parameters_are_no_state():
+def test_parameters_are_not_state():
     found = {name for name, shape, *_ in ROWS if state_of(path_of(name), shape, F32)}
     assert found == _STATE_IN_TRUTH
 

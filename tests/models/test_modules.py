@@ -69,7 +69,7 @@ def test_left_padding_changes_no_logits(name):
     np.testing.assert_allclose(found[:, pad:], logits(IDS), atol=1e-5 * scale)
 
 
-def test_positions_of_roberta_count_what_is_no_padding():
+def test_positions_of_roberta_count_what_is_not_padding():
     model, params = model_of("roberta")
     pad = model.architecture.pad_token
     ids = IDS.copy()

@@ -63,8 +63,8 @@ def test_a_rotation_keeps_lengths_but_for_the_magnitude(name):
 def test_neighbours_rotate_as_halves_do():
     x = sample(1, 5, 2, N)
     rotation = rotation_of(RopeSpec(N), jnp.arange(5)[None])
-    apart = np.concatenate([x[..., ::2], x[..., 1::2]], -1)
-    np.testing.assert_array_equal(rotate(x, rotation, True), rotate(apart, rotation))
+    split = np.concatenate([x[..., ::2], x[..., 1::2]], -1)
+    np.testing.assert_array_equal(rotate(x, rotation, True), rotate(split, rotation))
 
 
 def rates_of(name: str, length: int = 8) -> np.ndarray:

@@ -31,7 +31,7 @@ def test_it_is_the_line_of_its_two_parameters():
     np.testing.assert_array_equal(y, [[-1.0], [2.0], [5.0]])
 
 
-def test_it_finds_the_line_that_points_lie_on():
+def test_it_finds_the_line_that_points_are_on():
     x = jnp.linspace(-1, 1, 9)[:, None]
     model, descent = LinearRegression(), optax.sgd(0.5)
     params = model.init(KEY, x)

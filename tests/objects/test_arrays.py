@@ -236,7 +236,7 @@ CURE = "leave it out, or put None in its place"
         ),
     ],
 )
-def test_what_is_no_array_of_numbers_is_refused_by_its_path(leaf, found):
+def test_what_is_not_an_array_of_numbers_is_refused_by_its_path(leaf, found):
     with pytest.raises(TreeError) as caught:
         read({"model": [1.0, {"act": leaf}]})
     assert str(caught.value) == f"model/1/act: {found}; {EXPECTED}; {CURE}"

@@ -160,7 +160,7 @@ def test_a_call_that_fails_is_shown_in_one_line():
     assert isinstance(caught.value.__cause__, ValueError)
 
 
-def test_wrong_shapes_are_told_by_flax_and_by_the_call():
+def test_wrong_shapes_are_reported_by_flax_and_by_the_call():
     class Fixed(nn.Module):
         @nn.compact
         def __call__(self, x):
@@ -172,7 +172,7 @@ def test_wrong_shapes_are_told_by_flax_and_by_the_call():
         read(Fixed(), jnp.ones((1, 3)))
 
 
-def test_too_many_inputs_are_told():
+def test_too_many_inputs_are_reported():
     with pytest.raises(
         InputError, match=r"with \(int32\[3\], 4\): .*takes 2 positional arg"
     ):

@@ -58,7 +58,7 @@ def test_a_registered_name_is_the_collection():
     assert collections_of(Seen(jnp.ones(2))) == {"": "seen_tokens"}
 
 
-def test_random_state_and_statistics_are_no_parameters():
+def test_random_state_and_statistics_are_not_parameters():
     inventory = ex.explore(zoo.Perceptron(nnx.Rngs(0)))
     linear, norm, lora, table = 11 * (9 + 3), 3 + 3, 6 + 6, 15
     assert inventory.num_parameters == linear + norm + lora + table
@@ -88,7 +88,7 @@ def test_optimizers_hold_optimizer_state():
     assert sum(t.size for t in moments.values()) == 2 * 9
 
 
-def test_moments_and_averages_of_states_are_no_parameters():
+def test_moments_and_averages_of_states_are_not_parameters():
     state = nnx.state(nnx.Linear(2, 3, rngs=nnx.Rngs(0)), nnx.Param)
     moments = optax.adam(1e-3).init(state)
     assert isinstance(moments[0].mu["kernel"], nnx.Param)
@@ -132,7 +132,7 @@ def test_numbers_in_variables_are_tensors():
     assert (listing.shapes, listing.dtypes) == ([()], ["float32"])
 
 
-def test_objects_that_are_no_pytrees_are_read():
+def test_objects_that_are_not_pytrees_are_read():
     class Plain(nnx.Object):
         def __init__(self):
             self.kernel = nnx.Param(jnp.ones((2, 3)))

@@ -26,7 +26,7 @@ def collections_of(tree):
 # collections
 
 
-def test_integers_among_parameters_are_no_parameters():
+def test_integers_among_parameters_are_not_parameters():
     tree = {"params": {"kernel": jnp.ones((2, 3)), "ids": jnp.arange(4), "on": True}}
     assert collections_of(tree) == {
         "params/kernel": "params",
@@ -176,7 +176,7 @@ def test_nnx_variables_in_other_trees_go_by_their_type():
         ("sgd", "optax state"),
     ],
 )
-def test_the_kind_of_tree_is_told(name, form):
+def test_the_kind_of_tree_is_reported(name, form):
     assert read(zoo.TREES[name]()).format == form
 
 

@@ -101,7 +101,7 @@ def test_given_roles_decide_over_names():
     assert split_weights_biases(tree, roles=inventory)[1]["b"]["bias"] == 3.0
 
 
-def test_both_halves_can_be_trained_apart_under_jit():
+def test_both_halves_can_be_trained_separately_under_jit():
     params = zoo.params()
 
     @jax.jit

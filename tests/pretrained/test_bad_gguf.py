@@ -25,7 +25,7 @@ def refused(path: Path) -> str:
     return str(error.value)
 
 
-def told(tmp_path: Path, more: dict, config: dict = LLAMA, **written: object) -> str:
+def reported(tmp_path: Path, more: dict, config: dict = LLAMA, **written: object) -> str:
     """The error about a file with some metadata changed."""
     path = write(tmp_path / "m.gguf", config, checkpoint(config), more, **written)  # pyright: ignore
     return refused(path).removeprefix(f"{path}: ")
@@ -33,14 +33,14 @@ def told(tmp_path: Path, more: dict, config: dict = LLAMA, **written: object) ->
 
 @pytest.mark.parametrize("size", [3, 10])
 def test_rotary_entries_that_no_head_has(tmp_path: Path, size: int):
-    assert told(tmp_path, {"rope.dimension_count": size}) == (
+    assert reported(tmp_path, {"rope.dimension_count": size}) == (
         f"rotary positions over {size} of a head's 8 entries (llama.rope.dimension_count); "
         "expected an even number from 2 to all of them"
     )
 
 
 def test_the_base_of_rotary_positions(tmp_path: Path):
-    assert told(tmp_path, {"rope.freq_base": 0.5}) == (
+    assert reported(tmp_path, {"rope.freq_base": 0.5}) == (
         "llama.rope.freq_base is 0.5; expected a number above 1"
     )
 
@@ -61,29 +61,31 @@ def test_a_feed_forward_network_without_a_size(tmp_path: Path):
 def test_metadata_that_contradict_the_rest(
     tmp_path: Path, key: str, value: int, expected: str
 ):
-    assert told(tmp_path, {key: value}) == f"llama.{key} is {value}; expected {expected}"
+    assert (
+        reported(tmp_path, {key: value}) == f"llama.{key} is {value}; expected {expected}"
+    )
 
 
 def test_values_of_gpt2_are_as_long_as_its_keys(tmp_path: Path):
     config = CONFIGS["openai-community/gpt2"]
-    assert told(tmp_path, {"attention.value_length": 6}, config) == (
+    assert reported(tmp_path, {"attention.value_length": 6}, config) == (
         "gpt2.attention.value_length is 6; expected 8, the length of queries and keys"
     )
 
 
 def test_errors_of_the_translated_config_name_keys(tmp_path: Path):
-    assert told(tmp_path, {"attention.head_count": 3}, GROUPED).startswith(
+    assert reported(tmp_path, {"attention.head_count": 3}, GROUPED).startswith(
         "llama.attention.head_count 3 is not a multiple of llama.attention.head_count_kv 2; "
         "expected llama.attention.head_count_kv that divides llama.attention.head_count"
     )
     mixture = CONFIGS["Qwen/Qwen3-30B-A3B"]
-    assert told(tmp_path, {"expert_used_count": 9}, mixture) == (
+    assert reported(tmp_path, {"expert_used_count": 9}, mixture) == (
         "qwen3moe.expert_used_count 9 is above qwen3moe.expert_count 4; expected 1 to 4"
     )
 
 
 def test_a_misfit_names_the_file_alone(tmp_path: Path):
-    assert told(tmp_path, {"block_count": 2}).endswith(
+    assert reported(tmp_path, {"block_count": 2}).endswith(
         "and 6 more; expected the 21 tensors of the model in its metadata; "
         "download or convert it again"
     )
@@ -94,7 +96,7 @@ def test_a_misfit_names_the_file_alone(tmp_path: Path):
 )
 def test_invalid_factors(tmp_path: Path, factors: list[float]):
     beside = {"rope_freqs.weight": np.array(factors, "float32")}
-    assert told(tmp_path, {}, beside=beside) == (
+    assert reported(tmp_path, {}, beside=beside) == (
         "rope_freqs.weight holds factors of another scaling than Llama 3's; expected those "
         "of original length 8192, low factor 1, high factor 4"
     )
@@ -102,14 +104,14 @@ def test_invalid_factors(tmp_path: Path, factors: list[float]):
 
 def test_factors_of_another_head(tmp_path: Path):
     beside = {"rope_freqs.weight": np.ones(200, "float32")}
-    assert told(tmp_path, {}, beside=beside) == (
+    assert reported(tmp_path, {}, beside=beside) == (
         "rope_freqs.weight has 200 entries; expected 4, half the rotary entries of a head"
     )
     beside = {
         "rope_factors_long.weight": np.ones(4, "float32"),
         "rope_factors_short.weight": np.ones(3, "float32"),
     }
-    assert told(tmp_path, {}, beside=beside) == (
+    assert reported(tmp_path, {}, beside=beside) == (
         "rope_factors_short.weight has 3 entries; expected 4, half the rotary entries of a "
         "head"
     )

@@ -37,7 +37,7 @@ def test_an_extra_tensor():
     )
 
 
-def test_a_misspelt_tensor_is_told_from_both_sides():
+def test_a_misspelt_tensor_is_reported_from_both_sides():
     tensors = checkpoint(LLAMA)
     tensors["model.layers.0.self_attn.query"] = tensors.pop(QUERY)
     assert message(LLAMA, tensors) == (
@@ -105,7 +105,7 @@ def test_a_layer_that_predicts_further_tokens_is_left_out():
     )
 
 
-def test_a_correction_of_scores_is_no_buffer_here():
+def test_a_correction_of_scores_is_not_a_buffer_here():
     tensors = checkpoint(LLAMA) | {
         "model.layers.0.mlp.gate.e_score_correction_bias": np.ones(4, "float32")
     }
@@ -201,8 +201,8 @@ def test_the_class_of_the_published_bert_is_named():
     tensors = checkpoint(BERT | {"architectures": ["BertForPreTraining"]})
     cure = 'set architectures to ["BertForPreTraining"], whose tensors these are'
     assert message(MASKED, tensors).endswith(f"this config's BertForMaskedLM; {cure}")
-    told = BERT | {"architectures": ["BertForPreTraining"]}
-    assert same(to_checkpoint(from_tensors(told, tensors)[1], told), tensors)
+    reported = BERT | {"architectures": ["BertForPreTraining"]}
+    assert same(to_checkpoint(from_tensors(reported, tensors)[1], reported), tensors)
 
 
 def test_far_more_experts_than_tensors():
@@ -263,13 +263,13 @@ def test_float64_is_not_rounded_in_silence():
 
 
 @pytest.mark.parametrize("dtype", ["int8", "float33", "float8_e4m3fn", 7])
-def test_a_dtype_that_is_no_float_format(dtype: object):
+def test_a_dtype_that_is_not_a_float_format(dtype: object):
     assert message(LLAMA, checkpoint(LLAMA), dtype=dtype) == (
         f"dtype: is {dtype}; expected float16, bfloat16, float32, float64"
     )
 
 
-def test_values_that_are_no_arrays():
+def test_values_that_are_not_arrays():
     array = "; expected an array of NumPy or JAX"
     assert message(LLAMA, {"x": [1, 2]}) == f"config: x is list{array}"
     shape = jax.ShapeDtypeStruct((2,), "float32")
@@ -279,7 +279,7 @@ def test_values_that_are_no_arrays():
 
 
 class OnAnotherDevice:
-    """As PyTorch's tensors are that need a gradient or lie on a GPU."""
+    """As PyTorch's tensors are that need a gradient or are on a GPU."""
 
     def __init__(self, error: type[Exception]):
         self.error = error
@@ -297,7 +297,7 @@ def test_values_that_numpy_cannot_reach(error: type[Exception]):
 
 
 @pytest.mark.parametrize(
-    ("config", "tensors", "told"),
+    ("config", "tensors", "reported"),
     [
         (None, {}, "config is NoneType; expected a dict, the content of a config.json"),
         ("gpt2", {}, "config is str; expected a dict, the content of a config.json"),
@@ -306,8 +306,8 @@ def test_values_that_numpy_cannot_reach(error: type[Exception]):
         (LLAMA, {3: np.ones(2)}, "the name 3 is int; expected names that are str"),
     ],
 )
-def test_arguments_of_another_type(config: Any, tensors: Any, told: str):
-    assert message(config, tensors) == f"config: {told}"
+def test_arguments_of_another_type(config: Any, tensors: Any, reported: str):
+    assert message(config, tensors) == f"config: {reported}"
 
 
 def test_a_model_that_is_not_built():

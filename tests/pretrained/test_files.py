@@ -112,20 +112,20 @@ def test_no_such_path(tmp_path: Path):
 
 
 def test_a_name_has_no_weights():
-    told = f"gpt2: {EXPECTED} file; a name has no weights: download them, and give their folder"
-    assert refused("gpt2", TargetError) == told
+    reported = f"gpt2: {EXPECTED} file; a name has no weights: download them, and give their folder"
+    assert refused("gpt2", TargetError) == reported
     with pytest.raises(TargetError) as error:
         config_of("gpt2")
-    assert str(error.value) == told
+    assert str(error.value) == reported
 
 
 @pytest.mark.parametrize("path", [None, 3, {}, b"gpt2"])
 def test_a_path_of_another_type(path: Any):
-    told = f"path: is {type(path).__name__}; expected a str or a pathlib.Path"
-    assert refused(path, TreeError) == told
+    reported = f"path: is {type(path).__name__}; expected a str or a pathlib.Path"
+    assert refused(path, TreeError) == reported
 
 
-def test_a_config_is_no_weights(tmp_path: Path):
+def test_a_config_is_not_weights(tmp_path: Path):
     save_file(checkpoint(LLAMA), folder(tmp_path) / "model.safetensors")
     path = tmp_path / "config.json"
     assert refused(path, TargetError) == (
@@ -154,10 +154,10 @@ def test_a_config_of_another_family(tmp_path: Path):
     assert refused(tmp_path).startswith(f"{tmp_path}/config.json: model_type 'rwkv' is not")
 
 
-def test_a_config_that_is_no_json(tmp_path: Path):
+def test_a_config_that_is_not_json(tmp_path: Path):
     save_file(checkpoint(LLAMA), folder(tmp_path, None) / "model.safetensors")
     (tmp_path / "config.json").write_text("{")
-    assert "config.json: is no JSON" in refused(tmp_path, FormatError)
+    assert "config.json: is not JSON" in refused(tmp_path, FormatError)
 
 
 def test_weights_of_another_size(tmp_path: Path):

@@ -19,7 +19,7 @@ from tests.pretrained.test_round_trip import CONFIGS, LLAMA, same
 from tests.pretrained.tiny import checkpoint
 
 # what a published config leaves to its class, and a converter writes out
-SILENT = {
+UNSET = {
     "gemma3_text": {"rope_theta": 1e6},
     "gpt_neox": {"hidden_act": "gelu"},
     "olmo": {"layer_norm_eps": 1e-5},
@@ -47,7 +47,7 @@ def assert_same(expected: dict, found: dict) -> None:
 
 @pytest.mark.parametrize("model", MADE)
 def test_every_family(tmp_path: Path, model: str):
-    config = MADE[model] | SILENT.get(MADE[model]["model_type"], {})
+    config = MADE[model] | UNSET.get(MADE[model]["model_type"], {})
     (module, params), (found, loaded) = load_both(tmp_path, config, checkpoint(config))
     assert_same(params, loaded)
     published = module.architecture.dtype
@@ -78,7 +78,7 @@ def test_blocks_are_dequantised_as_the_reference_does(tmp_path: Path, kind: str)
         else array
         for name, array in tensors.items()
     }
-    # rows of queries and keys move as a whole, and blocks lie in rows
+    # rows of queries and keys move as a whole, and blocks are in rows
     assert_same(from_tensors(config, rounded)[1], load_pretrained(path)[1])
     narrow = load_pretrained(path, dtype="bfloat16")[1]
     assert {leaf.dtype.name for leaf in jax.tree.leaves(narrow)} == {"bfloat16"}
@@ -171,7 +171,7 @@ WRITTEN_YARN = {
     ],
 )
 def test_scalings(tmp_path: Path, model: str, scaling: dict, more: dict):
-    config = MADE[model] | SILENT.get(MADE[model]["model_type"], {})
+    config = MADE[model] | UNSET.get(MADE[model]["model_type"], {})
     config |= {"rope_scaling": {"rope_type": "yarn"} | scaling}
     (module, _), (found, _) = load_both(tmp_path, config, checkpoint(config), more=more)
     assert list(found.architecture.blocks()) == list(module.architecture.blocks())

@@ -188,7 +188,7 @@ def refused(params: Any, config: Any = LLAMA) -> str:
     return str(error.value)
 
 
-def test_arguments_that_are_no_tree():
+def test_arguments_that_are_not_tree():
     params = from_tensors(LLAMA, checkpoint(LLAMA))[1]
     assert refused([1]) == "params: is list; expected a nested dict of arrays"
     content = "expected a dict, the content of a config.json"

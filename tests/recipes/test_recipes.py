@@ -55,7 +55,7 @@ def test_the_learned_line_is_that_of_least_squares(finished):
     assert done.lines[1] == f"least squares  y = {a:.6f} x + {b:.6f}"
 
 
-def test_points_without_noise_lie_on_the_line():
+def test_points_without_noise_are_on_the_line():
     points = draw_points(settings_of("linear", ["noise=0", "a=-3", "b=0.5", "points=7"]))
     np.testing.assert_allclose(points["y"], -3 * points["x"] + 0.5, rtol=1e-6)
 
@@ -105,7 +105,7 @@ def flat(tree: dict, front: str = "") -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", ["linear", "digits"])
-def test_a_finished_run_is_told_again_and_not_trained_again(finished, name: str):
+def test_a_finished_run_is_reported_again_and_not_trained_again(finished, name: str):
     done, folder = finished(name)
     again: Finished = run(settings_of(name, TINY[name]), folder)
     assert again.lines == done.lines
@@ -138,7 +138,7 @@ def test_a_run_of_other_settings_is_refused(finished):
     )
 
 
-def test_a_rate_that_is_too_high_is_told_with_the_step(tmp_path):
+def test_a_rate_that_is_too_high_is_reported_with_the_step(tmp_path):
     with pytest.raises(InputError) as caught:
         run(settings_of("linear", ["learning_rate=1000"]), tmp_path / "run")
     message = str(caught.value)
@@ -150,7 +150,7 @@ def test_a_rate_that_is_too_high_is_told_with_the_step(tmp_path):
 
 
 class Signalled:
-    """Progress that is interrupted where it is told of something."""
+    """Progress that is interrupted where it is reported of something."""
 
     def __init__(self, at: str):
         self._at = at
@@ -168,7 +168,7 @@ class Signalled:
 
 @pytest.mark.parametrize("at", ["step 3", "step 3 is restored"])
 def test_a_signal_outside_the_loop_is_granted_too(tmp_path, at: str):
-    """At the last report all steps are taken; when the state is restored, none is begun."""
+    """At the last report all steps are taken; when the state is restored, none is started."""
     settings, folder = settings_of("linear", ["steps=3"]), tmp_path / "run"
     if "restored" in at:
         run(settings, folder)
@@ -219,7 +219,7 @@ def config_in(folder) -> dict:
     return msgspec.json.decode((folder / "run.json").read_bytes())
 
 
-def test_generated_tokens_do_not_depend_on_what_lies_beyond_them(finished):
+def test_generated_tokens_do_not_depend_on_what_comes_after_them(finished):
     """Drawn one by one from the whole prefix, as by definition, they are the same."""
     done, _ = finished("charlm")
     parts = settings_of("charlm", TINY["charlm"]).parts()
@@ -263,7 +263,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_settings_are_told_in_one_line(case: str):
+def test_bad_settings_are_reported_in_one_line(case: str):
     name, changes, message = BAD[case]
     with pytest.raises(InputError) as caught:
         settings_of(name, changes)

@@ -39,19 +39,19 @@ def prepared(name: str, *changes: str) -> Prepared:
 
 def trained(name: str, steps: int, *changes: str):
     """Return the state after some steps."""
-    begun = prepared(name, f"steps={steps}", *changes)
-    state = begun.state
+    ready = prepared(name, f"steps={steps}", *changes)
+    state = ready.state
     while int(state.step) < steps:
-        state, _ = begun.step(state, next(begun.batches))
+        state, _ = ready.step(state, next(ready.batches))
     return state
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_step_of_every_recipe_lowers_for_every_platform(name):
-    begun = prepared(name)
-    batch = next(begun.batches)
-    exported = jax.export.export(begun.step, platforms=("cpu", "cuda", "tpu"))  # pyright: ignore
-    assert exported(begun.state, batch).platforms == ("cpu", "cuda", "tpu")
+    ready = prepared(name)
+    batch = next(ready.batches)
+    exported = jax.export.export(ready.step, platforms=("cpu", "cuda", "tpu"))  # pyright: ignore
+    assert exported(ready.state, batch).platforms == ("cpu", "cuda", "tpu")
 
 
 @pytest.mark.parametrize(
@@ -69,17 +69,17 @@ def test_steps_together_and_batches_in_parts_find_the_same(name, changes):
 
 def test_calls_end_with_the_last_step():
     # of 15 steps ten cannot be taken together to the end; five can
-    begun = prepared("charlm", "steps=15")
-    assert next(begun.batches).shape[:2] == (5, 8)
+    ready = prepared("charlm", "steps=15")
+    assert next(ready.batches).shape[:2] == (5, 8)
     assert next(prepared("charlm", "steps=7").batches).shape[:1] == (8,)
 
 
-def test_what_is_frozen_stays_and_is_told():
-    begun = prepared("digits", "freeze=**/bias")
+def test_what_is_frozen_stays_and_is_reported():
+    ready = prepared("digits", "freeze=**/bias")
     biases = 16 + 10
     whole = biases + 64 * 16 + 16 * 10
-    assert begun.notes == (f"{whole - biases:,} of {whole:,} parameters are trained",)
-    before = jax.device_get(begun.state.params)
+    assert ready.notes == (f"{whole - biases:,} of {whole:,} parameters are trained",)
+    before = jax.device_get(ready.state.params)
     after = trained("digits", 5, "freeze=**/bias").params
     for name, layer in before.items():
         np.testing.assert_array_equal(after[name]["bias"], layer["bias"])
@@ -87,12 +87,12 @@ def test_what_is_frozen_stays_and_is_told():
 
 
 def test_half_precision_is_computed_in_and_not_kept():
-    begun = prepared("charlm", "dtype=bfloat16", "steps_per_call=1")
-    batch = next(begun.batches)
-    text = str(begun.step.trace(begun.state, batch).jaxpr)
+    ready = prepared("charlm", "dtype=bfloat16", "steps_per_call=1")
+    batch = next(ready.batches)
+    text = str(ready.step.trace(ready.state, batch).jaxpr)
     products = re.findall(r":(\w+)\[[\d,]*\] = dot_general", text)
     assert products.count("bf16") > 0.7 * len(products)  # logits of attention are wider
-    state, _ = begun.step.eval_shape(begun.state, batch)
+    state, _ = ready.step.eval_shape(ready.state, batch)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(state.params)} == {"float32"}
 
 
@@ -109,9 +109,9 @@ def test_what_cannot_be_frozen(changes, message):
     assert str(caught.value).startswith(message)
 
 
-def test_a_batch_that_is_no_multiple_of_its_parts():
-    begun = prepared("linear", "batch=10", "accumulate=4")
+def test_a_batch_that_is_not_a_multiple_of_its_parts():
+    ready = prepared("linear", "batch=10", "accumulate=4")
     with pytest.raises(
         InputError, match="10 examples; expected a multiple of accumulate=4"
     ):
-        begun.step(begun.state, next(begun.batches))
+        ready.step(ready.state, next(ready.batches))

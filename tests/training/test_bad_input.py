@@ -29,7 +29,7 @@ def said(call, kind=InputError) -> str:
 
 def step_of(loss_fn, batch, **options):
     step = make_train_step(loss_fn, DESCENT, **options)
-    state = jax.eval_shape(lambda: tiny.begun(tiny.LINE, DESCENT, X))
+    state = jax.eval_shape(lambda: tiny.first_state(tiny.LINE, DESCENT, X))
     return lambda: step.lower(state, batch)  # pyright: ignore
 
 
@@ -56,7 +56,7 @@ def answering(answer):
         (lambda b, x: None, "loss_fn: the loss is a NoneType; expected a scalar"),
         (
             lambda b, x: (b.mean(), b),
-            "loss_fn: metrics that are no dict; expected a dict of scalars by name",
+            "loss_fn: metrics that are not a dict; expected a dict of scalars by name",
         ),
         (
             lambda b, x: (b.mean(), {"missed": x}),
@@ -102,7 +102,7 @@ def test_formats_that_are_none():
 
 
 def test_evaluation_refuses_what_training_refuses():
-    state = jax.eval_shape(lambda: tiny.begun(tiny.LINE, DESCENT, X))
+    state = jax.eval_shape(lambda: tiny.first_state(tiny.LINE, DESCENT, X))
     evaluate = make_eval_step(answering(lambda b, x: x * b))
     assert said(lambda: evaluate.lower(state, X)) == (  # pyright: ignore
         "loss_fn: the loss has shape (4, 1); expected a scalar; take its mean"
@@ -176,7 +176,9 @@ def test_parameters_of_integers():
         "keep it in another collection than params"
     )
     assert said(lambda: create_state(Counter(), DESCENT, tiny.KEY, X)) == message
-    state = tiny.begun(tiny.LINE, DESCENT, X).replace(params={"count": jnp.ones((), int)})
+    state = tiny.first_state(tiny.LINE, DESCENT, X).replace(
+        params={"count": jnp.ones((), int)}
+    )
     step = make_train_step(MEAN, DESCENT)
     assert said(lambda: step(state, X)) == message
 
@@ -206,7 +208,7 @@ def test_optimizers_that_are_none_or_another():
     assert said(lambda: create_state(tiny.LINE, "adam", tiny.KEY, X)) == (
         "optimizer: 'adam'; expected an optax transformation such as optax.adamw(1e-3)"
     )
-    state = tiny.begun(tiny.LINE, DESCENT, X)
+    state = tiny.first_state(tiny.LINE, DESCENT, X)
     step = make_train_step(MEAN, optax.adam(1e-3))
     assert said(lambda: step(state, X)) == (
         "optimizer: another than the one that the state was made for; "
@@ -215,7 +217,7 @@ def test_optimizers_that_are_none_or_another():
 
 
 def test_rules_without_a_mesh():
-    message = said(lambda: tiny.begun(tiny.LINE, DESCENT, X, rules=[Rule("fsdp")]))
+    message = said(lambda: tiny.first_state(tiny.LINE, DESCENT, X, rules=[Rule("fsdp")]))
     assert message == "rules: no mesh; pass mesh=make_mesh(...) as well"
 
 
@@ -225,11 +227,11 @@ def test_a_link_of_another_library_is_left_out():
     assert "http" not in message
 
 
-def test_a_state_that_lies_elsewhere():
+def test_a_state_that_is_placed_elsewhere():
     step = make_train_step(MEAN, DESCENT, mesh=make_mesh())
-    state = tiny.begun(tiny.LINE, DESCENT, X)
+    state = tiny.first_state(tiny.LINE, DESCENT, X)
     assert said(lambda: step(state, X)) == (
-        "the state: lies elsewhere than on the mesh of the step; "
+        "the state: is not placed on the mesh of the step; "
         "make it with create_state(..., mesh=mesh)"
     )
     evaluate = make_eval_step(MEAN, mesh=make_mesh())

@@ -82,11 +82,11 @@ def test_it_runs(
     names: dict[str, Any] = {"__name__": "__main__"}
     for cell in cells("code"):
         run(cell, names)
-    out, told = capsys.readouterr()
+    out, reported = capsys.readouterr()
     assert "all 20 steps are taken" in out
     assert "0 biases" in out
     assert "\nsample\ndef " in out
-    assert "step 20/20  loss " in told
+    assert "step 20/20  loss " in reported
     assert names["history"].metric("loss")[0].tolist() == list(range(1, 21))
     check_figure(names["figure"], names["history"])
     assert not list(tmp_path.iterdir())

@@ -110,7 +110,9 @@ def tokens(count: int, length: int = 9) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 32, (count, length)).astype(np.int32)
 
 
-def begun(module: nn.Module, optimizer: Any, *inputs: Any, **options: Any) -> TrainState:
+def first_state(
+    module: nn.Module, optimizer: Any, *inputs: Any, **options: Any
+) -> TrainState:
     """Return the same first state at each call."""
     return create_state(module, optimizer, KEY, *inputs, **options)
 

@@ -1,7 +1,7 @@
 """What packed tensors logically are: quantized checkpoints, read off their headers.
 
 A quantized layer stores its weight in packed words or small numbers, and beside it
-scales, zero points and the like. Here each stored tensor is told apart by its name and
+scales, zero points and the like. Here each stored tensor is identified by its name and
 by shapes that agree exactly: the weight with the shape and format that it stands for,
 everything else as quantization state. No value is read.
 """
@@ -43,7 +43,7 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
 
 
 def suspects(templates: set[bytes]) -> bool:
-    """Say whether these names hold a weight and a scale that belong together by name.
+    """Return whether these names hold a weight and a scale that belong together by name.
 
     Args:
         templates: of the names, by `explorer.paths.template_of`.
@@ -93,7 +93,7 @@ def unpack(
     claims = claims_of(config)
     found: dict[int, Packed] = {}
     for scheme in _present(lasts):
-        known: dict[tuple, list[Packed | None]] = {}  # layers alike are read once
+        known: dict[tuple, list[Packed | None]] = {}  # equal layers are read once
         for stem, parts in _layers(scheme, names, index, found):
             hints = claims.layers.get(stem, claims.every)
             layer = (template_of(stem), hints, *[columns[i] for i in parts])
@@ -176,7 +176,7 @@ def _read(
 
 
 def _is_small(shape: tuple[int, ...], most: int = 0) -> bool:
-    # state is no larger than the scales or the axes of the weight; a tensor that is
+    # state is at most as large as the scales or the axes of the weight; a tensor that is
     # larger is something else that happens to have the name
     return math.prod(shape) <= max(most, _SMALL)
 

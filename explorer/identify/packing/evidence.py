@@ -69,7 +69,7 @@ _MOST_CLAIMS = 64  # no model has more schemes than this
 
 
 def claims_of(config: object) -> Claims:
-    """Return what a quantization config claims; whatever is no claim is passed over.
+    """Return what a quantization config claims; anything else is ignored.
 
     Args:
         config: `quantization_config` of config.json, or MLX's `quantization`, as a dict.

@@ -88,8 +88,8 @@ def read_microscaled(
     for axis in range(len(shape) - 1, max(len(shape) - 3, -1), -1):
         groups = scales[axis]
         stored = shape[axis] * _BYTES[dtype]
-        alike = shape[:axis] + shape[axis + 1 :] == scales[:axis] + scales[axis + 1 :]
-        if not alike or not groups or stored % groups:
+        same = shape[:axis] + shape[axis + 1 :] == scales[:axis] + scales[axis + 1 :]
+        if not same or not groups or stored % groups:
             continue
         name, group, logical = _MICROSCALED.get(stored // groups, ("", 0, ""))
         known = (*_EXPONENTS, "float8_e4m3fn") if name == "NVFP4" else _EXPONENTS

@@ -60,7 +60,7 @@ def read_hqq(
 ) -> Reading | None:
     """Read W_q, packed along its first axis from [groups, group], and scale [groups, 1].
 
-    The layer's shape is no shape of the header: it is given as (elements, 1).
+    The header does not have the layer's shape: it is given as (elements, 1).
     """
     zero = state.get("/zero")
     if len(weight.shape) != 2 or len(scale.shape) != 2 or zero is None:

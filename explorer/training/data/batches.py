@@ -77,7 +77,7 @@ class Windows:
     [[0, 1, 2, 3], [3, 4, 5, 6]]
 
     Raises:
-        InputError: fewer tokens than one window has, or tokens that are no integers.
+        InputError: fewer tokens than one window has, or tokens that are not integers.
     """
 
     def __init__(self, tokens: npt.ArrayLike, length: int, place: str = "tokens"):
@@ -145,7 +145,7 @@ class Batches(Iterator[Any]):
         source: the examples.
         size: examples of one step, over all processes.
         seed: of the order, at least 0.
-        shuffle: whether there is one; else examples come as they lie.
+        shuffle: whether there is one; else examples come in their own order.
         steps_per_call: of the step that is fed; above 1, a leading axis of so many batches.
         part: which process of how many this is; each gets its own rows of every batch.
         place: what is done to a batch before it is given, such as putting it on devices.

@@ -136,7 +136,7 @@ class Characters:
 class Bytes:
     """One token a byte of UTF-8.
 
-    Bytes that a model makes up and that are no UTF-8 decode as U+FFFD.
+    Bytes that a model makes up and that are not UTF-8 decode as U+FFFD.
 
     >>> Bytes().encode("aé").tolist(), Bytes().decode([97, 195, 169])
     ([97, 195, 169], 'aé')
@@ -148,7 +148,7 @@ class Bytes:
         """Return the bytes of a text, uint8.
 
         Raises:
-            InputError: a lone surrogate, which is no character.
+            InputError: a lone surrogate, which is not a character.
         """
         try:
             return np.frombuffer(text.encode("utf-8"), np.uint8)
@@ -163,13 +163,13 @@ class Bytes:
         """Return the text of bytes.
 
         Raises:
-            InputError: a number that is no byte.
+            InputError: a number that is not a byte.
         """
         try:
             return bytes(tokens).decode("utf-8", "replace")
         except ValueError:
             raise InputError(
-                "tokens", found="a number that is no byte", expected="0 to 255"
+                "tokens", found="a number that is not a byte", expected="0 to 255"
             ) from None
 
 

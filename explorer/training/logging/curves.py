@@ -10,14 +10,23 @@ import numpy as np
 from explorer.roles.names import classify
 
 __all__ = [
-    "Curve", "Record", "Run", "component_of", "joined_curve", "layer_of", "metric_curve", "metric_names", "smoothed",
-    "spans_decades", "watched_curve",
+    "Curve",
+    "Run",
+    "StepRecord",
+    "component_of",
+    "joined_curve",
+    "layer_of",
+    "metric_curve",
+    "metric_names",
+    "smoothed",
+    "spans_decades",
+    "watched_curve",
 ]  # fmt: skip
 
 _LENGTHS = ("norm", "grad_norm", "distance")
 
 
-class Record(msgspec.Struct, frozen=True, eq=False):
+class StepRecord(msgspec.Struct, frozen=True, eq=False):
     """One step: its number, its metrics and, where it was watched, float32 [rows, columns]."""
 
     step: int
@@ -28,7 +37,7 @@ class Record(msgspec.Struct, frozen=True, eq=False):
 class Run(NamedTuple):
     """The steps of a run, and the names of the rows and columns of what is watched."""
 
-    records: Sequence[Record]
+    records: Sequence[StepRecord]
     rows: Sequence[str]
     columns: Sequence[str]
 
@@ -40,20 +49,20 @@ class Curve(NamedTuple):
     values: np.ndarray
 
 
-def metric_names(records: Iterable[Record]) -> list[str]:
+def metric_names(records: Iterable[StepRecord]) -> list[str]:
     """Return the names of all metrics, the loss first.
 
-    >>> metric_names([Record(1, {"grad_norm": 1.0, "loss": 2.0}), Record(2, {"accuracy": 0.5})])
+    >>> metric_names([StepRecord(1, {"grad_norm": 1.0, "loss": 2.0}), StepRecord(2, {"accuracy": 0.5})])
     ['loss', 'grad_norm', 'accuracy']
     """
     names = dict.fromkeys(name for record in records for name in record.metrics)
     return sorted(names, key="loss".__ne__)
 
 
-def metric_curve(records: Iterable[Record], name: str) -> Curve:
+def metric_curve(records: Iterable[StepRecord], name: str) -> Curve:
     """Return the values of a metric where steps have it.
 
-    >>> metric_curve([Record(1, {"loss": 2.0}), Record(2, {})], "loss")
+    >>> metric_curve([StepRecord(1, {"loss": 2.0}), StepRecord(2, {})], "loss")
     Curve(steps=array([1]), values=array([2.]))
     """
     found = [(r.step, r.metrics[name]) for r in records if name in r.metrics]
@@ -64,7 +73,7 @@ def metric_curve(records: Iterable[Record], name: str) -> Curve:
 def smoothed(values: np.ndarray) -> np.ndarray:
     """Return means over a fiftieth of the steps around each; near the ends, over fewer.
 
-    As many lie after a step as before it, so that the first value, from which a loss falls
+    As many come after a step as before it, so that the first value, from which a loss falls
     steeply, stays what it is; the last one, which is noise, is a mean of those before it.
 
     >>> smoothed(np.arange(200.0))[[0, 1, 100, 199]].tolist()
@@ -82,7 +91,7 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 
 
 def spans_decades(curves: Iterable[Curve]) -> bool:
-    """Say whether curves are above 0 and so far apart that their logarithms show more.
+    """Return whether curves are above 0 and so far from each other that their logarithms show more.
 
     >>> spans_decades([Curve(np.arange(2), np.array([0.1, 5.0]))])
     True
@@ -92,7 +101,7 @@ def spans_decades(curves: Iterable[Curve]) -> bool:
     return bool(values.size and values.min() > 0 and values.max() > 20 * values.min())
 
 
-def watched_curve(records: Iterable[Record], column: int, rows: Sequence[int]) -> Curve:
+def watched_curve(records: Iterable[StepRecord], column: int, rows: Sequence[int]) -> Curve:
     """Return the values of some rows of a column where steps were watched."""
     found = [(r.step, r.watch[rows, column]) for r in records if r.watch is not None]
     steps, values = zip(*found, strict=True) if found else ((), ())
@@ -103,7 +112,7 @@ def watched_curve(records: Iterable[Record], column: int, rows: Sequence[int]) -
 def joined_curve(
     run: Run, column: str, group_of: Callable[[str], str]
 ) -> tuple[tuple[str, ...], Curve]:
-    """Return the groups of rows, in the order of the rows, and the course of each as one.
+    """Return the groups of rows, in the order of the rows, and the curve of each as one.
 
     The norm of a group is that of its tensors laid end to end, its update ratio that of two
     such norms; any other column is the mean of its tensors.

@@ -19,7 +19,7 @@ import numpy as np
 
 from explorer.errors import InputError, MissingPackageError
 from explorer.training.logging.appending import AppendedFile
-from explorer.training.logging.curves import Record
+from explorer.training.logging.curves import StepRecord
 
 __all__ = ["EventWriter"]
 
@@ -71,7 +71,7 @@ class EventWriter(AppendedFile):
             raise _unwritable(self._folder, error.strerror) from None
         self._append(0, file_version="brain.Event:2")
 
-    def write(self, record: Record) -> None:
+    def write(self, record: StepRecord) -> None:
         """Append a record; NaN is left out.
 
         Raises:

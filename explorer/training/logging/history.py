@@ -8,7 +8,13 @@ import numpy as np
 
 from explorer.errors import InputError
 from explorer.paths import matches
-from explorer.training.logging.curves import Curve, Record, Run, metric_curve, watched_curve
+from explorer.training.logging.curves import (
+    Curve,
+    Run,
+    StepRecord,
+    metric_curve,
+    watched_curve,
+)
 from explorer.training.logging.events import EventWriter
 from explorer.training.logging.jsonl import JsonlWriter, encode, read_lines
 from explorer.training.logging.table import history_text
@@ -19,14 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = ["History", "Writer", "read_jsonl"]
 
-# of the metrics of a step, what is no number
-_APART = ("bad", "watch")
+# metrics of a step that are arrays, not numbers
+_ARRAYS = ("bad", "watch")
 
 
 class Writer(Protocol):
     """What takes each record as it comes."""
 
-    def write(self, record: Record) -> None:
+    def write(self, record: StepRecord) -> None:
         """Take a record."""
         ...
 
@@ -61,10 +67,10 @@ class History:
         self.rows, self.columns, self.run = tuple(rows), tuple(columns), run
         self.remarks: tuple[str, ...] = ()
         self._writers = tuple(writers)
-        self._records: list[Record] = []
+        self._records: list[StepRecord] = []
 
     @property
-    def records(self) -> tuple[Record, ...]:
+    def records(self) -> tuple[StepRecord, ...]:
         """The steps, in the order of their numbers."""
         return tuple(self._records)
 
@@ -86,14 +92,14 @@ class History:
                 where the step was not watched.
 
         Raises:
-            InputError: a step below 0, a metric that is no number, a `watch` of another
+            InputError: a step below 0, a metric that is not a number, a `watch` of another
                 shape; or a writer cannot write.
         """
         if step < 0:
             raise InputError("step", found=str(step), expected="0 or more")
-        numbers = {k: _number(k, v) for k, v in metrics.items() if k not in _APART}
+        numbers = {k: _number(k, v) for k, v in metrics.items() if k not in _ARRAYS}
         table = self._table_of(metrics.get("watch") if watch is None else watch)
-        record = Record(int(step), numbers, table)
+        record = StepRecord(int(step), numbers, table)
         self._take(record)
         for writer in self._writers:
             writer.write(record)
@@ -113,7 +119,7 @@ class History:
         return names, watched_curve(self._records, at, rows)
 
     def table(self, last: int | None = None, *, glob: str = "**", width: int = 100) -> str:
-        """Return the course of the metrics and the newest statistics as plain text.
+        """Return the progress of the metrics and the newest statistics as plain text.
 
         Args:
             last: how many of the steps make the course, from the end; None for all.
@@ -144,17 +150,17 @@ class History:
         """Append to a file the steps that it does not hold; `read_jsonl` reads them back.
 
         Raises:
-            FormatError: the file is there and is no history.
+            FormatError: the file exists and is not a history.
             InputError: it is that of another run, or cannot be written.
         """
         with JsonlWriter(path, self.rows, self.columns, self.run) as writer:
             there = read_jsonl(path).records
-            alike = 0
+            same = 0
             for old, new in zip(there, self._records):
                 if encode(old) != encode(new):
                     break
-                alike += 1
-            for record in self._records[alike:]:
+                same += 1
+            for record in self._records[same:]:
                 writer.write(record)
 
     def to_tensorboard(self, folder: str | os.PathLike) -> None:
@@ -170,7 +176,7 @@ class History:
     def _run(self) -> Run:
         return Run(self._records, self.rows, self.columns)
 
-    def _take(self, record: Record) -> None:
+    def _take(self, record: StepRecord) -> None:
         while self._records and self._records[-1].step >= record.step:
             self._records.pop()
         self._records.append(record)
@@ -212,7 +218,7 @@ def read_jsonl(path: str | os.PathLike) -> History:
     """Return the history that a file holds; its `remarks` say which lines are torn.
 
     Raises:
-        FormatError: the file is no history, or a line of it is broken.
+        FormatError: the file is not a history, or a line of it is broken.
         InputError: it cannot be read.
     """
     lines = read_lines(path)

@@ -16,7 +16,7 @@ import numpy as np
 
 from explorer.errors import FormatError, InputError, printable
 from explorer.training.logging.appending import AppendedFile
-from explorer.training.logging.curves import Record
+from explorer.training.logging.curves import StepRecord
 
 __all__ = ["JsonlWriter", "Lines", "encode", "read_lines"]
 
@@ -33,7 +33,7 @@ class Lines(NamedTuple):
     run: str
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    records: list[Record]
+    records: list[StepRecord]
     remarks: tuple[str, ...]
 
 
@@ -84,7 +84,7 @@ class JsonlWriter(AppendedFile):
         if is_new:
             self._append(msgspec.json.encode(header))
 
-    def write(self, record: Record) -> None:
+    def write(self, record: StepRecord) -> None:
         """Append a record.
 
         Raises:
@@ -103,10 +103,10 @@ class JsonlWriter(AppendedFile):
             raise _failed(self._path, "written", "the disk is full")
 
 
-def encode(record: Record) -> bytes:
+def encode(record: StepRecord) -> bytes:
     """Return a record as a line of JSON from which exactly the same numbers are read back.
 
-    >>> encode(Record(3, {"loss": 0.5}, np.array([[0.1, np.nan]], np.float32)))
+    >>> encode(StepRecord(3, {"loss": 0.5}, np.array([[0.1, np.nan]], np.float32)))
     b'{"step":3,"metrics":{"loss":0.5},"watch":[[0.1,null]]}'
     """
     line: dict[str, Any] = {"step": record.step}
@@ -198,7 +198,9 @@ def _decode_header(place: Path, line: bytes) -> _Header:
     return header
 
 
-def _decode_record(place: Path, number: int, line: bytes, header: _Header) -> Record | None:
+def _decode_record(
+    place: Path, number: int, line: bytes, header: _Header
+) -> StepRecord | None:
     """Return the record of a line; None for one that is torn."""
     try:
         found = _line_in(line)
@@ -209,7 +211,7 @@ def _decode_record(place: Path, number: int, line: bytes, header: _Header) -> Re
         raise FormatError(f"{place}, line {number}", found=f"is broken ({error})") from None
     metrics = {name: _from_json(value) for name, value in found.metrics.items()}
     if found.watch is None:
-        return Record(found.step, metrics)
+        return StepRecord(found.step, metrics)
     shape = (len(header.rows), len(header.columns))
     if len(found.watch) != shape[0] or {*map(len, found.watch)} - {shape[1]}:
         raise FormatError(
@@ -218,7 +220,7 @@ def _decode_record(place: Path, number: int, line: bytes, header: _Header) -> Re
             expected=f"{shape[0]} rows of {shape[1]}, as the first line says",
         )
     watch = np.array([list(map(_from_json, row)) for row in found.watch], np.float32)
-    return Record(found.step, metrics, watch.reshape(shape))
+    return StepRecord(found.step, metrics, watch.reshape(shape))
 
 
 def _to_json(value: float) -> _Number:

@@ -10,8 +10,8 @@ import numpy as np
 
 from explorer.errors import InputError, MissingPackageError, printable
 from explorer.training.logging.curves import (
-    Record,
     Run,
+    StepRecord,
     component_of,
     joined_curve,
     layer_of,
@@ -35,7 +35,7 @@ except ImportError:
 
 __all__ = ["plot_history"]
 
-# Okabe and Ito's colours, which people tell apart whatever their sight
+# Okabe and Ito's colours, which people distinguish with any colour vision
 _COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F",
 )  # fmt: skip
@@ -77,7 +77,9 @@ def plot_history(run: Run, column: str, path: str | os.PathLike | None = None) -
         InputError: there are no steps, or the file cannot be written.
     """
     if not run.records:
-        raise InputError("History.plot", found="no steps", expected="a run that has begun")
+        raise InputError(
+            "History.plot", found="no steps", expected="a run that has started"
+        )
     with rc_context(_STYLE):
         figure = _Picture(layout="constrained")
         _draw(figure, run, column)
@@ -109,13 +111,13 @@ def _draw(figure: Figure, run: Run, column: str) -> None:
     panels[-1].set_xlim(*_limits(run.records))
 
 
-def _limits(records: Sequence[Record]) -> tuple[float, float]:
+def _limits(records: Sequence[StepRecord]) -> tuple[float, float]:
     first, last = records[0].step, records[-1].step
     room = (last - first) * 0.01 or 0.5
     return first - room, last + room
 
 
-def _draw_loss(panel: Axes, records: Sequence[Record]) -> None:
+def _draw_loss(panel: Axes, records: Sequence[StepRecord]) -> None:
     names = metric_names(records)
     losses = [name for name in names if name.endswith("loss")] or names[:1]
     shown = losses[: len(_COLOURS)]

@@ -9,7 +9,7 @@ import numpy as np
 from explorer.document.records import Block, Column, Document, Paragraph, Table
 from explorer.document.text import text_of
 from explorer.errors import printable
-from explorer.training.logging.curves import Record, Run, metric_names
+from explorer.training.logging.curves import Run, StepRecord, metric_names
 
 __all__ = ["history_document", "history_text"]
 
@@ -48,7 +48,7 @@ def history_document(run: Run, chosen: Sequence[int], last: int | None = None) -
     return Document(blocks=tuple(blocks))
 
 
-def _sentence(records: Sequence[Record]) -> str:
+def _sentence(records: Sequence[StepRecord]) -> str:
     first, last = records[0].step, records[-1].step
     watched = sum(record.watch is not None for record in records)
     if len(records) == 1:
@@ -57,7 +57,7 @@ def _sentence(records: Sequence[Record]) -> str:
     return f"steps {first:,} to {last:,}, {watched:,} watched{means}"
 
 
-def _curve(records: Sequence[Record]) -> Table:
+def _curve(records: Sequence[StepRecord]) -> Table:
     """Return a row for each piece of the run: means of the metrics, the first as a bar."""
     ends = np.linspace(1, len(records), min(len(records), _LINES)).round().astype(int)
     pieces = [records[start:end] for start, end in pairwise((0, *ends.tolist()))]
@@ -72,7 +72,7 @@ def _curve(records: Sequence[Record]) -> Table:
     return Table((Column("step", "right"), *metrics), rows, bars=bars)
 
 
-def _mean(records: Sequence[Record], name: str) -> float:
+def _mean(records: Sequence[StepRecord], name: str) -> float:
     values = [record.metrics[name] for record in records if name in record.metrics]
     return sum(values) / len(values) if values else nan
 

@@ -1,4 +1,4 @@
-"""What `fit` is given, looked at before anything is done with it."""
+"""The arguments of `fit`, checked before anything is done with them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ _REAL = ("bool", "integral", "real floating")
 
 
 def check_counts(**counts: Any) -> None:
-    """Refuse an argument that is no whole number, or below 0.
+    """Refuse an argument that is not a whole number, or below 0.
 
     Raises:
         InputError: its name is the place.
@@ -88,7 +88,7 @@ def copied(evaluation: Any) -> Mapping[str, jax.Array]:
     The next step may take over what is a part of the state.
 
     Raises:
-        InputError: it is no dict of numbers.
+        InputError: it is not a dict of numbers.
     """
     if not isinstance(evaluation, Mapping):
         raise InputError(

@@ -1,4 +1,12 @@
-"""The loop around the step: it feeds the device and does not wait for it."""
+"""The loop around the step: it feeds the device and does not wait for it.
+
+Where several processes train one state (`jax.distributed`), each makes the same call of `fit`,
+with its own part of every batch. A signal to any of them ends all at the same step, which may
+be half a second later; so do numbers that are not finite. The data has to end on all after the
+same batch: a process cannot take a step alone, and one that has a batch more than another waits
+for it until JAX finds that the other is gone. An error in one process (its data, its history)
+is not known to the others either, which end in the same way.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
@@ -10,8 +18,8 @@ import jax.numpy as jnp
 from explorer.errors import InputError
 from explorer.training.checkpoints.checkpoints import Checkpoints
 from explorer.training.loop import arguments
-from explorer.training.loop.lockstep import Lockstep
 from explorer.training.loop.metric_queue import MetricQueue, StepCall, steps_of
+from explorer.training.loop.process_agreement import ProcessAgreement
 from explorer.training.loop.progress import Progress
 from explorer.training.loop.stopping import stop_signals
 from explorer.training.step.finite import MAX_NAMED, names_of_bad
@@ -29,7 +37,7 @@ class FitResult(NamedTuple):
     """How training ended.
 
     `stopped` is "steps" where all were taken, "data" where batches ended, "signal" where a
-    signal came, "not finite" where loss, gradients or parameters were no numbers; `reason` is
+    signal came, "not finite" where loss, gradients or parameters were not finite; `reason` is
     that in a sentence.
 
     `state` is as the last step left it whose loss and gradients were finite. So are its
@@ -72,16 +80,9 @@ def fit(
 ) -> FitResult:
     """Train until `steps` steps have been taken, those of `state` included.
 
-    SIGTERM and Ctrl-C end it between two steps. A checkpoint is saved every so often and
-    at the end, whatever the end is, but never of numbers that are not finite. A save that
-    fails ends it too, as soon as that is known.
-
-    Where several processes train one state (`jax.distributed`), each calls this alike, with
-    its own part of every batch. A signal to any of them ends all at the same step, which
-    may be half a second later; so do numbers that are not finite. Data has to end on all
-    after the same batch: a process cannot take a step alone, and one that has a batch more
-    than another waits for it until JAX finds that the other is gone. An error in one process
-    (its data, its history) is not known to the others either, which end in the same way.
+    SIGTERM and Ctrl-C end it between two steps. Checkpoints are saved every
+    `checkpoints.every` steps and at any end, but never of numbers that are not finite. A save
+    that fails ends it too, as soon as that is known. Several processes: see this module.
 
     Args:
         trainer: a `Trainer`, or anything with its `step` and `watch`.
@@ -93,7 +94,7 @@ def fit(
         eval_every: steps from one evaluation to the next; 0 for one at the end alone.
         checkpoints: of the run; None to save nothing.
         history: takes the numbers of every step; None to keep none.
-        progress: is told how it goes; None to be silent.
+        progress: receives the progress of the run; None for no output.
         tokens_per_batch: of one step, for the rate of tokens; 0 for no such rate.
 
     Raises:
@@ -113,11 +114,11 @@ def fit(
     shown = closing(progress) if progress else nullcontext()
     with stop_signals() as received, shown:
         has_failed = checkpoints.has_failed if checkpoints else None
-        lockstep = Lockstep(state, received, has_failed)
-        queue = MetricQueue(steps, history, progress, tokens_per_batch, watch, lockstep)
+        agreement = ProcessAgreement(state, received, has_failed)
+        queue = MetricQueue(steps, history, progress, tokens_per_batch, watch, agreement)
         while done < steps and queue.fault is None and not wrong:
-            if lockstep.signal:
-                stopped, reason = "signal", f"{lockstep.signal} came after step {done:,}"
+            if agreement.signal:
+                stopped, reason = "signal", f"{agreement.signal} came after step {done:,}"
                 break
             try:
                 batch = next(batches)
@@ -125,19 +126,13 @@ def fit(
                 stopped, reason = "data", f"the data ended after step {done:,}"
                 break
             state, metrics = step(state, batch)
-            count = steps_of(metrics)
-            if (steps - done) % count:
-                raise InputError(
-                    "steps",
-                    found=f"{steps - done:,} to take, {count:,} a call",
-                    expected="a multiple",
-                )
+            count = _checked(steps_of(metrics), steps - done)
             done += count
             evaluation: Mapping[str, Any] = {}
             if evaluate and (done == steps or _is_due(done, count, eval_every)):
                 evaluation = arguments.copied(evaluate(state))
             queue.add(StepCall(done, count, metrics, evaluation))
-            if checkpoints and lockstep.save_failed:
+            if checkpoints and agreement.save_failed:
                 checkpoints.wait()  # and learn why
             if checkpoints and _is_due(done, count, checkpoints.every):
                 wrong = _save(checkpoints, state, batches, queue)
@@ -151,8 +146,16 @@ def fit(
     return FitResult(state, history, stopped, reason)
 
 
+def _checked(count: int, left: int) -> int:
+    """Return the steps of a call; refuse calls that cannot end with the last step."""
+    if left % count:
+        found = f"{left:,} to take, {count:,} a call"
+        raise InputError("steps", found=found, expected="a multiple")
+    return count
+
+
 def _is_due(done: int, count: int, every: int) -> bool:
-    """Say whether the last `count` steps reached a multiple of `every`."""
+    """Return whether the last `count` steps reached a multiple of `every`."""
     return every > 0 and done // every != (done - count) // every
 
 
@@ -170,7 +173,7 @@ def _save(
 def _wrong_with(state: TrainState, queue: MetricQueue) -> str:
     """Return in words what is not finite of the steps so far; empty where all is."""
     queue.drain()
-    # an update that did it comes before the loss that tells of it
+    # an update that caused it comes before the loss that shows it
     if names := names_of_bad(state.params, _not_finite(state.params)):
         where = ", ".join(names)
         return f"step {int(state.step):,}: parameters are not finite in {where}"

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from explorer.training.loop.lockstep import Lockstep
+from explorer.training.loop.process_agreement import ProcessAgreement
 from explorer.training.loop.progress import Progress, Report
 from explorer.training.step.finite import names_of_bad
 from explorer.training.watch.watch import Watch
 
 __all__ = ["MetricQueue", "StepCall", "steps_of"]
 
-# of a step's metrics, what is no number of its history
-_APART = ("watch", "bad", "finite")
+# metrics of a step that its history does not keep as numbers
+_NOT_KEPT = ("watch", "bad", "finite")
 # seconds of steps in a window, and most calls
 _SECONDS = 0.25
 _MOST = 1000
@@ -41,16 +41,16 @@ def steps_of(metrics: Mapping[str, Any]) -> int:
 class MetricQueue:
     """The newest calls; those before them are fetched when a window of calls is full.
 
-    The host waits only for what lies a window back, while the device has the window at
+    The host waits only for what is a window behind, while the device has the window at
     hand. A window is as many calls as take a quarter of a second.
 
     Args:
         steps: the number of the last step.
         history: takes the numbers of every step; None for nobody.
-        progress: is told after every window; None for nobody.
+        progress: receives a report after every window; None for none.
         tokens: of one step.
-        watch: of the steps; None where nobody knows which are watched.
-        lockstep: with other processes, which end their windows after the same calls.
+        watch: of the steps; None where it is unknown which are watched.
+        process_agreement: with other processes, which end their windows after the same calls.
         clock: of seconds.
     """
 
@@ -61,15 +61,15 @@ class MetricQueue:
         progress: Progress | None,
         tokens: int,
         watch: Watch | None,
-        lockstep: Lockstep,
+        process_agreement: ProcessAgreement,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._steps, self._tokens, self._clock = steps, tokens, clock
-        self._watch_every, self._lockstep = watch.every if watch else 1, lockstep
+        self._watch_every, self._lockstep = watch.every if watch else 1, process_agreement
         self._history, self._progress = history, progress
         self._newest: list[StepCall] = []
         self._before: list[StepCall] = []
-        self._fitting, self._rate, self._told_rate = 1, 0.0, 0.0
+        self._fitting, self._rate, self._shown_rate = 1, 0.0, 0.0
         # when steps and calls were last measured, and how many came since
         self._since: float | None = None
         self._taken = self._called = 0
@@ -96,12 +96,12 @@ class MetricQueue:
         assert self.fault is not None, "asked only where there is one"
         names = names_of_bad(params, self.fault.metrics["bad"])
         loss = float(self.fault.metrics["loss"])
-        told = f"step {self.fault.step:,}: the loss is {loss:.4g}"
+        fault = f"step {self.fault.step:,}: the loss is {loss:.4g}"
         if names:
-            return f"{told}, gradients are not finite in {', '.join(names)}"
+            return f"{fault}, gradients are not finite in {', '.join(names)}"
         if np.isfinite(loss):  # each tensor is small enough, all together are not
-            return f"{told}, the norm of all gradients is not finite"
-        return told
+            return f"{fault}, the norm of all gradients is not finite"
+        return fault
 
     def _fetch(self, calls: list[StepCall]) -> None:
         """Bring the metrics of these calls to the host and hand them on, up to a fault."""
@@ -117,7 +117,7 @@ class MetricQueue:
             numbers = {
                 name: float(value)
                 for name, value in step.metrics.items()
-                if name not in _APART
+                if name not in _NOT_KEPT
             }
             evaluation = {f"eval_{n}": float(v) for n, v in step.evaluation.items()}
             if self._history is not None:
@@ -133,8 +133,8 @@ class MetricQueue:
                     step=calls[-1].step,
                     steps=self._steps,
                     metrics=_shown(numbers) | self._evaluation,
-                    steps_per_second=self._told_rate,
-                    tokens_per_second=self._told_rate * self._tokens,
+                    steps_per_second=self._shown_rate,
+                    tokens_per_second=self._shown_rate * self._tokens,
                     evaluated=any(call.evaluation for call in calls),
                 )
             )
@@ -157,11 +157,11 @@ class MetricQueue:
         seconds = max(now - since, 1e-9)
         # what was waited for with the window before it comes at once, and tells nothing alone
         if seconds < _SECONDS / 2:
-            self._told_rate = self._rate or self._taken / seconds
+            self._shown_rate = self._rate or self._taken / seconds
             return
         share = _NEWEST if self._rate else 1.0
         self._rate += share * (self._taken / seconds - self._rate)
-        self._told_rate = self._rate
+        self._shown_rate = self._rate
         fitting = int(self._called / seconds * _SECONDS)
         self._fitting = max(1, min(fitting, 2 * self._lockstep.size, _MOST))
         self._since, self._taken, self._called = now, 0, 0

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that is granted where it does no harm, as between two steps."""
+"""Ctrl-C and SIGTERM as a request that is served where it is safe, as between two steps."""
 
 import signal
 import threading

@@ -1,1 +1,1 @@
-"""Where arrays lie: meshes, rules from roles and paths to axes."""
+"""Where arrays are placed: meshes, rules from roles and paths to axes."""

@@ -1,4 +1,4 @@
-"""Activations kept where the batch lies while a sharded step is traced.
+"""Activations kept on the devices of the batch while a sharded step is traced.
 
 Left to itself, XLA may move activations to where the parameters are instead of gathering
 the parameters: for a small transformer on eight "fsdp" devices fifty times the traffic.
@@ -16,11 +16,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from explorer.training.sharding.mesh import batch_sharding
 
-__all__ = ["along_batch"]
+__all__ = ["activations_follow_batch"]
 
 
-def along_batch(mesh: Mesh | None, examples: int | None) -> AbstractContextManager[Any]:
-    """Return a context in which what Linen modules return lies as the batch does.
+def activations_follow_batch(
+    mesh: Mesh | None, examples: int | None
+) -> AbstractContextManager[Any]:
+    """Return a context in which what Linen modules return is placed as the batch is.
 
     That is every float array whose first axis is as long as the batch; its other axes are
     left to XLA. It says where numbers are, never what they are.

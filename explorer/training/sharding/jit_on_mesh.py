@@ -7,7 +7,7 @@ import jax
 from jax.core import Tracer
 from jax.sharding import Mesh
 
-from explorer.training.sharding.mesh import check_lies_on
+from explorer.training.sharding.mesh import check_on_mesh
 from explorer.tree.types import Batch, PyTree
 
 __all__ = ["JitOnMesh", "jit_on_mesh"]
@@ -75,7 +75,7 @@ class JitOnMesh:
         if any(isinstance(leaf, Tracer) for leaf in leaves):
             # inside another jit, which decides about placement
             return self._jitted or jax.jit(self._fn)
-        check_lies_on(self._mesh, state)
+        check_on_mesh(self._mesh, state)
         if self._jitted is None:
             shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
             self._jitted = jax.jit(

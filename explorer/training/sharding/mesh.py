@@ -1,4 +1,4 @@
-"""Where arrays lie: a mesh of devices, parameters and batches laid over it.
+"""Where arrays are placed: a mesh of devices, with parameters and batches split over it.
 
 The axes are "data" (a device has its part of a batch, and all parameters), "fsdp" (its
 part of a batch, and of the parameters, which are gathered where they are used) and
@@ -26,12 +26,12 @@ __all__ = [
     "batch_devices",
     "batch_sharding",
     "check_divides",
-    "check_lies_on",
-    "laid_over",
+    "check_on_mesh",
     "make_mesh",
     "place_batch",
     "sharded_shapes",
     "shardings_of",
+    "split_over_mesh",
 ]
 
 AXES = ("data", "fsdp", "tensor")
@@ -84,7 +84,7 @@ def shardings_of(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> An
 
     The first rule that fits a parameter decides; without one, its largest axis that "fsdp"
     divides is split. An axis that does not divide is replicated. In a tree with `params` (a
-    TrainState, explorer's or Flax's, the variables of a module), a leaf elsewhere lies as the parameter
+    TrainState, explorer's or Flax's, the variables of a module), a leaf elsewhere is placed as the parameter
     does whose path its own ends in and whose shape it has (an optimizer's moments); what is
     left is replicated.
 
@@ -94,7 +94,7 @@ def shardings_of(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> An
         rules: tried in order; None for DEFAULT_RULES.
 
     Raises:
-        InputError: a rule names an axis that the mesh has not; or one that is no default
+        InputError: a rule names an axis that the mesh has not; or one that is not a default
             fits no parameter, or has more axes than a tensor that it fits.
 
     >>> dense = {"kernel": jax.ShapeDtypeStruct((4, 8), "float32")}
@@ -123,7 +123,7 @@ def sharded_shapes(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> 
 
 
 def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
-    """Return how a batch lies: its axis of examples over "data" and "fsdp".
+    """Return how a batch is placed: its axis of examples over "data" and "fsdp".
 
     Args:
         mesh: of `make_mesh`.
@@ -157,8 +157,8 @@ def place_batch(batch: Any, mesh: Mesh, axis: int = 0) -> Any:
     return jax.tree.map(place, batch)
 
 
-def laid_over(batch: Any, mesh: Mesh | None, axis: int = 0) -> Any:
-    """Return a batch that lies over a mesh by its axis of examples; made to be traced.
+def split_over_mesh(batch: Any, mesh: Mesh | None, axis: int = 0) -> Any:
+    """Return a batch that is split over a mesh by its axis of examples; made to be traced.
 
     Args:
         batch: a tree of arrays, the whole batch.
@@ -196,8 +196,8 @@ def check_divides(shape: tuple[int, ...], axis: int, devices: int) -> None:
     raise InputError("the batch", found=found, expected=wanted)
 
 
-def check_lies_on(mesh: Mesh, state: Any) -> None:
-    """Refuse a state, real or abstract, that does not lie on a mesh.
+def check_on_mesh(mesh: Mesh, state: Any) -> None:
+    """Refuse a state, real or abstract, that is not placed on a mesh.
 
     Raises:
         InputError: it says how to make one that does.
@@ -206,7 +206,7 @@ def check_lies_on(mesh: Mesh, state: Any) -> None:
         if getattr(getattr(leaf, "sharding", None), "mesh", None) != mesh:
             raise InputError(
                 "the state",
-                found="lies elsewhere than on the mesh of the step",
+                found="is not placed on the mesh of the step",
                 cure="make it with create_state(..., mesh=mesh)",
             )
 

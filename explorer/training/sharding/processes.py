@@ -20,7 +20,7 @@ __all__ = ["on_first", "together"]
 _Result = TypeVar("_Result")
 
 
-class _Told(msgspec.Struct, frozen=True):
+class _ProcessOutcome(msgspec.Struct, frozen=True):
     """What came of an act: a value as JSON has it, or an error by its class and words."""
 
     value: Any = None
@@ -61,14 +61,14 @@ def _nothing() -> None:
     return None
 
 
-def _exchange(act: Callable[[], Any]) -> list[_Told]:
+def _exchange(act: Callable[[], Any]) -> list[_ProcessOutcome]:
     """Return what came of an act on every process, or raise what one of them did."""
     error = None
     try:
-        told = _Told(act())
-    except BaseException as raised:  # of any kind: the others wait to be told of it
-        told, error = _told_of(raised), raised
-    heard = [_decode(document) for document in _gather(msgspec.json.encode(told))]
+        outcome = _ProcessOutcome(act())
+    except BaseException as raised:  # of any kind: the others wait to learn of it
+        outcome, error = _outcome_of(raised), raised
+    heard = [_decode(document) for document in _gather(msgspec.json.encode(outcome))]
     if error is not None:
         raise error
     for other in heard:
@@ -79,14 +79,14 @@ def _exchange(act: Callable[[], Any]) -> list[_Told]:
     return heard
 
 
-def _told_of(raised: BaseException) -> _Told:
+def _outcome_of(raised: BaseException) -> _ProcessOutcome:
     if isinstance(raised, InputError):
         words = (raised.found, raised.expected, raised.cure)
-        told = (printable(raised.place, 300), *(printable(word, 1000) for word in words))
-        return _Told(error=type(raised).__name__, words=told)
+        parts = (printable(raised.place, 300), *(printable(word, 1000) for word in words))
+        return _ProcessOutcome(error=type(raised).__name__, words=parts)
     found = f"failed with {type(raised).__name__}: {printable(raised)}"
     place = f"process {jax.process_index()}"
-    return _Told(error="InputError", words=(place, found, "", "see what it says"))
+    return _ProcessOutcome(error="InputError", words=(place, found, "", "see what it says"))
 
 
 def _gather(document: bytes) -> list[bytes]:
@@ -99,4 +99,4 @@ def _gather(document: bytes) -> list[bytes]:
     return [row[:size].tobytes() for row, size in zip(rows, sizes, strict=True)]
 
 
-_decode = msgspec.json.Decoder(_Told).decode
+_decode = msgspec.json.Decoder(_ProcessOutcome).decode

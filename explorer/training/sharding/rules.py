@@ -32,14 +32,14 @@ def names_in(entry: Entry) -> tuple[str, ...]:
 
 
 class Rule(msgspec.Struct, frozen=True, repr_omit_defaults=True):
-    """Where the tensors of a role, of a component, of a glob lie; of all that are given.
+    """Where the tensors of a role, component or glob are placed; all that are given must fit.
 
     `spec` names a mesh axis, a tuple of them or None for each of a tensor's *last* axes, so
     that one rule fits a layer and a stack of layers; an axis alone is that of the last. A
     rule without condition fits all.
 
     Raises:
-        InputError: a role or a component that does not exist, a glob that is no string, or
+        InputError: a role or a component that does not exist, a glob that is not a string, or
             a `spec` that is none or names an axis twice.
 
     >>> rule = Rule(("fsdp", "tensor"), glob="**/up_proj/kernel")
@@ -62,7 +62,7 @@ class Rule(msgspec.Struct, frozen=True, repr_omit_defaults=True):
         _check_word("component", self.component, get_args(Component))
 
     def fits(self, path: Path, shape: tuple[int, ...]) -> bool:
-        """Say whether the rule is about a tensor of this path and shape."""
+        """Return whether the rule is about a tensor of this path and shape."""
         if self.glob is not None and not matches(path, self.glob):
             return False
         if self.role is None and self.component is None:
@@ -141,7 +141,7 @@ def rules_for(
         leaves: paths and shapes of the parameters.
 
     Raises:
-        InputError: something is no rule; or a rule names an axis that is none, or, being no
+        InputError: something is not a rule; or a rule names an unknown axis, or, not being a
             default one, fits no parameter, as one that is misspelt does.
     """
     given = DEFAULT_RULES if rules is None else rules
@@ -161,10 +161,10 @@ def rules_for(
 
 
 def spec_for(path: Path, shape: tuple[int, ...], mesh: Mesh, rules: Rules) -> PartitionSpec:
-    """Return how a parameter lies: by the first rule that fits it, or its largest axis.
+    """Return how a parameter is placed: by the first rule that fits it, or its largest axis.
 
     Raises:
-        InputError: a rule that is no default one has more axes than the parameter.
+        InputError: a rule that is not a default has more axes than the parameter.
     """
     for rule in rules:
         if rule.fits(path, shape):

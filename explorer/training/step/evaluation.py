@@ -1,4 +1,4 @@
-"""What a loss function is told and may answer, and the step that only evaluates it."""
+"""What a loss function receives and may return, and the step that only evaluates it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -10,9 +10,9 @@ from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from explorer.errors import ExplorerError, InputError, printable
-from explorer.training.sharding.activations import along_batch
+from explorer.training.sharding.activations import activations_follow_batch
 from explorer.training.sharding.jit_on_mesh import jit_on_mesh
-from explorer.training.sharding.mesh import laid_over
+from explorer.training.sharding.mesh import split_over_mesh
 from explorer.training.step.state import TrainState, cast_floats
 from explorer.tree.types import Batch
 
@@ -81,7 +81,7 @@ def make_eval_step(
         loss_fn: `(params, batch, context) -> loss`, or with metrics and batch statistics,
             as for `make_train_step`; `context.train` is False.
         compute_dtype: what the parameters are cast to inside the loss; None for their own.
-        mesh: where the state lies; the batch is laid over it.
+        mesh: where the state is placed; the batch is split over it.
 
     Returns:
         A function whose metrics are "loss" and those of the loss function.
@@ -102,11 +102,11 @@ def make_eval_step(
 
     def evaluate(state: TrainState, batch: Any) -> Metrics:
         examples = count_examples(batch)
-        batch = laid_over(batch, mesh)
+        batch = split_over_mesh(batch, mesh)
         rng = jax.random.fold_in(state.rng, state.step)
         params = cast_floats(state.params, compute_dtype)
         context = Context(rng, state.batch_stats, False)
-        with along_batch(mesh, examples):
+        with activations_follow_batch(mesh, examples):
             outcome = outcome_of(loss_fn, params, batch, context)
         return {"loss": outcome.loss, **outcome.metrics}
 
@@ -140,7 +140,7 @@ def outcome_of(loss_fn: LossFn, params: Any, batch: Any, context: Context) -> Ou
     """Return what a loss function answers, its loss in float32 at least.
 
     Raises:
-        InputError: it cannot be called with the batch, the loss is no scalar, a metric is
+        InputError: it cannot be called with the batch, the loss is not a scalar, a metric is
             none or takes a step's own name, or the batch statistics are others than came in.
     """
     returned = _answer(loss_fn, params, batch, context)
@@ -152,7 +152,7 @@ def outcome_of(loss_fn: LossFn, params: Any, batch: Any, context: Context) -> Ou
     if not isinstance(metrics, Mapping):
         raise InputError(
             "loss_fn",
-            found="metrics that are no dict",
+            found="metrics that are not a dict",
             expected="a dict of scalars by name",
         )
     taken = [name for name in metrics if name in RESERVED]

@@ -1,4 +1,4 @@
-"""Gradients that are no numbers: seen on the device, named on the host, never applied."""
+"""Gradients that are not finite: seen on the device, named on the host, never applied."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,12 +11,12 @@ from jax import lax
 from explorer.paths import name_of
 from explorer.tree.walk import names_of
 
-__all__ = ["MAX_NAMED", "Health", "health_of", "names_of_bad", "taken_if"]
+__all__ = ["MAX_NAMED", "FiniteCheck", "check_finite", "names_of_bad", "update_if_finite"]
 
 MAX_NAMED = 3
 
 
-class Health(NamedTuple):
+class FiniteCheck(NamedTuple):
     """The norm of all gradients, whether a step may be taken, and who is at fault.
 
     `finite`: loss and norm are, and so were those of all steps before. `bad` (int32 [3])
@@ -29,24 +29,26 @@ class Health(NamedTuple):
     bad: jax.Array
 
 
-def health_of(loss: jax.Array, grads: Any, halted: Any = False) -> Health:
+def check_finite(loss: jax.Array, grads: Any, halted: Any = False) -> FiniteCheck:
     """Return whether a step may be taken; none after one that was `halted`.
 
     Squares are summed in float32 at least: a gradient whose norm is beyond that counts as
     infinite, for no optimizer would make a number of it.
 
     >>> bad = {"a": jnp.ones(2), "b": jnp.array([jnp.nan]), "c": jnp.ones(2)}
-    >>> health_of(jnp.float32(1), bad).bad.tolist()
+    >>> check_finite(jnp.float32(1), bad).bad.tolist()
     [1, -1, -1]
     """
     squares = jnp.stack([_sum_of_squares(leaf) for leaf in jax.tree.leaves(grads)])
     norm = jnp.sqrt(squares.sum())
     bad = jnp.nonzero(~jnp.isfinite(squares), size=MAX_NAMED, fill_value=-1)[0]
     finite = jnp.isfinite(loss) & jnp.isfinite(norm) & ~jnp.asarray(halted)
-    return Health(norm, finite, bad.astype(jnp.int32))
+    return FiniteCheck(norm, finite, bad.astype(jnp.int32))
 
 
-def taken_if(finite: jax.Array, take: Callable[[], tuple[Any, Any]], old: Any) -> Any:
+def update_if_finite(
+    finite: jax.Array, take: Callable[[], tuple[Any, Any]], old: Any
+) -> Any:
     """Return what a step makes of `old` and measures, if it may be taken.
 
     Else `old` and NaN. A branch costs less than to choose between all that is new and all

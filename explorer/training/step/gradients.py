@@ -11,8 +11,8 @@ from jax.typing import DTypeLike
 
 from explorer.errors import InputError
 from explorer.models.remat import policy_of
-from explorer.training.sharding.activations import along_batch
-from explorer.training.sharding.mesh import laid_over
+from explorer.training.sharding.activations import activations_follow_batch
+from explorer.training.sharding.mesh import split_over_mesh
 from explorer.training.step.evaluation import (
     Context,
     LossFn,
@@ -23,21 +23,21 @@ from explorer.training.step.evaluation import (
 from explorer.training.step.freezing import stopped
 from explorer.training.step.state import cast_floats
 
-__all__ = ["Differentiate", "Found", "differentiate"]
+__all__ = ["GradientFn", "LossGradients", "make_gradient_fn"]
 
 
-class Found(NamedTuple):
+class LossGradients(NamedTuple):
     """What a loss function answered, and the gradients of its loss, like the parameters."""
 
     outcome: Outcome
     grads: Any
 
 
-# (params, batch, rng, batch_stats) -> Found
-Differentiate = Callable[[Any, Any, jax.Array, Any], Found]
+# (params, batch, rng, batch_stats) -> LossGradients
+GradientFn = Callable[[Any, Any, jax.Array, Any], LossGradients]
 
 
-def differentiate(
+def make_gradient_fn(
     loss_fn: LossFn,
     *,
     accumulate: int = 1,
@@ -45,43 +45,49 @@ def differentiate(
     remat: str | None = None,
     labels: Any = None,
     mesh: Mesh | None = None,
-) -> Differentiate:
+) -> GradientFn:
     """Return a traceable function that finds the gradients of a loss function.
 
     Args: as of `make_train_step`.
 
     Raises:
-        InputError: `remat` is no name of a policy.
+        InputError: `remat` is not the name of a policy.
     """
     policy = None if remat is None else policy_of(remat)
 
     def loss_of(params: Any, batch: Any, rng: jax.Array, batch_stats: Any) -> Any:
         cast = cast_floats(stopped(params, labels), compute_dtype)
-        with along_batch(mesh, count_examples(batch)):
+        with activations_follow_batch(mesh, count_examples(batch)):
             outcome = outcome_of(loss_fn, cast, batch, Context(rng, batch_stats, True))
         return outcome.loss, outcome
 
     if policy is not None:
         loss_of = jax.checkpoint(loss_of, policy=policy)
 
-    def whole(params: Any, batch: Any, rng: jax.Array, batch_stats: Any) -> Found:
-        batch = laid_over(batch, mesh, 0)
+    def gradients_of(
+        params: Any, batch: Any, rng: jax.Array, batch_stats: Any
+    ) -> LossGradients:
+        batch = split_over_mesh(batch, mesh, 0)
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         (_, outcome), grads = gradient(params, batch, rng, batch_stats)
-        return Found(outcome, grads)
+        return LossGradients(outcome, grads)
 
-    return whole if accumulate == 1 else _accumulated(whole, accumulate, mesh)
+    return gradients_of if accumulate == 1 else _accumulated(gradients_of, accumulate, mesh)
 
 
-def _accumulated(whole: Differentiate, count: int, mesh: Mesh | None) -> Differentiate:
+def _accumulated(gradients_of: GradientFn, count: int, mesh: Mesh | None) -> GradientFn:
     """Return a function that takes the mean over the micro-batches of a batch."""
 
-    def accumulated(params: Any, batch: Any, rng: jax.Array, batch_stats: Any) -> Found:
+    def accumulated(
+        params: Any, batch: Any, rng: jax.Array, batch_stats: Any
+    ) -> LossGradients:
         def one(carry: Any, part: Any) -> Any:
             sums, batch_stats = carry
             index, examples = part
             key = jax.random.fold_in(rng, index)
-            (loss, metrics, batch_stats), grads = whole(params, examples, key, batch_stats)
+            (loss, metrics, batch_stats), grads = gradients_of(
+                params, examples, key, batch_stats
+            )
             sums = jax.tree.map(lambda a, b: a + b.astype(a.dtype), sums, grads)
             return (sums, batch_stats), (loss, metrics)
 
@@ -90,7 +96,7 @@ def _accumulated(whole: Differentiate, count: int, mesh: Mesh | None) -> Differe
         (sums, batch_stats), (losses, metrics) = lax.scan(one, carry, parts)
         grads = jax.tree.map(lambda s, p: (s / count).astype(p.dtype), sums, params)
         means = jax.tree.map(lambda values: values.mean(0), metrics)
-        return Found(Outcome(losses.mean(), means, batch_stats), grads)
+        return LossGradients(Outcome(losses.mean(), means, batch_stats), grads)
 
     return accumulated
 
@@ -112,7 +118,7 @@ def _split(batch: Any, count: int, mesh: Mesh | None) -> Any:
         parts = leaf.reshape(examples // count, count, *leaf.shape[1:])
         return parts.swapaxes(0, 1)
 
-    return laid_over(jax.tree.map(split, batch), mesh, 1)
+    return split_over_mesh(jax.tree.map(split, batch), mesh, 1)
 
 
 def _wide_zeros(leaf: jax.Array) -> jax.Array:

@@ -51,26 +51,23 @@ def create_state(
     param_dtype: DTypeLike | None = None,
     **kwargs: Any,
 ) -> TrainState:
-    """Return the state that training begins with, born where it will live.
+    """Return the state that training begins with, created where it is placed.
 
-    All is computed in one jitted call whose outputs are sharded: no device ever holds more
-    than its part. Boxes of `nn.with_partitioning` are taken off. Inside `jax.eval_shape`
-    nothing is computed at all.
+    It is computed in one jitted call whose outputs are sharded: no device ever holds more than
+    its part. Boxes of `nn.with_partitioning` are opened. Inside `jax.eval_shape` nothing is
+    computed.
 
     Args:
         module: a Linen module; of its variables, "params" and "batch_stats" are kept.
         optimizer: any optax transformation.
         rng: a key; one half draws the parameters, the other is kept for the steps.
-        *inputs: example inputs of the module's call: arrays, or `jax.ShapeDtypeStruct`s
-            for which zeros stand in.
-        mesh: the devices to lie on; None for the default one.
-        rules: how parameters are laid over the mesh; None for the default rules.
-        watch: what watches the run; the state keeps what it asks for.
-        param_dtype: what floating-point parameters are cast to; None for the module's own.
+        *inputs: example inputs of the module's call: arrays, or `jax.ShapeDtypeStruct`s,
+            for which zeros are used.
+        mesh, rules, watch, param_dtype: as the fields of `Trainer`.
         **kwargs: keyword arguments of the module's call.
 
     Raises:
-        InputError: the module cannot be called so, has no parameters or some that are no
+        InputError: the module cannot be called so, has no parameters or some that are not
             floats; or the rules do not fit, or have no mesh.
 
     >>> from explorer.models.small import LinearRegression
@@ -140,7 +137,7 @@ def cast_floats(tree: Any, dtype: DTypeLike | None) -> Any:
     """Return a tree with its floating-point leaves cast; as it is where dtype is None.
 
     Raises:
-        InputError: `dtype` is no floating-point format.
+        InputError: `dtype` is not a floating-point format.
     """
     if dtype is None:
         return tree

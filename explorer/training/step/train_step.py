@@ -12,13 +12,13 @@ from jax.typing import DTypeLike
 from explorer.errors import InputError
 from explorer.training.sharding.jit_on_mesh import jit_on_mesh
 from explorer.training.step.evaluation import LossFn, Metrics, count_examples
-from explorer.training.step.finite import health_of, taken_if
-from explorer.training.step.gradients import Differentiate, differentiate
+from explorer.training.step.finite import check_finite, update_if_finite
+from explorer.training.step.gradients import GradientFn, make_gradient_fn
 from explorer.training.step.state import TrainState, check_trainable
 
 __all__ = ["Step", "make_train_step"]
 
-Pure = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+PureStep = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 _LEARNED = ("step", "params", "opt_state", "batch_stats")
 
 
@@ -60,35 +60,20 @@ def make_train_step(
     The metrics are "loss", "grad_norm" (of all gradients, before the optimizer), "finite",
     "bad" (see `explorer.training.step.finite`), those of the loss function, and "watch" where
     there is one. A step whose loss or gradient is not finite is not taken, and none after
-    it: the state stays as the last good step left it, but for `halted`, and the host learns
-    of it from the metrics, whenever it looks. `state.replace(halted=jnp.array(False))` goes
-    on.
+    it: the state stays as the last good step left it, except for `halted`, and the metrics
+    say so. `state.replace(halted=jnp.array(False))` continues.
 
     Args:
-        loss_fn: `(params, batch, context) -> loss`, a scalar; or `(loss, metrics)`, a dict
-            of scalars; or `(loss, metrics, batch_stats)`. See `Context`.
-        optimizer: of the state; clipping is a part of it, as optax has it.
-        accumulate: micro-batches that each batch is taken apart into, one after the other,
-            for less memory. The mean of their gradients is that of the whole batch where
-            the loss is a mean over examples.
-        steps_per_call: steps of one call, by `lax.scan`: the batch and the metrics have
-            them as their first axis.
-        watch: statistics of the parameters as they learn.
-        compute_dtype: what floating-point parameters are cast to inside the loss; the state
-            keeps its own. The batch is as it comes: of a float32 input and a bfloat16
-            kernel most layers make a float32 product, so cast its floats in the loss.
-        remat: what the backward pass computes again, of the whole loss at once, instead of
-            keeping it: "full" all, "dots" all but matrix products, "dots_no_batch" all but
-            those without batch axes; None nothing. A module that does it layer by layer,
-            as `Transformer(remat=)`, needs far less memory.
+        loss_fn, accumulate, steps_per_call, watch, compute_dtype, remat, donate: as the fields
+            of `Trainer`.
+        optimizer: of the state.
         labels: of `freeze`, or a function of the parameters that returns them: no gradients
             are computed for what is frozen, zeros stand for them.
-        donate: whether the memory of the old state is used for the new one.
-        mesh: where the state lies; it is kept there, and the batch laid over it.
+        mesh: where the state is placed; it is kept there, and the batch split over it.
 
     Raises:
-        InputError: an argument is out of range; when called, a loss that is no scalar, a
-            batch that does not divide, parameters that are no floats, a state elsewhere.
+        InputError: an argument is out of range; when called, a loss that is not a scalar, a
+            batch that does not divide, parameters that are not floats, a state elsewhere.
 
     >>> import jax.numpy as jnp
     >>> from explorer.models.small import LinearRegression
@@ -107,7 +92,7 @@ def make_train_step(
     for name, count in (("accumulate", accumulate), ("steps_per_call", steps_per_call)):
         if type(count) is not int or count < 1:
             raise InputError(name, found=repr(count), expected="a whole number, 1 or more")
-    found = differentiate(
+    gradient_fn = make_gradient_fn(
         loss_fn,
         accumulate=accumulate,
         compute_dtype=compute_dtype,
@@ -115,13 +100,13 @@ def make_train_step(
         labels=labels,
         mesh=mesh,
     )
-    step = _single(found, optimizer, watch)
+    step = _single(gradient_fn, optimizer, watch)
     if steps_per_call > 1:
         step = _repeated(step, steps_per_call)
     return jit_on_mesh(step, mesh, returns_state=True, donate=donate)
 
 
-def _single(found: Differentiate, optimizer: Any, watch: Any) -> Pure:
+def _single(gradient_fn: GradientFn, optimizer: Any, watch: Any) -> PureStep:
     """Return one step, as a pure function."""
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
@@ -129,8 +114,8 @@ def _single(found: Differentiate, optimizer: Any, watch: Any) -> Pure:
         count_examples(batch)
         _check_optimizer(optimizer, state)
         rng = jax.random.fold_in(state.rng, state.step)
-        outcome, grads = found(state.params, batch, rng, state.batch_stats)
-        health = health_of(outcome.loss, grads, state.halted)
+        outcome, grads = gradient_fn(state.params, batch, rng, state.batch_stats)
+        check = check_finite(outcome.loss, grads, state.halted)
 
         def take() -> Any:
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -141,12 +126,12 @@ def _single(found: Differentiate, optimizer: Any, watch: Any) -> Pure:
                 table = watch.measure(state.step, *before)
             return (state.step + 1, params, opt_state, outcome.batch_stats), table
 
-        taken, table = taken_if(health.finite, take, _learned(state))
-        metrics = {"loss": outcome.loss, **health._asdict(), **outcome.metrics}
+        taken, table = update_if_finite(check.finite, take, _learned(state))
+        metrics = {"loss": outcome.loss, **check._asdict(), **outcome.metrics}
         if watch is not None:
             metrics["watch"] = table
         learned = dict(zip(_LEARNED, taken, strict=True))
-        return state.replace(**learned, halted=~health.finite), metrics
+        return state.replace(**learned, halted=~check.finite), metrics
 
     return step
 
@@ -167,7 +152,7 @@ def _check_optimizer(optimizer: optax.GradientTransformation, state: TrainState)
         )
 
 
-def _repeated(step: Pure, count: int) -> Pure:
+def _repeated(step: PureStep, count: int) -> PureStep:
     """Return as many steps in one, their batches along the first axis."""
 
     def steps(state: TrainState, batches: Any) -> tuple[TrainState, Metrics]:

@@ -1,6 +1,6 @@
 """Which parameters are watched, and the name of each row of what is measured.
 
-A tensor is a row. A tensor that stacks alike tensors along its leading axes is a row for
+A tensor is a row. A tensor that stacks equal tensors along its leading axes is a row for
 each: of the layers that explorer's models scan, under the names that they have unrolled.
 """
 
@@ -23,7 +23,7 @@ Stacks = tuple[tuple[str, int], ...]
 
 
 class Watched(NamedTuple):
-    """One tensor: its place among the leaves, and how many leading axes stack alike ones."""
+    """One tensor: its place among the leaves, and how many leading axes stack equal ones."""
 
     leaf: int
     axes: int
@@ -32,7 +32,7 @@ class Watched(NamedTuple):
 class Plan(NamedTuple):
     """What is measured: tensors in the order of the leaves; rows as they are shown.
 
-    `order` says where each shown row lies among those of the tensors.
+    `order` says where each shown row is among those of the tensors.
     """
 
     tensors: tuple[Watched, ...]
@@ -51,7 +51,7 @@ def plan_rows(params: Any, glob: str, stacks: Stacks | None) -> Plan:
 
     Raises:
         InputError: nothing is selected, or a tensor has fewer axes than it is to stack.
-        TreeError: a leaf is no array.
+        TreeError: a leaf is not an array.
     """
     found, _ = tree_util.tree_flatten_with_path(params)
     leaves = [(names_of(keys), leaf) for keys, leaf in found]
@@ -92,10 +92,10 @@ def plan_rows(params: Any, glob: str, stacks: Stacks | None) -> Plan:
 
 
 def stacks_of(stacks: Any) -> Stacks | None:
-    """Return what a Watch is told of stacks: pairs, of which one may come alone.
+    """Return the stacks that a Watch is given: pairs, or a single pair.
 
     Raises:
-        InputError: an entry is no pair of a glob and a number of axes.
+        InputError: an entry is not a pair of a glob and a number of axes.
 
     >>> stacks_of(("blocks/**", 1))
     (('blocks/**', 1),)
@@ -166,8 +166,8 @@ def _scanned_layers(
         for at in range(len(path) - 2):
             stage, block = _STAGE.fullmatch(path[at]), _BLOCK.fullmatch(path[at + 1])
             if stage and block:
-                alike = stages.setdefault((path[:at], int(stage[1])), [])
-                alike.append((int(block[1]), path, shape))
+                same = stages.setdefault((path[:at], int(stage[1])), [])
+                same.append((int(block[1]), path, shape))
                 break
     rows: dict[Path, tuple[str, ...]] = {}
     first_layer: Counter[Path] = Counter()

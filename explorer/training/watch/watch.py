@@ -30,10 +30,10 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
         glob: which rows, as of `Inventory.select`: by the name of a tensor or of a row.
         distance: whether the initial parameters are kept, at the cost of their memory, to
             measure how far each tensor has moved from them.
-        stacks: (glob, axes) pairs: a tensor that a glob matches stacks alike tensors along
+        stacks: (glob, axes) pairs: a tensor that a glob matches stacks equal tensors along
             so many leading axes, and each of these is a row. None: as explorer's scanned
             models stack layers. Those of others, such as Flax's own `nn.scan`, are one row
-            unless told here: a shape does not say whether its 3 are layers or inputs.
+            unless given here: a shape does not say whether its 3 are layers or inputs.
 
     Raises:
         InputError: `every` is below 1, or `glob` or `stacks` are none.
@@ -79,7 +79,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises:
             InputError: the glob matches nothing, or a tensor has fewer axes than it is
-                said to stack.
+                given to stack.
         """
         return plan_rows(params, self.glob, self.stacks).names
 
@@ -120,7 +120,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
             kept: what `init` returned for the first parameters.
 
         Returns:
-            float32 [rows, columns]; NaN throughout where `step` is no multiple of `every`.
+            float32 [rows, columns]; NaN throughout where `step` is not a multiple of `every`.
 
         Raises:
             InputError: as `rows`; or the distance is asked for and `kept` has nothing.
@@ -177,8 +177,8 @@ def _table(
     def dead() -> jax.Array:
         return jnp.concatenate(list(map(_dead_rows, params, stacks)))
 
-    # Sums over all but the last axis are dear: they are taken only where there are zeros
-    # enough for a unit to be dead, or (what is no number) nobody knows.
+    # Sums over all but the last axis are expensive: they are taken only where there are zeros
+    # enough for a unit to be dead, or (where a value is NaN) it is unknown.
     enough = ~(table[:, _ZEROS] < 0.99 * least)
     column = lax.cond(jnp.any(enough), dead, lambda: jnp.asarray(alive))
     before, after = jnp.split(table, [_ZEROS + 1], axis=1)
@@ -192,7 +192,7 @@ def _statistics(
     """Return [rows, columns] of one tensor, without dead rows.
 
     The mean is taken from one of the values, and the deviation from the mean: both keep
-    their digits however far the values lie from 0, and equal values deviate by exactly 0. A
+    their digits however far the values are from 0, and equal values deviate by exactly 0. A
     second pass for the deviation costs nothing on a CPU, where XLA makes one for each sum,
     and one reading of the parameters elsewhere.
     """

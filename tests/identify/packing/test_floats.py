@@ -72,8 +72,8 @@ def test_fp8_scales_spread_over_the_weight(weight: tuple, scale: tuple, rule: st
 @pytest.mark.parametrize(
     "scale", [(7, 8), (513, 1), (511,), (512, 1024), (0, 8), (4, 8, 1)]
 )
-def test_fp8_scales_that_do_not_spread_evenly_are_no_scales(scale: tuple):
-    # no block size cuts 10 into 7; a scale for every weight is no quantization
+def test_fp8_scales_that_do_not_spread_evenly_are_not_scales(scale: tuple):
+    # no block size cuts 10 into 7; a scale for every weight is not quantization
     weight = (10, 1024) if scale == (7, 8) else (512, 1024)
     layer: Layout = {
         "up.weight": (weight, "float8_e4m3fn"),

@@ -33,7 +33,7 @@ def test_config_names_the_bits_when_the_shapes_agree():
     assert rule == "GPTQ 4-bit, bits from config.json"
 
 
-def test_shapes_win_over_a_config_that_lies_and_the_rule_says_so():
+def test_shapes_win_over_a_false_config_and_the_rule_says_so():
     packed = read(gptq(1024, 512, 4, 128), {"bits": 8, "group_size": 128})["up.qweight"]
     assert packed.shape == (1024, 512)
     assert packed.rule == "GPTQ 4-bit, bits from g_idx, not the 8 of config.json"

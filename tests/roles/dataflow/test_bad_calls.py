@@ -51,14 +51,14 @@ def test_values_that_are_asked_for():
     ("leaf", "kind"),
     [("text", "str"), (object(), "object"), (2.0, "float"), (len, "builtin")],
 )
-def test_a_parameter_that_is_no_array(leaf, kind):
+def test_a_parameter_that_is_not_an_array(leaf, kind):
     params = {"layer": {"w": floats(4, 3), "rate": leaf}}
     text = message(fn, params, X, kind=TreeError)
     assert text.startswith(f"params/layer/rate: is {kind}")
     assert text.endswith("expected an array or a ShapeDtypeStruct")
 
 
-def test_arrays_of_text_are_no_arrays():
+def test_arrays_of_text_are_not_arrays():
     text = message(fn, {"layer": {"w": np.array(["a"])}}, X, kind=TreeError)
     assert text == "params/layer/w: is ndarray; expected an array or a ShapeDtypeStruct"
 
@@ -88,7 +88,7 @@ def test_side_effects():
     assert text == "ordered: has side effects (io_callback); expected a pure function"
 
 
-def test_printing_is_no_side_effect():
+def test_printing_is_not_a_side_effect():
     def prints(params, x):
         jax.debug.print("{}", x)
         return fn(params, x)
@@ -116,7 +116,7 @@ def test_recursion():
     assert message(deeper, PARAMS, X) == "deeper: recurses without end"
 
 
-def test_results_that_are_no_arrays():
+def test_results_that_are_not_arrays():
     def says(params, x):
         return {"logits": fn(params, x), "loss": ["text"]}
 

@@ -79,7 +79,7 @@ def test_weight_norm_lora_and_dequantisation_make_kernels():
     assert records["scales"].differentiable
 
 
-def test_noise_on_a_weight_is_no_data():
+def test_noise_on_a_weight_is_not_data():
     def fn(p, key, x):
         return x @ (p["mean"] + p["spread"] * jax.random.normal(key, (4, 4)))
 
@@ -192,7 +192,7 @@ def test_lookups(look):
     assert [use.role for use in record.uses] == ["embedding", "kernel"]
 
 
-def test_positions_sliced_or_indexed_are_embeddings_and_whole_ones_are_told_a_bias():
+def test_positions_sliced_or_indexed_are_embeddings_and_whole_ones_are_reported_as_bias():
     def fn(p, x):
         rows = p["sliced"][:6] + p["indexed"][jnp.arange(6)]
         return x + rows + p["sliced_stack"][1, :6] + p["whole"]
@@ -225,7 +225,7 @@ def test_resized_positions_are_what_they_were():
     assert roles_of(fn, {"table": floats(10, 4)}, X) == {"table": "embedding"}
 
 
-def test_parts_of_a_bias_are_no_positions():
+def test_parts_of_a_bias_are_not_positions():
     def fn(p, x):
         shift, gain = p["b"][:4], p["b"][4:]
         return (
@@ -392,5 +392,5 @@ def test_leaves_that_are_one_array_are_one_parameter():
     assert records["table"].tied
     assert records["copy"].shared_with == ()
     shape = floats(10, 4)
-    apart = records_of(lambda p, i: p["a"][i] @ p["b"].T, {"a": shape, "b": shape}, ids(6))
-    assert (apart["a"].role, apart["b"].role) == ("embedding", "kernel")
+    split = records_of(lambda p, i: p["a"][i] @ p["b"].T, {"a": shape, "b": shape}, ids(6))
+    assert (split["a"].role, split["b"].role) == ("embedding", "kernel")

@@ -194,7 +194,7 @@ def test_scans_are_multiplied_out():
         return lax.scan(lambda x, w: (x @ w, x.T @ x), x, p)
 
     stack, x = floats(9, 8, 8), floats(5, 8)
-    assert macs_of(fn, stack, x) == 9 * 5 * 8 * 8  # rows that nothing needs are no work
+    assert macs_of(fn, stack, x) == 9 * 5 * 8 * 8  # rows that nothing needs are not work
     found = trace(with_rows, stack, x)
     assert (found.macs, found.free_macs) == (2 * 9 * 5 * 8 * 8, 9 * 5 * 8 * 8)
 

@@ -109,7 +109,7 @@ def failing(number: int):
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_where_there_are_no_locks_nobody_is_refused(
+def test_where_there_are_not_locks_nobody_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ):
     monkeypatch.setattr(fcntl, "flock", failing(number))

@@ -246,7 +246,7 @@ BAD = {
     ),
     "no byte": (
         lambda _: Bytes().decode([256]),
-        "tokens: a number that is no byte; expected 0 to 255",
+        "tokens: a number that is not a byte; expected 0 to 255",
     ),
     "no library": (
         lambda folder: library_text(folder=folder),
@@ -256,7 +256,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_data_is_told_in_one_line(tmp_path: Path, case: str):
+def test_bad_data_is_reported_in_one_line(tmp_path: Path, case: str):
     (tmp_path / "empty").touch()
     (tmp_path / "odd").write_bytes(b"abc")
     act, message = BAD[case]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from explorer.errors import InputError, MissingPackageError
-from explorer.training.logging.curves import Record
+from explorer.training.logging.curves import StepRecord
 from explorer.training.logging.events import EventWriter
 from explorer.training.watch.watch import Watch
 from tests.training.logging.test_history import ROWS, run_of
@@ -122,7 +122,7 @@ def test_folders_that_cannot_be_written_to(tmp_path, monkeypatch):
     writer = EventWriter(tmp_path / "logs")
     monkeypatch.setattr(os, "write", lambda file, data: 3)
     with pytest.raises(InputError, match=r"logs: cannot be written: the disk is full; "):
-        writer.write(Record(1, {"loss": 1.0}))
+        writer.write(StepRecord(1, {"loss": 1.0}))
     writer.close()
 
 
@@ -135,6 +135,6 @@ def test_without_tensorboardx_the_error_says_what_to_install(tmp_path, monkeypat
 
 def test_any_name_can_be_a_tag(tmp_path):
     with EventWriter(tmp_path, clock=lambda: 1234.5) as writer:
-        writer.write(Record(1, {"lone \ud800": 1.0}))
+        writer.write(StepRecord(1, {"lone \ud800": 1.0}))
     (path,) = tmp_path.iterdir()
     assert scalars_of(path)[0] == [(1, "lone \\ud800", 1.0)]

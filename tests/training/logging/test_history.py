@@ -107,7 +107,7 @@ def test_writers_get_every_record_as_it_comes():
         (1, {}, np.ones((2, 9)), "watch: an array of shape (2, 9); expected 6 rows of 9 columns; make the history of the rows: History(watch.rows(params))"),
     ],
 )  # fmt: skip
-def test_what_is_no_step(step, metrics, watch, message):
+def test_what_is_not_a_step(step, metrics, watch, message):
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         History(ROWS).append(step, metrics, watch)
 
@@ -156,7 +156,7 @@ def test_the_course_is_of_means_and_ends_with_the_last_step():
         before = step
 
 
-def test_the_course_of_the_last_steps_alone():
+def test_the_progress_of_the_last_steps_alone():
     text = run_of(20).table(last=3)
     assert [line[0] for line in course_of(text)] == [18, 19, 20]
     assert text.startswith("steps 18 to 20, 0 watched\n")
@@ -169,7 +169,7 @@ def test_bars_are_as_long_as_losses_are_high():
     assert lines[2].endswith("█▍")  # 40 / 3, in eighths of a cell
 
 
-def test_numbers_that_are_none_are_told_as_such():
+def test_numbers_that_are_none_are_reported_as_such():
     history = History()
     history.append(1, {"loss": np.nan, "accuracy": np.inf})
     history.append(2, {"loss": -1.0})
@@ -246,7 +246,7 @@ def test_a_group_is_measured_as_its_tensors_laid_end_to_end():
     assert np.isnan(values).all()
 
 
-def test_what_is_no_number_stays_in_its_group():
+def test_what_is_not_a_number_stays_in_its_group():
     history = History(["a_0/x", "a_0/y", "a_1/x"])
     table = table_of(0, 3)
     table[0] = np.nan
@@ -302,6 +302,6 @@ def test_smoothing_leaves_a_straight_line_as_it_is_but_for_its_end(count):
     np.testing.assert_allclose(smoothed(line)[sure], line[sure], rtol=1e-9)
 
 
-def test_the_last_smoothed_value_is_no_single_one():
+def test_the_last_smoothed_value_is_not_a_single_one():
     values = np.append(np.ones(499), 7.0)
     assert smoothed(values)[-1] == 2.0  # the mean of it and of five before

@@ -162,7 +162,7 @@ def test_any_numbers_are_drawn(column, kind):
     history.plot(column=column).draw_without_rendering()
 
 
-def test_names_are_no_formulas(tmp_path):
+def test_names_are_not_formulas(tmp_path):
     history = History([r"$\frac_0/kernel", "$x/^_"])
     history.append(1, {r"$\loss$": 1.0, "eval_$^loss": 2.0}, table_of(1, 2))
     history.append(2, {r"$\loss$": 1.0, "eval_$^loss": 2.0}, table_of(2, 2))
@@ -182,7 +182,7 @@ def test_notebooks_show_it_and_no_state_is_left():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_without_matplotlib_it_is_said_what_to_install(monkeypatch):
+def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.delitem(sys.modules, "explorer.training.logging.plots", raising=False)
     with pytest.raises(MissingPackageError, match=r"^History.plot: needs matplotlib, which is not installed; pip install 'jax-explorer\[plot\]'$"):  # fmt: skip
@@ -191,7 +191,7 @@ def test_without_matplotlib_it_is_said_what_to_install(monkeypatch):
 
 def test_what_cannot_be_drawn_or_saved(tmp_path):
     with pytest.raises(
-        InputError, match=r"^History.plot: no steps; expected a run that has begun$"
+        InputError, match=r"^History.plot: no steps; expected a run that has started$"
     ):
         History().plot()
     with pytest.raises(InputError, match=r"run.txt: cannot be written: Format 'txt' is not supported .*; choose another .png, .svg or .pdf$"):  # fmt: skip

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explorer.errors import FormatError, InputError
-from explorer.training.logging.curves import Record
+from explorer.training.logging.curves import StepRecord
 from explorer.training.logging.history import History, read_jsonl
 from explorer.training.logging.jsonl import JsonlWriter, encode
 from explorer.training.watch.watch import Watch
@@ -128,10 +128,10 @@ def test_a_run_continues_after_a_torn_line(tmp_path):
 def test_a_full_disk_is_reported_and_survived(tmp_path, monkeypatch):
     path, write = tmp_path / "h.jsonl", os.write
     writer = JsonlWriter(path)
-    writer.write(Record(1, {"loss": 1.0}))
+    writer.write(StepRecord(1, {"loss": 1.0}))
     monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:7]))
     with pytest.raises(InputError, match=r"h.jsonl: cannot be written: the disk is full; see to its folder and its disk$"):  # fmt: skip
-        writer.write(Record(2, {"loss": 2.0}))
+        writer.write(StepRecord(2, {"loss": 2.0}))
 
     def full(file, data):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -140,9 +140,9 @@ def test_a_full_disk_is_reported_and_survived(tmp_path, monkeypatch):
     with pytest.raises(
         InputError, match=r"h.jsonl: cannot be written: No space left on device; "
     ):
-        writer.write(Record(2, {"loss": 2.0}))
+        writer.write(StepRecord(2, {"loss": 2.0}))
     monkeypatch.setattr(os, "write", write)
-    writer.write(Record(2, {"loss": 3.0}))
+    writer.write(StepRecord(2, {"loss": 3.0}))
     writer.close()
     assert read_jsonl(path).metric("loss").values.tolist() == [1.0, 3.0]
     assert read_jsonl(path).remarks == (f"{path}: line 3 is torn and was skipped",)
@@ -182,7 +182,7 @@ NOT_A_HISTORY = 'is not the history of a run; expected a first line {"explorer_h
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"Dear diary\n", NOT_A_HISTORY),
+        (b"My diary\n", NOT_A_HISTORY),
         (b"\x89PNG\r\n\x1a\n\x00\xff", NOT_A_HISTORY),
         (b'{"loss": 1}\n', NOT_A_HISTORY),
         (HEAD[:20], NOT_A_HISTORY),
@@ -250,5 +250,5 @@ def test_paths_that_are_not_files(tmp_path):
 
 
 def test_a_record_is_encoded_on_one_line():
-    record = Record(1, {"a\nb": np.inf, "c": -np.inf})
+    record = StepRecord(1, {"a\nb": np.inf, "c": -np.inf})
     assert encode(record) == b'{"step":1,"metrics":{"a\\nb":"Infinity","c":"-Infinity"}}'

@@ -104,8 +104,8 @@ def test_only_watched_steps_have_a_table(step: Any):
     norms = [np.linalg.norm(leaf) for leaf in jax.tree.leaves(created().params)]
     assert first is not None
     np.testing.assert_allclose(first[:, 0], norms, rtol=1e-5)
-    untold = fit(Steps(step), create(), make_batches(), steps=10, history=make_history())
-    for record, same in zip(untold.history.records, found.history.records, strict=True):
+    unwatched = fit(Steps(step), create(), make_batches(), steps=10, history=make_history())
+    for record, same in zip(unwatched.history.records, found.history.records, strict=True):
         np.testing.assert_array_equal(record.watch, same.watch)
 
 
@@ -210,7 +210,7 @@ def test_data_that_ends_ends_the_run(step: Any, tmp_path: Path):
     assert checkpoints.steps() == [4]
 
 
-def test_no_data_at_all_is_told(step: Any):
+def test_no_data_at_all_is_reported(step: Any):
     found = run(step, create(), iter([]), 30)
     assert found.reason == "the data ended after step 0"
 
@@ -265,7 +265,7 @@ def test_it_stops_where_a_number_is_not_finite(step: Any, tmp_path: Path, every:
     assert words(found.state.replace(halted=good.halted)) == words(good)
 
 
-def test_gradients_too_large_together_are_told():
+def test_gradients_too_large_together_are_reported():
     """The squares of 32 sum up to 2.9e38 at most, those of all 67 to 6e38: beyond float32."""
 
     def steep(params: Any, batch: Any, context: Any) -> Any:
@@ -285,7 +285,9 @@ UPDATES = {
 
 
 @pytest.mark.parametrize("kind", UPDATES)
-def test_parameters_that_an_update_spoils_are_told_and_not_saved(tmp_path: Path, kind: str):
+def test_parameters_that_an_update_spoils_are_reported_and_not_saved(
+    tmp_path: Path, kind: str
+):
     """Loss and gradients of the first step are finite; what is made of them is not."""
     update = UPDATES[kind]
     spoiling = make_train_step(loss_fn, update, donate=False)
@@ -389,7 +391,7 @@ DOORS = {
 
 
 @pytest.mark.parametrize("case", DOORS)
-def test_what_fit_cannot_do_with_is_told_in_one_line(step: Any, case: str):
+def test_what_fit_cannot_do_with_is_reported_in_one_line(step: Any, case: str):
     wrong, message = DOORS[case]
     given = {
         "trainer": Steps(step),
@@ -402,7 +404,7 @@ def test_what_fit_cannot_do_with_is_told_in_one_line(step: Any, case: str):
     assert str(caught.value) == message
 
 
-def test_a_state_that_was_given_away_is_told(step: Any):
+def test_a_state_that_was_given_away_is_reported(step: Any):
     first = create()
     second = run(step, first, make_batches(), 2).state
     with pytest.raises(InputError) as caught:
@@ -414,7 +416,7 @@ def test_a_state_that_was_given_away_is_told(step: Any):
     assert run(step, second, make_batches(), 4).stopped == "steps"
 
 
-def test_a_state_that_was_halted_is_told(step: Any):
+def test_a_state_that_was_halted_is_reported(step: Any):
     halted = run(step, create(), poisoned(3), 30).state
     with pytest.raises(InputError) as caught:
         run(step, halted, make_batches(), 30)

@@ -27,7 +27,7 @@ OPTIMIZER = optax.adamw(1e-2)
 
 
 def run(module: Any, loss_fn: Any, batch: Any, mesh: Any, **options: Any) -> dict[str, Any]:
-    """Return losses, norms and where tensors lie, of two steps on a mesh or on none."""
+    """Return losses, norms and where tensors are placed, of two steps on a mesh or on none."""
     inputs = jax.tree.leaves(batch)[0][:1]
     state = create_state(module, OPTIMIZER, tiny.KEY, inputs, mesh=mesh)
     born = parts_of(state)
@@ -95,7 +95,7 @@ def recipe() -> dict[str, Any]:
 def refusals() -> Iterator[str]:
     """Yield what is said of batches that eight devices cannot divide."""
     mesh = make_mesh(8)
-    state = tiny.begun(tiny.LINE, OPTIMIZER, np.ones((1, 1), np.float32), mesh=mesh)
+    state = tiny.first_state(tiny.LINE, OPTIMIZER, np.ones((1, 1), np.float32), mesh=mesh)
     step = make_train_step(tiny.squares(tiny.LINE), OPTIMIZER, mesh=mesh, accumulate=4)
     evaluate = make_eval_step(tiny.squares(tiny.LINE), mesh=mesh)
     x = np.ones((16, 1), np.float32)
@@ -111,7 +111,7 @@ def refusals() -> Iterator[str]:
 
 
 def gathered(program: str) -> int:
-    """Return how many floats a compiled program brings to a device, sums apart."""
+    """Return how many floats a compiled program brings to a device, sums excluded."""
     moved = r"= \(?(f32\[.*?) (?:all-gather|all-to-all|collective-permute)\("
     shapes = " ".join(re.findall(moved, program))
     return sum(

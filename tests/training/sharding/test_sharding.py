@@ -1,4 +1,4 @@
-"""Where tensors lie, by rule and by default; and that it changes no number."""
+"""Where tensors are placed, by rule and by default; and that it changes no number."""
 
 import json
 from functools import cache
@@ -24,7 +24,7 @@ from explorer.training.step.state import create_state
 from tests.training import tiny
 from tests.training.devices import start
 
-# no device is needed to know where things would lie
+# no device is needed to know where things would be placed
 MESH = AbstractMesh((2, 4, 2), ("data", "fsdp", "tensor"), (AxisType.Auto,) * 3)
 
 
@@ -82,7 +82,7 @@ def test_a_state_is_born_in_parts_and_stays_so(name, parts):
 
 
 def test_parameters_are_gathered_and_activations_are_not():
-    # each once, for the forward pass and the backward pass alike
+    # each once, for the forward pass and the backward pass same
     found = on_eight_devices()["fsdp"]
     split = sum(size for size, held in found["born"].values() if held[0] < size) // 3
     assert split > 0.9 * found["parameters"]
@@ -105,7 +105,7 @@ def test_a_batch_is_laid_over_the_mesh_to_be_evaluated():
     assert found["parts"] == [[2, 6], [2, 8]]  # of 16 examples
 
 
-def test_moments_lie_as_their_parameters_do():
+def test_moments_are_placed_as_their_parameters_do():
     born = on_eight_devices()["fsdp"]["born"]
     params = {
         path[len("['params']") :]: parts
@@ -201,7 +201,7 @@ def test_default_rules_after_ones_own_may_fit_nothing():
     assert specs(shaped(bias=(8,)), [mine, *DEFAULT_RULES]) == {"bias": ("data",)}
 
 
-def test_a_rule_that_another_comes_before_is_no_mistake():
+def test_a_rule_that_another_comes_before_is_not_a_mistake():
     rules = [Rule(("data",), role="bias"), Rule(("fsdp",), glob="bias"), Rule(())]
     assert specs(shaped(bias=(8,)), rules) == {"bias": ("data",)}
 
@@ -227,13 +227,13 @@ def test_optimizer_state_follows_parameters(optimizer):
     leaves = jax.tree.leaves(state.opt_state)
     followed = 0
     for (keys, sharding), leaf in zip(slots, leaves, strict=True):
-        alike = [
+        same = [
             path
             for path in params
             if keys[-len(path) :] == path and shapes[path].shape == leaf.shape
         ]
-        followed += len(alike)
-        expected = params[alike[0]].spec if alike else PartitionSpec()
+        followed += len(same)
+        expected = params[same[0]].spec if same else PartitionSpec()
         assert sharding.spec == expected, keys
     assert followed
     assert shardings.rng.spec == shardings.step.spec == PartitionSpec()

@@ -1,4 +1,4 @@
-"""Losses and gradients that are no numbers: nothing is learned from them, and they are named."""
+"""Losses and gradients that are not finite: nothing is trained from them, and they are named."""
 
 import chex
 import jax
@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from explorer.training.step.finite import health_of, names_of_bad
+from explorer.training.step.finite import check_finite, names_of_bad
 from explorer.training.step.train_step import make_train_step
 from tests.training import tiny
 
@@ -63,7 +63,7 @@ def test_params_are_those_of_the_step_before_bit_for_bit():
     chex.assert_trees_all_equal(after.opt_state, before.opt_state)
 
 
-def test_a_state_goes_on_when_it_is_told_to():
+def test_a_state_goes_on_when_it_is_reported_to():
     state, _ = run([0.0, np.nan])
     good = (tiny.points(4)[0], np.zeros(4, np.float32))
     state, _ = SINGLE(state.replace(halted=jnp.array(False)), good)
@@ -78,7 +78,7 @@ def test_an_infinite_loss_is_bad_although_its_gradients_are_not():
 
     step = make_train_step(loss_fn, ADAM)
     x = np.ones((2, 1), np.float32)
-    state = tiny.begun(tiny.LINE, ADAM, x)
+    state = tiny.first_state(tiny.LINE, ADAM, x)
     start = jax.device_get(state.params)
     state, metrics = step(state, x * np.inf)
     chex.assert_trees_all_equal(state.params, start)
@@ -88,9 +88,9 @@ def test_an_infinite_loss_is_bad_although_its_gradients_are_not():
 
 def test_the_first_tensors_are_named_and_the_norm_is_that_of_all():
     good = {"a": jnp.full((2, 2), 2.0), "b": jnp.full(9, 1.0, jnp.bfloat16)}
-    health = health_of(jnp.float32(0), good)
+    health = check_finite(jnp.float32(0), good)
     assert (float(health.grad_norm), health.bad.tolist()) == (5.0, [-1, -1, -1])
     bad = {f"layer_{i}": jnp.array([1.0, np.nan if i % 2 else 0.0]) for i in range(9)}
-    health = health_of(jnp.float32(0), bad)
+    health = check_finite(jnp.float32(0), bad)
     assert health.bad.tolist() == [1, 3, 5]
     assert names_of_bad(bad, health.bad) == ("layer_1", "layer_3", "layer_5")

@@ -8,7 +8,7 @@ import pytest
 
 from explorer.models.remat import REMAT
 from explorer.training.step.evaluation import Context
-from explorer.training.step.gradients import differentiate
+from explorer.training.step.gradients import make_gradient_fn
 from tests.training import tiny
 
 IDS = np.arange(16, dtype=np.int32)[None]  # every token once: a row of the table each
@@ -26,7 +26,7 @@ def test_what_is_not_kept_is_computed_again(scan):
     args = (params_of(model), tiny.tokens(2), tiny.KEY, {})
     texts = {
         remat: str(
-            jax.make_jaxpr(differentiate(tiny.next_token(model), remat=remat))(*args)
+            jax.make_jaxpr(make_gradient_fn(tiny.next_token(model), remat=remat))(*args)
         )
         for remat in (None, *REMAT)
     }
@@ -40,7 +40,7 @@ def test_and_the_gradients_are_the_same():
     model = tiny.llama(scan=True, layers=1)
     args = (params_of(model), tiny.tokens(2), tiny.KEY, {})
     kept, again = (
-        jax.jit(differentiate(tiny.next_token(model), remat=remat))(*args).grads
+        jax.jit(make_gradient_fn(tiny.next_token(model), remat=remat))(*args).grads
         for remat in (None, "dots_no_batch")
     )
     chex.assert_trees_all_close(again, kept, rtol=1e-4, atol=1e-6)
@@ -61,14 +61,14 @@ def test_a_loss_has_no_gradient_in_the_future(scan):
     assert np.all(np.abs(grads[: at + 1]).sum(-1) > 0)
 
 
-def test_evaluation_and_training_are_told_apart():
+def test_evaluation_and_training_are_reported_separately():
     seen = []
 
     def loss_fn(params, batch, context: Context):
         seen.append(context.train)
         return jnp.square(params["a"]).mean()
 
-    differentiate(loss_fn)({"a": jnp.ones(2)}, (), tiny.KEY, {})
+    make_gradient_fn(loss_fn)({"a": jnp.ones(2)}, (), tiny.KEY, {})
     # a plain bool also where the loss is rematerialised
-    differentiate(loss_fn, remat="full")({"a": jnp.ones(2)}, (), tiny.KEY, {})
+    make_gradient_fn(loss_fn, remat="full")({"a": jnp.ones(2)}, (), tiny.KEY, {})
     assert seen == [True, True]

@@ -43,7 +43,7 @@ def test_a_step_is_plain_gradient_descent():
     # oracle: gradients of y = a x + b written down by hand, in NumPy
     x = np.linspace(-1, 1, 8, dtype=np.float32)[:, None]
     y = 2 * x + 1
-    state = tiny.begun(tiny.LINE, optax.sgd(0.1), x)
+    state = tiny.first_state(tiny.LINE, optax.sgd(0.1), x)
     a, b = (np.array(state.params["linear"][name]).item() for name in ("kernel", "bias"))
     step = make_train_step(tiny.squares(tiny.LINE), optax.sgd(0.1))
     for number in range(1, 6):
@@ -72,7 +72,7 @@ def test_the_loss_is_traced_once(options):
     step = make_train_step(loss_fn, optimizer, **options)
     parts = tiny.batches(3)
     given = [tiny.stacked(parts)] * 4 if "steps_per_call" in options else parts * 4
-    state = tiny.begun(tiny.NETWORK, optimizer, tiny.points(1)[0])
+    state = tiny.first_state(tiny.NETWORK, optimizer, tiny.points(1)[0])
     state, _ = trained(step, state, given)
     assert int(state.step) == 12
 
@@ -84,7 +84,7 @@ class JittedOrNot(chex.TestCase):
         # the function that was jitted
         free = self.variant(step.__wrapped__)  # pyright: ignore
         x = tiny.points(8, outputs=1)[1]
-        state = partial(tiny.begun, tiny.LINE, DESCENT, x)
+        state = partial(tiny.first_state, tiny.LINE, DESCENT, x)
         ours, seen = trained(step, state(), [(x, 1 + x)] * 2)
         theirs, others = trained(free, state(), [(x, 1 + x)] * 2)
         close(values(ours), values(theirs))
@@ -113,7 +113,7 @@ def test_the_mean_over_micro_batches_is_that_of_the_whole():
 
 def test_what_is_watched_is_before_the_update():
     watch = Watch()
-    state = tiny.begun(tiny.NETWORK, optax.sgd(0.5), tiny.points(1)[0], watch=watch)
+    state = tiny.first_state(tiny.NETWORK, optax.sgd(0.5), tiny.points(1)[0], watch=watch)
     before = [np.linalg.norm(leaf) for leaf in jax.tree.leaves(state.params)]
     step = make_train_step(tiny.squares(tiny.NETWORK), optax.sgd(0.5), watch=watch)
     _, metrics = step(state, tiny.points(8))
@@ -128,7 +128,7 @@ def test_what_is_watched_is_before_the_update():
 
 def test_exploring_a_state_counts_its_parameters_once():
     watch = Watch(distance=True)
-    state = tiny.begun(tiny.NETWORK, ADAM, tiny.points(1)[0], watch=watch)
+    state = tiny.first_state(tiny.NETWORK, ADAM, tiny.points(1)[0], watch=watch)
     inventory = ex.explore(state)
     assert inventory.num_parameters == ravel_pytree(state.params)[0].size
     kept = {each.path[0]: each.collection for each in inventory.tensors}
@@ -142,7 +142,7 @@ def test_bfloat16_gradients_are_summed_in_more():
         return (params["linear"]["bias"] * batch).mean()
 
     descent = optax.sgd(1.0)
-    state = tiny.begun(tiny.LINE, descent, np.ones((1, 1)), param_dtype=jnp.bfloat16)
+    state = tiny.first_state(tiny.LINE, descent, np.ones((1, 1)), param_dtype=jnp.bfloat16)
     step = make_train_step(loss_fn, descent, accumulate=512)
     state, _ = step(state, np.ones(512, np.float32))
     assert state.params["linear"]["bias"].dtype == jnp.bfloat16
@@ -165,7 +165,7 @@ def test_memory_does_not_grow():
     descent = optax.sgd(0.01)
     step = make_train_step(tiny.squares(tiny.LINE), descent, steps_per_call=100)
     x = np.ones((100, 4, 1), np.float32)
-    state = tiny.begun(tiny.LINE, descent, x[0])
+    state = tiny.first_state(tiny.LINE, descent, x[0])
 
     def resident() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -200,7 +200,7 @@ def test_the_key_is_of_the_step_and_a_resumed_run_draws_the_same():
 
     step = make_train_step(loss_fn, ADAM, donate=False)
     x = np.ones((2, 1), np.float32)
-    state = tiny.begun(tiny.LINE, ADAM, x)
+    state = tiny.first_state(tiny.LINE, ADAM, x)
     middle, first = trained(step, state, [x] * 2)
     _, rest = trained(step, middle, [x] * 2)
     _, again = trained(step, middle.replace(), [x] * 2)
@@ -215,7 +215,7 @@ def test_the_key_is_of_the_step_and_a_resumed_run_draws_the_same():
 def test_batch_statistics_move_in_training_and_stand_in_evaluation():
     module, batch = tiny.Normalised(), tiny.points(8, outputs=1)
     loss_fn = tiny.noisy(module)
-    state = tiny.begun(module, ADAM, batch[0], train=False)
+    state = tiny.first_state(module, ADAM, batch[0], train=False)
     start = jax.device_get(state.batch_stats)
     np.testing.assert_array_equal(start["BatchNorm_0"]["mean"], np.zeros(8))
     evaluate = make_eval_step(loss_fn)

@@ -65,7 +65,7 @@ def test_a_scanned_model_is_known_below_params_too():
     )
 
 
-def test_stages_of_blocks_of_other_models_are_no_stacks():
+def test_stages_of_blocks_of_other_models_are_not_stacks():
     convnext = {"stages_0": {"block_0": {"kernel": np.ones((7, 7, 1, 8), "f4"), "bias": np.ones(8, "f4")}}}  # fmt: skip
     names = ("stages_0/block_0/bias", "stages_0/block_0/kernel")
     assert Watch().rows(convnext) == names
@@ -97,7 +97,7 @@ class Block(nn.Module):
         return nn.Dense(4)(x), None
 
 
-def test_layers_that_flax_scans_are_rows_once_they_are_told():
+def test_layers_that_flax_scans_are_rows_once_they_are_reported():
     scanned = nn.scan(
         Block, variable_axes={"params": 0}, split_rngs={"params": True}, length=3
     )()

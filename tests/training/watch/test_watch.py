@@ -1,4 +1,4 @@
-"""What is watched equals NumPy's float64 figures, whatever the tensor and wherever it lies."""
+"""What is watched equals NumPy's float64 figures, whatever the tensor and wherever it is placed."""
 
 import os
 import re
@@ -161,7 +161,7 @@ def test_what_does_not_move_has_ratio_zero_even_if_it_is_zero():
     np.testing.assert_array_equal(table[:, COLUMNS.index("update_ratio")], [0, np.inf, 0])
 
 
-def test_a_tensor_that_is_no_number_says_so_and_leaves_the_others():
+def test_a_tensor_that_is_not_a_number_says_so_and_leaves_the_others():
     tree = {"a": normal(4, 4), "b": normal(4, 4)}
     tree["a"][1, 2] = np.nan
     table = np.asarray(Watch(every=1).measure(0, tree, tree, tree))

@@ -14,16 +14,16 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-__all__ = ["Lockstep"]
+__all__ = ["ProcessAgreement"]
 
 
-class Lockstep:
+class ProcessAgreement:
     """How long a window is and what there is to stop for, on all processes of a state.
 
     With one process, these are what it finds, and at once.
 
     Args:
-        state: what is trained; its processes are those on whose devices it lies.
+        state: what is trained; its processes are those on whose devices it is placed.
         received: names of signals, as `stop_signals` yields them.
         has_failed: says whether a save is known to have failed, asked once a window; None
             where nothing is saved.
