@@ -2,29 +2,17 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from explorer.errors import TreeError
-from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.inventory import Inventory
-from explorer.targets import (
-    ArchitectureTarget,
-    Call,
-    Checkpoint,
-    Target,
-    Tree,
-    as_path,
-    call_of,
-    resolve,
-)
+from explorer.targets import as_path, call_of, resolve
+from explorer.targets.inventories import architecture_of, inventory_of
 
 if TYPE_CHECKING:
     from explorer.analyses.comparison import Comparison
     from explorer.analyses.ledger import Ledger
     from explorer.analyses.summary import By, Summary
-    from explorer.architectures.architecture import Architecture
-    from explorer.inventory.listing import Listing
     from explorer.models.transformer import Transformer
     from explorer.roles.report import RoleReport
     from explorer.tree.types import Params, PyTree
@@ -42,8 +30,6 @@ __all__ = [
     "report_roles",
     "summarize",
 ]
-
-_NO_WEIGHTS = "the folder holds no weights that explorer knows: its config.json is shown"
 
 
 def explore(target: Any, *inputs: Any, **kwargs: Any) -> Inventory:
@@ -66,7 +52,7 @@ def explore(target: Any, *inputs: Any, **kwargs: Any) -> Inventory:
     >>> explore({"dense": {"kernel": np.ones((4, 3), "float32"), "bias": np.ones(3, "float32")}})
     Inventory(pytree: 2 tensors, 15 parameters, 12 weights, 3 biases)
     """
-    return _inventory(resolve(target, *inputs, **kwargs))
+    return inventory_of(resolve(target, *inputs, **kwargs))
 
 
 def count_tensors(target: Any, *inputs: Any, **kwargs: Any) -> int:
@@ -233,7 +219,7 @@ def build_model(
     >>> model.architecture.num_layers
     12
     """
-    architecture = _architecture_of(resolve(target))
+    architecture = architecture_of(resolve(target))
     if architecture is None:
         raise TreeError(
             type(target).__name__,
@@ -270,74 +256,3 @@ def load(path: str | os.PathLike, select: str | None = None) -> "dict[str, Any]"
     from explorer.formats.nested import load_tree
 
     return load_tree(as_path(path), select)
-
-
-def _inventory(target: Target) -> Inventory:
-    match target:
-        case Inventory():
-            return target
-        case Checkpoint():
-            return _of_checkpoint(target)
-        case ArchitectureTarget(known, is_folder):
-            from explorer.architectures.resolve import inventory_of
-
-            inventory = inventory_of(known)
-            remarks = (*inventory.remarks, *([_NO_WEIGHTS] if is_folder else []))
-            return replace(inventory, remarks=remarks)
-        case Call():
-            from explorer.objects.calls import read
-
-            return _with_card(_assemble(read(target), target.name), target.architecture)
-        case Tree():
-            return _with_card(_assemble(_list(target), target.name), target.architecture)
-
-
-def _of_checkpoint(target: Checkpoint) -> Inventory:
-    from explorer.formats.files import list_path
-    from explorer.identify.config import read_config
-
-    config = read_config(target.folder)
-    with paused_gc():
-        inventory = _assemble(list_path(target.path), target.path, config)
-        if config is None:
-            return inventory
-        from explorer.architectures.checkpoints import with_card
-
-        return with_card(inventory, config, target.path)
-
-
-def _list(target: Tree) -> "Listing":
-    if target.framework == "linen":
-        from explorer.objects import linen
-
-        return linen.read(target.value)
-    from explorer.objects import pytree
-
-    return pytree.read(target.value)
-
-
-def _assemble(listing: "Listing", target: str = "", config: Any = None) -> Inventory:
-    from explorer.identify.assemble import assemble
-
-    return assemble(listing, target, config)
-
-
-def _with_card(inventory: Inventory, architecture: "Architecture | None") -> Inventory:
-    if architecture is None:
-        return inventory
-    from explorer.architectures.listing import card_of
-
-    return replace(inventory, card=card_of(architecture))
-
-
-def _architecture_of(target: Target) -> "Architecture | None":
-    match target:
-        case ArchitectureTarget(known):
-            return known.architecture
-        case Checkpoint(path):
-            from explorer.architectures import resolve as architectures
-
-            return architectures.resolve(path).architecture
-        case Call() | Tree():
-            return target.architecture
-    return None

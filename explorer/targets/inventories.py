@@ -1,0 +1,93 @@
+"""A target -> its inventory, through the room that reads it."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from explorer.inventory.gc_pause import paused_gc
+from explorer.inventory.inventory import Inventory
+from explorer.targets.records import ArchitectureTarget, Call, Checkpoint, Target, Tree
+
+if TYPE_CHECKING:
+    from explorer.architectures.architecture import Architecture
+    from explorer.inventory.listing import Listing
+
+__all__ = ["architecture_of", "inventory_of"]
+
+_NO_WEIGHTS = "the folder holds no weights that explorer knows: its config.json is shown"
+
+
+def inventory_of(target: Target) -> Inventory:
+    """Return what is in a target.
+
+    >>> inventory_of(Tree({"bias": 0.5}))
+    Inventory(pytree: 1 tensors, 1 parameters, 0 weights, 1 biases)
+    """
+    match target:
+        case Inventory():
+            return target
+        case Checkpoint():
+            return _of_checkpoint(target)
+        case ArchitectureTarget(known, is_folder):
+            from explorer.architectures import resolve
+
+            inventory = resolve.inventory_of(known)
+            remarks = (*inventory.remarks, *([_NO_WEIGHTS] if is_folder else []))
+            return replace(inventory, remarks=remarks)
+        case Call():
+            from explorer.objects.calls import read
+
+            return _with_card(_assemble(read(target), target.name), target.architecture)
+        case Tree():
+            return _with_card(_assemble(_list(target), target.name), target.architecture)
+
+
+def _of_checkpoint(target: Checkpoint) -> Inventory:
+    from explorer.formats.files import list_path
+    from explorer.identify.config import read_config
+
+    config = read_config(target.folder)
+    with paused_gc():
+        inventory = _assemble(list_path(target.path), target.path, config)
+        if config is None:
+            return inventory
+        from explorer.architectures.checkpoints import with_card
+
+        return with_card(inventory, config, target.path)
+
+
+def _list(target: Tree) -> "Listing":
+    if target.framework == "linen":
+        from explorer.objects import linen
+
+        return linen.read(target.value)
+    from explorer.objects import pytree
+
+    return pytree.read(target.value)
+
+
+def _assemble(listing: "Listing", target: str = "", config: Any = None) -> Inventory:
+    from explorer.identify.assemble import assemble
+
+    return assemble(listing, target, config)
+
+
+def _with_card(inventory: Inventory, architecture: "Architecture | None") -> Inventory:
+    if architecture is None:
+        return inventory
+    from explorer.architectures.listing import card_of
+
+    return replace(inventory, card=card_of(architecture))
+
+
+def architecture_of(target: Target) -> "Architecture | None":
+    """Return the architecture behind a target; None where it has none."""
+    match target:
+        case ArchitectureTarget(known):
+            return known.architecture
+        case Checkpoint(path):
+            from explorer.architectures import resolve as architectures
+
+            return architectures.resolve(path).architecture
+        case Call() | Tree():
+            return target.architecture
+    return None
