@@ -23,6 +23,8 @@ from explorer.models.norms import Norm
 from tests.models import definitions
 from tests.models.definitions import mlp_of, mlp_spec, randomised, sample, softmax
 
+pytestmark = pytest.mark.slow  # compiles models
+
 KEY = jax.random.key(0)
 
 

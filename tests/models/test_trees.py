@@ -67,6 +67,7 @@ def test_init_starts_gains_at_one_biases_at_zero_and_kernels_small():
                 assert 0.01 < np.std(leaf) < 0.03
 
 
+@pytest.mark.slow  # compiles models
 @pytest.mark.parametrize("name", ["gemma2", "gpt_oss", "deepseek_v3_yarn", "vit_classes"])
 def test_both_layouts_compute_the_same(name):
     model, params = model_of(name, scan=True)

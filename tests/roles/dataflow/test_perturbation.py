@@ -13,6 +13,7 @@ from tests.roles.dataflow.reading import records_of
 from tests.roles.dataflow.zoo import ZOO
 
 SEEDS = range(3)
+pytestmark = pytest.mark.slow  # runs every program of the zoo many times
 
 
 def change(leaf: np.ndarray, seed: int) -> np.ndarray:
