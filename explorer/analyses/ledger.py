@@ -129,10 +129,13 @@ def _provenance(inventory: Inventory) -> dict[str, str]:
     guesses = [rule for rule in packed if "assumed" in rule]
     untied = [text for _, text in inventory.assumptions]
     by_role = [f"roles by {inventory.role_by}"]
-    parameters = _known([*untied, *guesses], [*packed, *decided, *left_out])
-    likewise = ["as parameters"] if untied or guesses else []
+    by_format, by_name = _basis(inventory)
+    parameters = _known(
+        [*by_format, *untied, *guesses], [*by_name, *packed, *decided, *left_out]
+    )
+    likewise = ["as parameters"] if by_format or untied or guesses else []
     weights = _known(likewise, by_role)
-    by_name = [f"by name and format: {', '.join(names)}"] if names else []
+    by_format_and_name = [f"by name and format: {', '.join(names)}"] if names else []
     return {
         # what a source itself calls by a collection's name is exact; a figure's name wins
         **{
@@ -158,8 +161,24 @@ def _provenance(inventory: Inventory) -> dict[str, str]:
         "roles": weights,
         "components": weights,
         "dtypes": _known(likewise, [*packed, *decided]),
-        "collections": _known(likewise, [*packed, *decided, *by_name]),
+        "collections": _known(likewise, [*packed, *decided, *by_format_and_name]),
     }
+
+
+def _basis(inventory: Inventory) -> tuple[list[str], list[str]]:
+    """Return what is assumed, and what is inferred, of which tensors are parameters."""
+    if not inventory.num_parameter_tensors:
+        return [], []
+    holder = "a plain tree" if inventory.source == "pytree" else "the format"
+    match inventory.parameters_by:
+        case "source":
+            return [], []
+        case "collection":
+            return [], [f"by the name of the collection {PARAMS}"]
+        case "name":
+            return [], [f"by name and shape; {holder} does not mark buffers"]
+        case "format":
+            return ["every float tensor"], []
 
 
 def _unpacked(inventory: Inventory, kinds: list[Kind]) -> list[str]:

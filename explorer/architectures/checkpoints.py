@@ -37,4 +37,6 @@ def with_card(inventory: Inventory, config: Config, path: str) -> Inventory:
         if not (agreement.agrees or os.path.isdir(path)):
             return inventory  # one file of several, or an adapter
         card = msgspec.structs.replace(card, agreement=agreement)
+        if agreement.agrees:
+            return replace(inventory, card=card, parameters_by="source")
     return replace(inventory, card=card)

@@ -36,6 +36,7 @@ def read(architecture: "Architecture", scan: bool = False) -> Listing:
         nbytes=[dtype.nbytes(prod(tensor.shape)) for tensor in declared],
         # left open for buffers, which are identified by name
         collections=[PARAMS if is_parameter(t.path) else "" for t in declared],
+        typed=True,
         ties=_ties(architecture),
         stacks=_stacks(declared),
     )

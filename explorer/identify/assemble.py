@@ -5,19 +5,18 @@ from itertools import count
 from math import prod
 from operator import itemgetter
 
-from explorer.dtypes import is_trainable
 from explorer.identify import extra_layers, packing
 from explorer.identify.config import Config
 from explorer.identify.packing import Packed
-from explorer.identify.state import CORRECTION, state_of
+from explorer.identify.state import Row, State, states_of
 from explorer.identify.tying import find_ties
 from explorer.inventory.columns import Columns
 from explorer.inventory.gc_pause import paused_gc
-from explorer.inventory.inventory import Inventory
+from explorer.inventory.inventory import Basis, Inventory
 from explorer.inventory.listing import Listing
 from explorer.inventory.tensor import PARAMS, Kind
 from explorer.paths import path_of, templates_of
-from explorer.roles.names import classify
+from explorer.roles.names import classify, split_names
 
 __all__ = ["assemble"]
 
@@ -53,6 +52,7 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
         rules=ties.rules,
         assumptions=ties.assumptions,
         role_by="name" if listing.roles is None else "use",
+        parameters_by=_basis(columns, listing),
         metadata=listing.metadata,
     )
 
@@ -63,10 +63,13 @@ def _columns(listing: Listing, config: Config | None) -> Columns:
     templates = templates_of(keys)
     marks, marked = _marks(listing, set(templates), config)
     rows = _numbered_rows(listing, templates, marked)
+    firsts = _first_of_each(rows)
+    states = _states(listing, firsts, marks, marked)
     numbers: dict[Kind, int] = {}
     number_of = {}
-    for row, index in _first_of_each(rows).items():
-        kind = _kind(listing, index, marks[marked[index]] if marked else ("", None))
+    for (row, index), state in zip(firsts.items(), states, strict=True):
+        mark = marks[marked[index]] if marked else ("", None)
+        kind = _kind(listing, index, mark, state)
         number_of[row] = numbers.setdefault(kind, len(numbers))
     shardings = {}
     if listing.shardings:
@@ -125,7 +128,26 @@ def _marks(
     return marks, marked
 
 
-def _kind(listing: Listing, index: int, mark: _Mark) -> Kind:
+def _states(
+    listing: Listing, firsts: dict[int, int], marks: list[_Mark], marked: list[int]
+) -> list[State | None]:
+    """Return the state of the first tensor of each distinct row, None for a parameter."""
+    rows = []
+    for index in firsts.values():
+        collection, packed = marks[marked[index]] if marked else ("", None)
+        rows.append(
+            Row(
+                tuple(split_names(path_of(listing.keys[index]))),
+                listing.shapes[index],
+                listing.dtypes[index],
+                packed.collection if packed else collection,
+                listing.typed or packed is not None,
+            )
+        )
+    return states_of(rows)
+
+
+def _kind(listing: Listing, index: int, mark: _Mark, state: State | None) -> Kind:
     key, shape, dtype = listing.keys[index], listing.shapes[index], listing.dtypes[index]
     collection, packed = mark
     path = packed.path if packed else path_of(key)
@@ -135,13 +157,8 @@ def _kind(listing: Listing, index: int, mark: _Mark) -> Kind:
         collection, rule = collection or packed.collection, packed.rule
         stored = (shape, dtype, prod(shape))
         shape, dtype = packed.shape, packed.dtype
-    elif collection in ("", PARAMS):
-        state = state_of(path, shape, dtype)
-        # where the source says "params", only a format that cannot be learned overrules it,
-        # and a name that no parameter has
-        sure = not is_trainable(dtype) or path[-1:] == (CORRECTION,)
-        if state and (not collection or sure):
-            collection, rule = state
+    elif state:
+        collection, rule = state
     collection = collection or PARAMS
     role, component = classify(path, shape)
     traced = listing.roles.get(key) if listing.roles else None
@@ -161,3 +178,13 @@ def _kind(listing: Listing, index: int, mark: _Mark) -> Kind:
         stored=stored,
         stack=listing.stacks.get(key, ()),
     )
+
+
+def _basis(columns: Columns, listing: Listing) -> Basis:
+    """Return what says which of a listing's tensors are parameters."""
+    numbers = {n for n, kind in enumerate(columns.kinds) if kind.is_parameter}
+    words = listing.collections or [""] * len(listing.keys)
+    said = {word for n, word in zip(columns.numbers, words, strict=True) if n in numbers}
+    if not said <= {PARAMS}:
+        return "name"
+    return "source" if listing.typed else "collection" if said else "name"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
+from typing import Literal
 
 import msgspec
 
@@ -13,7 +14,11 @@ from explorer.inventory.tensor import BUFFER_COLLECTIONS, Kind, TensorSpec, Tie
 from explorer.inventory.totals import Totals, sum_totals
 from explorer.paths import matches, name_of
 
-__all__ = ["Inventory"]
+__all__ = ["Basis", "Inventory"]
+
+# What says which arrays are parameters: types or a declaration of the source, the name of
+# the collection that holds them, their own names and shapes, or nothing but their format.
+Basis = Literal["source", "collection", "name", "format"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Inventory:
         file_bytes: size of the files; None without files.
         files: number of files.
         role_by: how roles were found: by "name" or by "use".
+        parameters_by: how it is known which tensors are parameters; see `Basis`.
         remarks: the source's own notes.
         rules: what decided that similar tensors are not tied.
         assumptions: each names the figure that it affects, and says what was assumed.
@@ -50,6 +56,7 @@ class Inventory:
     file_bytes: int | None = None
     files: int = 0
     role_by: str = "name"
+    parameters_by: Basis = "source"
     remarks: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     assumptions: tuple[tuple[str, str], ...] = ()

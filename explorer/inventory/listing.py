@@ -30,6 +30,8 @@ class Listing(msgspec.Struct):
         collections: the collection that the source itself gives for each tensor ("params",
             "opt_state", "batch_stats", ...); "" leaves it to names and formats. None
             when the source gives none.
+        typed: whether those collections are types or declarations of the source, and not
+            the names of the items that hold the tensors.
         ties: keys that the source shows to share one storage, the counted one first.
         shardings: of the tensors that have one.
         roles: what tensors do, where their use was traced; names decide for all others.
@@ -47,6 +49,7 @@ class Listing(msgspec.Struct):
     dtypes: list[str]
     nbytes: list[int]
     collections: list[str] | None = None
+    typed: bool = False
     ties: list[Tie] = []
     shardings: dict[Key, Sharding] = {}
     stacks: dict[Key, tuple[int, ...]] = {}

@@ -18,7 +18,7 @@ from explorer.objects.shardings import largest_shard, text_of
 from explorer.tree.collections import collection_of
 from explorer.tree.walk import Leaves, Path, place_of
 
-__all__ = ["Mark", "list_leaves"]
+__all__ = ["Mark", "list_leaves", "name_collections"]
 
 
 class Mark(NamedTuple):
@@ -68,9 +68,19 @@ def list_leaves(leaves: Leaves, form: str) -> Listing:
         dtypes=[figure.dtype for figure in figures],
         nbytes=[figure.nbytes for figure in figures],
         collections=collections,
+        typed=True,
         ties=_ties(leaves, collections),
         shardings=_shardings(leaves, figures),
     )
+
+
+def name_collections(listing: Listing) -> None:
+    """Name every collection of a Flax module's variables: the first name of each path."""
+    words = listing.collections or [""] * len(listing.keys)
+    listing.collections = [
+        word or ("" if key[0] == PARAMS else key[0])
+        for key, word in zip(listing.keys, words, strict=True)
+    ]
 
 
 def _without_settings(leaves: Leaves) -> Leaves:

@@ -12,6 +12,7 @@ from explorer.errors import InputError, TreeError
 from explorer.inventory.listing import Listing
 from explorer.inventory.tensor import Role
 from explorer.objects import pytree
+from explorer.objects.arrays import name_collections
 from explorer.paths import Key
 from explorer.roles.call import Call
 from explorer.roles.dataflow import ParameterRole, trace
@@ -75,6 +76,8 @@ def read(call: Call) -> Listing:
     listing = pytree.read(call.params if call.model is None else call.model)
     listing.format = call.form or listing.format
     listing.stacks = dict(call.stacks)
+    if call.form == "flax linen":
+        name_collections(listing)
     try:
         traced = trace(call.fn, call.params, *call.inputs, **call.kwargs)
         listing.roles = _roles_by_key(traced.roles)

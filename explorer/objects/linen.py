@@ -13,6 +13,7 @@ from explorer.errors import InputError, TreeError, first_line, printable
 from explorer.inventory.listing import Listing
 from explorer.inventory.tensor import PARAMS
 from explorer.objects import calls, pytree
+from explorer.objects.arrays import name_collections
 from explorer.objects.frameworks import is_instance
 from explorer.paths import Key
 from explorer.roles.call import Call
@@ -47,6 +48,7 @@ def read(module: nn.Module, *inputs: Any, **kwargs: Any) -> Listing:
         return calls.read(call_of_linen(module, inputs, kwargs))
     listing = pytree.read(module.variables)
     listing.format = _FORM
+    name_collections(listing)
     listing.stacks = _stacks(module)
     return listing
 

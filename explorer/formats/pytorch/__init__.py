@@ -53,6 +53,7 @@ def read(path: str, store: Store = LOCAL) -> Listing:
         dtypes=[_dtype_of(leaf.tensor) for leaf in leaves],
         nbytes=nbytes,
         collections=collections if any(collections) else None,
+        typed=True,  # "params" comes from modules, which register their parameters
         ties=ties,
         remarks=[*_remarks(checkpoint, leaves), *remarks],
         file_bytes=blob.size(),

@@ -1,0 +1,104 @@
+"""What a file or a tree keeps beside its model: Flax's other collections, loose values."""
+
+import re
+from collections.abc import Iterator
+
+from explorer.identify.state.tree import Node
+from explorer.inventory.tensor import PARAMS
+
+__all__ = ["adapter_settings", "beside_models"]
+
+# items that are a model, where a training loop saved several things
+_MODELS = frozenset(
+    [
+        "params",
+        "model",
+        "state_dict",
+        "model_state_dict",
+        "model_state",
+        "net",
+        "network",
+        "module",
+        "weights",
+        "variables",
+        "online",
+        "student",
+        "policy",
+        "actor",
+        "generator",
+    ]
+)
+_PARAMS = re.compile(r"(^|_)(params?|parameters|weights|variables|state_dict|model|net)$")
+# what a training loop measures, remembers and sets
+_VALUES = re.compile(
+    r"(^|_)(loss|losses|acc|accuracy|accuracies|metrics?|scores?|history|histories|rewards?|"
+    r"returns?|epochs?|steps?|iters?|iter_num|iterations?|lrs?|learning_rates?|rates?|"
+    r"schedules?|schedulers?|seeds?|times?|logs?|config|configs|args|best|perplexity|ppl|fid|"
+    r"elapsed|progress|counters?|counts?|entropy|kl|grad_norms?|eval|train|val|valid|"
+    r"replay|buffer|running|normali[sz]er|normali[sz]ation|statistics|stats)(_|$)",
+    re.IGNORECASE,
+)
+_MATRICES = frozenset(["kernel", "embedding", "weight", "w"])
+
+_FACTORS = re.compile(r"^(lora|loha|hada|lokr|oft|boft|diff|glora|ia3)_?")
+_LOOSE = ("state", "values beside the model")
+
+
+def beside_models(root: Node) -> Iterator[tuple[Node, str, str]]:
+    """Yield each node that stands beside a model, its collection, and what it holds.
+
+    >>> from explorer.identify.state.tree import Row, tree_of
+    >>> shapes = {"params/kernel": (4, 3), "codebook/codes": (9, 3), "best_loss": ()}
+    >>> rows = [Row(tuple(path.split("/")), shape) for path, shape in shapes.items()]
+    >>> [(node.name, word) for node, word, _ in beside_models(tree_of(rows))]
+    [('codebook', 'codebook'), ('best_loss', 'state')]
+    """
+    for holder in (root, *root.children.values()):
+        names = holder.children.keys()
+        models = [
+            holder.children[n] for n in names & _MODELS if holder.children[n].children
+        ]
+        models = [model for model in models if model.form]
+        if not models:
+            continue
+        of_flax = any(model.name == PARAMS for model in models)
+        for name, child in holder.children.items():
+            if child in models:
+                continue
+            if _is_value(child) or _only_numbers(child):
+                yield child, *_LOOSE
+            elif of_flax and child.children and not _is_model(child):
+                yield child, name, ""
+
+
+def _is_value(node: Node) -> bool:
+    """Return whether arrays of at most one axis are what a training loop keeps."""
+    depth = max(len(shape) for _, shape in node.form) if node.form else 0
+    return depth < 2 and bool(node.is_leaf or _VALUES.search(node.name))
+
+
+def _only_numbers(node: Node) -> bool:
+    return not node.form
+
+
+def _is_model(node: Node) -> bool:
+    """Return whether an item beside `params` is parameters too: by its name or its leaves."""
+    return bool(_PARAMS.search(node.name)) or any(
+        (child.name in _MATRICES and child.is_leaf) or child.name == PARAMS
+        for child in node.nodes()
+    )
+
+
+def adapter_settings(root: Node) -> Iterator[tuple[Node, str, str]]:
+    """Yield the numbers `alpha` that scale the factors of a low-rank adapter beside them.
+
+    >>> from explorer.identify.state.tree import Row, tree_of
+    >>> shapes = {"q/lora_down/weight": (4, 64), "q/alpha": (), "prelu/alpha": ()}
+    >>> rows = [Row(tuple(path.split("/")), shape) for path, shape in shapes.items()]
+    >>> [node.parent.name for node, *_ in adapter_settings(tree_of(rows))]
+    ['q']
+    """
+    for node in root.nodes():
+        alpha = node.children.get("alpha")
+        if alpha and not alpha.form and any(map(_FACTORS.search, node.children)):
+            yield alpha, "buffers", "scales of adapters"

@@ -1,0 +1,113 @@
+"""Second copies of the parameters: averages, targets, teachers, earlier and best values.
+
+A copy is known by two things together: its name, and a neighbour whose name is its own
+without that word and which holds arrays of all its names and shapes. Two towers of equal
+shapes are no copies, nor is a `target_embedding` beside a `source_embedding`.
+"""
+
+import re
+from collections.abc import Iterator
+
+from explorer.identify.state.tree import Node
+
+__all__ = ["copies_in"]
+
+# what such copies are -> their words; a target may be the original of an average
+_WORDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (rule, re.compile(rf"(^|_)({words})(?=_|$)", re.IGNORECASE))
+    for rule, words in (
+        ("moving averages of parameters", "ema|swa|avg|averaged?|averages|shadow|polyak"),
+        ("teacher copies", "teacher|slow|lagged"),
+        ("earlier copies", "old|prev|previous|best|ref|reference|init|initial|original"),
+        ("target copies", "targ|targets?|tgt"),
+    )
+)
+# what the other one may be called beside a copy that has no name but its word
+_ORIGINALS = frozenset(
+    [
+        "params",
+        "parameters",
+        "model",
+        "state_dict",
+        "model_state_dict",
+        "variables",
+        "weights",
+        "net",
+        "network",
+        "module",
+        "online",
+        "student",
+        "main",
+        "policy",
+        "current",
+        "learner",
+        "fast",
+        "backbone",
+        "generator",
+    ]
+)
+_COUNTERPART = re.compile(
+    r"(^|_)(online|student|main|current|learner|fast)(?=_|$)", re.IGNORECASE
+)
+
+
+def copies_in(root: Node) -> list[tuple[Node, str]]:
+    """Return the nodes that are second copies, and what such copies are.
+
+    >>> from explorer.identify.state.tree import Row, tree_of
+    >>> paths = ["params/kernel", "target_params/kernel", "target_head/kernel"]
+    >>> rows = [Row(tuple(path.split("/")), (4, 3)) for path in paths]
+    >>> [(node.name, rule) for node, rule in copies_in(tree_of(rows))]
+    [('target_params', 'target copies')]
+    """
+    named = [
+        node for node in root.nodes() if any(word.search(node.name) for _, word in _WORDS)
+    ]
+    found: dict[int, tuple[Node, str]] = {}
+    for rule, word in _WORDS:
+        for node in named:
+            if id(node) not in found and word.search(node.name) and node.form:
+                originals = _originals(node, word)
+                if any(
+                    id(other) not in found and _is_copy(node, other) for other in originals
+                ):
+                    found[id(node)] = node, rule
+    return list(found.values())
+
+
+def _originals(node: Node, word: re.Pattern[str]) -> list[Node]:
+    """Return the neighbours that a node may be a copy of, by their names."""
+    parent = node.parent
+    siblings = parent.children.values() if parent else ()
+    bare = word.sub("", node.name).strip("_").lower()
+    return [
+        other
+        for other in siblings
+        if other is not node and _is_named(other.name.lower(), bare)
+    ]
+
+
+def _is_named(name: str, bare: str) -> bool:
+    if not bare or bare in _ORIGINALS:
+        return name in _ORIGINALS or bool(_COUNTERPART.search(name))
+    return name == bare or _COUNTERPART.sub("", name).strip("_") == bare
+
+
+def _is_copy(node: Node, other: Node) -> bool:
+    """Return whether all that a node holds is in the other one too, wrappers aside."""
+    return any(
+        mine.form and mine.form <= theirs.form
+        for mine in _opened(node)
+        for theirs in _opened(other)
+    )
+
+
+def _opened(node: Node) -> Iterator[Node]:
+    """Yield a node, and what is in it while it holds one thing beside numbers."""
+    yield node
+    while not node.holds_arrays:
+        inside = [child for child in node.children.values() if child.form]
+        if len(inside) != 1:
+            return
+        node = inside[0]
+        yield node

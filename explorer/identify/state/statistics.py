@@ -1,0 +1,93 @@
+"""Statistics that a layer or a normaliser measures, known by what is beside them."""
+
+import re
+from collections.abc import Iterator
+
+from explorer.identify.state.tree import Node
+
+__all__ = ["statistics_in"]
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_MEANS = _names("mean running_mean moving_mean mean_ema loc")
+_SPREADS = _names(
+    "var variance std stddev std_dev running_var running_std moving_variance var_ema "
+    "summed_variance sum_of_squares sumsq m2 M2 inv_std istd scale_diag"
+)
+_GAINS = _names("scale bias weight gamma beta offset")
+_COUNTERS = _names("count counter n num steps num_batches_tracked total_count")
+_NORMALISER = re.compile(
+    r"(norm|normali[sz]|normali[sz]er|normali[sz]ation|batch_?stats?|bn\d*|rms|statistics|stats|"
+    r"scaler|standardi[sz]er|cmvn|whiten(ing)?|preprocess\w*)(_?\d+)?$",
+    re.IGNORECASE,
+)
+# beside a codebook that is an average of vectors: their averages, and how many each had
+_AVERAGES = _names(
+    "embed_avg embedding_avg embed_sum embedding_sum codebook_avg ema_w _ema_w "
+    "ema_dw embed_ema ema_embed codebook_ema dw hidden"
+)
+_SIZES = _names(
+    "cluster_size cluster_usage ema_cluster_size _ema_cluster_size codebook_usage "
+    "embed_count usage cluster_counts"
+)
+_FLAGS = _names("inited initted initialized")
+_CODES = _names("embed embedding embeddings codebook codebooks code_embed w weight")
+
+_RUNNING = "running statistics"
+_CODEBOOK = "codebooks that are moving averages"
+
+
+def statistics_in(root: Node) -> Iterator[tuple[Node, str, str]]:
+    """Yield each node that holds a statistic, its collection, and what such arrays are.
+
+    >>> from explorer.identify.state.tree import Row, tree_of
+    >>> paths = ["bn/scale", "bn/bias", "bn/mean", "bn/var", "prior/mean", "prior/var"]
+    >>> rows = [Row(tuple(path.split("/")), (8,)) for path in paths]
+    >>> sorted({(node.parent.name, node.name) for node, *_ in statistics_in(tree_of(rows))})
+    [('bn', 'mean'), ('bn', 'var')]
+    """
+    for node in root.nodes():
+        names = node.children.keys()
+        if not names.isdisjoint(_MEANS) and not names.isdisjoint(_SPREADS):
+            yield from _running(node)
+        if not names.isdisjoint(_SIZES):
+            yield from _codebook(node)
+
+
+def _running(node: Node) -> Iterator[tuple[Node, str, str]]:
+    """Yield means and spreads of one shape beside gains of that shape, or beside a count."""
+    children = node.children
+    means = _those(node, _MEANS)
+    shapes = [_shape(mean) for mean in means]
+    spreads = [child for child in _those(node, _SPREADS) if _shape(child) in shapes]
+    counters = [child for child in _those(node, _COUNTERS) if not child.form]
+    gains = [_shape(child) for child in _those(node, _GAINS)]
+    alone = children.keys() <= _MEANS | _SPREADS | _COUNTERS
+    if spreads and (
+        counters
+        or any(shape in gains for shape in shapes)
+        or (alone and _NORMALISER.search(node.name))
+    ):
+        for child in (*means, *spreads, *counters):
+            yield child, "batch_stats", _RUNNING
+
+
+def _those(node: Node, names: frozenset[str]) -> list[Node]:
+    return [node.children[name] for name in node.children.keys() & names]
+
+
+def _shape(node: Node) -> object:
+    return node.form if node.children else node.shapes
+
+
+def _codebook(node: Node) -> Iterator[tuple[Node, str, str]]:
+    """Yield a codebook, its average and the sizes of its clusters."""
+    averages = _those(node, _AVERAGES)
+    shapes = [_shape(average) for average in averages]
+    codes = [child for child in _those(node, _CODES) if _shape(child) in shapes]
+    if codes:
+        for child in (*codes, *averages, *_those(node, _SIZES | _FLAGS)):
+            yield child, "buffers", _CODEBOOK

@@ -1,0 +1,112 @@
+"""The names of arrays that are not parameters, in the libraries that write them. Data only."""
+
+__all__ = ["CORRECTION", "IN_CONTEXT", "KINDS", "LEAVES", "OWNERS", "ROOTS", "State"]
+
+# the collection of an array, and what such arrays are (a plural for notes)
+State = tuple[str, str]
+Table = tuple[tuple[str, str, str], ...]
+
+# DeepSeek-V3's, which balances its experts and is set, not learned
+CORRECTION = "e_score_correction_bias"
+# collection, what such arrays are, their exact last names
+LEAVES: Table = (
+    ("buffers", "causal masks", "causal_mask"),
+    ("buffers", "mask fill values", "masked_bias"),
+    ("buffers", "attention masks", "attn_mask attention_mask"),
+    ("buffers", "pruning masks", "weight_mask bias_mask"),
+    ("buffers", "rotary frequencies", "inv_freq original_inv_freq"),
+    ("buffers", "rotary tables", "cos_cached sin_cached cos_sin_cache"),
+    ("buffers", "rotary tables", "freqs_cis freqs_cos freqs_sin"),
+    ("buffers", "position ids", "position_ids"),
+    ("buffers", "token type ids", "token_type_ids"),
+    ("buffers", "batch counters", "num_batches_tracked"),
+    ("batch_stats", "running statistics", "running_mean running_var"),
+    ("batch_stats", "running statistics", "moving_mean moving_variance"),
+    ("buffers", "router correction biases", f"{CORRECTION} exp_probs_b"),
+    ("buffers", "relative position indices", "relative_position_index"),
+    ("buffers", "relative coordinate tables", "relative_coords_table"),
+    ("buffers", "logit biases", "final_logits_bias"),
+    ("buffers", "noise schedules", "alphas_cumprod alphas_cumprod_prev betas lvlb_weights"),
+    ("buffers", "noise schedules", "sqrt_alphas_cumprod sqrt_one_minus_alphas_cumprod"),
+    ("buffers", "noise schedules", "log_one_minus_alphas_cumprod posterior_variance"),
+    ("buffers", "noise schedules", "sqrt_recip_alphas_cumprod sqrt_recipm1_alphas_cumprod"),
+    ("buffers", "noise schedules", "posterior_log_variance_clipped posterior_mean_coef1"),
+    ("buffers", "noise schedules", "posterior_mean_coef2"),
+    ("rng_state", "random state", "seed_generator_state"),
+    ("opt_state", "optimizer state", "exp_avg exp_avg_sq max_exp_avg_sq momentum_buffer"),
+    ("buffers", "sinusoidal tables", "pos_table _float_tensor inv_timescales timescales"),
+    ("buffers", "attention slopes", "alibi alibi_slopes"),
+    ("buffers", "random Fourier features", "positional_encoding_gaussian_matrix"),
+    ("buffers", "frequency bands", "freq_bands"),
+    ("buffers", "noise levels", "sigmas log_sigmas"),
+    ("buffers", "anchor boxes", "anchors anchor_grid"),
+    ("buffers", "input statistics", "pixel_mean pixel_std image_mean image_std"),
+    ("buffers", "averages of latents", "w_avg latent_avg dlatent_avg"),
+    ("buffers", "fixed noises", "noise_const"),
+    ("buffers", "class weights of a loss", "empty_weight"),
+    ("buffers", "spectrogram filters", "mel_basis mel_filters forward_basis inverse_basis"),
+    ("buffers", "spectrogram filters", "hann_window stft_window dct_mat window_sum mel_fb"),
+)
+OBSERVERS = "activation_post_process weight_fake_quant fake_quant observer"
+# last names that mean it only inside a module with one of these words, in these ranks
+IN_CONTEXT: tuple[tuple[str, str, str, str, tuple[int, ...]], ...] = (
+    ("buffers", "rotary frequencies", "freqs inv_freqs theta", "rope rotary", (1, 2)),
+    (
+        "buffers",
+        "rotary tables",
+        "cos sin cos_cache sin_cache freqs",
+        "rope rotary",
+        (2, 3, 4),
+    ),
+    ("buffers", "sinusoidal tables", "pe", "pos positional position pe", (2, 3)),
+    ("buffers", "sinusoidal tables", "weights", "embed_positions", (2,)),
+    ("buffers", "sinusoidal tables", "positional_embedding", "=encoder", (2,)),
+    (
+        "buffers",
+        "spectrogram filters",
+        "fb window",
+        "mel stft spec spectrogram melspec",
+        (1, 2),
+    ),
+    ("buffers", "strides of detection heads", "stride strides", "", (1, 2)),
+    ("buffers", "versions", "version", "", (1,)),
+    ("buffers", "input statistics", "mean std", "", (3, 4)),
+    ("buffers", "fixed noises", "noise", "noises", (2, 4)),
+    ("buffers", "fixed bases of parametrizations", "base", "parametrizations", (2,)),
+    ("buffers", "ranges of observers", "min_val max_val eps", OBSERVERS, (0, 1)),
+    ("buffers", "quantisation parameters", "scale zero_point", OBSERVERS, (0, 1)),
+    ("buffers", "queues of keys", "queue", "", (2,)),
+    # Flax's own kernels have rank 2 as well, never of so few units
+    ("buffers", "blur kernels", "kernel", "blur upsample downsample", (2,)),
+    ("buffers", "resampling filters", "filter resample_filter blur_kernel", "", (2, 3, 4)),
+)
+# the same for the module that holds the array, and the one around it where that matters
+OWNERS: Table = (
+    ("buffers", "rotary frequencies", "rope_freqs"),
+    ("buffers", "rotary factors", "rope_factors_long rope_factors_short"),
+    ("buffers", "router correction biases", "exp_probs_b"),
+    ("batch_stats", "running statistics", "mean_ema var_ema"),
+    # a cross-attention has no positions to distinguish: T5's first files keep a table for
+    # it that no later model reads
+    (
+        "unused",
+        "cross-attention position tables",
+        "EncDecAttention/relative_attention_bias",
+    ),
+    ("unused", "cross-attention position tables", "cross_attn_rel_b"),
+)
+# Flax's collections, by a path's first name
+ROOTS: Table = (
+    ("cache", "decoding caches", "cache"),
+    ("intermediates", "sown intermediates", "intermediates"),
+    ("rng_state", "random state", "rng rngs rng_state rng_key dropout_rng"),
+    ("ema", "moving averages of parameters", "model_ema"),
+    ("state", "fp8 scaling histories", "_overwrite_with_gradient"),
+)
+KINDS: dict[str, State] = {
+    "int": ("buffers", "integer arrays"),
+    "uint": ("buffers", "integer arrays"),
+    "bool": ("buffers", "boolean arrays"),
+    "key": ("rng_state", "random keys"),
+    "text": ("buffers", "text arrays"),
+}
