@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-def explore(target: Any, *inputs: Any, **kwargs: Any) -> Inventory:
+def explore(target: Any, *inputs: Any, like: Any = None, **kwargs: Any) -> Inventory:
     """Return what is in a model, from its structure alone.
 
     Args:
@@ -42,6 +42,9 @@ def explore(target: Any, *inputs: Any, **kwargs: Any) -> Inventory:
             state; `(module, *inputs)` or `(fn, params, inputs)`. An Inventory is returned
             as it is.
         *inputs: example inputs of a Linen or NNX module; `jax.ShapeDtypeStruct`s will do.
+        like: the model that a file was saved from, live or abstract, as a target: its types
+            (Param, BatchStat, an optimizer's state, collections) and its roles are read for
+            the tensors of the same name and shape, and remarks say what does not fit.
         **kwargs: keyword arguments of the module's call.
 
     Raises:
@@ -52,7 +55,12 @@ def explore(target: Any, *inputs: Any, **kwargs: Any) -> Inventory:
     >>> explore({"dense": {"kernel": np.ones((4, 3), "float32"), "bias": np.ones(3, "float32")}})
     Inventory(pytree: 2 tensors, 15 parameters, 12 weights, 3 biases)
     """
-    return inventory_of(resolve(target, *inputs, **kwargs))
+    inventory = inventory_of(resolve(target, *inputs, **kwargs))
+    if like is None:
+        return inventory
+    from explorer.identify.like import typed_like
+
+    return typed_like(inventory, inventory_of(resolve(like)))
 
 
 def count_tensors(target: Any, *inputs: Any, **kwargs: Any) -> int:

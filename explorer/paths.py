@@ -8,10 +8,20 @@ a tuple of names in a tree. A *path* is always a tuple. Keys are split on demand
 import re
 from functools import lru_cache
 
-__all__ = ["Glob", "Key", "matches", "name_of", "path_of", "template_of", "templates_of"]
+__all__ = [
+    "Glob",
+    "Key",
+    "matches",
+    "name_of",
+    "path_of",
+    "template_of",
+    "templates_of",
+    "unboxed",
+]
 
 Key = str | tuple[str, ...]
 
+_BOXES = ("value", "raw_value")
 _DIGITS = bytes.maketrans(b"0123456789", b"0000000000")
 
 
@@ -35,6 +45,15 @@ def name_of(key: Key) -> str:
     if isinstance(key, tuple):
         return "/".join(key)
     return key if "/" in key else key.replace(".", "/")
+
+
+def unboxed(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a path without the name of an NNX Variable's one array, which a file keeps.
+
+    >>> unboxed(("linear", "kernel", "value")), unboxed(("linear", "kernel"))
+    (('linear', 'kernel'), ('linear', 'kernel'))
+    """
+    return path[:-1] if len(path) > 1 and path[-1] in _BOXES else path
 
 
 def template_of(key: Key) -> bytes:

@@ -6,6 +6,7 @@ import msgspec
 
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import TensorSpec
+from explorer.paths import unboxed
 
 __all__ = ["Change", "Comparison", "compare"]
 
@@ -84,7 +85,7 @@ def _by_name(inventory: Inventory) -> dict[tuple[str, int], TensorSpec]:
     seen: Counter[str] = Counter()
     named = {}
     for tensor in inventory.tensors:
-        name = tensor.name
+        name = "/".join(unboxed(tensor.path))
         named[name, seen[name]] = tensor
         seen[name] += 1
     return named

@@ -125,13 +125,16 @@ def _provenance(inventory: Inventory) -> dict[str, str]:
         t.by for t in inventory.ties if not t.shown and aliases.intersection(t.keys)
     }
     decided = [*sorted(deciding), *inventory.rules]
-    left_out = [f"{name} are not parameters" for name in names]
+    verb = "is" if len(names) == 1 and names[0].endswith("state") else "are"
+    left_out = [f"{_enumerated(names)} {verb} not parameters"] if names else []
+    if inventory.parameters_by == "model":
+        left_out = []  # what stands beside a model is not its own
     guesses = [rule for rule in packed if "assumed" in rule]
     untied = [text for _, text in inventory.assumptions]
     by_role = [f"roles by {inventory.role_by}"]
     by_format, by_name = _basis(inventory)
     parameters = _known(
-        [*by_format, *untied, *guesses], [*by_name, *packed, *decided, *left_out]
+        [*by_format, *untied, *guesses], [*packed, *decided, *left_out, *by_name]
     )
     likewise = ["as parameters"] if by_format or untied or guesses else []
     weights = _known(likewise, by_role)
@@ -148,7 +151,11 @@ def _provenance(inventory: Inventory) -> dict[str, str]:
         "parameter_tensors": parameters,
         "weights": weights,
         "biases": _known(
-            [t for figure, t in inventory.assumptions if figure == "biases"], by_role
+            [
+                *(["as parameters"] if by_format else []),
+                *(text for figure, text in inventory.assumptions if figure == "biases"),
+            ],
+            by_role,
         ),
         "buffers": _known(
             [], buffer_names and [f"by name and format: {', '.join(buffer_names)}"]
@@ -171,14 +178,16 @@ def _basis(inventory: Inventory) -> tuple[list[str], list[str]]:
         return [], []
     holder = "a plain tree" if inventory.source == "pytree" else "the format"
     match inventory.parameters_by:
-        case "source":
+        case "source" | "model":
             return [], []
         case "collection":
             return [], [f"by the name of the collection {PARAMS}"]
         case "name":
             return [], [f"by name and shape; {holder} does not mark buffers"]
+        case "use":
+            return [], ["every float tensor of what is called"]
         case "format":
-            return ["every float tensor"], []
+            return ["every float tensor, as no name is known"], []
 
 
 def _unpacked(inventory: Inventory, kinds: list[Kind]) -> list[str]:
@@ -192,6 +201,14 @@ def _known(assumed: list[str], inferred: list[str]) -> str:
     """Return how a figure is known: "exact" where nothing had to be assumed or inferred."""
     word, reasons = ("assumed", assumed) if assumed else ("inferred", inferred)
     return f"{word} ({_listed(reasons)})" if reasons else "exact"
+
+
+def _enumerated(names: list[str], most: int = 3) -> str:
+    """Return "a, b and c", of more than four names the first three."""
+    if len(names) > most + 1:
+        names = [*names[:most], f"{len(names) - most} more"]
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _listed(reasons: list[str], most: int = 4) -> str:

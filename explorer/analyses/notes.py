@@ -1,5 +1,6 @@
 """Notes: whole sentences that explain each difference between a ledger's figures."""
 
+from explorer.dtypes import is_trainable
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import BUFFER_COLLECTIONS, PARAMS
 from explorer.paths import Key, name_of
@@ -8,6 +9,7 @@ __all__ = ["notes_of"]
 
 _MTP = "mtp"
 _MOST = 6  # sentences of a sort
+_MATTERS = 0.01  # share of the parameters from which a doubt is worth a word
 
 
 def notes_of(inventory: Inventory) -> list[str]:
@@ -24,15 +26,38 @@ def notes_of(inventory: Inventory) -> list[str]:
 def _state_notes(inventory: Inventory) -> list[str]:
     """One sentence for each kind of stored thing that is not a parameter."""
     groups: dict[tuple[str, str], tuple[int, int]] = {}
+    doubtful: dict[tuple[str, str], int] = {}
     for kind, named, _ in inventory.kinds:
         if not kind.is_parameter:
             key = (kind.collection, "" if kind.collection == _MTP else kind.rule)
             tensors, elements = groups.get(key, (0, 0))
             groups[key] = tensors + named, elements + named * kind.stored_size
+            if kind.collection == "buffers" and kind.rule and is_trainable(kind.dtype):
+                doubtful[key] = doubtful.get(key, 0) + named * kind.size
     return [
         _state_note(collection, rule, tensors, elements)
+        + _doubt(inventory, (collection, rule), doubtful.get((collection, rule), 0))
         for (collection, rule), (tensors, elements) in groups.items()
     ]
+
+
+def _doubt(inventory: Inventory, group: tuple[str, str], elements: int) -> str:
+    """Return what a name alone decided, where it is a share that matters."""
+    share = elements / max(elements + inventory.num_parameters, 1)
+    if share < _MATTERS or inventory.parameters_by in ("source", "model"):
+        return ""
+    columns = inventory.columns
+    numbers = {n for n, k in enumerate(columns.kinds) if (k.collection, k.rule) == group}
+    names = [
+        name_of(key)
+        for key, number in zip(columns.keys, columns.numbers, strict=True)
+        if number in numbers
+    ]
+    more = f" and {len(names) - 2:,} more" if len(names) > 2 else ""
+    return (
+        f"; by name alone ({', '.join(names[:2])}{more}): were they learned, they would be "
+        f"{share:.1%} of the parameters"
+    )
 
 
 _COLLECTION_WORDS = {

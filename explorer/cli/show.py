@@ -37,6 +37,11 @@ _SORTS = ["parameters", "nbytes", "tensors", "name"]
     "--select", "glob", metavar="GLOB", help='Only these tensors: "**/attention/**".'
 )
 @click.option("--sort", type=click.Choice(_SORTS), help="Largest first, or by name.")
+@click.option(
+    "--like",
+    metavar="MODEL",
+    help="Read which tensors are parameters from a model: package.module:attribute, a name.",
+)
 @click.option("--all", "every", is_flag=True, help="Every tensor, nothing folded.")
 @format_option
 def show(
@@ -45,6 +50,7 @@ def show(
     depth: int | None,
     glob: str | None,
     sort: str | None,
+    like: str | None,
     every: bool,
     form: str,
 ) -> None:
@@ -55,9 +61,10 @@ def show(
       explorer show model.safetensors
       explorer show model/ --by component
       explorer show model.gguf --select "**/attn_*" --all
+      explorer show state.msgpack --like my_project.model:abstract_model
       explorer show checkpoint.pt --depth 2 --sort parameters
     """
-    inventory = explore(target)
+    inventory = explore(target, like=like)
     if glob is not None:
         inventory = inventory.select(glob)
         if not inventory.tensors:

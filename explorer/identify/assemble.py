@@ -16,7 +16,7 @@ from explorer.inventory.inventory import Basis, Inventory
 from explorer.inventory.listing import Listing
 from explorer.inventory.tensor import PARAMS, Kind
 from explorer.paths import path_of, templates_of
-from explorer.roles.names import classify, split_names
+from explorer.roles.names import classify, names_tell, split_names
 
 __all__ = ["assemble"]
 
@@ -34,7 +34,7 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
         config: the config.json beside the weights, where there is one.
     """
     with paused_gc():
-        columns = _columns(listing, config)
+        columns, named = _columns(listing, config)
         ties = find_ties(columns, listing, config)
         aliases = {key for tie in ties.groups for key in tie.keys[1:]}
         if aliases:
@@ -52,24 +52,28 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
         rules=ties.rules,
         assumptions=ties.assumptions,
         role_by="name" if listing.roles is None else "use",
-        parameters_by=_basis(columns, listing),
+        parameters_by=_basis(columns, listing, named),
         metadata=listing.metadata,
     )
 
 
-def _columns(listing: Listing, config: Config | None) -> Columns:
-    """Return the tensors of a listing, their kinds found once for each distinct row."""
+def _columns(listing: Listing, config: Config | None) -> tuple[Columns, bool]:
+    """Return the tensors of a listing, and whether their names say anything.
+
+    Kinds are found once for each distinct row.
+    """
     keys = listing.keys
     templates = templates_of(keys)
     marks, marked = _marks(listing, set(templates), config)
     rows = _numbered_rows(listing, templates, marked)
     firsts = _first_of_each(rows)
     states = _states(listing, firsts, marks, marked)
+    named = _is_named(listing, firsts)
     numbers: dict[Kind, int] = {}
     number_of = {}
     for (row, index), state in zip(firsts.items(), states, strict=True):
         mark = marks[marked[index]] if marked else ("", None)
-        kind = _kind(listing, index, mark, state)
+        kind = _kind(listing, index, mark, state, named)
         number_of[row] = numbers.setdefault(kind, len(numbers))
     shardings = {}
     if listing.shardings:
@@ -78,7 +82,8 @@ def _columns(listing: Listing, config: Config | None) -> Columns:
             for index, key in enumerate(keys)
             if key in listing.shardings
         }
-    return Columns(keys, list(numbers), [number_of[row] for row in rows], (), shardings)
+    numbered = [number_of[row] for row in rows]
+    return Columns(keys, list(numbers), numbered, (), shardings), named
 
 
 def _numbered_rows(
@@ -147,7 +152,14 @@ def _states(
     return states_of(rows)
 
 
-def _kind(listing: Listing, index: int, mark: _Mark, state: State | None) -> Kind:
+def _is_named(listing: Listing, firsts: dict[int, int]) -> bool:
+    """Return whether the names of a listing say anything: those of a, b and c do not."""
+    return names_tell(path_of(listing.keys[index]) for index in firsts.values())
+
+
+def _kind(
+    listing: Listing, index: int, mark: _Mark, state: State | None, named: bool
+) -> Kind:
     key, shape, dtype = listing.keys[index], listing.shapes[index], listing.dtypes[index]
     collection, packed = mark
     path = packed.path if packed else path_of(key)
@@ -160,7 +172,8 @@ def _kind(listing: Listing, index: int, mark: _Mark, state: State | None) -> Kin
     elif state:
         collection, rule = state
     collection = collection or PARAMS
-    role, component = classify(path, shape)
+    # where no name is known, classify is asked about a nameless array
+    role, component = classify(path if named else (), shape)
     traced = listing.roles.get(key) if listing.roles else None
     if traced and collection == PARAMS:
         role = traced
@@ -180,11 +193,11 @@ def _kind(listing: Listing, index: int, mark: _Mark, state: State | None) -> Kin
     )
 
 
-def _basis(columns: Columns, listing: Listing) -> Basis:
+def _basis(columns: Columns, listing: Listing, named: bool) -> Basis:
     """Return what says which of a listing's tensors are parameters."""
     numbers = {n for n, kind in enumerate(columns.kinds) if kind.is_parameter}
     words = listing.collections or [""] * len(listing.keys)
     said = {word for n, word in zip(columns.numbers, words, strict=True) if n in numbers}
     if not said <= {PARAMS}:
-        return "name"
-    return "source" if listing.typed else "collection" if said else "name"
+        return "name" if named else "use" if listing.roles is not None else "format"
+    return "source" if listing.typed else "collection"

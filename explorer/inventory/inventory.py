@@ -16,9 +16,10 @@ from explorer.paths import matches, name_of
 
 __all__ = ["Basis", "Inventory"]
 
-# What says which arrays are parameters: types or a declaration of the source, the name of
-# the collection that holds them, their own names and shapes, or nothing but their format.
-Basis = Literal["source", "collection", "name", "format"]
+# What says which arrays are parameters: types or a declaration of the source, the model that
+# a file was saved from, the name of the collection that holds them, their own names and
+# shapes, a call that uses them, or nothing but their format.
+Basis = Literal["source", "model", "collection", "name", "use", "format"]
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,21 @@ an MLP inside an expert belongs to the experts.
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple, cast
 
 from explorer.inventory.tensor import Component, Role
+from explorer.paths import unboxed
 from explorer.roles import spellings
 from explorer.roles.spellings import Tag
 
-__all__ = ["classify", "component_of_module", "split_names"]
+__all__ = ["classify", "component_of_module", "names_tell", "split_names"]
 
 _role_of_leaf: dict[str, Role] = {
     name: role for role, names in spellings.LEAVES.items() for name in names.split()
 }
 _IGNORED = spellings.WRAPPERS | {""}
-_BOXED = frozenset(_role_of_leaf) | {"weight", "w", "lora_a", "lora_b"}
 
 
 def _by_name(table: dict[Tag, str]) -> dict[str, Tag]:
@@ -37,6 +38,8 @@ _tag_of_word: tuple[tuple[Tag, frozenset[str], tuple[str, ...]], ...] = tuple(
     for tag, words in spellings.WORDS
 )
 
+_GREEK = frozenset(["alpha", "beta", "gamma", "delta", "lambda", "mu", "sigma", "theta"])
+_ENDINGS = ("weight", "weights", "bias", "scale", "embedding", "lora_a", "lora_b")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -73,10 +76,8 @@ def split_names(path: tuple[str, ...]) -> list[str]:
     (['mlp', 'linear_0', 'w'], ['Dense_0', 'kernel'])
     """
     joined = "/".join(path).replace(".", "/").removesuffix(":0")
-    names = [name for name in joined.split("/") if name not in ("", "~")]
-    if len(names) > 1 and names[-1] in ("value", "raw_value") and names[-2] in _BOXED:
-        names.pop()
-    return names
+    names = tuple(name for name in joined.split("/") if name not in ("", "~"))
+    return list(unboxed(names))
 
 
 def component_of_module(name: str) -> Tag | None:
@@ -107,6 +108,30 @@ def classify(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[Role, Compo
     leaf, owner = names[-1], (modules[-1] if modules else _read(""))
     role = _role(leaf, names, owner, shape)
     return role, _component(leaf, modules, role, shape)
+
+
+def names_tell(paths: Iterable[tuple[str, ...]]) -> bool:
+    """Return whether any name is one that a library gives to what it makes.
+
+    A letter alone, or a Greek one, may be anything, unless `w` stands beside `b`.
+
+    >>> names_tell([("a",), ("b",), ("alpha",)]), names_tell([("w",), ("b",)])
+    (False, True)
+    >>> names_tell([("mlp", "a")]), names_tell([("scale",)])
+    (True, True)
+    """
+    letters = set()
+    for path in paths:
+        *modules, leaf = split_names(path) or [""]
+        if any(_read(name).tag or _read(name).text in _tag_of_weak for name in modules):
+            return True
+        name = _read(leaf)
+        known = _role_of_leaf.get(leaf) or _role_of_leaf.get(leaf.rstrip("_0123456789"))
+        if len(name.text) < 2 or name.text in _GREEK:
+            letters.add(name.text)
+        elif known or name.tag or name.text.endswith(_ENDINGS):
+            return True
+    return {"w", "b"} <= letters
 
 
 def _modules_of(names: list[str]) -> list[_Name]:

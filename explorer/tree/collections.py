@@ -11,7 +11,6 @@ __all__ = ["collection_of"]
 # first name -> collection
 _COLLECTIONS = {
     "params": "params",
-    "lora": "lora",
     "batch_stats": "batch_stats",
     "cache": "cache",
     "buffers": "buffers",

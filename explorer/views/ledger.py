@@ -28,7 +28,8 @@ def ledger_document(ledger: Ledger) -> Document:
         f"{ledger.target} ({where})" if ledger.target else where,
         (
             Paragraph(
-                f"{ledger.parameters:,} parameters in {ledger.parameter_tensors:,} tensors "
+                f"{ledger.parameters:,} parameters{_mark(ledger)} in "
+                f"{ledger.parameter_tensors:,} tensors "
                 f"= {ledger.weights:,} weights + {ledger.biases:,} biases"
             ),
             Table(_COLUMNS, figures),
@@ -36,6 +37,12 @@ def ledger_document(ledger: Ledger) -> Document:
             *([notes] if notes.items else []),
         ),
     )
+
+
+def _mark(ledger: Ledger) -> str:
+    """Return what a figure that is not exact carries wherever it stands alone."""
+    word = ledger.provenance["parameters"].partition(" ")[0]
+    return "" if word == "exact" else f" ({word})"
 
 
 def _counted(ledger: Ledger) -> Iterator[_Row]:

@@ -172,7 +172,8 @@ def test_state_is_counted_in_its_own_words(tmp_path: Path):
         "mask fill values (one tensor): 1 element, not a parameter",
         "moving averages of parameters (one tensor): 216 elements are second copies, not "
         "parameters",
-        "noise schedules (one tensor): 1,000 elements are buffers, not parameters",
+        "noise schedules (one tensor): 1,000 elements are buffers, not parameters; by name "
+        "alone (betas): were they learned, they would be 81.2% of the parameters",
     ]
 
 
@@ -186,7 +187,8 @@ def test_multi_token_prediction_layers_are_a_rule(tmp_path: Path):
     ledger = ledger_of(tmp_path, layout)
     assert ledger.collections == {"params": 400 + 128, "mtp": 128 + 128}
     assert ledger.provenance["parameters"] == (
-        "inferred (multi-token-prediction layers are not parameters)"
+        "inferred (multi-token-prediction layers are not parameters; by name and shape; "
+        "the format does not mark buffers)"
     )
     assert ledger.provenance["buffers"] == "exact"
 

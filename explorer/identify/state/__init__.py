@@ -30,7 +30,7 @@ def states_of(rows: Sequence[Row]) -> list[State | None]:
     """
     root = tree_of(rows)
     sure = _marked(rows, _sure_marks(root))
-    last = _marked(rows, ((n, *s) for n, *s in beside_models(root)))
+    last = _marked(rows, beside_models(root))
     return [
         sure.get(index) or _own_state(row, last.get(index))
         for index, row in enumerate(rows)

@@ -18,7 +18,7 @@ _SPREADS = _names(
     "summed_variance sum_of_squares sumsq m2 M2 inv_std istd scale_diag"
 )
 _GAINS = _names("scale bias weight gamma beta offset")
-_COUNTERS = _names("count counter n num steps num_batches_tracked total_count")
+_COUNTERS = _names("count counter n num steps total_count")
 _NORMALISER = re.compile(
     r"(norm|normali[sz]|normali[sz]er|normali[sz]ation|batch_?stats?|bn\d*|rms|statistics|stats|"
     r"scaler|standardi[sz]er|cmvn|whiten(ing)?|preprocess\w*)(_?\d+)?$",
@@ -65,7 +65,7 @@ def _running(node: Node) -> Iterator[tuple[Node, str, str]]:
     spreads = [child for child in _those(node, _SPREADS) if _shape(child) in shapes]
     counters = [child for child in _those(node, _COUNTERS) if not child.form]
     gains = [_shape(child) for child in _those(node, _GAINS)]
-    alone = children.keys() <= _MEANS | _SPREADS | _COUNTERS
+    alone = children.keys() <= _MEANS | _SPREADS | _COUNTERS | {"num_batches_tracked"}
     if spreads and (
         counters
         or any(shape in gains for shape in shapes)

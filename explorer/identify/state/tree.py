@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from explorer.dtypes import is_trainable
 
-__all__ = ["Node", "Row", "tree_of", "unboxed"]
+__all__ = ["Node", "Row", "tree_of"]
 
-_BOXES = ("value", "raw_value")  # the one array of an NNX Variable
 _NUMBERS = re.compile(r"\d+")
 
 Shape = tuple[int, ...]
@@ -79,19 +78,19 @@ class Node:
 
     def inside(self) -> Iterator[int]:
         """Yield the rows of this node and of all below it."""
-        stack = [self]
+        stack: list[Node] = [self]
         while stack:
             node = stack.pop()
             yield from node.rows
-            stack += node.children.values()
+            stack.extend(node.children.values())
 
     def nodes(self) -> Iterator["Node"]:
         """Yield this node and all below it, parents before their children."""
-        stack = [self]
+        stack: list[Node] = [self]
         while stack:
             node = stack.pop()
             yield node
-            stack += node.children.values()
+            stack.extend(node.children.values())
 
     @cached_property
     def form(self) -> frozenset[tuple[tuple[str, ...], Shape]]:
@@ -117,7 +116,7 @@ def tree_of(rows: Sequence[Row]) -> Node:
     root = Node("", None, rows)
     for index, row in enumerate(rows):
         node = root
-        for name in unboxed(row.path):
+        for name in row.path:
             name = _NUMBERS.sub("0", name)
             below = node.children.get(name)
             if below is None:
@@ -125,12 +124,3 @@ def tree_of(rows: Sequence[Row]) -> Node:
             node = below
         node.rows.append(index)
     return root
-
-
-def unboxed(path: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a path without the name of an NNX Variable's one array.
-
-    >>> unboxed(("linear", "kernel", "value"))
-    ('linear', 'kernel')
-    """
-    return path[:-1] if len(path) > 1 and path[-1] in _BOXES else path
