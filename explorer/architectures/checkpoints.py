@@ -38,5 +38,5 @@ def with_card(inventory: Inventory, config: Config, path: str) -> Inventory:
             return inventory  # one file of several, or an adapter
         card = msgspec.structs.replace(card, agreement=agreement)
         if agreement.agrees:
-            return replace(inventory, card=card, parameters_by="source")
+            return replace(inventory, card=card, parameters_by="model")
     return replace(inventory, card=card)

@@ -76,7 +76,7 @@ def inventory_of(resolved: ResolvedArchitecture, scan: bool = False) -> Inventor
     inventory = assemble(listing.read(resolved.architecture, scan), resolved.name)
     card = listing.card_of(resolved.architecture, resolved.advertised)
     remarks = (*inventory.remarks, *resolved.remarks)
-    return replace(inventory, card=card, remarks=remarks)
+    return replace(inventory, card=card, remarks=remarks, parameters_by="model")
 
 
 def _from_config(content: Mapping[str, Any], place: str, name: str) -> ResolvedArchitecture:

@@ -110,6 +110,9 @@ def train(
         ctx.exit(128 + signal.Signals[done.reason.split()[0]])
     progress.note(f"{done.reason}: {folder} is finished")
     echo("\n".join((*done.lines, "", done.history.table(width=width()), "")))
-    learned = dataclasses.replace(explore(done.state.params), target=recipe)
+    # what a train state holds as params is learned, whatever its names
+    learned = dataclasses.replace(
+        explore(done.state.params), target=recipe, parameters_by="source"
+    )
     echo_document(ledger_document(ledger_of(learned)))
     echo(f"\nsaved in {folder}: explorer show {folder}; every step: history.jsonl")

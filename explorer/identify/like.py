@@ -25,7 +25,7 @@ _DEEPEST = 4  # names that a training loop puts around a model
 _NAMED = 3  # tensors that a remark names
 
 
-class _Match(NamedTuple):
+class _Correspondence(NamedTuple):
     """The model's tensors under the keys of the file, and what does not fit."""
 
     found: dict[Key, TensorSpec]
@@ -81,7 +81,7 @@ def typed_like(inventory: Inventory, like: Inventory) -> Inventory:
     )
 
 
-def _matched(tensors: Iterable[TensorSpec], like: Inventory) -> _Match:
+def _matched(tensors: Iterable[TensorSpec], like: Inventory) -> _Correspondence:
     """Return the model's tensor for each of a file's, found by name and shape.
 
     Names are compared as the model has them and without the collection before them, after
@@ -113,7 +113,7 @@ def _matched(tensors: Iterable[TensorSpec], like: Inventory) -> _Match:
         if shapes[key] != spec.shape
     ]
     fitting = {key: spec for key, spec in best.items() if shapes[key] == spec.shape}
-    return _Match(fitting, reshaped)
+    return _Correspondence(fitting, reshaped)
 
 
 def _spellings(like: Inventory) -> Iterable[dict[_Path, TensorSpec]]:
@@ -144,7 +144,7 @@ def _typed(kind: Kind, spec: TensorSpec | None) -> Kind:
     )
 
 
-def _ties(match: _Match, like: Inventory, inventory: Inventory) -> tuple[Tie, ...]:
+def _ties(match: _Correspondence, like: Inventory, inventory: Inventory) -> tuple[Tie, ...]:
     """Return what the file shows to be one storage, and what the model shares."""
     shared = {key for tie in inventory.ties if tie.shown for key in tie.keys}
     keys: dict[Key, Key] = {spec.key: key for key, spec in match.found.items()}
@@ -157,7 +157,7 @@ def _ties(match: _Match, like: Inventory, inventory: Inventory) -> tuple[Tie, ..
 
 
 def _remarks(
-    match: _Match, like: Inventory, unknown: list[str], absent: list[str]
+    match: _Correspondence, like: Inventory, unknown: list[str], absent: list[str]
 ) -> Iterable[str]:
     name = _name(like)
     yield f"types are those of {name}, found by name and shape: {len(match.found):,} tensors"

@@ -64,7 +64,8 @@ def find_ties(
         *_tables_and_heads(words, [t for t in kernels if t.key not in known], config),
         *_head_biases([t for t in biases if t.key not in known], config),
     ]
-    groups = [*listing.ties, *_joined([pair for pair in pairs if pair.tied])]
+    shown = _parameters_first(listing.ties, columns)
+    groups = [*shown, *_joined([pair for pair in pairs if pair.tied])]
     return Ties(
         groups=groups,
         rules=tuple({pair.rule: None for pair in pairs if pair.tied is False}),
@@ -72,6 +73,29 @@ def find_ties(
             (pair.figure, _assumed(pair.keys)) for pair in pairs if pair.tied is None
         ),
     )
+
+
+def _parameters_first(ties: list[Tie], columns: Columns) -> list[Tie]:
+    """Return ties whose counted tensor is a parameter where any of theirs is.
+
+    A target network or an average may begin as the very arrays of its parameters.
+    """
+    if not ties:
+        return []
+    tied = {key for tie in ties for key in tie.keys}
+    parameters = {
+        key
+        for index, key in enumerate(columns.keys)
+        if key in tied and columns.kind(index).is_parameter
+    }
+    return [
+        Tie(
+            tuple(sorted(tie.keys, key=lambda key: key not in parameters)),
+            tie.by,
+            tie.shown,
+        )
+        for tie in ties
+    ]
 
 
 def _parameters(columns: Columns, wanted: Callable[[Kind], bool]) -> list[TensorSpec]:

@@ -31,7 +31,7 @@ def counts_document(ledgers: Sequence[Ledger]) -> Document:
             ledger.target,
             ledger.tensors,
             ledger.parameters,
-            ledger.provenance["parameters"].partition(" ")[0],
+            _mark(ledger),
             _active(ledger),
             _advertised(ledger),
             ledger.weights,
@@ -44,6 +44,12 @@ def counts_document(ledgers: Sequence[Ledger]) -> Document:
         for ledger in ledgers
     ]
     return Document(blocks=(Table(_COLUMNS, rows).without_empty_columns(),))
+
+
+def _mark(ledger: Ledger) -> str:
+    """Return "inferred" or "assumed"; nothing for a count that is exact."""
+    word = ledger.provenance["parameters"].partition(" ")[0]
+    return "" if word == "exact" else word
 
 
 def _active(ledger: Ledger) -> int | None:

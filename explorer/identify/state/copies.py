@@ -2,7 +2,7 @@
 
 A copy is known by two things together: its name, and a neighbour whose name is its own
 without that word and which holds arrays of all its names and shapes. Two towers of equal
-shapes are no copies, nor is a `target_embedding` beside a `source_embedding`.
+shapes are not copies, nor is a `target_embedding` beside a `source_embedding`.
 """
 
 import re

@@ -41,8 +41,8 @@ _STATES = tuple(
         ("init_params", "is_init_step max_dist sum_sq_norm_grads"),
         ("init_params", "weighted_sq_norm_grads estim_sq_dist"),
         ("init_particles cumulative_gradients scale subgradients reward", ""),
-        ("params updates diff_params_memory diff_updates_memory", "count weights_memory"),
-        ("adv_state cache", "steps_since_sync opt_state"),
+        ("diff_params_memory diff_updates_memory", "params updates count weights_memory"),
+        ("adv_state", "cache steps_since_sync opt_state"),
         ("grad", "learning_rate value info"),
         # PyTorch, of one parameter
         ("exp_avg exp_avg_sq max_exp_avg_sq exp_inf", "step mu_product"),
@@ -57,7 +57,9 @@ _SLOTS = frozenset[str]().union(*(slots for slots, _ in _STATES))
 _OWN = _names(
     """
     mu nu nu_max v_row v_col acc_grads e_g e_x exp_avg exp_avg_sq max_exp_avg_sq
-    momentum_buffer square_avg acc_delta trace grad_sum_sq diff_params_memory
+    momentum_buffer square_avg acc_delta trace grad_sum_sq diff_params_memory grad_acc
+    sum_of_squares avg_grad previous_gradient prev_updates step_sizes init_params
+    init_particles cumulative_gradients subgradients
     """
 )
 # names that are enough, and names that need a tree of the parameters' structure inside
@@ -113,11 +115,11 @@ def _is_state(node: Node, forms: dict[frozenset, list[Node]]) -> bool:
         if not trees or not names <= fields:
             continue
         counted = any(_is_numbers(node.children[name]) for name in names - slots)
-        if counted and (len(trees) > 1 or not _OWN.isdisjoint(names)):
-            return True
-        if any(_is_repeated(child, node, forms) for child in trees):
-            return True
-        if len(trees) > 1 and not _OWN.isdisjoint(names) and trees[0].form == trees[1].form:
+        equal = len(trees) > 1 and trees[0].form == trees[1].form
+        if not _OWN.isdisjoint(names):
+            if counted or equal or any(_is_repeated(child, node, forms) for child in trees):
+                return True
+        elif counted and (equal or any(_is_repeated(c, node, forms) for c in trees)):
             return True
     return False
 
@@ -133,11 +135,22 @@ def _is_named(node: Node, forms: dict[frozenset, list[Node]]) -> bool:
 
 
 def _is_repeated(child: Node, node: Node, forms: dict[frozenset, list[Node]]) -> bool:
-    """Return whether arrays outside a node have the names and shapes of those in a child."""
-    return bool(child.children) and any(
-        not _is_inside(other, node) and not _is_inside(node, other)
-        for other in forms.get(child.form, ())
+    """Return whether arrays outside a node have the names and shapes of those in a child.
+
+    An optimizer of some parameters has only theirs: then they are a part of what is outside.
+    """
+    if not child.children:
+        return False
+    is_deep = all(len(path) > 1 for path, _ in child.form)
+    return any(
+        any(other.name != child.name and _are_separate(other, node) for other in others)
+        for form, others in forms.items()
+        if form == child.form or (is_deep and child.form < form)
     )
+
+
+def _are_separate(a: Node, b: Node) -> bool:
+    return not _is_inside(a, b) and not _is_inside(b, a)
 
 
 def _is_inside(node: Node | None, around: Node) -> bool:

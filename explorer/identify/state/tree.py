@@ -4,7 +4,6 @@
 tree that repeats another's shapes under the name `ema` is a copy of it.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
@@ -13,7 +12,6 @@ from explorer.dtypes import is_trainable
 
 __all__ = ["Node", "Row", "tree_of"]
 
-_NUMBERS = re.compile(r"\d+")
 
 Shape = tuple[int, ...]
 
@@ -37,14 +35,14 @@ class Row(NamedTuple):
 
 
 class Node:
-    """One name of the tree; numbers count as one name, so that layers fall together.
+    """One name of the tree.
 
     Attributes:
-        name: the name, with every number as 0.
+        name: the name; "" of the root.
         parent: the node around it; None of the root.
         children: the nodes inside, by name.
         rows: the numbers of the rows that end here.
-        rows_of_all: every row of the tree.
+        all_rows: every row of the tree.
     """
 
     __slots__ = ("__dict__", "all_rows", "children", "name", "parent", "rows")
@@ -109,15 +107,14 @@ class Node:
 def tree_of(rows: Sequence[Row]) -> Node:
     """Return the root of the tree that the paths of rows make.
 
-    >>> rows = [Row(("bn", "0", "mean"), (8,)), Row(("bn", "12", "mean"), (8,))]
-    >>> tree_of(rows).children["bn"].children["0"].children["mean"].rows
-    [0, 1]
+    >>> rows = [Row(("bn", "mean"), (8,)), Row(("bn", "scale"), (8,))]
+    >>> tree_of(rows).children["bn"].children["scale"].rows
+    [1]
     """
     root = Node("", None, rows)
     for index, row in enumerate(rows):
         node = root
         for name in row.path:
-            name = _NUMBERS.sub("0", name)
             below = node.children.get(name)
             if below is None:
                 below = node.children[name] = Node(name, node, rows)

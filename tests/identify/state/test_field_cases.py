@@ -1,0 +1,252 @@
+"""Files as people have them: what is not a parameter in each, and the count that is right.
+
+Each is rebuilt from a public report or a published package; the reason stands beside it.
+"""
+
+from math import prod
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from safetensors.numpy import save_file
+
+import explorer as ex
+
+
+def write_zeros(path, shapes):
+    """Write a file of float32 zeros by the reference library; return its path."""
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    save_file(tensors, path)
+    return path
+
+
+CASES = {
+    # Meta's first Llama files keep rotary frequencies
+    "rotary": (
+        {
+            "tok_embeddings.weight": (100, 64),
+            "norm.weight": (64,),
+            "output.weight": (100, 64),
+            "rope.freqs": (8,),
+            "layers.0.attention.wq.weight": (64, 64),
+            "layers.0.attention.inner_attention.rope.freqs": (8,),
+        },
+        100 * 64 * 2 + 64 + 64 * 64,
+    ),
+    # PyTorch's tutorial registers `pe` as a buffer
+    "tutorial": (
+        {
+            "pos_encoder.pe": (5000, 1, 200),
+            "encoder.weight": (100, 200),
+            "decoder.weight": (100, 200),
+            "decoder.bias": (100,),
+        },
+        100 * 200 * 2 + 100,
+    ),
+    # Encodec's codebook is an average of vectors, moved by no gradient
+    "codec": (
+        {
+            "quantizer.layers.0.codebook.embed": (1024, 128),
+            "quantizer.layers.0.codebook.embed_avg": (1024, 128),
+            "quantizer.layers.0.codebook.cluster_size": (1024,),
+            "quantizer.layers.0.codebook.inited": (1,),
+            "encoder.layers.0.conv.weight_g": (32, 1, 1),
+            "encoder.layers.0.conv.weight_v": (32, 1, 7),
+            "encoder.layers.0.conv.bias": (32,),
+        },
+        32 + 32 * 7 + 32,
+    ),
+    # YOLO's anchors, strides and fixed projection; the input's mean and spread
+    "detector": (
+        {
+            "model.24.anchors": (3, 3, 2),
+            "model.24.stride": (3,),
+            "model.24.anchor_grid": (3, 1, 3, 1, 1, 2),
+            "model.22.dfl.conv.weight": (1, 16, 1, 1),
+            "model.0.conv.weight": (32, 3, 6, 6),
+            "model.0.bn.weight": (32,),
+            "model.0.bn.bias": (32,),
+            "model.0.bn.running_mean": (32,),
+            "model.0.bn.running_var": (32,),
+            "pixel_mean": (3, 1, 1),
+            "pixel_std": (3, 1, 1),
+        },
+        32 * 3 * 36 + 64,
+    ),
+    # fairseq's version and sinusoidal tables
+    "fairseq": (
+        {
+            "encoder.version": (1,),
+            "encoder.embed_positions._float_tensor": (1,),
+            "decoder.embed_tokens.weight": (50, 16),
+            "model.decoder.embed_positions.weights": (1026, 16),
+        },
+        50 * 16,
+    ),
+    # OpenAI's Whisper: the encoder's positions are sinusoids, the decoder's are learned
+    "whisper": (
+        {
+            "encoder.positional_embedding": (1500, 384),
+            "decoder.positional_embedding": (448, 384),
+            "encoder.conv1.weight": (384, 80, 3),
+        },
+        448 * 384 + 384 * 80 * 3,
+    ),
+    # StyleGAN 2: fixed noises, blur and up-sampling filters, the average latent
+    "stylegan": (
+        {
+            "noises.noise_0": (1, 1, 4, 4),
+            "convs.0.conv.blur.kernel": (4, 4),
+            "to_rgbs.0.upsample.kernel": (4, 4),
+            "synthesis.b4.resample_filter": (4, 4),
+            "latent_avg": (512,),
+            "convs.0.conv.weight": (1, 8, 8, 3, 3),
+            "convs.0.noise.weight": (1,),
+        },
+        8 * 8 * 9 + 1,
+    ),
+    # kohya's adapters: alpha is a setting; PReLU's alpha is learned
+    "adapter": (
+        {
+            "lora_unet_q.lora_down.weight": (4, 64),
+            "lora_unet_q.lora_up.weight": (64, 4),
+            "lora_unet_q.alpha": (),
+            "prelu.alpha": (),
+        },
+        4 * 64 * 2 + 1,
+    ),
+    # orthogonal parametrizations keep a base
+    "parametrized": (
+        {
+            "fc.parametrizations.weight.original": (8, 8),
+            "fc.parametrizations.weight.0.base": (8, 8),
+        },
+        64,
+    ),
+    # Brax: the observations' normaliser beside the policy
+    "normaliser": (
+        {
+            "normalizer.mean": (11,),
+            "normalizer.std": (11,),
+            "normalizer.summed_variance": (11,),
+            "normalizer.count": (),
+            "policy.params.hidden_0.kernel": (11, 8),
+            "policy.params.hidden_0.bias": (8,),
+        },
+        11 * 8 + 8,
+    ),
+    # statistics without types beside gains of their shape
+    "statistics": (
+        {
+            "bn.mean": (8,),
+            "bn.var": (8,),
+            "bn.scale": (8,),
+            "bn.bias": (8,),
+            "prior.mean": (8,),
+            "prior.scale_tril": (8, 8),
+        },
+        8 + 8 + 8 + 64,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_count_is_right_and_not_called_exact(name: str, tmp_path):
+    shapes, expected = CASES[name]
+    ledger = ex.ledger(write_zeros(tmp_path / "model.safetensors", shapes))
+    assert ledger.parameters == expected
+    assert ledger.weights + ledger.biases == expected
+    assert ledger.provenance["parameters"].startswith(("inferred (", "assumed ("))
+
+
+def test_a_table_that_may_be_learned_is_named_with_its_share(tmp_path):
+    shapes, expected = CASES["tutorial"]
+    ledger = ex.ledger(write_zeros(tmp_path / "model.safetensors", shapes))
+    table = prod(shapes["pos_encoder.pe"])
+    (note,) = (note for note in ledger.notes if "pos_encoder/pe" in note)
+    assert f"{table / (table + expected):.1%} of the parameters" in note
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"pe.weight": (50, 16)},  # a learned table of that name
+        {"upsample.kernel": (3, 3, 64, 64)},  # a convolution of Flax
+        {"encoder.pos_embedding": (1, 197, 768)},  # torchvision's ViT learns it
+        {"source_embedding.weight": (50, 16), "target_embedding.weight": (50, 16)},
+        {"critic_1.kernel": (4, 4), "critic_2.kernel": (4, 4)},
+        {"gate.mean.kernel": (4, 4), "gate.var.kernel": (4, 4)},
+    ],
+)
+def test_lookalikes_are_parameters(shapes, tmp_path):
+    path = write_zeros(tmp_path / "model.safetensors", shapes)
+    assert ex.count_parameters(path) == sum(map(prod, shapes.values()))
+
+
+@pytest.mark.parametrize("name", ["a", "alpha", "x1"])
+def test_names_that_say_nothing_decide_nothing(name: str, tmp_path):
+    np.savez(tmp_path / "model.npz", **{name: np.ones((3, 4)), "b": np.ones(3)})
+    ledger = ex.ledger(tmp_path / "model.npz")
+    assert (ledger.parameters, ledger.biases) == (15, 0)
+    for figure in ("parameters", "weights", "biases"):
+        assert ledger.provenance[figure].startswith("assumed (")
+
+
+# ---- copies and values beside a model
+
+MODEL = {"dense": {"kernel": np.ones((4, 3)), "bias": np.zeros(3)}}
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"ema_params": MODEL},
+        {"target_params": MODEL},
+        {"target": MODEL},
+        {"teacher": {"params": MODEL}},
+        {"swa_state_dict": {"module": MODEL, "n_averaged": np.int64(3)}},
+        {"best_params": MODEL, "best_loss": np.float32(0.5)},
+        {"best_val_loss": np.float32(1.0), "train_losses": np.zeros(500)},
+        {"metrics": {"loss": np.zeros(9), "accuracy": np.zeros(9)}},
+        {"normalizer": {"mean": np.zeros(7), "std": np.zeros(7), "count": np.int32(0)}},
+        {"temperature_schedule": {"values": np.zeros(100)}},
+    ],
+)
+def test_what_stands_beside_a_model_is_not_counted(beside):
+    for name in ("params", "model", "state_dict"):
+        inventory = ex.explore({name: MODEL, **beside})
+        assert inventory.num_parameters == 15, name
+        assert inventory.num_tensors == 2 + len(jax.tree.leaves(beside))
+
+
+def test_another_model_beside_it_is_counted():
+    critic, other = (jax.tree.map(np.copy, MODEL) for _ in range(2))
+    tree = {"params": MODEL, "critic_params": critic, "discriminator": {"params": other}}
+    assert ex.count_parameters(tree) == 45
+
+
+# ---- collections of one's own
+
+
+class Quantizer(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Dense(8)(x)
+        self.variable("codebook_stats", "embed", jnp.zeros, (16, 8))
+        self.variable("codebook_stats", "cluster_size", jnp.zeros, (16,))
+        self.variable("constants", "freqs", jnp.ones, (4,))
+        self.variable("lora", "lora_a", jnp.ones, (8, 2))
+        return x
+
+
+def test_what_flax_holds_as_params_is_what_counts():
+    module, x = Quantizer(), jax.ShapeDtypeStruct((1, 4), jnp.float32)
+    variables = jax.eval_shape(module.init, jax.random.key(0), x)
+    size = sum(prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
+    for inventory in (ex.explore(module, x), ex.explore(variables)):
+        assert inventory.num_parameters == size == 40
+        found = {tensor.collection for tensor in inventory}
+        assert found == {"params", "codebook_stats", "constants", "lora"}
+    assert ex.ledger(module, x).provenance["parameters"] == "exact"
