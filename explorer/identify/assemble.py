@@ -8,7 +8,7 @@ from operator import itemgetter
 from explorer.identify import extra_layers, packing
 from explorer.identify.config import Config
 from explorer.identify.packing import Packed
-from explorer.identify.state import Row, State, states_of
+from explorer.identify.state import NamedArray, State, states_of
 from explorer.identify.tying import find_ties
 from explorer.inventory.columns import Columns
 from explorer.inventory.gc_pause import paused_gc
@@ -141,7 +141,7 @@ def _states(
     for index in firsts.values():
         collection, packed = marks[marked[index]] if marked else ("", None)
         rows.append(
-            Row(
+            NamedArray(
                 tuple(split_names(path_of(listing.keys[index]))),
                 listing.shapes[index],
                 listing.dtypes[index],

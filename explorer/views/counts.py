@@ -8,11 +8,12 @@ from explorer.views import units
 
 __all__ = ["counts_document"]
 
+_KNOWN = Column("known")  # never left out for want of width: it marks what is not exact
 _COLUMNS = (
     Column("target", least=24),
     Column("tensors", "right", rank=2),
     Column("parameters", "right"),
-    Column("known"),
+    _KNOWN,
     Column("active", "right", rank=3),
     Column("advertised", "right", rank=1),
     Column("weights", "right", rank=4),
@@ -43,13 +44,18 @@ def counts_document(ledgers: Sequence[Ledger]) -> Document:
         )
         for ledger in ledgers
     ]
-    return Document(blocks=(Table(_COLUMNS, rows).without_empty_columns(),))
+    columns = _COLUMNS
+    if not any(map(_mark, ledgers)):
+        at = columns.index(_KNOWN)
+        columns = columns[:at] + columns[at + 1 :]
+        rows = [row[:at] + row[at + 1 :] for row in rows]
+    return Document(blocks=(Table(columns, rows).without_empty_columns(),))
 
 
-def _mark(ledger: Ledger) -> str:
-    """Return "inferred" or "assumed"; nothing for a count that is exact."""
+def _mark(ledger: Ledger) -> str | None:
+    """Return "inferred" or "assumed"; None for a count that is exact."""
     word = ledger.provenance["parameters"].partition(" ")[0]
-    return "" if word == "exact" else word
+    return None if word == "exact" else word
 
 
 def _active(ledger: Ledger) -> int | None:

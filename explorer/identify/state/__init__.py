@@ -8,16 +8,16 @@ from explorer.identify.state.names import kind_of, named_state, state_of
 from explorer.identify.state.optimizers import optimizers_in
 from explorer.identify.state.statistics import statistics_in
 from explorer.identify.state.tables import CORRECTION, State
-from explorer.identify.state.tree import Node, Row, tree_of
+from explorer.identify.state.tree import Node, NamedArray, tree_of
 from explorer.inventory.tensor import PARAMS
 
-__all__ = ["CORRECTION", "Row", "State", "state_of", "states_of"]
+__all__ = ["CORRECTION", "NamedArray", "State", "state_of", "states_of"]
 
 _OPTIMIZER: State = ("opt_state", "optimizer state")
 _COPY = "ema"
 
 
-def states_of(rows: Sequence[Row]) -> list[State | None]:
+def states_of(rows: Sequence[NamedArray]) -> list[State | None]:
     """Return for each row the state that its arrays are; None for parameters.
 
     What stands beside an array decides before its name, its name before its place beside a
@@ -25,7 +25,7 @@ def states_of(rows: Sequence[Row]) -> list[State | None]:
     "params" where it is only the name of an item: see `_is_open`.
 
     >>> shapes = {"net/kernel": (4, 3), "opt/0/count": (), "opt/0/mu/kernel": (4, 3)}
-    >>> states_of([Row(tuple(path.split("/")), shape) for path, shape in shapes.items()])
+    >>> states_of([NamedArray(tuple(path.split("/")), shape) for path, shape in shapes.items()])
     [None, ('opt_state', 'optimizer state'), ('opt_state', 'optimizer state')]
     """
     root = tree_of(rows)
@@ -37,7 +37,7 @@ def states_of(rows: Sequence[Row]) -> list[State | None]:
     ]
 
 
-def _own_state(row: Row, beside: State | None) -> State | None:
+def _own_state(row: NamedArray, beside: State | None) -> State | None:
     path, shape, dtype, said, _ = row
     if said and said != PARAMS:
         return None
@@ -61,7 +61,7 @@ def _sure_marks(root: Node) -> Iterator[tuple[Node, str, str]]:
 
 
 def _marked(
-    rows: Sequence[Row], marks: Iterator[tuple[Node, str, str]]
+    rows: Sequence[NamedArray], marks: Iterator[tuple[Node, str, str]]
 ) -> dict[int, State]:
     found: dict[int, State] = {}
     for node, collection, rule in marks:
@@ -71,7 +71,7 @@ def _marked(
     return found
 
 
-def _is_open(row: Row, node: Node, collection: str) -> bool:
+def _is_open(row: NamedArray, node: Node, collection: str) -> bool:
     """Return whether a mark may decide what the source says nothing sure of.
 
     T5X calls its parameters `target`, others a copy of theirs; statistics that NNX keeps

@@ -47,9 +47,9 @@ _LOOSE = ("state", "values beside the model")
 def beside_models(root: Node) -> Iterator[tuple[Node, str, str]]:
     """Yield each node that stands beside a model, its collection, and what it holds.
 
-    >>> from explorer.identify.state.tree import Row, tree_of
+    >>> from explorer.identify.state.tree import NamedArray, tree_of
     >>> shapes = {"params/kernel": (4, 3), "codebook/codes": (9, 3), "best_loss": ()}
-    >>> rows = [Row(tuple(path.split("/")), shape) for path, shape in shapes.items()]
+    >>> rows = [NamedArray(tuple(path.split("/")), shape) for path, shape in shapes.items()]
     >>> [(node.name, word) for node, word, _ in beside_models(tree_of(rows))]
     [('codebook', 'codebook'), ('best_loss', 'state')]
     """
@@ -92,9 +92,9 @@ def _is_model(node: Node) -> bool:
 def adapter_settings(root: Node) -> Iterator[tuple[Node, str, str]]:
     """Yield the numbers `alpha` that scale the factors of a low-rank adapter beside them.
 
-    >>> from explorer.identify.state.tree import Row, tree_of
+    >>> from explorer.identify.state.tree import NamedArray, tree_of
     >>> shapes = {"q/lora_down/weight": (4, 64), "q/alpha": (), "prelu/alpha": ()}
-    >>> rows = [Row(tuple(path.split("/")), shape) for path, shape in shapes.items()]
+    >>> rows = [NamedArray(tuple(path.split("/")), shape) for path, shape in shapes.items()]
     >>> [node.parent.name for node, *_ in adapter_settings(tree_of(rows))]
     ['q']
     """

@@ -54,9 +54,9 @@ _COUNTERPART = re.compile(
 def copies_in(root: Node) -> list[tuple[Node, str]]:
     """Return the nodes that are second copies, and what such copies are.
 
-    >>> from explorer.identify.state.tree import Row, tree_of
+    >>> from explorer.identify.state.tree import NamedArray, tree_of
     >>> paths = ["params/kernel", "target_params/kernel", "target_head/kernel"]
-    >>> rows = [Row(tuple(path.split("/")), (4, 3)) for path in paths]
+    >>> rows = [NamedArray(tuple(path.split("/")), (4, 3)) for path in paths]
     >>> [(node.name, rule) for node, rule in copies_in(tree_of(rows))]
     [('target_params', 'target copies')]
     """

@@ -75,9 +75,9 @@ _LIKELY = re.compile(
 def optimizers_in(root: Node) -> list[Node]:
     """Return the outermost nodes that hold optimizer state and nothing else of weight.
 
-    >>> from explorer.identify.state.tree import Row, tree_of
+    >>> from explorer.identify.state.tree import NamedArray, tree_of
     >>> shapes = {"net/kernel": (4, 3), "o/0/count": (), "o/0/mu/kernel": (4, 3)}
-    >>> rows = [Row(tuple(path.split("/")), shape) for path, shape in shapes.items()]
+    >>> rows = [NamedArray(tuple(path.split("/")), shape) for path, shape in shapes.items()]
     >>> [node.name for node in optimizers_in(tree_of(rows))]
     ['o']
     """

@@ -43,9 +43,9 @@ _CODEBOOK = "codebooks that are moving averages"
 def statistics_in(root: Node) -> Iterator[tuple[Node, str, str]]:
     """Yield each node that holds a statistic, its collection, and what such arrays are.
 
-    >>> from explorer.identify.state.tree import Row, tree_of
+    >>> from explorer.identify.state.tree import NamedArray, tree_of
     >>> paths = ["bn/scale", "bn/bias", "bn/mean", "bn/var", "prior/mean", "prior/var"]
-    >>> rows = [Row(tuple(path.split("/")), (8,)) for path in paths]
+    >>> rows = [NamedArray(tuple(path.split("/")), (8,)) for path in paths]
     >>> sorted({(node.parent.name, node.name) for node, *_ in statistics_in(tree_of(rows))})
     [('bn', 'mean'), ('bn', 'var')]
     """

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from explorer.dtypes import is_trainable
 
-__all__ = ["Node", "Row", "tree_of"]
+__all__ = ["Node", "NamedArray", "tree_of"]
 
 
 Shape = tuple[int, ...]
 
 
-class Row(NamedTuple):
+class NamedArray(NamedTuple):
     """What equal tensors have in common.
 
     Attributes:
@@ -47,7 +47,7 @@ class Node:
 
     __slots__ = ("__dict__", "all_rows", "children", "name", "parent", "rows")
 
-    def __init__(self, name: str, parent: "Node | None", all_rows: Sequence[Row]):
+    def __init__(self, name: str, parent: "Node | None", all_rows: Sequence[NamedArray]):
         self.name = name
         self.parent = parent
         self.all_rows = all_rows
@@ -104,10 +104,10 @@ class Node:
         return frozenset(found)
 
 
-def tree_of(rows: Sequence[Row]) -> Node:
+def tree_of(rows: Sequence[NamedArray]) -> Node:
     """Return the root of the tree that the paths of rows make.
 
-    >>> rows = [Row(("bn", "mean"), (8,)), Row(("bn", "scale"), (8,))]
+    >>> rows = [NamedArray(("bn", "mean"), (8,)), NamedArray(("bn", "scale"), (8,))]
     >>> tree_of(rows).children["bn"].children["scale"].rows
     [1]
     """
