@@ -8,7 +8,7 @@ from explorer.identify.state.names import kind_of, named_state, state_of
 from explorer.identify.state.optimizers import optimizers_in
 from explorer.identify.state.statistics import statistics_in
 from explorer.identify.state.tables import CORRECTION, State
-from explorer.identify.state.tree import Node, NamedArray, tree_of
+from explorer.identify.state.tree import NamedArray, Node, tree_of
 from explorer.inventory.tensor import PARAMS
 
 __all__ = ["CORRECTION", "NamedArray", "State", "state_of", "states_of"]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from explorer.dtypes import is_trainable
 
-__all__ = ["Node", "NamedArray", "tree_of"]
+__all__ = ["NamedArray", "Node", "tree_of"]
 
 
 Shape = tuple[int, ...]
