@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
+from jax.extend.core import Jaxpr, Literal
 
-from explorer.roles.dataflow.layouts import inner_of
+from explorer.roles.dataflow.layouts import function_of, inner_of
 from explorer.roles.dataflow.sources import is_of_library
 from explorer.roles.dataflow.values import is_inexact
 
@@ -34,7 +34,7 @@ def backward_of(eqn: Any) -> Any:
         eqns=[eqn],
         debug_info=inner_of(eqn)[0].debug_info._replace(**nameless),
     )
-    call = jaxpr_as_fun(ClosedJaxpr(alone, ()))
+    call = function_of(alone)
 
     def backward(operands: Sequence[Any], gradients: Sequence[Any]) -> Any:
         return jax.vjp(call, *operands)[1](list(gradients))

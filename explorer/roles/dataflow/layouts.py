@@ -3,10 +3,11 @@
 Everything here depends on the version of JAX.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.extend import core
+from jax.extend.core import Jaxpr, jaxpr_as_fun
 
 from explorer.roles.dataflow.contractions import named
 
@@ -16,6 +17,7 @@ __all__ = [
     "Loop",
     "branches_of",
     "devices_of",
+    "function_of",
     "inner_of",
     "open_jaxpr",
     "programs_in",
@@ -27,13 +29,16 @@ __all__ = [
 # operations that call one jaxpr once
 CALLS = named(
     """jit pjit closed_call core_call core_closed_call call named_call xla_call remat remat2
-    checkpoint composite linear_call"""
+    checkpoint composite linear_call custom_vmap_call compute_on program_order
+    xla_metadata_call"""
 )
 WITH_INNER = CALLS | named(
     "shard_map custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr"
 )
 # the parameter that holds it
-_PROGRAMS = ("jaxpr", "call_jaxpr", "fun_jaxpr", "callee")
+_PROGRAMS = ("jaxpr", "call_jaxpr", "fun_jaxpr", "callee", "call")
+# before JAX 0.12 another class holds a jaxpr with the values of its constants
+_CLOSED: Any = getattr(core, "ClosedJaxpr", Jaxpr)
 
 
 class Loop(NamedTuple):
@@ -57,7 +62,14 @@ class Loop(NamedTuple):
 
 def open_jaxpr(program: Any) -> Any:
     """Return a jaxpr without the values of its constants."""
-    return program.jaxpr if isinstance(program, ClosedJaxpr) else program
+    if _CLOSED is not Jaxpr and isinstance(program, _CLOSED):
+        return program.jaxpr
+    return program
+
+
+def function_of(jaxpr: Any) -> Callable[..., Any]:
+    """Return a jaxpr without constants as a function of its inputs."""
+    return jaxpr_as_fun(jaxpr if _CLOSED is Jaxpr else _CLOSED(jaxpr, ()))
 
 
 def inner_of(eqn: Any) -> tuple[Any, int]:
@@ -112,5 +124,5 @@ def programs_in(eqn: Any) -> Iterator[Any]:
     """Yield every jaxpr inside an operation."""
     for param in eqn.params.values():
         for part in param if isinstance(param, tuple | list) else (param,):
-            if isinstance(part, Jaxpr | ClosedJaxpr):
+            if isinstance(part, (Jaxpr, _CLOSED)):
                 yield open_jaxpr(part)

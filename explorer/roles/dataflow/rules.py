@@ -131,6 +131,12 @@ def _sum(eqn: Any, values: Sequence[Value], operand: int) -> UseKind:
     return TABLE if values[operand].traits & (SLICED | SLICED_FIRST) else BIAS
 
 
+def _polynomial(eqn: Any, values: Sequence[Value], operand: int) -> UseKind:
+    """Horner's rule in one operation: x multiplies the sum so far, to which each coefficient
+    is added."""
+    return BIAS if operand else SCALE
+
+
 def _pick(eqn: Any, values: Sequence[Value], operand: int) -> UseKind | None:
     """A part of the parameter, selected by data."""
     return OTHER if operand else _selected(merged(values[1:]), is_row(eqn))
@@ -186,11 +192,12 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("mul", "div"), _product),
     **dict.fromkeys(("add", "sub", "add_any"), _sum),
     **dict.fromkeys(("gather", "dynamic_slice"), _pick),
-    **dict.fromkeys(("concatenate", "pad"), _place),
+    **dict.fromkeys(("concatenate", "stack", "pad"), _place),
     **dict.fromkeys(("scatter-add", "scatter-sub"), _except(_sum, _second)),
     "scatter-mul": _except(_product, _second),
     "scatter": _except(_place, _second),
     "dynamic_update_slice": _except(_place, _after_second),
+    "polynomial": _polynomial,
     "select_n": _select,
     "triangular_solve": _solve,
 }

@@ -33,9 +33,10 @@ NOISE = named("""random_bits random_wrap random_unwrap random_seed random_fold_i
 # operations that keep the traits of a value, whatever they do to its shape or dtype
 _SHAPES = named("""broadcast_in_dim reshape transpose squeeze expand_dims copy rev pad split
     convert_element_type reduce_precision stop_gradient slice dynamic_slice gather select_n
-    concatenate device_put sharding_constraint optimization_barrier pvary""")
+    concatenate stack unstack tile device_put sharding_constraint optimization_barrier pvary""")
 _ELEMENTWISE = named("""add add_any sub mul div max min clamp neg abs sign exp exp2 expm1
-    log log1p tanh logistic erf integer_pow pow sqrt rsqrt square real imag conj complex""")
+    log log2 log1p tanh logistic erf integer_pow pow sqrt rsqrt square real imag conj complex
+    polynomial one_minus_square""")
 _PICKS = ("slice", "dynamic_slice", "gather")
 _MAKERS = frozenset(("iota", "eq", "fft", *_PICKS, *CONTRACTIONS))
 # zero if every operand is; if one operand is

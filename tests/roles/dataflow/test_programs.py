@@ -1,12 +1,16 @@
 """Programs inside programs: each is gone through, or said to be opaque."""
 
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.custom_batching import sequential_vmap
+from jax.experimental import compute_on, scheduling_groups
 from jax.experimental import pallas as pl
 from jax.sharding import AbstractMesh, AxisType, Mesh
 from jax.sharding import PartitionSpec as P
@@ -30,6 +34,20 @@ def straight_through(x):
 straight_through.defvjp(lambda x: (jnp.round(x), None), lambda _, g: (g,))
 
 
+def on_host(fn):
+    wrap = getattr(
+        compute_on, "compute_on2", compute_on.compute_on
+    )  # its name until JAX 0.11
+    space = jax.memory.Space.Device
+    return wrap(fn, compute_type="device_host", out_memory_spaces=space)
+
+
+def in_order(fn):
+    if not find_spec("jax.experimental.overlap"):  # JAX 0.12 brings it
+        return fn
+    return import_module("jax.experimental.overlap").program_order(fn, enforce=True)
+
+
 @pytest.mark.parametrize(
     "wrap",
     [
@@ -43,6 +61,10 @@ straight_through.defvjp(lambda x: (jnp.round(x), None), lambda _, g: (g,))
         lambda f: lambda p, x: lax.map(partial(f, p), x),
         lambda f: lambda p, x: jax.jvp(partial(f, p), (x,), (x,))[0],
         lambda f: lambda p, x: jax.lax.optimization_barrier(f(p, x)),
+        on_host,
+        in_order,
+        sequential_vmap,
+        lambda f: scheduling_groups.xla_metadata_call(f, group="layer"),
     ],
 )
 def test_wrapped(wrap):

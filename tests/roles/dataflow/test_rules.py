@@ -36,6 +36,8 @@ X = floats(6, 4)
         lambda w: jnp.cumsum(w, axis=0),
         lambda w: jnp.fft.ifft(jnp.fft.fft(w)).real,
         lambda w: w[jnp.array([3, 1, 2, 0])],
+        lambda w: jnp.stack(jnp.unstack(w)),
+        lambda w: jnp.log2(jnp.polyval(jnp.arange(3.0), w)),
     ],
 )
 def test_a_function_of_parameters_alone_is_followed(through):
@@ -124,6 +126,9 @@ def test_what_a_function_without_inputs_closes_over_is_its_data():
         ("bias", "added", lambda x, w: x[:4] + w),
         ("bias", "added", lambda x, w: w - x[:4]),
         ("bias", "added", lambda x, w: x.at[:4].add(w)),
+        ("bias", "added", lambda x, w: jnp.polyval(w[0], x)),
+        ("scale", "multiplied", lambda x, w: jnp.polyval(x[0], w)),
+        ("embedding", "placed", lambda x, w: jnp.stack([x[:4], w])),
         ("other", "other", lambda x, w: jnp.maximum(x[:4], w)),
         ("other", "other", lambda x, w: jnp.where(x[:4] > w, x[:4], 0)),
         ("other", "other", lambda x, w: x[:4] ** w),
@@ -176,6 +181,7 @@ def test_a_product_of_two_spectra_is_a_convolution():
         lambda table, i: jax.vmap(lambda one: table[one])(i),
         lambda table, i: lax.dynamic_index_in_dim(table, i[0]),
         lambda table, i: lax.map(lambda one: table[one], i),
+        lambda table, i: jnp.stack([jax.nn.one_hot(i, 10)] * 2) @ table,
     ],
 )
 def test_lookups(look):
@@ -195,18 +201,25 @@ def test_lookups(look):
 def test_positions_sliced_or_indexed_are_embeddings_and_whole_ones_are_reported_as_bias():
     def fn(p, x):
         rows = p["sliced"][:6] + p["indexed"][jnp.arange(6)]
+        rows += jnp.tile(p["tiled"][:3], (2, 1)) + jnp.stack(
+            jnp.unstack(p["restacked"][:6])
+        )
         return x + rows + p["sliced_stack"][1, :6] + p["whole"]
 
     params = {
         "sliced": floats(9, 4),
         "indexed": floats(6, 4),
         "sliced_stack": floats(3, 9, 4),
+        "tiled": floats(9, 4),
+        "restacked": floats(9, 4),
         "whole": floats(6, 4),
     }
     assert roles_of(fn, params, X) == {
         "sliced": "embedding",
         "indexed": "embedding",
         "sliced_stack": "embedding",
+        "tiled": "embedding",
+        "restacked": "embedding",
         "whole": "bias",
     }
 
