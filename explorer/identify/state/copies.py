@@ -12,43 +12,36 @@ from explorer.identify.state.tree import Node
 
 __all__ = ["copies_in"]
 
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # what such copies are -> their words; a target may be the original of an average
 _WORDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (rule, re.compile(rf"(^|_)({words})(?=_|$)", re.IGNORECASE))
     for rule, words in (
-        ("moving averages of parameters", "ema|swa|avg|averaged?|averages|shadow|polyak"),
+        (
+            "moving averages of parameters",
+            "ema|swa|avg|averaged?|averages|shadow|polyak|momentum",
+        ),
         ("teacher copies", "teacher|slow|lagged"),
         ("earlier copies", "old|prev|previous|best|ref|reference|init|initial|original"),
         ("target copies", "targ|targets?|tgt"),
     )
 )
 # what the other one may be called beside a copy that has no name but its word
-_ORIGINALS = frozenset(
-    [
-        "params",
-        "parameters",
-        "model",
-        "state_dict",
-        "model_state_dict",
-        "variables",
-        "weights",
-        "net",
-        "network",
-        "module",
-        "online",
-        "student",
-        "main",
-        "policy",
-        "current",
-        "learner",
-        "fast",
-        "backbone",
-        "generator",
-    ]
+_ORIGINALS = _names(
+    """
+    params parameters model state_dict model_state_dict variables weights net network
+    module online student main policy current learner fast backbone generator
+    """
 )
 _COUNTERPART = re.compile(
-    r"(^|_)(online|student|main|current|learner|fast)(?=_|$)", re.IGNORECASE
+    r"(^|_)(online|student|main|current|learner|fast|base|local)(?=_|$)", re.IGNORECASE
 )
+_QUERIES, _KEYS = "_q", "_k"  # MoCo's two encoders: that of the keys follows the other
+_LISTED = ("shadow_params",)  # an average as a list, whose names are lost
 
 
 def copies_in(root: Node) -> list[tuple[Node, str]]:
@@ -72,7 +65,17 @@ def copies_in(root: Node) -> list[tuple[Node, str]]:
                     id(other) not in found and _is_copy(node, other) for other in originals
                 ):
                     found[id(node)] = node, rule
+    for node in root.nodes():
+        sibling = _queries_of(node)
+        if node.name in _LISTED or (sibling is not None and _is_copy(node, sibling)):
+            found.setdefault(id(node), (node, _WORDS[0][0]))
     return list(found.values())
+
+
+def _queries_of(node: Node) -> Node | None:
+    if not node.name.endswith(_KEYS) or node.parent is None or not node.children:
+        return None
+    return node.parent.children.get(node.name.removesuffix(_KEYS) + _QUERIES)
 
 
 def _originals(node: Node, word: re.Pattern[str]) -> list[Node]:
@@ -89,7 +92,8 @@ def _originals(node: Node, word: re.Pattern[str]) -> list[Node]:
 
 def _is_named(name: str, bare: str) -> bool:
     if not bare or bare in _ORIGINALS:
-        return name in _ORIGINALS or bool(_COUNTERPART.search(name))
+        known = name in _ORIGINALS or bool(_COUNTERPART.search(name))
+        return known or bare in name.split("_")
     return name == bare or _COUNTERPART.sub("", name).strip("_") == bare
 
 

@@ -20,6 +20,11 @@ _STATISTICS = ("batch_stats", "running statistics")
 _POWER_ITERATION = ("buffers", "power iteration vectors")
 _FIXED = ("buffers", "fixed projections of distances")
 _LARGEST_FILTER = 16  # taps of a resampling filter along one axis
+_VALUES = ("state", "values of the training loop")
+_MEASURED = re.compile(
+    r"(^|_)(loss|losses|acc|accuracy|epochs?|global_step|iterations?|iter_num|lr|"
+    r"learning_rate|perplexity|ppl|fid|loss_scale)$|^best_"
+)
 _WORDS = re.compile(r"[a-z]+")
 
 
@@ -82,6 +87,8 @@ def named_state(path: tuple[str, ...], shape: tuple[int, ...], dtype: str) -> St
         known = _SCALES
     if known is None and _is_power_iteration(leaf, names, shape):
         known = _POWER_ITERATION
+    if known is None and shape in ((), (1,)) and _MEASURED.search(leaf):
+        known = _VALUES
     if known is None and "dfl" in names and shape[:1] == (1,) and shape[2:] == (1, 1):
         known = _FIXED  # Ultralytics: the expectation over bins, 0 to 15
     return known or _state_in_context(leaf, names[:-1], shape)

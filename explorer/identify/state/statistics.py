@@ -12,10 +12,10 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_MEANS = _names("mean running_mean moving_mean mean_ema loc")
+_MEANS = _names("mean running_mean moving_mean mean_ema avg_mean _mean rm loc μ")
 _SPREADS = _names(
     "var variance std stddev std_dev running_var running_std moving_variance var_ema "
-    "summed_variance sum_of_squares sumsq m2 M2 inv_std istd scale_diag"
+    "avg_var _variance riv σ² summed_variance sum_of_squares sumsq m2 M2 inv_std istd scale_diag"
 )
 _GAINS = _names("scale bias weight gamma beta offset")
 _COUNTERS = _names("count counter n num steps total_count")
@@ -69,10 +69,15 @@ def _running(node: Node) -> Iterator[tuple[Node, str, str]]:
     if spreads and (
         counters
         or any(shape in gains for shape in shapes)
-        or (alone and _NORMALISER.search(node.name))
+        or (alone and (_NORMALISER.search(node.name) or _are_arrays(node)))
     ):
         for child in (*means, *spreads, *counters):
             yield child, "batch_stats", _RUNNING
+
+
+def _are_arrays(node: Node) -> bool:
+    """Return whether a mean and a variance are arrays and not the heads of a network."""
+    return "var" in node.children and all(child.is_leaf for child in node.children.values())
 
 
 def _those(node: Node, names: frozenset[str]) -> list[Node]:

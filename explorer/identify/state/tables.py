@@ -10,12 +10,16 @@ Table = tuple[tuple[str, str, str], ...]
 CORRECTION = "e_score_correction_bias"
 # collection, what such arrays are, their exact last names
 LEAVES: Table = (
-    ("buffers", "causal masks", "causal_mask"),
+    ("buffers", "causal masks", "causal_mask tril"),
     ("buffers", "mask fill values", "masked_bias"),
     ("buffers", "attention masks", "attn_mask attention_mask"),
     ("buffers", "pruning masks", "weight_mask bias_mask"),
     ("buffers", "rotary frequencies", "inv_freq original_inv_freq"),
-    ("buffers", "rotary tables", "cos_cached sin_cached cos_sin_cache"),
+    (
+        "buffers",
+        "rotary tables",
+        "cos_cached sin_cached cos_sin_cache _cos_cached _sin_cached",
+    ),
     ("buffers", "rotary tables", "freqs_cis freqs_cos freqs_sin"),
     ("buffers", "position ids", "position_ids"),
     ("buffers", "token type ids", "token_type_ids"),
@@ -41,6 +45,8 @@ LEAVES: Table = (
     ("buffers", "noise levels", "sigmas log_sigmas"),
     ("buffers", "anchor boxes", "anchors anchor_grid"),
     ("buffers", "input statistics", "pixel_mean pixel_std image_mean image_std"),
+    ("buffers", "input statistics", "input_mean input_std norm_mean norm_std"),
+    ("buffers", "input statistics", "data_mean data_std channel_mean channel_std"),
     ("buffers", "averages of latents", "w_avg latent_avg dlatent_avg"),
     ("buffers", "fixed noises", "noise_const"),
     ("buffers", "class weights of a loss", "empty_weight"),
@@ -71,6 +77,8 @@ IN_CONTEXT: tuple[tuple[str, str, str, str, tuple[int, ...]], ...] = (
     ("buffers", "strides of detection heads", "stride strides", "", (1, 2)),
     ("buffers", "versions", "version", "", (1,)),
     ("buffers", "input statistics", "mean std", "", (3, 4)),
+    ("buffers", "input statistics", "shift scale", "scaling_layer", (3, 4)),
+    ("buffers", "random Fourier features", "W", "fourier", (1, 2)),
     ("buffers", "fixed noises", "noise", "noises", (2, 4)),
     ("buffers", "fixed bases of parametrizations", "base", "parametrizations", (2,)),
     ("buffers", "ranges of observers", "min_val max_val eps", OBSERVERS, (0, 1)),

@@ -206,6 +206,12 @@ MODEL = {"dense": {"kernel": np.ones((4, 3)), "bias": np.zeros(3)}}
         {"target_params": MODEL},
         {"target": MODEL},
         {"teacher": {"params": MODEL}},
+        {
+            "ema": {
+                "shadow_params": [np.ones((4, 3)), np.zeros(3)],
+                "decay": np.float32(0.9),
+            }
+        },
         {"swa_state_dict": {"module": MODEL, "n_averaged": np.int64(3)}},
         {"best_params": MODEL, "best_loss": np.float32(0.5)},
         {"best_val_loss": np.float32(1.0), "train_losses": np.zeros(500)},
@@ -219,6 +225,31 @@ def test_what_stands_beside_a_model_is_not_counted(beside):
         inventory = ex.explore({name: MODEL, **beside})
         assert inventory.num_parameters == 15, name
         assert inventory.num_tensors == 2 + len(jax.tree.leaves(beside))
+
+
+@pytest.mark.parametrize(
+    ("original", "copy"),
+    [
+        ("q_network", "target_network"),
+        ("policy_net", "target_net"),
+        ("critic", "critic_target"),
+        ("online_encoder", "target_encoder"),
+        ("encoder_q", "encoder_k"),
+        ("base_encoder", "momentum_encoder"),
+        ("student", "teacher"),
+        ("G", "G_ema"),
+        ("unet", "unet_ema"),
+    ],
+)
+def test_copies_as_projects_call_them(original, copy):
+    tree = {
+        original: MODEL,
+        copy: jax.tree.map(np.copy, MODEL),
+        "head": {"bias": np.ones(9)},
+    }
+    inventory = ex.explore({"algorithm": tree})
+    assert inventory.num_parameters == 15 + 9
+    assert inventory[f"algorithm/{original}/dense/kernel"].kind.is_parameter
 
 
 def test_another_model_beside_it_is_counted():
