@@ -13,6 +13,7 @@ from flax import linen as nn
 from safetensors.numpy import save_file
 
 import explorer as ex
+from tests.formats.torch_bytes import tensor, write_zip, zeros
 
 
 def write_zeros(path, shapes):
@@ -256,6 +257,70 @@ def test_another_model_beside_it_is_counted():
     critic, other = (jax.tree.map(np.copy, MODEL) for _ in range(2))
     tree = {"params": MODEL, "critic_params": critic, "discriminator": {"params": other}}
     assert ex.count_parameters(tree) == 45
+
+
+# ---- files of PyTorch
+
+
+def linear(name: str, prefix: str = "") -> dict:
+    """Return the state dict of a layer of 4 by 3, with storages of its own."""
+    return {
+        f"{prefix}weight": tensor(f"{name}w", (3, 4)),
+        f"{prefix}bias": tensor(f"{name}b", (3,)),
+    }
+
+
+def storages(*names: str) -> dict[str, bytes]:
+    return {f"{n}{part}": zeros(12 if part == "w" else 3) for n in names for part in "wb"}
+
+
+TORCH = {
+    # Trainer's optimizer.pt, accelerate's optimizer.bin
+    "an optimizer alone": (
+        {
+            "state": {
+                0: {"exp_avg": tensor("aw", (3, 4)), "exp_avg_sq": tensor("bw", (3, 4))},
+                1: {"momentum_buffer": tensor("ab", (3,))},
+            },
+            "param_groups": [{"lr": 0.1, "params": [0, 1]}],
+        },
+        0,
+    ),
+    # nanoGPT keeps best_val_loss as a tensor beside the model
+    "a loop's values": (
+        {
+            "model": linear("a"),
+            "optimizer": {"state": {}, "param_groups": []},
+            "iter_num": 3,
+            "best_val_loss": tensor("loss", ()),
+            "train_losses": tensor("losses", (500,)),
+        },
+        15,
+    ),
+    # torch.optim.swa_utils.AveragedModel beside what it averages
+    "stochastic weight averaging": (
+        {
+            "state_dict": linear("a"),
+            "swa_state_dict": {
+                **linear("b", "module."),
+                "n_averaged": tensor("count", (), kind="Long"),
+            },
+        },
+        15,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_what_training_loops_save_with_torch(name: str, tmp_path):
+    root, expected = TORCH[name]
+    data = storages("a", "b") | {
+        "loss": zeros(1),
+        "losses": zeros(500),
+        "count": zeros(1, 8),
+    }
+    path = write_zip(tmp_path / "checkpoint.pt", root, data)
+    assert ex.count_parameters(path) == expected
 
 
 # ---- collections of one's own
