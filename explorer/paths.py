@@ -16,6 +16,7 @@ __all__ = [
     "path_of",
     "template_of",
     "templates_of",
+    "templates_of_text",
     "unboxed",
 ]
 
@@ -72,6 +73,15 @@ def templates_of(keys: list[Key]) -> list[bytes]:
         return [key.encode().translate(_DIGITS) for key in keys]  # pyright: ignore
     except (AttributeError, UnicodeEncodeError):
         return list(map(template_of, keys))
+
+
+def templates_of_text(text: bytes) -> list[bytes]:
+    """Return the template of every key of a text with a key on each line.
+
+    >>> templates_of_text(b"h.0.bias\\nh.11.bias")
+    [b'h.0.bias', b'h.00.bias']
+    """
+    return text.translate(_DIGITS).split(b"\n")
 
 
 class Glob:

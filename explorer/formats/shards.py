@@ -1,15 +1,15 @@
 """Checkpoints in shards: the index that names them, and their listings as one."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from explorer.errors import FormatError, printable
-from explorer.inventory.listing import Listing
-from explorer.paths import Key
+from explorer.inventory.listing import Listing, Numbered, firsts_of
+from explorer.paths import Key, template_of
 from explorer.storage.local import LOCAL
 from explorer.storage.store import Store
 
@@ -99,12 +99,14 @@ def merge(path: str, listings: list[Listing]) -> Listing:
         twice = next(key for key in keys if key in seen or seen.add(key))
         raise FormatError(path, found=f"tensor {printable(twice)!r} is in two shards")
     has_collections = any(listing.collections for listing in listings)
+    shapes, dtypes, nbytes, rows = _joined_rows(listings)
     return Listing(
         format=first.format,
         keys=keys,
-        shapes=_joined(listing.shapes for listing in listings),
-        dtypes=_joined(listing.dtypes for listing in listings),
-        nbytes=_joined(listing.nbytes for listing in listings),
+        shapes=shapes,
+        dtypes=dtypes,
+        nbytes=nbytes,
+        rows=rows,
         collections=_joined(lst.collections or [""] * len(lst.keys) for lst in listings)
         if has_collections
         else None,
@@ -116,7 +118,26 @@ def merge(path: str, listings: list[Listing]) -> Listing:
     )
 
 
-def _joined(columns: Iterable[list[_T]]) -> list[_T]:
+def _joined_rows(listings: list[Listing]) -> tuple[Any, Any, Any, list[int] | None]:
+    """Return shapes, dtypes, sizes and rows; equal rows of two shards become one."""
+    if any(listing.rows is None for listing in listings):
+        columns = [(listing.shapes, listing.dtypes, listing.nbytes) for listing in listings]
+        return *map(_joined, zip(*columns, strict=True)), None
+    numbers: dict[tuple, int] = {}
+    rows: list[int] = []
+    for part in listings:
+        shapes, dtypes, nbytes = part.shapes, part.dtypes, part.nbytes
+        known = [
+            (template_of(part.keys[i]), shapes[i], dtypes[i], nbytes[i])
+            for i in firsts_of(part.rows or [])
+        ]
+        row_of = [numbers.setdefault(row, len(numbers)) for row in known]
+        rows.extend(map(row_of.__getitem__, part.rows or []))
+    _, *columns = map(list, zip(*numbers, strict=True))
+    return *(Numbered(column, rows) for column in columns), rows
+
+
+def _joined(columns: Iterable[Sequence[_T]]) -> list[_T]:
     return list(chain.from_iterable(columns))
 
 

@@ -1,9 +1,7 @@
 """Listing -> Inventory: what each listed tensor is, found once for each distinct row."""
 
-from collections import defaultdict
-from itertools import count
 from math import prod
-from operator import itemgetter
+from typing import Any
 
 from explorer.identify import extra_layers, packing
 from explorer.identify.config import Config
@@ -13,9 +11,9 @@ from explorer.identify.tying import find_ties
 from explorer.inventory.columns import Columns
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.inventory import Basis, Inventory
-from explorer.inventory.listing import Listing
+from explorer.inventory.listing import Listing, firsts_of, number
 from explorer.inventory.tensor import PARAMS, Kind
-from explorer.paths import path_of, templates_of
+from explorer.paths import path_of, template_of, templates_of
 from explorer.roles.names import classify, names_tell, split_names
 
 __all__ = ["assemble"]
@@ -63,18 +61,26 @@ def _columns(listing: Listing, config: Config | None) -> tuple[Columns, bool]:
     Kinds are found once for each distinct row.
     """
     keys = listing.keys
-    templates = templates_of(keys)
-    marks, marked = _marks(listing, set(templates), config)
-    rows = _numbered_rows(listing, templates, marked)
-    firsts = _first_of_each(rows)
+    rows = listing.rows or number(
+        templates_of(keys), listing.shapes, listing.dtypes, listing.nbytes
+    )
+    firsts = firsts_of(rows)
+    marks, marked = _marks(listing, {template_of(keys[i]) for i in firsts}, config)
+    # what a tensor is depends on its row, and on what else is known of it
+    known: list[list[Any]] = [marked] if marked else []
+    if listing.roles:
+        known.append([listing.roles.get(key) for key in keys])
+    if known:
+        rows = number(rows, *known)
+        firsts = firsts_of(rows)
     states = _states(listing, firsts, marks, marked)
     named = _is_named(listing, firsts)
     numbers: dict[Kind, int] = {}
-    number_of = {}
-    for (row, index), state in zip(firsts.items(), states, strict=True):
+    number_of = []
+    for index, state in zip(firsts, states, strict=True):
         mark = marks[marked[index]] if marked else ("", None)
         kind = _kind(listing, index, mark, state, named)
-        number_of[row] = numbers.setdefault(kind, len(numbers))
+        number_of.append(numbers.setdefault(kind, len(numbers)))
     shardings = {}
     if listing.shardings:
         shardings = {
@@ -82,27 +88,8 @@ def _columns(listing: Listing, config: Config | None) -> tuple[Columns, bool]:
             for index, key in enumerate(keys)
             if key in listing.shardings
         }
-    numbered = [number_of[row] for row in rows]
+    numbered = list(map(number_of.__getitem__, rows))
     return Columns(keys, list(numbers), numbered, (), shardings), named
-
-
-def _numbered_rows(
-    listing: Listing, templates: list[bytes], marked: list[int]
-) -> list[int]:
-    """Return a number for each tensor; what a tensor is depends on its row alone."""
-    columns = [templates, listing.shapes, listing.dtypes, listing.nbytes]
-    if marked:
-        columns.append(marked)
-    if listing.roles:
-        columns.append([listing.roles.get(key) for key in listing.keys])
-    numbers = defaultdict(count().__next__)
-    return list(map(numbers.__getitem__, zip(*columns, strict=True)))
-
-
-def _first_of_each(rows: list[int]) -> dict[int, int]:
-    """Return the distinct rows in order, each with the index of the first tensor of it."""
-    firsts = dict(zip(reversed(rows), range(len(rows) - 1, -1, -1), strict=True))
-    return dict(sorted(firsts.items(), key=itemgetter(1)))
 
 
 def _marks(
@@ -134,11 +121,11 @@ def _marks(
 
 
 def _states(
-    listing: Listing, firsts: dict[int, int], marks: list[_Mark], marked: list[int]
+    listing: Listing, firsts: list[int], marks: list[_Mark], marked: list[int]
 ) -> list[State | None]:
     """Return the state of the first tensor of each distinct row, None for a parameter."""
     rows = []
-    for index in firsts.values():
+    for index in firsts:
         collection, packed = marks[marked[index]] if marked else ("", None)
         rows.append(
             NamedArray(
@@ -152,9 +139,9 @@ def _states(
     return states_of(rows)
 
 
-def _is_named(listing: Listing, firsts: dict[int, int]) -> bool:
+def _is_named(listing: Listing, firsts: list[int]) -> bool:
     """Return whether the names of a listing say anything: those of a, b and c do not."""
-    return names_tell(path_of(listing.keys[index]) for index in firsts.values())
+    return names_tell(path_of(listing.keys[index]) for index in firsts)
 
 
 def _kind(
@@ -196,8 +183,10 @@ def _kind(
 def _basis(columns: Columns, listing: Listing, named: bool) -> Basis:
     """Return what says which of a listing's tensors are parameters."""
     numbers = {n for n, kind in enumerate(columns.kinds) if kind.is_parameter}
-    words = listing.collections or [""] * len(listing.keys)
-    said = {word for n, word in zip(columns.numbers, words, strict=True) if n in numbers}
+    said = {""} if numbers else set()
+    if listing.collections:
+        pairs = zip(columns.numbers, listing.collections, strict=True)
+        said = {word for n, word in pairs if n in numbers}
     if not said <= {PARAMS}:
         return "name" if named else "use" if listing.roles is not None else "format"
     return "source" if listing.typed else "collection"

@@ -1,11 +1,18 @@
 """What a reader returns: the columns of a header, before they are interpreted."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
+from typing import Any, TypeVar
+
 import msgspec
 
 from explorer.inventory.tensor import Role, Tie
 from explorer.paths import Key
 
-__all__ = ["Listing", "Sharding"]
+__all__ = ["Listing", "Numbered", "Sharding", "firsts_of", "number"]
+
+_T = TypeVar("_T")
 
 
 class Sharding(msgspec.Struct, frozen=True):
@@ -13,6 +20,58 @@ class Sharding(msgspec.Struct, frozen=True):
 
     axes: str
     device_nbytes: int | None = None
+
+
+def number(*columns: Iterable[Any]) -> list[int]:
+    """Return a number for each row of parallel columns, from 0 in order of appearance.
+
+    >>> number("abab", [1, 2, 1, 1])
+    [0, 1, 0, 2]
+    """
+    numbers = defaultdict(count().__next__)
+    return list(map(numbers.__getitem__, zip(*columns, strict=True)))
+
+
+def firsts_of(rows: list[int]) -> list[int]:
+    """Return where each number first appears.
+
+    >>> firsts_of([0, 1, 0, 2])
+    [0, 1, 3]
+    """
+    firsts, at = [], 0
+    for row in range(max(rows, default=-1) + 1):
+        at = rows.index(row, at)
+        firsts.append(at)
+    return firsts
+
+
+class Numbered(Sequence[_T]):
+    """A column of few distinct values: the value of each number, and a number for each row.
+
+    >>> list(Numbered(["float32", "int8"], [0, 1, 0]))
+    ['float32', 'int8', 'float32']
+    """
+
+    __slots__ = ("numbers", "values")
+
+    def __init__(self, values: list[_T], numbers: list[int]):
+        self.values, self.numbers = values, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[_T]:
+        return map(self.values.__getitem__, self.numbers)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return Numbered(self.values, self.numbers[index])
+        return self.values[self.numbers[index]]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None
 
 
 class Listing(msgspec.Struct):
@@ -27,6 +86,9 @@ class Listing(msgspec.Struct):
         shapes: shapes as stored.
         dtypes: number formats by explorer's name (see explorer.dtypes).
         nbytes: bytes each tensor takes in the file.
+        rows: a number for each tensor, from 0 in order of appearance. Tensors of one number
+            are equal in all columns, keys aside, whose digits alone differ. None where the
+            reader has not numbered them.
         collections: the collection that the source itself gives for each tensor ("params",
             "opt_state", "batch_stats", ...); "" leaves it to names and formats. None
             when the source gives none.
@@ -45,9 +107,10 @@ class Listing(msgspec.Struct):
 
     format: str
     keys: list[Key]
-    shapes: list[tuple[int, ...]]
-    dtypes: list[str]
-    nbytes: list[int]
+    shapes: Sequence[tuple[int, ...]]
+    dtypes: Sequence[str]
+    nbytes: Sequence[int]
+    rows: list[int] | None = None
     collections: list[str] | None = None
     typed: bool = False
     ties: list[Tie] = []

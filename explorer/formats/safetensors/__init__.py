@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from explorer import dtypes
 from explorer.errors import FormatError, printable
 from explorer.formats.ndarrays import numpy_dtype, view, writable_view
+from explorer.formats.safetensors.columns import read_columns
 from explorer.formats.safetensors.entries import Entry
 from explorer.formats.safetensors.header import decode_header, read_json
 from explorer.formats.safetensors.layout import check_offsets, fits, refuse_entry
@@ -34,7 +35,11 @@ def read(path: str, store: Store = LOCAL) -> Listing:
         FormatError: the header or the offsets break a rule of the format.
     """
     with store.blob(path) as blob:
-        header = decode_header(blob, read_json(blob))
+        raw = read_json(blob)
+        listing = read_columns(raw, blob.size() - len(raw) - 8)
+        if listing is not None:
+            return listing
+        header = decode_header(blob, raw)
     entries = header.entries.values()
     shapes = list(map(attrgetter("shape"), entries))
     spelled = list(map(attrgetter("dtype"), entries))

@@ -4,15 +4,14 @@ import msgspec
 
 from explorer.errors import FormatError
 from explorer.formats.safetensors.entries import Entry, Header
+from explorer.formats.safetensors.metadata import split_metadata
 from explorer.formats.safetensors.strict import decode_strictly
 from explorer.storage.store import Blob
 
 __all__ = ["MAX_HEADER", "decode_header", "read_json"]
 
 MAX_HEADER = 100_000_000  # the limit that the reference implementation sets
-_METADATA = b'{"__metadata__":{'
 _decode_entries = msgspec.json.Decoder(dict[str, Entry]).decode
-_decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def read_json(blob: Blob) -> bytes:
@@ -61,7 +60,7 @@ def _decode_fast(raw: bytes) -> tuple[dict[str, Entry], dict[str, str]] | None:
     ):
         return None
     try:
-        split = _split_metadata(raw)
+        split = split_metadata(raw)
         if split is None:
             return None
         raw, metadata = split
@@ -72,21 +71,3 @@ def _decode_fast(raw: bytes) -> tuple[dict[str, Entry], dict[str, str]] | None:
     if "__metadata__" in entries or raw.count(b'":') != 4 * len(entries):
         return None
     return entries, metadata
-
-
-def _split_metadata(raw: bytes) -> tuple[bytes, dict[str, str]] | None:
-    """Return the entries and the metadata, which is first if there is any.
-
-    None where it has an escape, a key twice, or something else than texts.
-    """
-    if not raw.startswith(_METADATA):
-        return raw, {}
-    end = raw.find(b"}") + 1
-    texts = raw[len(_METADATA) - 1 : end]
-    try:
-        metadata = _decode_metadata(texts)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    if b"\\" in texts or texts.count(b'":') != len(metadata):
-        return None
-    return b"{" + raw[end:].removeprefix(b","), metadata

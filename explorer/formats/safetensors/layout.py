@@ -6,7 +6,7 @@ from explorer import dtypes
 from explorer.errors import FormatError, printable
 from explorer.formats.safetensors.entries import Header
 
-__all__ = ["check_offsets", "fits", "refuse_entry"]
+__all__ = ["bounded_product", "check_offsets", "fits", "refuse_entry"]
 
 
 def check_offsets(path: str, header: Header) -> list[int]:
@@ -53,11 +53,11 @@ def fits(dtype: str, shape: tuple[int, ...], nbytes: int) -> bool:
     known = dtypes.find_safetensors(dtype)
     if known is None:
         return False
-    size = _bounded_product(shape)
+    size = bounded_product(shape)
     return known.nbytes(size) == nbytes and size % known.block == 0
 
 
-def _bounded_product(shape: tuple[int, ...]) -> int:
+def bounded_product(shape: tuple[int, ...]) -> int:
     """Return the product of a shape; a million 64-bit sizes must not become one number."""
     product = 0 if 0 in shape else 1
     for size in shape:
@@ -81,7 +81,7 @@ def refuse_entry(path: str, header: Header) -> None:
                 found=f"{tensor} has dtype {printable(entry.dtype, 40)!r}",
                 expected="a dtype of the format, such as F32, BF16 or F8_E4M3",
             )
-        shape, size = printable(list(entry.shape), 60), _bounded_product(entry.shape)
+        shape, size = printable(list(entry.shape), 60), bounded_product(entry.shape)
         if size % dtype.block:
             raise FormatError(
                 path,

@@ -1,0 +1,124 @@
+"""The header in the one spelling that writers write, read as columns of text.
+
+A file of 10^5 tensors has some hundred kinds. Here its JSON is checked and cut as a whole,
+a layout is interpreted once for all tensors that have it, and no record of a single tensor
+is made. Any other spelling, and any rule broken, is left to the decoders of records.
+"""
+
+import re
+from collections import defaultdict
+from itertools import accumulate, count
+
+import msgspec
+
+from explorer import dtypes
+from explorer.formats.safetensors.layout import bounded_product
+from explorer.formats.safetensors.metadata import split_metadata
+from explorer.inventory.listing import Listing, Numbered
+from explorer.paths import Key, templates_of_text
+
+__all__ = ["read_columns"]
+
+# a header is {"a":{"dtype":"F32","shape":[4,4],"data_offsets":[0,64]},"b":{...}}
+_layout_of = re.compile(rb'"dtype":"(\w+)","shape":\[([0-9,]{0,200})').fullmatch
+_OFFSETS = b',"data_offsets":['
+_check_json = msgspec.json.Decoder(msgspec.Raw).decode
+_decode_numbers = msgspec.json.Decoder(list[int]).decode
+
+# shape, dtype and bytes
+_Layout = tuple[tuple[int, ...], str, int]
+
+
+def read_columns(raw: bytes, data_bytes: int) -> Listing | None:
+    """Return what a header lists; None where a decoder of records must look.
+
+    Args:
+        raw: the JSON of the header.
+        data_bytes: of the file, after the header.
+    """
+    text = raw.rstrip(b" ")  # the padding that the format allows
+    if b"\\" in text:
+        return None
+    try:
+        _check_json(text)
+        split = split_metadata(text)
+        if split is None:
+            return None
+        # valid JSON has a brace and a bracket in places of their own
+        names, layouts, offsets = _cut(split[0].replace(b"{", b"]").split(b"]"))
+        keys, templates = _keys(names)
+        rows, layout = _number(templates, layouts)
+        _check_offsets(offsets, [nbytes for _, _, nbytes in layout], rows, data_bytes)
+    except (_Unusual, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    shapes, names, sizes = map(list, zip(*layout, strict=True))
+    return Listing(
+        format="safetensors",
+        keys=keys,
+        shapes=Numbered(shapes, rows),
+        dtypes=Numbered(names, rows),
+        nbytes=Numbered(sizes, rows),
+        rows=rows,
+        file_bytes=8 + len(raw) + data_bytes,
+        files=1,
+        metadata=split[1],
+    )
+
+
+class _Unusual(Exception):
+    """The header has another spelling, or breaks a rule."""
+
+
+def _require(usual: bool) -> None:
+    if not usual:
+        raise _Unusual
+
+
+def _cut(pieces: list[bytes]) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """Return names, layouts and offsets, cut where a brace opens or a bracket closes."""
+    _require(len(pieces) % 3 == 2 and len(pieces) > 2 and pieces[-1] == b"}}")
+    return pieces[1:-1:3], pieces[2::3], pieces[3::3]
+
+
+def _keys(pieces: list[bytes]) -> tuple[list[Key], list[bytes]]:
+    """Return the names, each given once, and their templates."""
+    text = b"\n".join(pieces).replace(b'":\n},"', b"\n")
+    _require(text.startswith(b'"') and text.endswith(b'":') and text.count(b'"') == 2)
+    text = text[1:-2]
+    keys: list[Key] = text.decode().split("\n")  # pyright: ignore
+    _require(len(keys) == len(pieces) == len(set(keys)))
+    return keys, templates_of_text(text)
+
+
+def _number(
+    templates: list[bytes], layouts: list[bytes]
+) -> tuple[list[int], list[_Layout]]:
+    """Return each tensor's row, a number for its template and layout, and rows' layouts."""
+    numbers = defaultdict(count().__next__)
+    rows = list(map(numbers.__getitem__, zip(templates, layouts, strict=True)))
+    _require(b"__metadata__" not in {template for template, _ in numbers})
+    known = {layout: _read_layout(layout) for layout in {layout for _, layout in numbers}}
+    return rows, [known[layout] for _, layout in numbers]
+
+
+def _read_layout(text: bytes) -> _Layout:
+    match = _layout_of(text)
+    dtype = dtypes.find_safetensors(match[1].decode()) if match else None
+    if match is None or dtype is None:
+        raise _Unusual
+    shape = tuple(map(int, match[2].split(b","))) if match[2] else ()
+    size = bounded_product(shape)
+    _require(size % dtype.block == 0)
+    return shape, dtype.name, dtype.nbytes(size)
+
+
+def _check_offsets(
+    pieces: list[bytes], sizes: list[int], rows: list[int], data_bytes: int
+) -> None:
+    """Check that each tensor has two offsets, and begins where the one before it ends."""
+    text = b";".join(pieces).replace(_OFFSETS, b"")
+    _require(text.translate(None, b"0123456789") == b",;" * (len(pieces) - 1) + b",")
+    offsets = _decode_numbers(b"[" + text.replace(b";", b",") + b"]")
+    ends = list(accumulate(map(sizes.__getitem__, rows)))
+    _require(ends == offsets[1::2] and ends[-1] == data_bytes)
+    _require(offsets[0] == 0 and ends[:-1] == offsets[2::2])
