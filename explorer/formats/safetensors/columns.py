@@ -15,15 +15,20 @@ from explorer import dtypes
 from explorer.formats.safetensors.layout import bounded_product
 from explorer.formats.safetensors.metadata import split_metadata
 from explorer.inventory.listing import Listing, Numbered
-from explorer.paths import Key, templates_of_text
+from explorer.paths import templates_of_text
 
 __all__ = ["read_columns"]
 
 # a header is {"a":{"dtype":"F32","shape":[4,4],"data_offsets":[0,64]},"b":{...}}
 _layout_of = re.compile(rb'"dtype":"(\w+)","shape":\[([0-9,]{0,200})').fullmatch
 _OFFSETS = b',"data_offsets":['
-_check_json = msgspec.json.Decoder(msgspec.Raw).decode
-_decode_numbers = msgspec.json.Decoder(list[int]).decode
+
+
+class _Object(msgspec.Struct, gc=False):
+    """An object of whatever fields: only the names of a header are decoded."""
+
+
+_decode_names = msgspec.json.Decoder(dict[str, _Object]).decode
 
 # shape, dtype and bytes
 _Layout = tuple[tuple[int, ...], str, int]
@@ -40,21 +45,20 @@ def read_columns(raw: bytes, data_bytes: int) -> Listing | None:
     if b"\\" in text:
         return None
     try:
-        _check_json(text)
         split = split_metadata(text)
         if split is None:
             return None
-        # valid JSON has a brace and a bracket in places of their own
+        keys = list(_decode_names(split[0]))
+        # in valid JSON a brace opens and a bracket closes in places of their own
         names, layouts, offsets = _cut(split[0].replace(b"{", b"]").split(b"]"))
-        keys, templates = _keys(names)
-        rows, layout = _number(templates, layouts)
+        rows, layout = _number(_templates(keys, names), layouts)
         _check_offsets(offsets, [nbytes for _, _, nbytes in layout], rows, data_bytes)
     except (_Unusual, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     shapes, names, sizes = map(list, zip(*layout, strict=True))
     return Listing(
         format="safetensors",
-        keys=keys,
+        keys=list(keys),
         shapes=Numbered(shapes, rows),
         dtypes=Numbered(names, rows),
         nbytes=Numbered(sizes, rows),
@@ -80,14 +84,12 @@ def _cut(pieces: list[bytes]) -> tuple[list[bytes], list[bytes], list[bytes]]:
     return pieces[1:-1:3], pieces[2::3], pieces[3::3]
 
 
-def _keys(pieces: list[bytes]) -> tuple[list[Key], list[bytes]]:
-    """Return the names, each given once, and their templates."""
-    text = b"\n".join(pieces).replace(b'":\n},"', b"\n")
-    _require(text.startswith(b'"') and text.endswith(b'":') and text.count(b'"') == 2)
-    text = text[1:-2]
-    keys: list[Key] = text.decode().split("\n")  # pyright: ignore
-    _require(len(keys) == len(pieces) == len(set(keys)))
-    return keys, templates_of_text(text)
+def _templates(keys: list[str], pieces: list[bytes]) -> list[bytes]:
+    """Return the template of each key; a key given twice is in the pieces alone."""
+    _require(len(keys) == len(pieces) and "__metadata__" not in keys)
+    text = '":\n},"'.join(keys).encode()
+    _require(b"\n".join(pieces) == b'"%b":' % text)
+    return templates_of_text(text)
 
 
 def _number(
@@ -96,7 +98,6 @@ def _number(
     """Return each tensor's row, a number for its template and layout, and rows' layouts."""
     numbers = defaultdict(count().__next__)
     rows = list(map(numbers.__getitem__, zip(templates, layouts, strict=True)))
-    _require(b"__metadata__" not in {template for template, _ in numbers})
     known = {layout: _read_layout(layout) for layout in {layout for _, layout in numbers}}
     return rows, [known[layout] for _, layout in numbers]
 
@@ -118,7 +119,8 @@ def _check_offsets(
     """Check that each tensor has two offsets, and begins where the one before it ends."""
     text = b";".join(pieces).replace(_OFFSETS, b"")
     _require(text.translate(None, b"0123456789") == b",;" * (len(pieces) - 1) + b",")
-    offsets = _decode_numbers(b"[" + text.replace(b";", b",") + b"]")
     ends = list(accumulate(map(sizes.__getitem__, rows)))
-    _require(ends == offsets[1::2] and ends[-1] == data_bytes)
-    _require(offsets[0] == 0 and ends[:-1] == offsets[2::2])
+    expected = [0] * (2 * len(ends))
+    expected[1::2], expected[2::2] = ends, ends[:-1]
+    _require(text.replace(b";", b",") == msgspec.json.encode(expected)[1:-1])
+    _require(ends[-1] == data_bytes)
