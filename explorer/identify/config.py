@@ -1,6 +1,5 @@
 """The `config.json` beside a checkpoint: what it says of ties and of quantisation."""
 
-import json
 import os
 from typing import Any
 
@@ -85,7 +84,7 @@ def read_config_file(path: str) -> Config:
     """Return the Hugging Face config in a file; errors as of `read_config`."""
     raw = read_whole(path, _MAX_BYTES)
     try:
-        content = json.loads(raw)  # takes Python's Infinity, which real ones have
+        content = _decode(raw)
     except (ValueError, RecursionError) as error:
         if isinstance(error, ValueError) and "4300 digits" in str(error):
             error = ValueError("a number of more than 4,300 digits")
@@ -95,6 +94,15 @@ def read_config_file(path: str) -> Config:
     if not isinstance(content, dict):
         raise FormatError(path, found="is not a JSON object", cure="correct or remove it")
     return _config(path, content)
+
+
+def _decode(raw: bytes) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        import json  # takes Python's Infinity, which real ones have
+
+        return json.loads(raw)
 
 
 def _config(path: str, content: dict[str, Any]) -> Config:

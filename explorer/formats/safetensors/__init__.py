@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from explorer import dtypes
 from explorer.errors import FormatError, printable
-from explorer.formats.ndarrays import numpy_dtype, view, writable_view
 from explorer.formats.safetensors.columns import read_columns
 from explorer.formats.safetensors.entries import Entry
 from explorer.formats.safetensors.header import decode_header, read_json
@@ -83,6 +82,8 @@ def values(
 
 def _as_array(path: str, name: str, entry: Entry, data: Bytes, begin: int) -> "np.ndarray":
     import numpy as np
+
+    from explorer.formats.ndarrays import numpy_dtype, view, writable_view
 
     dtype = dtypes.find_safetensors(entry.dtype)
     assert dtype is not None  # `read` has checked it

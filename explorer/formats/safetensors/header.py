@@ -5,7 +5,6 @@ import msgspec
 from explorer.errors import FormatError
 from explorer.formats.safetensors.entries import Entry, Header
 from explorer.formats.safetensors.metadata import split_metadata
-from explorer.formats.safetensors.strict import decode_strictly
 from explorer.storage.store import Blob
 
 __all__ = ["MAX_HEADER", "decode_header", "read_json"]
@@ -43,8 +42,12 @@ def decode_header(blob: Blob, raw: bytes) -> Header:
     Raises:
         FormatError: it breaks a rule of the format.
     """
-    fast = _decode_fast(raw)
-    entries, metadata = fast if fast is not None else decode_strictly(blob.name, raw)
+    decoded = _decode_fast(raw)
+    if decoded is None:
+        from explorer.formats.safetensors.strict import decode_strictly
+
+        decoded = decode_strictly(blob.name, raw)
+    entries, metadata = decoded
     return Header(entries, metadata, 8 + len(raw), blob.size())
 
 
