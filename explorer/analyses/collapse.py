@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from explorer.analyses.shapes import Leaf, Shapes, nested
+from explorer.analyses.names import nested
+from explorer.analyses.shapes import Leaf, Shapes
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import PARAMS
@@ -60,7 +61,7 @@ def collapse(inventory: Inventory, *, fold: bool = True) -> Row:
     """
     with paused_gc():
         shapes = Shapes(inventory.columns)
-        root = shapes.add(nested(inventory.columns, shapes.leaves))
+        root = shapes.add(nested(inventory.columns.keys, shapes))
         return _merge(inventory.target, {root: 1}, shapes, fold)
 
 

@@ -10,14 +10,10 @@ from typing import Any, NamedTuple
 from explorer.inventory.columns import Columns
 from explorer.inventory.tensor import Kind
 from explorer.inventory.totals import Totals
-from explorer.paths import path_of
 
-__all__ = ["Leaf", "Shapes", "Tree", "nested"]
+__all__ = ["Leaf", "Shapes", "Tree"]
 
-_MAX_DEPTH = 40  # a name may have 10,000 parts: the rest of it stays one name
-_OWN = "."  # a tensor below its own name, where that is also a path
-
-# the names below a name; the number of a leaf where nothing is below
+# the names below a name, or the number of a subtree; of a leaf where nothing is below
 Tree = dict[str, Any]  # of Tree | int, which a checker cannot narrow to one of both
 
 
@@ -107,62 +103,3 @@ class Shapes:
         if number < 0:
             return self._leaf_signatures[-1 - number]
         return self._signatures[number]
-
-
-def nested(columns: Columns, leaves: list[int]) -> Tree:
-    """Return the tree of names, each tensor given by its leaf number."""
-    root: Tree = {}
-    modules: dict[str, Tree] = {}
-    for key, leaf in zip(columns.keys, leaves, strict=True):
-        if type(key) is str and "/" not in key:
-            parent, dot, last = key.rpartition(".")
-            node = modules.get(parent) if dot else root
-            if node is None:
-                node = _module(root, parent, modules)
-            if node is not None and last not in node:
-                node[last] = leaf
-                continue
-        _insert(root, path_of(key), leaf)
-    return root
-
-
-def _module(root: Tree, name: str, modules: dict[str, Tree]) -> Tree | None:
-    """Return the node of a dotted module name, kept in `modules`; None if it is too deep.
-
-    The module around it is mostly known, so that its path is not walked from the root.
-    """
-    if name.count(".") >= _MAX_DEPTH - 1:
-        return None
-    above, dot, last = name.rpartition(".")
-    node = modules.get(above) if dot else root
-    if node is None:
-        node = _module(root, above, modules)
-        assert node is not None  # it is less deep
-    child = node.get(last)
-    if not isinstance(child, dict):
-        # a tensor whose key is another one's path stands below its own name
-        node[last] = child = {} if child is None else {_OWN: child}
-    modules[name] = child
-    return child
-
-
-def _insert(root: Tree, path: tuple[str, ...], leaf: int) -> None:
-    """Put a leaf into the tree, whatever is there already."""
-    if len(path) > _MAX_DEPTH:
-        path = (*path[:_MAX_DEPTH], "/".join(path[_MAX_DEPTH:]))
-    node = root
-    for name in path[:-1]:
-        child = node.get(name)
-        if not isinstance(child, dict):
-            # a tensor whose key is another one's path stands below its own name
-            node[name] = child = {} if child is None else {_OWN: child}
-        node = child
-    last = path[-1] if path else _OWN
-    if last in node:
-        child = node[last]
-        if not isinstance(child, dict):
-            node[last] = child = {_OWN: child}
-        node, last = child, _OWN
-        while last in node:  # "a.b" and "a/b" are two keys of one path
-            last += _OWN
-    node[last] = leaf
