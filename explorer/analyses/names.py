@@ -29,16 +29,16 @@ def nested(keys: Sequence[Key], shapes: Shapes) -> Tree:
     """
     root: Tree = {}
     modules: dict[str, Tree] = {}
-    for key, number in _numbered(keys, shapes):
+    for key, child in _numbered(keys, shapes):
         if type(key) is str and "/" not in key:
             parent, dot, last = key.rpartition(".")
             node = modules.get(parent) if dot else root
             if node is None:
                 node = _module(root, parent, modules)
             if node is not None and last not in node:
-                node[last] = number
+                node[last] = child
                 continue
-        _insert(root, path_of(key), number)
+        _insert(root, path_of(key), child)
     return root
 
 

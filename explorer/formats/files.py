@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from explorer.errors import FormatError, TargetError, printable
 from explorer.formats.registry import detect, reader_of
-from explorer.formats.shards import Index, merge, read_index, verify
+from explorer.formats.shards import Index, merge, read_index
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.listing import Listing
 from explorer.paths import Key
@@ -54,11 +54,8 @@ def list_path(path: str, store: Store = LOCAL) -> Listing:
     choice = _choose(path, store)
     with paused_gc():
         listings = [reader_of(part.module).read(part.path, store) for part in choice.parts]
-    listing = merge(path, listings)
-    remarks = choice.remarks
-    if choice.shard_index is not None:
-        remarks = [*remarks, *verify(listing, choice.shard_index)]
-    listing.remarks = [*listing.remarks, *remarks]
+    listing = merge(path, listings, choice.shard_index)
+    listing.remarks = [*listing.remarks, *choice.remarks]
     return listing
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import Any, Literal, TypeVar
 
@@ -13,7 +14,7 @@ from explorer.paths import Key, template_of
 from explorer.storage.local import LOCAL
 from explorer.storage.store import Store
 
-__all__ = ["Index", "merge", "read_index", "verify"]
+__all__ = ["Index", "merge", "read_index"]
 
 _MAX_INDEX = 30_000_000  # bytes of 300,000 tensors: each takes about 100
 _T = TypeVar("_T")
@@ -23,14 +24,14 @@ class _IndexMetadata(msgspec.Struct):
     total_size: int | float | str | None = None
 
 
-class Index(msgspec.Struct):
+class Index(msgspec.Struct, dict=True):
     """What an index claims: the shard of every tensor, and the bytes of all of them."""
 
     weight_map: dict[str, str]
     metadata: _IndexMetadata | None = None
     path: str = ""
 
-    @property
+    @cached_property
     def shards(self) -> list[str]:
         """The file names in it."""
         return sorted(set(self.weight_map.values()))
@@ -84,20 +85,33 @@ def _decode(raw: bytes, files: list[str]) -> Index:
         return msgspec.json.decode(raw, type=Index)
 
 
-def merge(path: str, listings: list[Listing]) -> Listing:
-    """Return the listings of shards as one.
+def merge(path: str, listings: list[Listing], index: Index | None = None) -> Listing:
+    """Return the listings of shards as one, with a remark for each claim of their index
+    that the headers contradict.
 
     Raises:
-        FormatError: a tensor is in two shards.
+        FormatError: a tensor is in two shards, or the index promises one that none holds.
     """
-    first = listings[0]
-    if len(listings) == 1:
-        return first
     keys = _joined(listing.keys for listing in listings)
-    if len(set(keys)) < len(keys):
+    # as many names as the index has, and each of those among them: none is there twice
+    missing = index.weight_map.keys() - keys if index else set()
+    if not index or missing or len(keys) != len(index.weight_map):
+        _check_names(path, keys, len(listings))
+    listing = _joined_listing(listings, keys) if len(listings) > 1 else listings[0]
+    if index:
+        listing.remarks = [*listing.remarks, *_verify(listing, index, missing)]
+    return listing
+
+
+def _check_names(path: str, keys: list[Key], shards: int) -> None:
+    if shards > 1 and len(set(keys)) < len(keys):
         seen: set[Key] = set()
         twice = next(key for key in keys if key in seen or seen.add(key))
         raise FormatError(path, found=f"tensor {printable(twice)!r} is in two shards")
+
+
+def _joined_listing(listings: list[Listing], keys: list[Key]) -> Listing:
+    first = listings[0]
     has_collections = any(listing.collections for listing in listings)
     shapes, dtypes, nbytes, rows = _joined_rows(listings)
     return Listing(
@@ -141,27 +155,23 @@ def _joined(columns: Iterable[Sequence[_T]]) -> list[_T]:
     return list(chain.from_iterable(columns))
 
 
-def verify(listing: Listing, index: Index) -> list[str]:
+def _verify(listing: Listing, index: Index, missing: set[str]) -> list[str]:
     """Return a remark for each claim of an index that the headers contradict.
 
     Raises:
         FormatError: the index promises a tensor that no shard holds.
     """
+    if missing:
+        raise FormatError(
+            index.path,
+            found=f"promises tensor {printable(min(missing))!r} ({len(missing)} in all), "
+            "which no shard holds",
+            cure="fetch the shards again",
+        )
     remarks = []
-    weight_map = index.weight_map
-    # names are unique here: equal in number and every one known means equal sets
-    known = map(weight_map.__contains__, listing.keys)
-    if len(weight_map) != len(listing.keys) or not all(known):
-        stored = set(listing.keys)
-        missing = weight_map.keys() - stored
-        if missing:
-            raise FormatError(
-                index.path,
-                found=f"promises tensor {printable(min(missing))!r} ({len(missing)} in all), "
-                "which no shard holds",
-                cure="fetch the shards again",
-            )
-        remarks.append(f"{len(stored - weight_map.keys()):,} tensors are not in the index")
+    more = len(listing.keys) - len(index.weight_map)
+    if more:
+        remarks.append(f"{more:,} tensors are not in the index")
     size = index.metadata.total_size if index.metadata else None
     total = sum(listing.nbytes)
     if isinstance(size, int | float) and size != total:

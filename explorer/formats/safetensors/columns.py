@@ -53,7 +53,7 @@ def read_columns(raw: bytes, data_bytes: int) -> Listing | None:
         names, layouts, offsets = _cut(split[0].replace(b"{", b"]").split(b"]"))
         rows, layout = _number(_templates(keys, names), layouts)
         _check_offsets(offsets, [nbytes for _, _, nbytes in layout], rows, data_bytes)
-    except (_Unusual, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (_UnusualError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     shapes, names, sizes = map(list, zip(*layout, strict=True))
     return Listing(
@@ -69,13 +69,13 @@ def read_columns(raw: bytes, data_bytes: int) -> Listing | None:
     )
 
 
-class _Unusual(Exception):
+class _UnusualError(Exception):
     """The header has another spelling, or breaks a rule."""
 
 
 def _require(usual: bool) -> None:
     if not usual:
-        raise _Unusual
+        raise _UnusualError
 
 
 def _cut(pieces: list[bytes]) -> tuple[list[bytes], list[bytes], list[bytes]]:
@@ -106,7 +106,7 @@ def _read_layout(text: bytes) -> _Layout:
     match = _layout_of(text)
     dtype = dtypes.find_safetensors(match[1].decode()) if match else None
     if match is None or dtype is None:
-        raise _Unusual
+        raise _UnusualError
     shape = tuple(map(int, match[2].split(b","))) if match[2] else ()
     size = bounded_product(shape)
     _require(size % dtype.block == 0)
