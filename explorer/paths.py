@@ -70,9 +70,11 @@ def template_of(key: Key) -> bytes:
 def templates_of(keys: list[Key]) -> list[bytes]:
     """Return the template of every key, with a fast path for strings."""
     try:
-        return [key.encode().translate(_DIGITS) for key in keys]  # pyright: ignore
-    except (AttributeError, UnicodeEncodeError):
-        return list(map(template_of, keys))
+        templates = templates_of_text("\n".join(keys).encode())  # pyright: ignore
+    except (TypeError, UnicodeEncodeError):
+        templates = []
+    # a key of two lines has two
+    return templates if len(templates) == len(keys) else list(map(template_of, keys))
 
 
 def templates_of_text(text: bytes) -> list[bytes]:

@@ -31,7 +31,7 @@ def width_of(text: str) -> int:
     >>> width_of("norm"), width_of("層")
     (4, 2)
     """
-    if text.isascii():
+    if text.isascii() or text.replace("…", "").isascii():
         return len(text)
     import unicodedata  # seldom needed, and start-up is counted in milliseconds
 

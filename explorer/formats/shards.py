@@ -134,9 +134,10 @@ def _joined_listing(listings: list[Listing], keys: list[Key]) -> Listing:
 
 def _joined_rows(listings: list[Listing]) -> tuple[Any, Any, Any, list[int] | None]:
     """Return shapes, dtypes, sizes and rows; equal rows of two shards become one."""
-    if any(listing.rows is None for listing in listings):
-        columns = [(listing.shapes, listing.dtypes, listing.nbytes) for listing in listings]
-        return *map(_joined, zip(*columns, strict=True)), None
+    if any(part.rows is None for part in listings):
+        columns = [(part.shapes, part.dtypes, part.nbytes) for part in listings]
+        shapes, dtypes, nbytes = map(_joined, zip(*columns, strict=True))
+        return shapes, dtypes, nbytes, None
     numbers: dict[tuple, int] = {}
     rows: list[int] = []
     for part in listings:
@@ -147,8 +148,8 @@ def _joined_rows(listings: list[Listing]) -> tuple[Any, Any, Any, list[int] | No
         ]
         row_of = [numbers.setdefault(row, len(numbers)) for row in known]
         rows.extend(map(row_of.__getitem__, part.rows or []))
-    _, *columns = map(list, zip(*numbers, strict=True))
-    return *(Numbered(column, rows) for column in columns), rows
+    _, shapes, dtypes, nbytes = map(list, zip(*numbers, strict=True))
+    return Numbered(shapes, rows), Numbered(dtypes, rows), Numbered(nbytes, rows), rows
 
 
 def _joined(columns: Iterable[Sequence[_T]]) -> list[_T]:

@@ -71,7 +71,7 @@ class Numbered(Sequence[_T]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
 
-    __hash__ = None
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
 
 
 class Listing(msgspec.Struct):

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 import explorer as ex
 from explorer.errors import FormatError, InputError, TargetError
+from explorer.formats import safetensors
 from explorer.storage import local
 from tests.checkpoints import Layout, write_folder, write_sharded, write_sparse
 
@@ -211,3 +212,16 @@ def test_nothing_of_the_users_changes(tmp_path: Path):
     ex.load(folder)
     assert {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.iterdir()} == before
     assert sorted(os.listdir(folder)) == sorted(p.name for p in before)
+
+
+def test_shards_of_numbered_rows_join_as_those_of_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    layout: Layout = {f"h.{i}.up.weight": ((4, i % 3), "BF16") for i in range(20)}
+    layout |= {f"h.{i}.norm.weight": ((4,), "F32") for i in range(20)}
+    folder = write_sharded(tmp_path / "m", layout, 3)
+    inventory = ex.explore(folder)
+    shapes = {tensor.key: tensor.shape for tensor in inventory}
+    assert shapes == {name: shape for name, (shape, _) in layout.items()}
+    monkeypatch.setattr(safetensors, "read_columns", lambda raw, data_bytes: None)
+    assert ex.explore(folder) == inventory

@@ -1,12 +1,14 @@
-"""Odd spellings of a header: the typed decoder and the strict one agree on every one."""
+"""Odd spellings of a header: columns, typed records and the strict decoder agree on all."""
 
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from explorer.errors import FormatError
 from explorer.formats import safetensors
@@ -21,6 +23,8 @@ DAMAGES = [
     (b'"dtype"', b'"dtypes"'), (b'"shape":[', b'"shape":[1,'), (b"[0", b"[0.0"), (b"[0", b"[99999999999999999999"),
     (b"]}", b"],}"), (b"}}", b"}"), (b"]", b""), (b'"', b""), (b":", b"::"), (b"a.1", b"a.0"), (b"2", b"1e1"),
     (b"2", b"true"), (b"[2", b"[18446744073709551616"), (b'"shape"', b'"\xff"'), (b'","', b'","x":1,"'), (b"4", b"5"),
+    (b":{", b":]"), (b"],", b"{,"), (b"[", b"{"), (b"offsets", b"off3sets"), (b'sets"', b'sets0"'), (b'},"', b'}"'), (b"}", b"},"),
+    (b'"shape"', b'"dtype"'), (b'"a.1', b'"a]1'), (b"a.0", b"a{0"), (b"a.0", b"a\n0"), (b"bias", b"bias;"), (b'":', b'" :'), (b"F32", b"F16"),
 ]  # fmt: skip
 
 
@@ -53,20 +57,48 @@ def result(path: str) -> tuple | str:
         listing = safetensors.read(path)
     except FormatError as error:
         return str(error)
-    columns = (listing.keys, listing.shapes, listing.dtypes, listing.nbytes)
+    columns = (list(listing.shapes), list(listing.dtypes), list(listing.nbytes))
     inventory = assemble(listing)
-    return (*columns, listing.metadata, listing.file_bytes, inventory.tensors)
+    return listing.keys, *columns, listing.metadata, listing.file_bytes, inventory.tensors
 
 
-@settings(max_examples=600, deadline=None)
+def write(folder: Path, raw: bytes, data: int) -> str:
+    path = folder / "m.safetensors"
+    path.write_bytes(struct.pack("<Q", len(raw)) + raw + bytes(data))
+    return str(path)
+
+
+@settings(max_examples=1000, deadline=None)
 @given(headers())
-def test_both_decoders_find_the_same_or_refuse_equally(
+def test_all_decoders_find_the_same_or_refuse_equally(
     tmp_path_factory, header: tuple[bytes, int]
 ):
-    raw, data = header
-    path = tmp_path_factory.mktemp("header") / "m.safetensors"
-    path.write_bytes(struct.pack("<Q", len(raw)) + raw + bytes(data))
-    found = result(str(path))
+    path = write(tmp_path_factory.mktemp("header"), *header)
+    found = result(path)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(safetensors, "read_columns", lambda raw, data_bytes: None)
+        assert result(path) == found
         patch.setattr(decoding, "_decode_fast", lambda raw: None)
-        assert result(str(path)) == found
+        assert result(path) == found
+
+
+def test_what_writers_write_is_read_by_columns(tmp_path: Path):
+    arrays = {f"h.{i}.{w}": np.ones((i, 3), np.float16) for i in range(12) for w in "ab"}
+    save_file(arrays, tmp_path / "m.safetensors", {"format": "pt"})
+    listing = safetensors.read(str(tmp_path / "m.safetensors"))
+    assert listing.rows is not None
+    assert len(set(listing.rows)) == 24
+    assert dict(zip(listing.keys, listing.shapes, strict=True)) == {
+        name: array.shape for name, array in arrays.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"__metadata__":{}"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+        b'{"__metadata__":{},}',
+    ],
+)
+def test_metadata_ends_as_json_requires(tmp_path: Path, raw: bytes):
+    assert "the header is not JSON" in str(result(write(tmp_path, raw, 1)))

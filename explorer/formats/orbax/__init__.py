@@ -157,7 +157,7 @@ def _check_sizes(folder: str, stored: _Stored, file_bytes: int) -> None:
 def _add(listing: Listing, item: str, folder: str, stored: _Stored, store: Store) -> None:
     """Add the tensors of one tree to a listing."""
     key_formats, saved = read_key_formats(folder, store), read_shardings(folder, store)
-    listing.nbytes += stored.nbytes
+    shapes, names = [], []
     for leaf, (shape, dtype) in zip(stored.tree.leaves, stored.heads, strict=True):
         key, name = _key(item, leaf), ".".join(leaf)
         if sharding := saved.get(name):
@@ -166,8 +166,11 @@ def _add(listing: Listing, item: str, folder: str, stored: _Stored, store: Store
         if name in key_formats:  # the words of a key are the last axis
             shape, dtype = shape[:-1], key_formats[name]
         listing.keys.append(key)
-        listing.shapes.append(shape)
-        listing.dtypes.append(dtype)
+        shapes.append(shape)
+        names.append(dtype)
+    listing.shapes = [*listing.shapes, *shapes]
+    listing.dtypes = [*listing.dtypes, *names]
+    listing.nbytes = [*listing.nbytes, *stored.nbytes]
 
 
 def _key(item: str, leaf: _Path) -> _Path:

@@ -30,7 +30,7 @@ class _Object(msgspec.Struct, gc=False):
 
 _decode_names = msgspec.json.Decoder(dict[str, _Object]).decode
 
-# shape, dtype and bytes
+# a tensor's shape, dtype and bytes
 _Layout = tuple[tuple[int, ...], str, int]
 
 
@@ -55,12 +55,12 @@ def read_columns(raw: bytes, data_bytes: int) -> Listing | None:
         _check_offsets(offsets, [nbytes for _, _, nbytes in layout], rows, data_bytes)
     except (_UnusualError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    shapes, names, sizes = map(list, zip(*layout, strict=True))
+    shapes, formats, sizes = map(list, zip(*layout, strict=True))
     return Listing(
         format="safetensors",
         keys=list(keys),
         shapes=Numbered(shapes, rows),
-        dtypes=Numbered(names, rows),
+        dtypes=Numbered(formats, rows),
         nbytes=Numbered(sizes, rows),
         rows=rows,
         file_bytes=8 + len(raw) + data_bytes,
@@ -120,7 +120,7 @@ def _check_offsets(
     text = b";".join(pieces).replace(_OFFSETS, b"")
     _require(text.translate(None, b"0123456789") == b",;" * (len(pieces) - 1) + b",")
     ends = list(accumulate(map(sizes.__getitem__, rows)))
+    _require(ends[-1] == data_bytes)
     expected = [0] * (2 * len(ends))
     expected[1::2], expected[2::2] = ends, ends[:-1]
     _require(text.replace(b";", b",") == msgspec.json.encode(expected)[1:-1])
-    _require(ends[-1] == data_bytes)
