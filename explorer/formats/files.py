@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from explorer.errors import FormatError, TargetError, printable
 from explorer.formats.registry import detect, reader_of
-from explorer.formats.shards import Index, merge, read_index
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.listing import Listing
 from explorer.paths import Key
@@ -19,6 +18,8 @@ from explorer.storage.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from explorer.formats.shards import Index
 
 __all__ = ["is_config", "list_path", "load_path"]
 
@@ -41,7 +42,7 @@ class _Choice(NamedTuple):
 
     parts: list[_Part]
     remarks: list[str]
-    shard_index: Index | None = None
+    shard_index: "Index | None" = None
 
 
 def list_path(path: str, store: Store = LOCAL) -> Listing:
@@ -54,7 +55,11 @@ def list_path(path: str, store: Store = LOCAL) -> Listing:
     choice = _choose(path, store)
     with paused_gc():
         listings = [reader_of(part.module).read(part.path, store) for part in choice.parts]
-    listing = merge(path, listings, choice.shard_index)
+    listing = listings[0]
+    if choice.shard_index or len(listings) > 1:
+        from explorer.formats.shards import merge
+
+        listing = merge(path, listings, choice.shard_index)
     listing.remarks = [*listing.remarks, *choice.remarks]
     return listing
 
@@ -135,6 +140,8 @@ def _unindexed(path: str, names: list[str], store: Store) -> _Choice:
 
 
 def _indexed(path: str, store: Store) -> _Choice:
+    from explorer.formats.shards import read_index
+
     index = read_index(path, store)
     folder = os.path.dirname(path)
     return _Choice([_part(folder, shard, store) for shard in index.shards], [], index)

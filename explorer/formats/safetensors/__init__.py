@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 from explorer import dtypes
 from explorer.errors import FormatError, printable
 from explorer.formats.safetensors.columns import read_columns
-from explorer.formats.safetensors.entries import Entry
-from explorer.formats.safetensors.header import decode_header, read_json
 from explorer.formats.safetensors.layout import check_offsets, fits, refuse_entry
+from explorer.formats.safetensors.text import read_json
 from explorer.inventory.listing import Listing
 from explorer.paths import Key
 from explorer.storage.local import LOCAL
-from explorer.storage.store import Store
-from explorer.storage.window import Bytes, indexed
+from explorer.storage.store import Blob, Store
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from explorer.formats.safetensors.entries import Entry
+    from explorer.storage.window import Bytes
 
 __all__ = ["read", "values"]
 
@@ -36,9 +37,14 @@ def read(path: str, store: Store = LOCAL) -> Listing:
     with store.blob(path) as blob:
         raw = read_json(blob)
         listing = read_columns(raw, blob.size() - len(raw) - 8)
-        if listing is not None:
-            return listing
-        header = decode_header(blob, raw)
+        return listing or _read_records(path, blob, raw)
+
+
+def _read_records(path: str, blob: Blob, raw: bytes) -> Listing:
+    """Read a header of another spelling, or say which rule it breaks."""
+    from explorer.formats.safetensors.header import decode_header
+
+    header = decode_header(blob, raw)
     entries = header.entries.values()
     shapes = list(map(attrgetter("shape"), entries))
     spelled = list(map(attrgetter("dtype"), entries))
@@ -68,6 +74,9 @@ def values(
     Raises:
         FormatError: as `read`; also for six-bit formats, which no array type holds.
     """
+    from explorer.formats.safetensors.header import decode_header
+    from explorer.storage.window import indexed
+
     read(path, store)  # every rule is checked before a byte is mapped
     arrays: dict[Key, np.ndarray] = {}
     with store.blob(path) as blob:
@@ -80,7 +89,9 @@ def values(
     return arrays
 
 
-def _as_array(path: str, name: str, entry: Entry, data: Bytes, begin: int) -> "np.ndarray":
+def _as_array(
+    path: str, name: str, entry: "Entry", data: "Bytes", begin: int
+) -> "np.ndarray":
     import numpy as np
 
     from explorer.formats.ndarrays import numpy_dtype, view, writable_view

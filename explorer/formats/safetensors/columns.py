@@ -13,7 +13,7 @@ import msgspec
 
 from explorer import dtypes
 from explorer.formats.safetensors.layout import bounded_product
-from explorer.formats.safetensors.metadata import split_metadata
+from explorer.formats.safetensors.text import split_metadata
 from explorer.inventory.listing import Listing, Numbered
 from explorer.paths import templates_of_text
 

@@ -2,38 +2,13 @@
 
 import msgspec
 
-from explorer.errors import FormatError
 from explorer.formats.safetensors.entries import Entry, Header
-from explorer.formats.safetensors.metadata import split_metadata
+from explorer.formats.safetensors.text import split_metadata
 from explorer.storage.store import Blob
 
-__all__ = ["MAX_HEADER", "decode_header", "read_json"]
+__all__ = ["decode_header"]
 
-MAX_HEADER = 100_000_000  # the limit that the reference implementation sets
 _decode_entries = msgspec.json.Decoder(dict[str, Entry]).decode
-
-
-def read_json(blob: Blob) -> bytes:
-    """Return the JSON of a file's header.
-
-    Raises:
-        TargetError: the file cannot be read.
-        FormatError: the header is not inside the file, or too long.
-    """
-    path, file_bytes = blob.name, blob.size()
-    length = int.from_bytes(blob.read(0, min(8, file_bytes)), "little")
-    if file_bytes < 8 or length > file_bytes - 8:
-        raise FormatError(
-            path,
-            found=f"header length {length:,} in a file of {file_bytes:,} bytes",
-            expected="a header inside the file",
-            cure="the file is truncated or no safetensors file: fetch it again",
-        )
-    if length > MAX_HEADER:
-        raise FormatError(
-            path, found=f"header length {length:,}", expected=f"at most {MAX_HEADER:,}"
-        )
-    return blob.read(8, length)
 
 
 def decode_header(blob: Blob, raw: bytes) -> Header:

@@ -1,15 +1,18 @@
 """Checks that the tensors of a header fill the file as the format requires."""
 
 from operator import attrgetter, sub
+from typing import TYPE_CHECKING
 
 from explorer import dtypes
 from explorer.errors import FormatError, printable
-from explorer.formats.safetensors.entries import Header
+
+if TYPE_CHECKING:
+    from explorer.formats.safetensors.entries import Header
 
 __all__ = ["bounded_product", "check_offsets", "fits", "refuse_entry"]
 
 
-def check_offsets(path: str, header: Header) -> list[int]:
+def check_offsets(path: str, header: "Header") -> list[int]:
     """Return the bytes of each tensor, checked to fill the file together."""
     offsets = map(attrgetter("data_offsets"), header.entries.values())
     begins, ends = zip(*offsets, strict=True) if header.entries else ((), ())
@@ -19,7 +22,7 @@ def check_offsets(path: str, header: Header) -> list[int]:
     return list(map(sub, ends, begins))
 
 
-def _refuse_offsets(path: str, header: Header, data_bytes: int) -> None:
+def _refuse_offsets(path: str, header: "Header", data_bytes: int) -> None:
     """Raise for the first rule broken; tensors in another order than listed break none."""
     ordered = sorted(header.entries.items(), key=lambda item: item[1].data_offsets)
     reached = 0
@@ -67,7 +70,7 @@ def bounded_product(shape: tuple[int, ...]) -> int:
     return product
 
 
-def refuse_entry(path: str, header: Header) -> None:
+def refuse_entry(path: str, header: "Header") -> None:
     """Raise for the first tensor whose format is unknown or whose size is not its bytes."""
     for name, entry in header.entries.items():
         begin, end = entry.data_offsets
