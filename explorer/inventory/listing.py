@@ -64,8 +64,6 @@ class Numbered(Sequence[_T]):
         return map(self.values.__getitem__, self.numbers)
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return Numbered(self.values, self.numbers[index])
         return self.values[self.numbers[index]]
 
     def __eq__(self, other: object) -> bool:

@@ -6,15 +6,15 @@ is made. Any other spelling, and any rule broken, is left to the decoders of rec
 """
 
 import re
-from collections import defaultdict
-from itertools import accumulate, count
+from functools import lru_cache
+from itertools import accumulate
 
 import msgspec
 
 from explorer import dtypes
 from explorer.formats.safetensors.layout import bounded_product
 from explorer.formats.safetensors.text import split_metadata
-from explorer.inventory.listing import Listing, Numbered
+from explorer.inventory.listing import Listing, Numbered, firsts_of, number
 from explorer.paths import templates_of_text
 
 __all__ = ["read_columns"]
@@ -29,9 +29,6 @@ class _Object(msgspec.Struct, gc=False):
 
 
 _decode_names = msgspec.json.Decoder(dict[str, _Object]).decode
-
-# a tensor's shape, dtype and bytes
-_Layout = tuple[tuple[int, ...], str, int]
 
 
 def read_columns(raw: bytes, data_bytes: int) -> Listing | None:
@@ -51,11 +48,12 @@ def read_columns(raw: bytes, data_bytes: int) -> Listing | None:
         keys = list(_decode_names(split[0]))
         # in valid JSON a brace opens and a bracket closes in places of their own
         names, layouts, offsets = _cut(split[0].replace(b"{", b"]").split(b"]"))
-        rows, layout = _number(_templates(keys, names), layouts)
-        _check_offsets(offsets, [nbytes for _, _, nbytes in layout], rows, data_bytes)
-    except (_UnusualError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        rows = number(_templates(keys, names), layouts)
+        of_rows = [_read_layout(layouts[first]) for first in firsts_of(rows)]
+        shapes, formats, sizes = map(list, zip(*of_rows, strict=True))
+        _check_offsets(offsets, sizes, rows, data_bytes)
+    except (ValueError, msgspec.DecodeError, RecursionError):
         return None
-    shapes, formats, sizes = map(list, zip(*layout, strict=True))
     return Listing(
         format="safetensors",
         keys=list(keys),
@@ -69,13 +67,9 @@ def read_columns(raw: bytes, data_bytes: int) -> Listing | None:
     )
 
 
-class _UnusualError(Exception):
-    """The header has another spelling, or breaks a rule."""
-
-
 def _require(usual: bool) -> None:
     if not usual:
-        raise _UnusualError
+        raise ValueError
 
 
 def _cut(pieces: list[bytes]) -> tuple[list[bytes], list[bytes], list[bytes]]:
@@ -92,21 +86,13 @@ def _templates(keys: list[str], pieces: list[bytes]) -> list[bytes]:
     return templates_of_text(text)
 
 
-def _number(
-    templates: list[bytes], layouts: list[bytes]
-) -> tuple[list[int], list[_Layout]]:
-    """Return each tensor's row, a number for its template and layout, and rows' layouts."""
-    numbers = defaultdict(count().__next__)
-    rows = list(map(numbers.__getitem__, zip(templates, layouts, strict=True)))
-    known = {layout: _read_layout(layout) for layout in {layout for _, layout in numbers}}
-    return rows, [known[layout] for _, layout in numbers]
-
-
-def _read_layout(text: bytes) -> _Layout:
+@lru_cache(maxsize=1024)  # most rows have the layout of others
+def _read_layout(text: bytes) -> tuple[tuple[int, ...], str, int]:
+    """Return the shape, the dtype and the bytes of a tensor."""
     match = _layout_of(text)
     dtype = dtypes.find_safetensors(match[1].decode()) if match else None
     if match is None or dtype is None:
-        raise _UnusualError
+        raise ValueError
     shape = tuple(map(int, match[2].split(b","))) if match[2] else ()
     size = bounded_product(shape)
     _require(size % dtype.block == 0)
