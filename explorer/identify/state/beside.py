@@ -29,14 +29,13 @@ _MODELS = frozenset(
     ]
 )
 _PARAMS = re.compile(r"(^|_)(params?|parameters|weights|variables|state_dict|model|net)$")
-# what a training loop measures, remembers and sets
-_VALUES = re.compile(
+# what a training loop measures, remembers and sets; long patterns are compiled when needed
+_VALUES = (
     r"(^|_)(loss|losses|acc|accuracy|accuracies|metrics?|scores?|history|histories|rewards?|"
     r"returns?|epochs?|steps?|iters?|iter_num|iterations?|lrs?|learning_rates?|rates?|"
     r"schedules?|schedulers?|seeds?|times?|logs?|config|configs|args|best|perplexity|ppl|fid|"
     r"elapsed|progress|counters?|counts?|entropy|kl|grad_norms?|eval|train|val|valid|"
-    r"replay|buffer|running|normali[sz]er|normali[sz]ation|statistics|stats)(_|$)",
-    re.IGNORECASE,
+    r"replay|buffer|running|normali[sz]er|normali[sz]ation|statistics|stats)(_|$)"
 )
 _MATRICES = frozenset(["kernel", "embedding", "weight", "w"])
 
@@ -74,7 +73,7 @@ def beside_models(root: Node) -> Iterator[tuple[Node, str, str]]:
 def _is_value(node: Node) -> bool:
     """Return whether arrays of at most one axis are what a training loop keeps."""
     depth = max(len(shape) for _, shape in node.form) if node.form else 0
-    return depth < 2 and bool(node.is_leaf or _VALUES.search(node.name))
+    return depth < 2 and bool(node.is_leaf or re.search(_VALUES, node.name, re.IGNORECASE))
 
 
 def _only_numbers(node: Node) -> bool:

@@ -19,10 +19,10 @@ _SPREADS = _names(
 )
 _GAINS = _names("scale bias weight gamma beta offset")
 _COUNTERS = _names("count counter n num steps total_count")
-_NORMALISER = re.compile(
+# a long pattern, compiled when it is needed
+_NORMALISER = (
     r"(norm|normali[sz]|normali[sz]er|normali[sz]ation|batch_?stats?|bn\d*|rms|statistics|stats|"
-    r"scaler|standardi[sz]er|cmvn|whiten(ing)?|preprocess\w*)(_?\d+)?$",
-    re.IGNORECASE,
+    r"scaler|standardi[sz]er|cmvn|whiten(ing)?|preprocess\w*)(_?\d+)?$"
 )
 # beside a codebook that is an average of vectors: their averages, and how many each had
 _AVERAGES = _names(
@@ -69,7 +69,10 @@ def _running(node: Node) -> Iterator[tuple[Node, str, str]]:
     if spreads and (
         counters
         or any(shape in gains for shape in shapes)
-        or (alone and (_NORMALISER.search(node.name) or _are_arrays(node)))
+        or (
+            alone
+            and (re.search(_NORMALISER, node.name, re.IGNORECASE) or _are_arrays(node))
+        )
     ):
         for child in (*means, *spreads, *counters):
             yield child, "batch_stats", _RUNNING
