@@ -4,9 +4,9 @@ Separate from `resolve`, so that reading a checkpoint does not import the catalo
 """
 
 import os
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from explorer.architectures import listing
 from explorer.architectures.agreement import agreement_of

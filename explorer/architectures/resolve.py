@@ -3,8 +3,9 @@
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from explorer.architectures import listing
 from explorer.architectures.architecture import Architecture

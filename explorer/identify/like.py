@@ -6,10 +6,10 @@ are found in the file by name and shape, and what it says of them is said of the
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from explorer.errors import printable
 from explorer.inventory.columns import Columns

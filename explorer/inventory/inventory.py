@@ -1,7 +1,6 @@
 """What is in a model: its tensors and their exact totals."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from typing import Literal
@@ -22,8 +21,7 @@ __all__ = ["Basis", "Inventory"]
 Basis = Literal["source", "model", "collection", "name", "use", "format"]
 
 
-@dataclass(frozen=True)
-class Inventory:
+class Inventory(msgspec.Struct, frozen=True, dict=True, eq=False):
     """The tensors of one target, with exact totals (Python ints).
 
     Indexing, iteration and `len` are over tensors. Totals come from the columns; the
@@ -62,7 +60,19 @@ class Inventory:
     rules: tuple[str, ...] = ()
     assumptions: tuple[tuple[str, str], ...] = ()
     card: Card | None = None
-    metadata: dict[str, str] = field(default_factory=dict, compare=False)
+    metadata: dict[str, str] = {}
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether all but the metadata is equal."""
+        return isinstance(other, Inventory) and self._said() == other._said()
+
+    def __hash__(self) -> int:
+        return hash(self._said())
+
+    def _said(self) -> tuple[object, ...]:
+        return tuple(
+            getattr(self, name) for name in self.__struct_fields__ if name != "metadata"
+        )
 
     @cached_property
     def tensors(self) -> tuple[TensorSpec, ...]:
@@ -214,7 +224,7 @@ class Inventory:
             if len(keys) > 1:
                 ties.append(Tie(keys, tie.by, tie.shown))
         # the size of the files and the architecture belong to the complete model
-        return replace(
+        return msgspec.structs.replace(
             self,
             columns=Columns.of(kept.values()),
             ties=tuple(ties),

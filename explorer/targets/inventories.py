@@ -1,7 +1,8 @@
 """A target -> its inventory, through the room that reads it."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.inventory import Inventory

@@ -2,9 +2,9 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from explorer.inventory.columns import Columns
 from explorer.inventory.inventory import Inventory
