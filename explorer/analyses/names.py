@@ -59,10 +59,10 @@ def _blocks(keys: Sequence[str], shapes: Shapes) -> Iterator[tuple[str, int]]:
     runs = list(
         zip(map(heads.__getitem__, starts), pairwise([*starts, len(keys)]), strict=True)
     )
-    apart = _apart(keys, runs)
+    closed = _closed(keys, runs)
     known: dict[tuple[int, ...], int] = {}
     for head, (start, end) in runs:
-        if head not in apart:
+        if head not in closed:
             yield from zip(keys[start:end], leaves[start:end], strict=True)
             continue
         content = tuple(ids[start:end])
@@ -76,17 +76,17 @@ def _blocks(keys: Sequence[str], shapes: Shapes) -> Iterator[tuple[str, int]]:
         yield head, node
 
 
-def _apart(keys: Sequence[str], runs: list[tuple[str, tuple[int, int]]]) -> set[str]:
+def _closed(keys: Sequence[str], runs: list[tuple[str, tuple[int, int]]]) -> set[str]:
     """Return the heads below which one run of neighbours has everything there is."""
     times = Counter(head for head, _ in runs)
     if max(map(str.count, times, repeat("."))) > _MAX_DEPTH - 4:
         return set()
-    apart = {head for head, once in times.items() if once == 1} - _around(times) - {""}
+    closed = {head for head, once in times.items() if once == 1} - _around(times) - {""}
     others: set[str] = set()
     for head, (start, end) in runs:
-        if head not in apart:
+        if head not in closed:
             others.update(keys[start:end])
-    return apart - others - _around(others)
+    return closed - others - _around(others)
 
 
 def _around(names: Iterable[str]) -> set[str]:
