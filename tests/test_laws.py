@@ -1,7 +1,5 @@
 """Laws that hold for every tree and module of the zoo, and for random trees."""
 
-from dataclasses import replace
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -12,6 +10,7 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
+from msgspec.structs import replace
 
 import explorer as ex
 from explorer.tree.walk import names_of
