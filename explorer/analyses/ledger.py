@@ -25,7 +25,8 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     or "assumed (why)".
 
     >>> import explorer as ex, numpy as np
-    >>> found = ex.ledger({"dense": {"kernel": np.ones((4, 3)), "bias": np.ones(3)}})
+    >>> layer = {"kernel": np.ones((4, 3)), "bias": np.ones(3)}
+    >>> found = ex.ledger({"params": {"dense": layer}})
     >>> found.parameters, found.roles, found.provenance["parameters"]
     (15, {'kernel': 12, 'bias': 3}, 'exact')
     """

@@ -69,18 +69,18 @@ def _running(node: Node) -> Iterator[tuple[Node, str, str]]:
     if spreads and (
         counters
         or any(shape in gains for shape in shapes)
-        or (
-            alone
-            and (re.search(_NORMALISER, node.name, re.IGNORECASE) or _are_arrays(node))
-        )
+        or (alone and _may_normalise(node))
     ):
         for child in (*means, *spreads, *counters):
             yield child, "batch_stats", _RUNNING
 
 
-def _are_arrays(node: Node) -> bool:
-    """Return whether a mean and a variance are arrays and not the heads of a network."""
-    return "var" in node.children and all(child.is_leaf for child in node.children.values())
+def _may_normalise(node: Node) -> bool:
+    """Return whether a module of a mean and a spread is named so, or by a number alone."""
+    if re.search(_NORMALISER, node.name, re.IGNORECASE):
+        return True
+    # the mean and variance of a network's heads are modules, not arrays
+    return node.name.isdigit() and all(child.is_leaf for child in node.children.values())
 
 
 def _those(node: Node, names: frozenset[str]) -> list[Node]:
