@@ -32,7 +32,16 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
         config: the config.json beside the weights, where there is one.
     """
     with paused_gc():
-        columns, named = _columns(listing, config)
+        rows = _rows(listing)
+        quantized = packing.find(
+            listing.keys,
+            listing.shapes,
+            listing.dtypes,
+            firsts=firsts_of(rows),
+            config=config.quantization if config else None,
+            metadata=listing.metadata,
+        )
+        columns, named = _columns(listing, rows, quantized.packed)
         ties = find_ties(columns, listing, config)
         aliases = {key for tie in ties.groups for key in tie.keys[1:]}
         if aliases:
@@ -48,31 +57,40 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
         files=listing.files,
         remarks=tuple(listing.remarks),
         rules=ties.rules,
-        assumptions=ties.assumptions,
+        assumptions=(
+            *(("parameters", sentence) for sentence in quantized.unread),
+            *ties.assumptions,
+        ),
         role_by="name" if listing.roles is None else "use",
         parameters_by=_basis(columns, listing, named),
         metadata=listing.metadata,
     )
 
 
-def _columns(listing: Listing, config: Config | None) -> tuple[Columns, bool]:
+def _rows(listing: Listing) -> list[int]:
+    """Return a number for each tensor, one for those of a pattern, shape, dtype and size."""
+    return listing.rows or number(
+        templates_of(listing.keys), listing.shapes, listing.dtypes, listing.nbytes
+    )
+
+
+def _columns(
+    listing: Listing, rows: list[int], verdicts: dict[int, Packed]
+) -> tuple[Columns, bool]:
     """Return the tensors of a listing, and whether their names say anything.
 
     Kinds are found once for each distinct row.
     """
     keys = listing.keys
-    rows = listing.rows or number(
-        templates_of(keys), listing.shapes, listing.dtypes, listing.nbytes
-    )
-    firsts = firsts_of(rows)
-    marks, marked = _marks(listing, {template_of(keys[i]) for i in firsts}, config)
+    templates = {template_of(keys[index]) for index in firsts_of(rows)}
+    marks, marked = _marks(listing, templates, verdicts)
     # what a tensor is depends on its row, and on what else is known of it
     known: list[list[Any]] = [marked] if marked else []
     if listing.roles:
         known.append([listing.roles.get(key) for key in keys])
     if known:
         rows = number(rows, *known)
-        firsts = firsts_of(rows)
+    firsts = firsts_of(rows)
     states = _states(listing, firsts, marks, marked)
     named = _is_named(listing, firsts)
     numbers: dict[Kind, int] = {}
@@ -93,16 +111,12 @@ def _columns(listing: Listing, config: Config | None) -> tuple[Columns, bool]:
 
 
 def _marks(
-    listing: Listing, templates: set[bytes], config: Config | None
+    listing: Listing, templates: set[bytes], verdicts: dict[int, Packed]
 ) -> tuple[list[_Mark], list[int]]:
     """Return the distinct marks, and the index of each tensor's; usually there are none."""
     collections = listing.collections
     if extra_layers.suspects(templates):
         collections = extra_layers.mark(listing.keys, collections)
-    verdicts: dict[int, Packed] = {}
-    if packing.suspects(templates):
-        hint = config.quantization if config else None
-        verdicts = packing.unpack(listing.keys, listing.shapes, listing.dtypes, config=hint)
     if collections is None and not verdicts:
         return [], []
     # equal tensors share one verdict object, so that its identity is enough
@@ -153,7 +167,9 @@ def _kind(
     rule = extra_layers.RULE if collection == extra_layers.COLLECTION else ""
     stored = None
     if packed:
-        collection, rule = collection or packed.collection, packed.rule
+        # scales under `params` are in the tree of the parameters and none of them
+        collection = packed.collection if collection in ("", PARAMS) else collection
+        rule = packed.rule
         stored = (shape, dtype, prod(shape))
         shape, dtype = packed.shape, packed.dtype
     elif state:

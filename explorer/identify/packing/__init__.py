@@ -6,40 +6,86 @@ by shapes that agree exactly: the weight with the shape and format that it stand
 everything else as quantization state. No value is read.
 """
 
+import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from explorer.identify.packing.evidence import Claim, Stored, claims_of
+from explorer.identify.packing.packed import Packed
 from explorer.identify.packing.schemes import CACHE_SCALES, SCHEMES, Scheme
+from explorer.identify.packing.spellings import usual_name
+from explorer.identify.packing.unread import complete, is_odd, sentences
 from explorer.paths import Key, name_of, path_of, template_of
 
-__all__ = ["Packed", "suspects", "unpack"]
+__all__ = ["Findings", "Packed", "find", "suspects", "unpack"]
 
-_SCALES = tuple({scheme.scale.encode() for scheme in SCHEMES})
-_PAIRS = [(scheme.scale.encode(), scheme.weight.encode()) for scheme in SCHEMES]
+# of templates, which have every digit as 0
+_PAIRS = [(template_of(s.scale), template_of(s.weight)) for s in SCHEMES]
+_SCALES = tuple({scale for scale, _ in _PAIRS})
 _CACHE_LASTS = frozenset(ending[1:] for ending in CACHE_SCALES)
 _SMALL = 1024  # elements that any bit of state may have: tables, quant_state's JSON
 
 
-class Packed(msgspec.Struct, frozen=True, gc=False):
-    """What a stored tensor logically is.
+class Findings(NamedTuple):
+    """What packed tensors are, by their index, and what of them is not understood."""
 
-    Attributes:
-        shape: logical shape; of quantization state, the stored one.
-        dtype: logical number format, by explorer's name.
-        collection: "params" for the weight, "quantization" for its state.
-        rule: the scheme and how it is known; for state, what the tensors are.
-        path: the path that roles are read from ("down_proj.qweight" is a "weight"); of
-            the first tensor of those that differ in digits alone, which share a verdict.
+    packed: dict[int, Packed]
+    unread: tuple[str, ...] = ()
+
+
+def find(
+    keys: Sequence[Key],
+    shapes: Sequence[tuple[int, ...]],
+    dtypes: Sequence[str],
+    *,
+    firsts: Sequence[int],
+    config: object = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Findings:
+    """Return what the tensors of quantized layers are, and sentences of what is unknown.
+
+    Args:
+        keys: names as the source spells them.
+        shapes: stored shapes.
+        dtypes: stored number formats, by explorer's names.
+        firsts: indices of the first tensor of each name pattern, shape and dtype.
+        config: `quantization_config` of config.json, or MLX's `quantization`.
+        metadata: the file's own, where some keep that config.
+
+    >>> found = find(["up.trellis", "up.suh"], [(8, 16, 64), (99,)], ["int16", "float16"],
+    ...              firsts=[0, 1])
+    >>> found.unread
+    ('up/trellis is packed in an unknown way and not counted',)
     """
+    config = config or _config_in(metadata or {})
+    found: dict[int, Packed] = {}
+    templates = [template_of(keys[index]) for index in firsts]
+    formats = [dtypes[index] for index in firsts]
+    if suspects(set(templates)):
+        found = unpack(keys, shapes, dtypes, config=config)
+    read = bool(found)
+    unread: list[Key] = []
+    if is_odd(templates, formats):
+        names = ["/" + name_of(key) for key in keys]
+        unread = complete(found, keys, names, [*zip(shapes, dtypes, strict=True)])
+        read = any(packed.collection == "params" for packed in found.values())
+    method = claims_of(config).method
+    if not unread and not method:
+        return Findings(found)
+    return Findings(found, tuple(sentences(unread, method, set(formats), read)))
 
-    shape: tuple[int, ...]
-    dtype: str
-    collection: str
-    rule: str
-    path: tuple[str, ...]
+
+def _config_in(metadata: Mapping[str, str]) -> object:
+    """Return the quantization config that a file carries itself: nunchaku's, ComfyUI's."""
+    for name in ("quantization_config", "_quantization_metadata"):
+        try:
+            return json.loads(metadata[name])
+        except (KeyError, ValueError, TypeError, RecursionError):
+            continue
+    return None
 
 
 def suspects(templates: set[bytes]) -> bool:
@@ -54,6 +100,8 @@ def suspects(templates: set[bytes]) -> bool:
     False
     """
     plain = {b"/" + template.replace(b".", b"/") for template in templates}
+    if any(b"cale" in name for name in plain):
+        plain = {_usual(name.decode()).encode() for name in plain}
     return any(
         name.endswith(scale) and name[: -len(scale)] + weight in plain
         for name in plain
@@ -86,6 +134,8 @@ def unpack(
     ('FP8 with 128x128 block scales', 'quantization')
     """
     names = ["/" + name_of(key) for key in keys]
+    if any("cale" in name for name in set(names)):
+        names = list(map(_usual, names))
     index = dict(zip(names, range(len(names)), strict=True))
     # one more, None, stands for a tensor that a layer does not have
     columns = [*zip(shapes, dtypes, strict=True), None]
@@ -106,7 +156,39 @@ def unpack(
                     found.setdefault(i, packed)
     if found and not lasts.isdisjoint(_CACHE_LASTS):
         _add_cache_scales(found, keys, names, columns)
+    _leave_copies(found, names, columns)
     return found
+
+
+def _usual(name: str) -> str:
+    """Return a joined name with its last one as most libraries spell it."""
+    module, slash, last = name.rpartition("/")
+    return f"{module}{slash}{usual_name(last)}" if "cale" in last else name
+
+
+def _leave_copies(found: dict[int, Packed], names: list[str], columns: list) -> None:
+    """Mark AQT's frozen arrays as state where `params` still holds what they copy.
+
+    `aqt/Dense_0/AqtDotGeneral_0/qrhs/value` is a copy of `params/Dense_0/kernel`.
+    """
+    known: dict[Packed, Packed] = {}
+    frozen = [i for i, p in found.items() if p.collection == "params" and _is_aqt(names[i])]
+    held = [i for i, name in enumerate(names) if "/params/" in name] if frozen else []
+    for index in frozen:
+        packed = found[index]
+        modules = names[index].partition("/Aqt")[0].partition("/aqt")[2]
+        size = math.prod(packed.shape)
+        if any(
+            f"/params{modules}/" in names[i] and math.prod(columns[i][0]) == size
+            for i in held
+        ):
+            rule = "frozen copies of weights"
+            copy = msgspec.structs.replace(packed, collection="quantization", rule=rule)
+            found[index] = known.setdefault(packed, copy)
+
+
+def _is_aqt(name: str) -> bool:
+    return "/aqt/" in name and "/Aqt" in name
 
 
 def _add_cache_scales(
@@ -133,7 +215,10 @@ def _present(lasts: set[str]) -> Iterator[Scheme]:
 
     for scheme in SCHEMES:
         if occurs(scheme.scale) and (not scheme.weight or occurs(scheme.weight)):
-            yield scheme._replace(state=tuple(filter(occurs, scheme.state)))
+            yield scheme._replace(
+                state=tuple(filter(occurs, scheme.state)),
+                tables=tuple(filter(occurs, scheme.tables)),
+            )
 
 
 def _layers(
@@ -146,7 +231,8 @@ def _layers(
             stem = name[:cut]
             weight = index.get(stem + scheme.weight)
             if weight is not None and weight not in found:
-                state = [index.get(stem + ending, absent) for ending in scheme.state]
+                endings = (*scheme.state, *scheme.tables)
+                state = [index.get(stem + ending, absent) for ending in endings]
                 yield stem, [weight, i, *state]
 
 
@@ -154,24 +240,25 @@ def _read(
     scheme: Scheme, columns: tuple, hints: tuple[Claim, ...], paths: list[tuple[str, ...]]
 ) -> list[Packed | None]:
     """Return what a layer's weight, scale and other state are; nothing if nothing fits."""
-    weight, scale = Stored(*columns[0]), Stored(*columns[1])
-    rest = [column and Stored(*column) for column in columns[2:]]
-    state = {end: part for end, part in zip(scheme.state, rest, strict=True) if part}
+    weight, *parts = [column and Stored(*column) for column in columns]
+    endings = (scheme.scale, *scheme.state, *scheme.tables)
+    state = {end: part for end, part in zip(endings, parts, strict=True) if part}
     for reader in scheme.readers:
-        reading = reader(weight, scale, state, hints)
+        reading = reader(weight, parts[0], state, hints)
         if reading is not None:
             shape, dtype, rule, name = reading
-            most = max(math.prod(scale.shape), sum(shape))
-            path = _logical_path(paths[0], scheme.weight)
-            return [
-                Packed(shape, dtype, "params", rule, path),
-                *[
-                    Packed(part.shape, part.dtype, "quantization", name, path)
-                    if part and _is_small(part.shape, most)
-                    else None
-                    for part, path in zip((scale, *rest), paths[1:], strict=True)
-                ],
+            most = max(math.prod(parts[0].shape), sum(shape))
+            verdicts: list[Packed | None] = [
+                Packed(shape, dtype, "params", rule, _logical_path(paths[0], scheme.weight))
             ]
+            for ending, part, path in zip(endings, parts, paths[1:], strict=True):
+                sized = part and (ending in scheme.tables or _is_small(part.shape, most))
+                verdicts.append(
+                    Packed(part.shape, part.dtype, "quantization", name, path)
+                    if part and sized and ending != "/bias"
+                    else None
+                )
+            return verdicts
     return []
 
 
@@ -187,6 +274,9 @@ def _logical_path(path: tuple[str, ...], ending: str) -> tuple[str, ...]:
         return path
     if not ending.startswith("/"):
         return (*path[:-1], path[-1].removesuffix(ending))
-    if path[:-1] and path[-2].endswith(("weight", "kernel")):  # up.weight.qweight
-        return path[:-1]
-    return (*path[:-1], "weight")
+    holder = path[: -ending.count("/")]
+    if holder[-1:] == ("array",):  # qwix's kernel/array/qvalue
+        holder = holder[:-1]
+    if holder and holder[-1].endswith(("weight", "kernel", "embedding")):
+        return holder  # up.weight.qweight
+    return (*holder, "weight")

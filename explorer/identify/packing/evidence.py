@@ -39,17 +39,25 @@ class Reading(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """Bits, and weights that share a scale (0 where there is one scale a row)."""
+    """Bits, and weights that share a scale (0 where there is one scale a row).
+
+    `shape` is the layer's own, (out, in), where config.json gives it.
+    """
 
     bits: int
     group: int
+    shape: tuple[int, ...] = ()
 
 
 class Claims(NamedTuple):
-    """What config.json says of every layer, and of layers that it names."""
+    """What config.json says of every layer, and of layers that it names.
+
+    `method` is the scheme that it announces, "" where it announces none.
+    """
 
     every: tuple[Claim, ...] = ()
     layers: dict[str, tuple[Claim, ...]] = {}  # noqa: RUF012 - never written to
+    method: str = ""
 
 
 class Option(NamedTuple):
@@ -63,7 +71,10 @@ class Option(NamedTuple):
 # (weight, scale, the rest of the layer's state by name ending, config.json's claims)
 Reader = Callable[[Stored, Stored, dict[str, Stored], tuple[Claim, ...]], Reading | None]
 
+_METHODS = ("quant_method", "quant_algo", "method")
 _BITS = ("bits", "num_bits", "w_bit", "nbits")
+_LAYERS = ("config_for_layers", "extra_config", "module_quant_configs", "layers")
+_NAMING = frozenset(("bits", "num_bits", "in_features"))
 _GROUP = ("group_size", "q_group_size")
 _MOST_CLAIMS = 64  # no model has more schemes than this
 
@@ -75,17 +86,34 @@ def claims_of(config: object) -> Claims:
         config: `quantization_config` of config.json, or MLX's `quantization`, as a dict.
 
     >>> claims_of({"quant_method": "gptq", "bits": 4, "group_size": 128}).every
-    (Claim(bits=4, group=128),)
+    (Claim(bits=4, group=128, shape=()),)
     """
     if not isinstance(config, dict):
         return Claims()
     every = tuple(dict.fromkeys(_claims_in(config)))
+    # MLX names layers beside the settings, VPTQ and AutoRound a level down
+    named = [config, *(config.get(key) for key in _LAYERS)]
     layers = {
         "/" + name_of(name): tuple(_claims_in(value))
-        for name, value in config.items()
-        if isinstance(name, str) and isinstance(value, dict) and "bits" in value
+        for holder in named
+        if isinstance(holder, dict)
+        for name, value in holder.items()
+        if isinstance(name, str)
+        and isinstance(value, dict)
+        and not _NAMING.isdisjoint(value)
     }
-    return Claims(every, layers)
+    return Claims(every, layers, _method(config))
+
+
+def _method(config: dict[Any, Any]) -> str:
+    """Return the scheme that a quantization config announces, as it spells it."""
+    for key in _METHODS:
+        method = config.get(key)
+        if isinstance(method, str) and method.lower() not in ("", "none"):
+            return method.lower()
+    if config.get("load_in_4bit") is True or config.get("load_in_8bit") is True:
+        return "bitsandbytes"
+    return "quantization" if type(config.get("bits")) is int else ""
 
 
 def _claims_in(config: dict[Any, Any]) -> Iterator[Claim]:
@@ -99,6 +127,11 @@ def _claims_in(config: dict[Any, Any]) -> Iterator[Claim]:
         if isinstance(holder, dict)
         for key in ("weights", "weight_quant_params")
     ]
+    if config.get("quant_method") == "bitnet":  # ternary, and says no bits
+        yield Claim(2, 0)
+    sides = [config.get("out_features"), config.get("in_features")]
+    if all(type(side) is int and side > 0 for side in sides):
+        yield Claim(0, 0, tuple(sides))
     for scheme in (config, *nested):
         if isinstance(scheme, dict):
             bits = [scheme[key] for key in _BITS if type(scheme.get(key)) is int]
@@ -119,9 +152,10 @@ def choose(
     """
     if not options:
         return None
+    claims = tuple(claim for claim in claims if claim.bits)
     bits = {claim.bits for claim in claims}
     groups = {claim.group for claim in claims}
-    exact = [option for option in options if (option.bits, option.group) in claims]
+    exact = [option for option in options if Claim(option.bits, option.group) in claims]
     ways = (
         (exact, "bits from config.json"),
         (options, f"bits from {source}"),

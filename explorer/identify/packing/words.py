@@ -162,7 +162,7 @@ def read_mlx(
 
     The biases are a group's offset, quantization state, and never a layer's bias.
     """
-    biases = state.get("/biases")
+    biases = state.get("/biases") or state.get("/qbiases")  # transformers' Metal kernels
     if weight.dtype != "uint32" or len(weight.shape) < 2 or biases is None:
         return None
     if biases.shape != scale.shape or scale.shape[:-1] != weight.shape[:-1]:
