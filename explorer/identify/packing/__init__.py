@@ -100,8 +100,13 @@ def suspects(templates: set[bytes]) -> bool:
     False
     """
     plain = {b"/" + template.replace(b".", b"/") for template in templates}
-    if any(b"cale" in name for name in plain):
-        plain = {_usual(name.decode()).encode() for name in plain}
+    plain = {
+        module + slash + usual_name(last.decode(errors="replace")).encode()
+        if b"cale" in last
+        else name
+        for name in plain
+        for module, slash, last in (name.rpartition(b"/"),)
+    }
     return any(
         name.endswith(scale) and name[: -len(scale)] + weight in plain
         for name in plain
@@ -134,12 +139,14 @@ def unpack(
     ('FP8 with 128x128 block scales', 'quantization')
     """
     names = ["/" + name_of(key) for key in keys]
-    if any("cale" in name for name in set(names)):
-        names = list(map(_usual, names))
+    lasts = {name.rpartition("/")[2] for name in names}
+    unusual = {last for last in lasts if usual_name(last) != last}
+    if unusual:
+        names = [_usual(name, unusual) for name in names]
+        lasts = set(map(usual_name, lasts))
     index = dict(zip(names, range(len(names)), strict=True))
     # one more, None, stands for a tensor that a layer does not have
     columns = [*zip(shapes, dtypes, strict=True), None]
-    lasts = {name.rpartition("/")[2] for name in names}
     claims = claims_of(config)
     found: dict[int, Packed] = {}
     for scheme in _present(lasts):
@@ -160,10 +167,9 @@ def unpack(
     return found
 
 
-def _usual(name: str) -> str:
-    """Return a joined name with its last one as most libraries spell it."""
+def _usual(name: str, unusual: set[str]) -> str:
     module, slash, last = name.rpartition("/")
-    return f"{module}{slash}{usual_name(last)}" if "cale" in last else name
+    return f"{module}{slash}{usual_name(last)}" if last in unusual else name
 
 
 def _leave_copies(found: dict[int, Packed], names: list[str], columns: list) -> None:

@@ -129,9 +129,10 @@ def _claims_in(config: dict[Any, Any]) -> Iterator[Claim]:
     ]
     if config.get("quant_method") == "bitnet":  # ternary, and says no bits
         yield Claim(2, 0)
-    sides = [config.get("out_features"), config.get("in_features")]
-    if all(type(side) is int and side > 0 for side in sides):
-        yield Claim(0, 0, tuple(sides))
+    sides = [config.get(name) for name in ("out_features", "in_features")]
+    known = [side for side in sides if isinstance(side, int) and side > 0]
+    if len(known) == 2:
+        yield Claim(0, 0, tuple(known))
     for scheme in (config, *nested):
         if isinstance(scheme, dict):
             bits = [scheme[key] for key in _BITS if type(scheme.get(key)) is int]

@@ -1,8 +1,17 @@
 """What the last names of quantized layers' tensors say, however a library spells them."""
 
 import re
+from functools import lru_cache
 
-__all__ = ["is_index", "is_packed_name", "is_scale", "is_state", "is_weight", "usual_name"]
+__all__ = [
+    "is_index",
+    "is_packed_name",
+    "is_scale",
+    "is_scale_of_layer",
+    "is_state",
+    "is_weight",
+    "usual_name",
+]
 
 # scale_weight, weightScale: ComfyUI and others turn round what most spell weight_scale
 _REVERSED = re.compile(
@@ -10,6 +19,10 @@ _REVERSED = re.compile(
 )
 _CAMEL = re.compile(r"(weight|kernel|input|output|activation)(Scales?)")
 _SCALE = re.compile(r"scale(?!_shift)|absmax|(^|_)(sf|amax)(_|$)", re.IGNORECASE)
+_OF_LAYER = re.compile(
+    r"(^|_)(weight|kernel|inputs?|outputs?|activations?|act|quant|dequant)(_|$)",
+    re.IGNORECASE,
+)
 _FORMATS = r"q|quant|quantized|packed|u?int[2-8]|nf[2-8]|fp[2-8]"
 _WEIGHTS = r"weights?|kernels?|w|data|values?|zeros|scales|embeddings?"
 _PACKED = re.compile(
@@ -47,26 +60,37 @@ def usual_name(name: str) -> str:
     return f"{found[1]}_{found[2].lower()}" if found else name
 
 
+@lru_cache(maxsize=4096)
 def is_scale(name: str) -> bool:
     """Return whether scales are called so: `Wscale`, `kernel_scale_inv`, `weight_sf`."""
     return _SCALE.search(name) is not None
 
 
+@lru_cache(maxsize=4096)
+def is_scale_of_layer(name: str) -> bool:
+    """Return whether a name says that it scales weights, inputs or outputs."""
+    return is_scale(name) and _OF_LAYER.search(usual_name(name)) is not None
+
+
+@lru_cache(maxsize=4096)
 def is_state(name: str) -> bool:
     """Return whether a quantized layer's own state is called so."""
     return is_scale(name) or _STATE.search(name) is not None
 
 
+@lru_cache(maxsize=4096)
 def is_packed_name(name: str) -> bool:
     """Return whether integers of this name are packed weights: `qweight`, `trellis`."""
     return _PACKED.search(name) is not None
 
 
+@lru_cache(maxsize=4096)
 def is_weight(name: str) -> bool:
     """Return whether a parameter that multiplies is called so."""
     return _WEIGHT.match(name) is not None or is_packed_name(name)
 
 
+@lru_cache(maxsize=4096)
 def is_index(name: str) -> bool:
     """Return whether integers of this name are indices, masks or counters."""
     return _INDEX.search(name) is not None

@@ -18,6 +18,7 @@ from explorer.identify.packing.spellings import (
     is_index,
     is_packed_name,
     is_scale,
+    is_scale_of_layer,
     is_state,
     is_weight,
 )
@@ -27,6 +28,7 @@ __all__ = ["complete", "is_odd", "sentences"]
 
 UNREAD = "packed weights of an unknown layout"
 _BESIDE = "scales and state of packed weights"
+_SMALL_STATE = 1024  # elements
 _LEAST = 64  # elements: a smaller array of integers is no weight
 _TORCH = frozenset(("qint8", "quint8", "qint32", "quint4x2", "quint2x4"))
 _WORDS = frozenset(("int32", "uint32", "int64", "uint64"))
@@ -55,7 +57,9 @@ def is_odd(templates: Sequence[bytes], dtypes: Sequence[str]) -> bool:
         return False
     pairs = {pair for pair in zip(templates, dtypes, strict=True) if pair[1] in odd}
     return any(
-        _may_be_packed(template.replace(b".", b"/").rpartition(b"/")[2].decode(), dtype)
+        _may_be_packed(
+            template.replace(b".", b"/").rpartition(b"/")[2].decode(errors="replace"), dtype
+        )
         for template, dtype in pairs
     )
 
@@ -63,11 +67,11 @@ def is_odd(templates: Sequence[bytes], dtypes: Sequence[str]) -> bool:
 def _may_be_packed(name: str, dtype: str) -> bool:
     if is_packed_name(name):
         return True
-    return dtype in _LOW and not is_index(name)
+    return dtype in _LOW and (name == "indices" or not is_index(name))
 
 
 class _Tensor(NamedTuple):
-    index: int
+    at: int
     module: str
     name: str
     stored: Stored
@@ -97,12 +101,17 @@ def complete(
     """
     verdicts = _Verdicts(keys, found)
     unread: list[_Tensor] = []
-    for layer in _layers(names, columns, found):
+    packed = {
+        names[i].rpartition("/")[0] for i, p in found.items() if p.collection == "params"
+    }
+    for layer in _layers(names, columns, found, packed):
+        if layer[0].module in packed:
+            _read_rest(layer, verdicts)
         _read_pairs(layer, verdicts)
         _read_torch(layer, verdicts)
         _read_scales(layer, verdicts)
         unread += _leave(layer, verdicts)
-    return [keys[tensor.index] for tensor in unread]
+    return [keys[tensor.at] for tensor in unread]
 
 
 class _Verdicts:
@@ -113,25 +122,26 @@ class _Verdicts:
         self._known: dict[tuple, Packed] = {}
 
     def open(self, layer: list[_Tensor]) -> list[_Tensor]:
-        return [tensor for tensor in layer if tensor.index not in self._found]
+        return [tensor for tensor in layer if tensor.at not in self._found]
 
     def add(self, tensor: _Tensor, collection: str, rule: str, name: str = "") -> None:
-        key, (shape, dtype) = self._keys[tensor.index], tensor.stored
+        key, (shape, dtype) = self._keys[tensor.at], tensor.stored
         row = (template_of(key), shape, dtype, collection, rule)
         if row not in self._known:
             path = path_of(key)
             if name:
                 path = (*(part for part in path[:-1] if part != "_packed_params"), name)
             self._known[row] = Packed(shape, dtype, collection, rule, path)
-        self._found[tensor.index] = self._known[row]
+        self._found[tensor.at] = self._known[row]
 
 
 def _layers(
     names: Sequence[str],
     columns: Sequence[tuple[tuple[int, ...], str]],
     found: dict[int, Packed],
+    packed: set[str],
 ) -> Iterator[list[_Tensor]]:
-    """Yield the tensors of each module that has one which may be a packed weight."""
+    """Yield what is not known of each module that has a packed weight, or may have one."""
     modules: dict[str, list[_Tensor]] = {}
     for index, name in enumerate(names):
         if index not in found:
@@ -146,11 +156,18 @@ def _layers(
     for module, layer in modules.items():
         if _OPTIMIZER.search(f"{module}/"):  # states of 8 bits are states
             continue
-        if any(
+        if module in packed or any(
             tensor.name == "zero_point" or _may_be_packed(tensor.name, tensor.stored.dtype)
             for tensor in layer
         ):
             yield [*layer, *inner.get(module, ())]
+
+
+def _read_rest(layer: list[_Tensor], verdicts: _Verdicts) -> None:
+    """Mark scales of inputs and outputs beside a weight that is known."""
+    for tensor in layer:
+        if is_scale_of_layer(tensor.name) and tensor.size <= _SMALL_STATE:
+            verdicts.add(tensor, "quantization", _BESIDE)
 
 
 def _read_pairs(layer: list[_Tensor], verdicts: _Verdicts) -> None:
@@ -199,13 +216,26 @@ def _leave(layer: list[_Tensor], verdicts: _Verdicts) -> list[_Tensor]:
     """Mark packed weights of an unknown layout and their state; return the weights."""
     tensors = verdicts.open(layer)
     scales = any(is_state(t.name) and t.kind == "float" for t in tensors)
-    unread = [tensor for tensor in tensors if _is_unread(tensor, scales)]
+    books = any(_is_book(tensor) for tensor in tensors)
+    unread = [t for t in tensors if _is_unread(t, scales) or (books and _is_code(t))]
     for tensor in unread:
         verdicts.add(tensor, "quantization", UNREAD)
     for tensor in verdicts.open(tensors) if unread else ():
         if is_state(tensor.name) or is_state(tensor.module.rpartition("/")[2]):
             verdicts.add(tensor, "quantization", _BESIDE)
     return unread
+
+
+def _is_book(tensor: _Tensor) -> bool:
+    owner = tensor.module.rpartition("/")[2]
+    return (
+        tensor.kind == "float"
+        and {tensor.name, owner} & {"codebooks", "centroids"} != set()
+    )
+
+
+def _is_code(tensor: _Tensor) -> bool:
+    return tensor.name in ("codes", "indices") and tensor.stored.dtype in _LOW
 
 
 def _is_unread(tensor: _Tensor, scales: bool) -> bool:

@@ -7,8 +7,9 @@ GPTQModel 7.7, AutoAWQ 0.2.9, HQQ 0.2.8, ModelOpt 0.47 and torchao 0.18 register
 
 from math import prod
 
-from explorer.dtypes import find_safetensors
-from explorer.identify.packing import Packed, unpack
+from explorer.dtypes import find_safetensors, is_trainable
+from explorer.identify.packing import Findings, Packed, find, unpack
+from explorer.paths import template_of
 from tests.facts import listing
 
 Layout = dict[str, tuple[tuple[int, ...], str]]
@@ -67,3 +68,23 @@ def mlx(words: int, groups: int) -> Layout:
         "model.up.scales": ((256, groups), "float16"),
         "model.up.biases": ((256, groups), "float16"),
     }
+
+
+def find_in(layout: Layout, config: object = None) -> Findings:
+    """What is found in a layout: the schemes' layers, and what belongs to none."""
+    keys = list(layout)
+    shapes, dtypes = [s for s, _ in layout.values()], [d for _, d in layout.values()]
+    templates = [template_of(key) for key in keys]
+    return find(keys, shapes, dtypes, templates=templates, config=config)
+
+
+def counted(layout: Layout, config: object = None) -> tuple[int, tuple[str, ...]]:
+    """Elements of the float tensors that are parameters, and what is not understood."""
+    packed, unread = find_in(layout, config)
+    total = 0
+    for index, (shape, dtype) in enumerate(layout.values()):
+        if index not in packed:
+            total += prod(shape) if is_trainable(dtype) else 0
+        elif packed[index].collection == "params":
+            total += prod(packed[index].shape)
+    return total, unread
