@@ -5,6 +5,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from explorer.architectures.checkpoint_fit import fit_checkpoint
+from explorer.identify.packing import unpacked_name
 from explorer.inventory.card import Agreement
 from explorer.inventory.tensor import Kind, TensorSpec
 
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
     from explorer.architectures.architecture import Architecture
 
 __all__ = ["agreement_of"]
-
-# suffixes that packing schemes give to a tensor, and the suffix it has unpacked
-_PACKED = (("_blocks", ""), ("_packed", ""), ("_quantized", ""), (".qweight", ".weight"))
 
 
 def agreement_of(
@@ -51,7 +49,7 @@ def agreement_of(
         misshapen=tuple(
             f"{name} {list(shape)} for {list(wanted)}"
             for name, (shape, wanted) in fit.mismatched.items()
-            if not _packed_transposed(kinds[name], wanted)
+            if not _fits_packed(kinds[name], wanted)
         ),
         parameters=sum(prod(tensor.shape) for tensor in declared),
         found=found,
@@ -60,13 +58,13 @@ def agreement_of(
 
 def _unpacked_name(key: str, kind: Kind) -> str:
     """Return the name that a tensor would have unpacked."""
-    if kind.stored is not None:
-        for suffix, unpacked in _PACKED:
-            if key.endswith(suffix):
-                return key.removesuffix(suffix) + unpacked
-    return key
+    return unpacked_name(key) if kind.stored is not None else key
 
 
-def _packed_transposed(kind: Kind, shape: tuple[int, ...]) -> bool:
-    """Return whether a packed tensor has a shape up to the order of its axes."""
-    return kind.stored is not None and sorted(kind.shape) == sorted(shape)
+def _fits_packed(kind: Kind, shape: tuple[int, ...]) -> bool:
+    """Return whether a packed tensor has a shape, up to what packing leaves unknown of it.
+
+    The order of the axes; and all but the size, where the shape is (size, 1).
+    """
+    flat = kind.shape[1:] == (1,) and kind.size == prod(shape)
+    return kind.stored is not None and (flat or sorted(kind.shape) == sorted(shape))

@@ -5,6 +5,7 @@ points, a group index) often leave one answer; config.json may choose among thos
 are left and never adds one.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -71,6 +72,7 @@ class Option(NamedTuple):
 # (weight, scale, the rest of the layer's state by name ending, config.json's claims)
 Reader = Callable[[Stored, Stored, dict[str, Stored], tuple[Claim, ...]], Reading | None]
 
+_WEIGHT_BITS = re.compile(r"W([1-8])A\d", re.IGNORECASE)
 _METHODS = ("quant_method", "quant_algo", "method")
 _BITS = ("bits", "num_bits", "w_bit", "nbits")
 _LAYERS = ("config_for_layers", "extra_config", "module_quant_configs", "layers")
@@ -129,6 +131,9 @@ def _claims_in(config: dict[Any, Any]) -> Iterator[Claim]:
     ]
     if config.get("quant_method") == "bitnet":  # ternary, and says no bits
         yield Claim(2, 0)
+    algorithm = config.get("quant_algo")  # TensorRT-LLM's and ModelOpt's: W4A16_AWQ
+    if isinstance(algorithm, str) and (found := _WEIGHT_BITS.match(algorithm)):
+        yield Claim(int(found[1]), 0)
     sides = [config.get(name) for name in ("out_features", "in_features")]
     known = [side for side in sides if isinstance(side, int) and side > 0]
     if len(known) == 2:

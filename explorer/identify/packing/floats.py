@@ -43,7 +43,11 @@ def read_scaled(
             name = "MXFP8"
     else:
         return None
-    return Reading(weight.shape, weight.dtype, f"{name} with {spread}", f"{name} {word}")
+    rule = f"{name} with {spread}"
+    bits = {claim.bits for claim in claims if claim.bits}
+    if weight.dtype == "int8" and bits and 8 not in bits:  # may be two in a byte
+        rule += f", one weight a byte assumed against the {min(bits)} bits of config.json"
+    return Reading(weight.shape, weight.dtype, rule, f"{name} {word}")
 
 
 def _is_per_channel(shape: tuple[int, ...], scale: tuple[int, ...]) -> bool:

@@ -18,6 +18,7 @@ __all__ = [
     "read_eetq",
     "read_exl2",
     "read_gemv_fast",
+    "read_lookup",
     "read_marlin",
     "read_marlin_24",
     "read_quanto",
@@ -163,6 +164,20 @@ def read_bitblas(
     (bits, width, _), how = chosen
     rule = f"BitBLAS {bits}-bit, {how}"
     return Reading((out, width), f"uint{bits}", rule, "BitBLAS scales and zero points")
+
+
+def read_lookup(
+    weight: Stored, scale: Stored, state: dict[str, Stored], claims: tuple[Claim, ...]
+) -> Reading | None:
+    """Read SqueezeLLM's qweight I32 [in*bits/32, out] with lookup_table [out, 2**bits]."""
+    if weight.dtype != "int32" or not _matrices(weight, scale):
+        return None
+    (words, out), (rows, size) = weight.shape, scale.shape
+    bits = size.bit_length() - 1
+    if rows != out or bits not in (2, 3, 4) or size != 1 << bits or words * 32 % bits:
+        return None
+    rule = f"SqueezeLLM {bits}-bit"
+    return Reading((out, words * 32 // bits), f"uint{bits}", rule, "SqueezeLLM tables")
 
 
 def read_bitnet(

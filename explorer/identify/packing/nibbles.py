@@ -13,6 +13,7 @@ from explorer.identify.packing.evidence import Claim, Option, Reading, Stored, c
 __all__ = [
     "read_bitsandbytes",
     "read_bitsandbytes_int8",
+    "read_bytes",
     "read_hqq",
     "read_modelopt",
     "read_torchao",
@@ -65,8 +66,12 @@ def read_hqq(
     zero = state.get("/zero")
     if len(weight.shape) != 2 or len(scale.shape) != 2 or zero is None:
         return None
+    if zero.shape != scale.shape:
+        return None
     (rows, group), (groups, one) = weight.shape, scale.shape
-    if one != 1 or zero.shape != scale.shape:
+    if groups == 1 and one == group:  # along the other axis: [group, groups]
+        return _read_columns(weight, claims)
+    if one != 1:
         return None
     if weight.dtype == "uint8":
         options = [Option(b, group, group) for b in (8, 4, 2, 1) if rows * 8 == groups * b]
@@ -82,6 +87,23 @@ def read_hqq(
     return Reading(
         (groups * group, 1), f"uint{bits}", rule, "HQQ scales, zero points and meta"
     )
+
+
+def _read_columns(weight: Stored, claims: tuple[Claim, ...]) -> Reading | None:
+    rows, groups = weight.shape
+    if weight.dtype != "uint8":
+        return None
+    options = [
+        Option(bits, groups, group)
+        for bits in (4, 8, 2, 1)
+        if (group := rows * 8 // bits) in (*_GROUPS, 8)
+    ]
+    chosen = choose(options, claims, "groups")
+    if chosen is None:
+        return None
+    (bits, _, group), how = chosen
+    rule, state = f"HQQ {bits}-bit, {how}", "HQQ scales, zero points and meta"
+    return Reading((groups * group, 1), f"uint{bits}", rule, state)
 
 
 def read_modelopt(
@@ -100,19 +122,60 @@ def read_modelopt(
 def read_torchao(
     weight: Stored, scale: Stored, state: dict[str, Stored], claims: tuple[Claim, ...]
 ) -> Reading | None:
-    """Read torchao's INT4: qdata [out, in/2], scale and zero_point [groups, out]."""
-    zeros = state.get("/_weight_zero_point")
-    if weight.dtype not in ("uint8", "int8") or zeros is None or zeros.shape != scale.shape:
+    """Read torchao's INT4: qdata [..., out, in/2], scale and zero_point [..., groups, out].
+
+    Words of 32 bits hold eight weights, and four axes of them are tiles of a kernel,
+    whose scales and zero points are one tensor [groups, out, 2].
+    """
+    sparse = state.get("_sparse_metadata")
+    if sparse and len(weight.shape) == len(sparse.shape) == 2:
+        rule = f"torchao {weight.dtype}, 2:4 sparse, counted with its zeros"
+        shape = (weight.shape[0], 2 * weight.shape[1])
+        return Reading(shape, weight.dtype, rule, "scales and metadata of sparse weights")
+    shapes, zeros = (weight.shape, scale.shape), state.get("_zero_point")
+    if weight.dtype == "int32" and len(shapes[0]) == 4 and len(shapes[1]) == 3:
+        groups, out, two = scale.shape
+        width = 8 * math.prod(weight.shape) // max(out, 1)
+        if two != 2 or out * width != 8 * math.prod(weight.shape):
+            return None
+    else:
+        bytes_ = {"uint8": 1, "int8": 1, "int32": 4}.get(weight.dtype)
+        if bytes_ is None or zeros is None or zeros.shape != scale.shape:
+            return None
+        if not 2 <= len(weight.shape) == len(scale.shape):
+            return None
+        (*outer, out, words), (*others, groups, columns) = shapes
+        width = 2 * bytes_ * words
+        if columns != out or outer != others:
+            return None
+    if not _divides(width, groups):
         return None
-    if len(weight.shape) != 2 or len(scale.shape) != 2 or scale.shape[1] != weight.shape[0]:
-        return None
-    width = 2 * weight.shape[1]
-    if not _divides(width, scale.shape[0]):
-        return None
-    shape = (weight.shape[0], width)
+    shape = (*weight.shape[:-2], out, width) if len(weight.shape) != 4 else (out, width)
     return Reading(
         shape, "int4", "torchao INT4 with scales of groups", "INT4 scales and zero points"
     )
+
+
+def read_bytes(
+    weight: Stored, scale: Stored, state: dict[str, Stored], claims: tuple[Claim, ...]
+) -> Reading | None:
+    """Read weight U8 [out, in*bits/8] with scales [out, 1] or [out, groups].
+
+    Only config.json says how many bits: Gemma's files have layers of 2 and of 4.
+    """
+    bits = {claim.bits for claim in claims if claim.bits}
+    if weight.dtype != "uint8" or len(weight.shape) != 2 or bits not in ({2}, {4}):
+        return None
+    out, columns = weight.shape
+    width = columns * 8 // min(bits)
+    if scale.shape[:1] != (out,) or math.prod(scale.shape[1:]) not in (1, *_parts(width)):
+        return None
+    rule = f"INT{min(bits)} packed in bytes, bits from config.json"
+    return Reading((out, width), f"int{min(bits)}", rule, "INT4 scales")
+
+
+def _parts(width: int) -> list[int]:
+    return [width // group for group in _GROUPS if width % group == 0]
 
 
 def _divides(width: int, groups: int) -> bool:

@@ -15,6 +15,7 @@ from explorer.identify.packing.kernels import (
     read_eetq,
     read_exl2,
     read_gemv_fast,
+    read_lookup,
     read_marlin,
     read_marlin_24,
     read_quanto,
@@ -24,6 +25,7 @@ from explorer.identify.packing.kernels import (
 from explorer.identify.packing.nibbles import (
     read_bitsandbytes,
     read_bitsandbytes_int8,
+    read_bytes,
     read_hqq,
     read_modelopt,
     read_torchao,
@@ -56,8 +58,8 @@ class Scheme(NamedTuple):
     tables: tuple[str, ...] = ()
 
 
-def _endings(names: str) -> tuple[str, ...]:
-    return tuple("/" + name for name in names.split())
+def _endings(names: str, before: str = "/") -> tuple[str, ...]:
+    return tuple(before + name for name in names.split())
 
 
 _COMPRESSED = _endings(
@@ -77,9 +79,11 @@ _HQQ = _endings(
     "quant_zero compute_dtype offload_meta encoded_state_dict stores_quant_config "
     "channel_wise optimize round_zero"
 )
+# torchao writes "weight" as _weight_qdata, _weight_scale ...
 _TORCHAO = _endings(
-    "_weight_zero_point _weight_act_pre_scale _weight_per_tensor_scale "
-    "_weight_act_per_tensor_scale _weight_act_quant_scale _weight_act_quant_zero_point"
+    "zero_point act_pre_scale per_tensor_scale act_per_tensor_scale act_quant_scale "
+    "act_quant_zero_point output_act_quant_scale group_zero row_scale",
+    "_",
 )
 _ANY = (read_microscaled, read_scaled)
 _QUIP = _endings("SV Wscale codebook_id ocs_dupe_inds scaleWH fuse_scales")
@@ -140,11 +144,15 @@ SCHEMES = (
     Scheme(
         "/weight_scale", "/weight_packed", _COMPRESSED, (read_compressed, read_microscaled)
     ),
-    Scheme("/weight_scale", "/weight", _LINEAR, (*_ANY, read_modelopt, read_bitnet)),
+    Scheme(
+        "/weight_scale", "/weight", _LINEAR, (*_ANY, read_modelopt, read_bitnet, read_bytes)
+    ),
     Scheme("/weight_quantizer/scale", "/weight", _QUANTIZERS, (*_ANY, read_bitnet)),
     Scheme("/weight_scales", "/weight", (), (read_eetq,)),
     Scheme("/weight_scales", "/qweight", (), (read_eetq,)),
-    Scheme("/_weight_scale", "/_weight_qdata", _TORCHAO, (read_torchao, *_ANY)),
+    Scheme("_scale", "_qdata", _TORCHAO, (read_torchao, *_ANY), ("_sparse_metadata",)),
+    Scheme("_scale_and_zero", "_qdata", ("_act_pre_scale",), (read_torchao,)),
+    Scheme("/lookup_table", "/qweight", _endings("rows cols vals"), (read_lookup,)),
     Scheme("/scales", "/weight", _endings("tables bias"), (read_higgs,), ("/tables2",)),
     Scheme(
         "/scales",
@@ -163,6 +171,7 @@ SCHEMES = (
     ),
     Scheme("/scales", "/weight", _endings("biases qbiases"), (read_mlx, read_microscaled)),
     Scheme("/scale", "/qweight", (), (read_scaled,)),
+    Scheme("_scale", "_quantized", (), (*_ANY, read_bytes)),
     Scheme("/scale", "/W_q", _HQQ, (read_hqq,)),
     Scheme("/scale", "/weight", ("/input_scale",), (*_ANY, read_ggml)),
     Scheme("/absmax", "", _BITSANDBYTES, (read_bitsandbytes,)),

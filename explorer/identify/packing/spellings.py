@@ -18,7 +18,7 @@ _REVERSED = re.compile(
     r"(scales?(?:_inv)?)_(weight|kernel|w|input|in|output|out|activation|act|bias)"
 )
 _CAMEL = re.compile(r"(weight|kernel|input|output|activation)(Scales?)")
-_SCALE = re.compile(r"scale(?!_shift)|absmax|(^|_)(sf|amax)(_|$)", re.IGNORECASE)
+_SCALE = re.compile(r"scal(e|ing)(?!_shift)|absmax|(^|_)(sf|amax)(_|$)", re.IGNORECASE)
 _OF_LAYER = re.compile(
     r"(^|_)(weight|kernel|inputs?|outputs?|activations?|act|quant|dequant)(_|$)",
     re.IGNORECASE,

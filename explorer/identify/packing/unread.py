@@ -11,8 +11,9 @@ from math import prod
 from typing import NamedTuple
 
 from explorer.dtypes import find
-from explorer.identify.packing.evidence import Stored
-from explorer.identify.packing.floats import read_scaled
+from explorer.identify.packing.evidence import Claim, Claims, Reading, Stored
+from explorer.identify.packing.floats import read_microscaled, read_scaled
+from explorer.identify.packing.nibbles import read_bytes
 from explorer.identify.packing.packed import Packed
 from explorer.identify.packing.spellings import (
     is_index,
@@ -22,21 +23,21 @@ from explorer.identify.packing.spellings import (
     is_state,
     is_weight,
 )
-from explorer.paths import Key, name_of, path_of, template_of
+from explorer.paths import Key, path_of, template_of
 
-__all__ = ["complete", "is_odd", "sentences"]
+__all__ = ["TORCH", "complete", "is_odd"]
 
 UNREAD = "packed weights of an unknown layout"
 _BESIDE = "scales and state of packed weights"
 _SMALL_STATE = 1024  # elements
 _LEAST = 64  # elements: a smaller array of integers is no weight
-_TORCH = frozenset(("qint8", "quint8", "qint32", "quint4x2", "quint2x4"))
+TORCH = frozenset(("qint8", "quint8", "qint32", "quint4x2", "quint2x4"))
 _WORDS = frozenset(("int32", "uint32", "int64", "uint64"))
 _OPTIMIZER = re.compile(r"/(opt|optim|opt_state|optimizer\w*)/", re.IGNORECASE)
 _SMALL = """int1 int2 int3 int4 int5 int6 int7 int8 int16 int32 uint1 uint2 uint3 uint4 uint5
 uint6 uint8 uint16 uint32 float4_e2m1fn float6_e2m3fn float6_e3m2fn float8_e3m4 float8_e4m3
 float8_e4m3b11fnuz float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz"""
-_LOW = frozenset(_SMALL.split()) | _TORCH
+_LOW = frozenset(_SMALL.split()) | TORCH
 _MARKS = frozenset(("scaled_fp8", "comfy_quant"))  # ComfyUI's, of a file and of a layer
 
 
@@ -90,6 +91,7 @@ def complete(
     keys: Sequence[Key],
     names: Sequence[str],
     columns: Sequence[tuple[tuple[int, ...], str]],
+    claims: Claims,
 ) -> list[Key]:
     """Add what the names of no scheme lead to; return the keys that are not understood.
 
@@ -98,6 +100,7 @@ def complete(
         keys: names as the source spells them.
         names: the same, joined by "/" and beginning with it.
         columns: stored shapes and dtypes.
+        claims: what config.json says of bits.
     """
     verdicts = _Verdicts(keys, found)
     unread: list[_Tensor] = []
@@ -109,7 +112,8 @@ def complete(
             _read_rest(layer, verdicts)
         _read_pairs(layer, verdicts)
         _read_torch(layer, verdicts)
-        _read_scales(layer, verdicts)
+        hints = claims.layers.get(layer[0].module, claims.every)
+        _read_scales(layer, hints, verdicts)
         unread += _leave(layer, verdicts)
     return [keys[tensor.at] for tensor in unread]
 
@@ -121,12 +125,20 @@ class _Verdicts:
         self._keys, self._found = keys, found
         self._known: dict[tuple, Packed] = {}
 
-    def open(self, layer: list[_Tensor]) -> list[_Tensor]:
+    def unclaimed(self, layer: list[_Tensor]) -> list[_Tensor]:
         return [tensor for tensor in layer if tensor.at not in self._found]
 
-    def add(self, tensor: _Tensor, collection: str, rule: str, name: str = "") -> None:
+    def add(
+        self,
+        tensor: _Tensor,
+        collection: str,
+        rule: str,
+        name: str = "",
+        reading: Reading | None = None,
+    ) -> None:
         key, (shape, dtype) = self._keys[tensor.at], tensor.stored
         row = (template_of(key), shape, dtype, collection, rule)
+        shape, dtype = reading[:2] if reading else (shape, dtype)
         if row not in self._known:
             path = path_of(key)
             if name:
@@ -173,7 +185,7 @@ def _read_rest(layer: list[_Tensor], verdicts: _Verdicts) -> None:
 def _read_pairs(layer: list[_Tensor], verdicts: _Verdicts) -> None:
     """Mark what is state by its name alone: scales beside their zero points, marks."""
     zeros = {t.stored.shape for t in layer if t.name == "zero_point" and t.kind != "float"}
-    for tensor in verdicts.open(layer):
+    for tensor in verdicts.unclaimed(layer):
         paired = tensor.name in ("scale", "zero_point") and tensor.stored.shape in zeros
         if paired or (tensor.name in _MARKS and len(tensor.stored.shape) == 1):
             verdicts.add(tensor, "quantization", _BESIDE)
@@ -184,43 +196,49 @@ def _read_torch(layer: list[_Tensor], verdicts: _Verdicts) -> None:
 
     Layers keep weight and bias as a pair: `_packed_params._packed_params.0` and `.1`.
     """
-    if not any(tensor.stored.dtype in _TORCH for tensor in layer):
+    if not any(tensor.stored.dtype in TORCH for tensor in layer):
         return
     for tensor in layer:
         dtype, pair = tensor.stored.dtype, tensor.module.endswith("/_packed_params")
         rule = "PyTorch quantized layers"
-        if dtype in _TORCH or (pair and tensor.kind == "float"):
+        if dtype in TORCH or (pair and tensor.kind == "float"):
             is_bias = tensor.name == "1" if pair else tensor.name == "bias"
             verdicts.add(tensor, "params", rule, "bias" if is_bias else "weight")
 
 
-def _read_scales(layer: list[_Tensor], verdicts: _Verdicts) -> None:
+def _read_scales(
+    layer: list[_Tensor], hints: tuple[Claim, ...], verdicts: _Verdicts
+) -> None:
     """Mark weights beside scales that fit them, and zero points beside scales."""
-    tensors = verdicts.open(layer)
+    tensors = verdicts.unclaimed(layer)
     scales = [t for t in tensors if is_scale(t.name) and t.kind in ("float", "uint")]
     done = False
     for tensor in tensors:
         if tensor in scales or not is_weight(tensor.name) or len(tensor.stored.shape) < 2:
             continue
-        readings = (read_scaled(tensor.stored, scale.stored, {}, ()) for scale in scales)
+        readings = (
+            reader(tensor.stored, scale.stored, {}, hints)
+            for scale in scales
+            for reader in (read_microscaled, read_scaled, read_bytes)
+        )
         reading = next((reading for reading in readings if reading), None)
         if reading:
-            verdicts.add(tensor, "params", reading.rule)
+            verdicts.add(tensor, "params", reading.rule, reading=reading)
             done = True
-    for tensor in verdicts.open(tensors) if done else ():
+    for tensor in verdicts.unclaimed(tensors) if done else ():
         if is_state(tensor.name):
             verdicts.add(tensor, "quantization", _BESIDE)
 
 
 def _leave(layer: list[_Tensor], verdicts: _Verdicts) -> list[_Tensor]:
     """Mark packed weights of an unknown layout and their state; return the weights."""
-    tensors = verdicts.open(layer)
+    tensors = verdicts.unclaimed(layer)
     scales = any(is_state(t.name) and t.kind == "float" for t in tensors)
     books = any(_is_book(tensor) for tensor in tensors)
     unread = [t for t in tensors if _is_unread(t, scales) or (books and _is_code(t))]
     for tensor in unread:
         verdicts.add(tensor, "quantization", UNREAD)
-    for tensor in verdicts.open(tensors) if unread else ():
+    for tensor in verdicts.unclaimed(tensors) if unread else ():
         if is_state(tensor.name) or is_state(tensor.module.rpartition("/")[2]):
             verdicts.add(tensor, "quantization", _BESIDE)
     return unread
@@ -249,34 +267,3 @@ def _is_unread(tensor: _Tensor, scales: bool) -> bool:
         return False
     narrow = dtype not in _WORDS
     return (narrow and is_weight(name)) or (scales and len(shape) > 1)
-
-
-def sentences(
-    unread: Sequence[Key], method: str, dtypes: set[str], read: bool
-) -> Iterator[str]:
-    """Yield what a reader of the parameter figure must know of quantization.
-
-    Args:
-        unread: keys of packed weights that are not understood.
-        method: the scheme that config.json announces, or "".
-        dtypes: what the tensors are stored in.
-        read: whether any packed weights are understood.
-
-    >>> next(sentences(["up.trellis"], "exl3", {"int16"}, False))
-    'config.json announces exl3: up/trellis is packed in an unknown way and not counted'
-    """
-    announced = f"config.json announces {method}" if method else ""
-    if unread:
-        others = len(unread) - 1
-        are = f"and {others:,} more are" if others else "is"
-        yield (
-            f"{announced}{': ' if announced else ''}{name_of(unread[0])} {are} packed in an "
-            "unknown way and not counted"
-        )
-    elif announced and not read and not any(map(_is_small_float, dtypes)):
-        yield f"{announced}, and no tensor is stored so"
-
-
-def _is_small_float(dtype: str) -> bool:
-    found = find(dtype)
-    return dtype in _TORCH or (found.kind == "float" and found.bits < 16)

@@ -181,3 +181,12 @@ def test_sinq_packs_ten_values_of_three_bits_in_a_word():
         "up.meta.scale2": ((1, 512), "float32"),
     }
     assert counted(layer) == (WEIGHTS, ())
+
+
+@pytest.mark.parametrize("bits", [3, 4])
+def test_squeezellm_has_a_table_for_each_row(bits: int):
+    layer: Layout = {
+        "up.qweight": ((IN * bits // 32, OUT), "int32"),
+        "up.lookup_table": ((OUT, 2**bits), "float16"),
+    }
+    assert counted(layer) == (WEIGHTS, ())

@@ -1,9 +1,11 @@
 """bitsandbytes and HQQ: what bytes hold where the header has no shape for it."""
 
+from math import prod
+
 import pytest
 
 from explorer.dtypes import find
-from tests.identify.packing.layouts import Layout, read
+from tests.identify.packing.layouts import Layout, counted, find_in, read
 
 
 @pytest.mark.parametrize("storage", ["uint8", "bfloat16", "float32"])
@@ -62,3 +64,85 @@ def test_hqq_packs_whole_groups_along_the_first_axis():
     )
     assert found["fc.W_q"].path == ("fc", "weight")
     assert "fc.bias" not in found
+
+
+OUT, IN = 256, 512
+
+
+@pytest.mark.parametrize(
+    ("words", "dtype"), [((OUT, IN // 2), "uint8"), ((OUT, IN // 8), "int32")]
+)
+@pytest.mark.parametrize("experts", [(), (8,)])
+def test_torchao_keeps_scales_of_groups_first(
+    words: tuple[int, int], dtype: str, experts: tuple[int, ...]
+):
+    layer: Layout = {
+        "up._weight_qdata": ((*experts, *words), dtype),
+        "up._weight_scale": ((*experts, IN // 128, OUT), "bfloat16"),
+        "up._weight_zero_point": ((*experts, IN // 128, OUT), "int8"),
+    }
+    assert counted(layer) == (prod(experts) * OUT * IN, ())
+    assert read(layer)["up._weight_qdata"].path == ("up", "weight")
+
+
+def test_torchao_writes_other_parameters_than_weights_too():
+    layer: Layout = {
+        "experts._gate_up_proj_qdata": ((8, 64, 128), "float8_e4m3fn"),
+        "experts._gate_up_proj_scale": ((8, 64, 1), "float32"),
+    }
+    assert counted(layer) == (8 * 64 * 128, ())
+    assert read(layer)["experts._gate_up_proj_qdata"].path == ("experts", "gate_up_proj")
+
+
+def test_torchao_tiles_and_sparse_weights_are_counted_whole():
+    tiles: Layout = {  # [n/8][k/(8*16)][32][4] words of eight weights
+        "up._weight_qdata": ((OUT // 8, IN // 128, 32, 4), "int32"),
+        "up._weight_scale_and_zero": ((IN // 128, OUT, 2), "bfloat16"),
+    }
+    assert counted(tiles) == (OUT * IN, ())
+    sparse: Layout = {
+        "up._weight_qdata": ((OUT, IN // 2), "float8_e4m3fn"),
+        "up._weight_sparse_metadata": ((OUT, IN // 8), "uint8"),
+        "up._weight_scale": ((OUT, 1), "float32"),
+    }
+    assert counted(sparse) == (OUT * IN, ())
+
+
+def test_hqq_along_the_other_axis_has_its_groups_last():
+    groups = OUT * IN // 64
+    layer: Layout = {
+        "up.W_q": ((64 * 4 // 8, groups), "uint8"),
+        "up.scale": ((1, groups), "float16"),
+        "up.zero": ((1, groups), "float16"),
+    }
+    config = {"quant_config": {"weight_quant_params": {"nbits": 4, "group_size": 64}}}
+    assert counted(layer, config) == (OUT * IN, ())
+    assert "assumed" in read(layer)["up.W_q"].rule
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_bytes_need_the_bits_of_the_config(bits: int):
+    layer: Layout = {
+        "up.weight": ((OUT, IN * bits // 8), "uint8"),
+        "up.weight_scale": ((OUT, 1), "float32"),
+        "embed.embedding_quantized": ((100, 64 * bits // 8), "uint8"),
+        "embed.embedding_scale": ((100, 1), "float32"),
+    }
+    named = {"quant_method": "gemma", "module_quant_configs": {"up": {"num_bits": bits}}}
+    assert counted(layer, {"bits": bits}) == (OUT * IN + 6_400, ())
+    total, unread = counted(layer, named)
+    assert total == OUT * IN
+    assert "embed/embedding_quantized is packed in an unknown way" in unread[0]
+
+
+def test_a_byte_against_the_bits_of_the_config_is_assumed():
+    layer: Layout = {  # TensorRT-LLM keeps two weights in an int8 where 4 bits are said
+        "qkv.weight": ((256, 128), "int8"),
+        "qkv.per_channel_scale": ((256,), "float16"),
+    }
+    said = "INT8 with one scale per channel"
+    config = {"quant_algo": "W4A16"}
+    assert find_in(layer).packed[0].rule == said
+    assert (
+        "assumed against the 4 bits of config.json" in find_in(layer, config).packed[0].rule
+    )
