@@ -61,15 +61,15 @@ def find(
     found: dict[int, Packed] = {}
     templates = [template_of(keys[index]) for index in firsts]
     formats = [dtypes[index] for index in firsts]
-    if suspects(set(templates)):
-        found = unpack(keys, shapes, dtypes, config=config)
-    read = bool(found)
     unread: list[Key] = []
-    if is_odd(templates, formats):
-        names = ["/" + name_of(key) for key in keys]
+    suspected, odd = suspects(set(templates)), is_odd(templates, formats)
+    names = ["/" + name_of(key) for key in keys] if suspected or odd else []
+    if suspected:
+        found = unpack(keys, shapes, dtypes, config=config, names=names)
+    if odd:
         columns = [*zip(shapes, dtypes, strict=True)]
         unread = complete(found, keys, names, columns, claims)
-        read = any(packed.collection == "params" for packed in found.values())
+    read = any(packed.collection == "params" for packed in found.values())
     if not unread and not claims.method:
         return Findings(found)
     return Findings(found, tuple(sentences(unread, claims.method, set(formats), read)))

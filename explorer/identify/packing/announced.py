@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from explorer.dtypes import find
-from explorer.identify.packing.unread import TORCH
+from explorer.identify.packing.one_layer import TORCH
 from explorer.paths import Key, name_of
 
 __all__ = ["config_in", "sentences"]

@@ -24,6 +24,7 @@ def unpack(
     dtypes: Sequence[str],
     *,
     config: object = None,
+    names: Sequence[str] | None = None,
 ) -> dict[int, Packed]:
     """Return what the tensors of quantized layers logically are, by their index.
 
@@ -35,13 +36,14 @@ def unpack(
         dtypes: stored number formats, by explorer's names.
         config: `quantization_config` of config.json, or MLX's `quantization`. A hint:
             where it disagrees with the shapes they win, and the rule says so.
+        names: the keys joined by "/" and beginning with it, if they are there already.
 
     >>> found = unpack(["up.weight", "up.weight_scale_inv"], [(256, 384), (2, 3)],
     ...                ["float8_e4m3fn", "float32"])
     >>> found[0].rule, found[1].collection
     ('FP8 with 128x128 block scales', 'quantization')
     """
-    names = ["/" + name_of(key) for key in keys]
+    names = names or ["/" + name_of(key) for key in keys]
     lasts = {name.rpartition("/")[2] for name in names}
     unusual = {last for last in lasts if usual_name(last) != last}
     if unusual:
@@ -75,7 +77,7 @@ def _usual(name: str, unusual: set[str]) -> str:
     return f"{module}{slash}{usual_name(last)}" if last in unusual else name
 
 
-def _leave_copies(found: dict[int, Packed], names: list[str], columns: list) -> None:
+def _leave_copies(found: dict[int, Packed], names: Sequence[str], columns: list) -> None:
     """Mark AQT's frozen arrays as state where `params` still holds what they copy.
 
     `aqt/Dense_0/AqtDotGeneral_0/qrhs/value` is a copy of `params/Dense_0/kernel`.
@@ -101,7 +103,7 @@ def _is_aqt(name: str) -> bool:
 
 
 def _add_cache_scales(
-    found: dict[int, Packed], keys: Sequence[Key], names: list[str], columns: list
+    found: dict[int, Packed], keys: Sequence[Key], names: Sequence[str], columns: list
 ) -> None:
     known: dict[tuple, Packed] = {}
     for i, name in enumerate(names):
@@ -131,7 +133,7 @@ def _present(lasts: set[str]) -> Iterator[Scheme]:
 
 
 def _layers(
-    scheme: Scheme, names: list[str], index: dict[str, int], found: dict[int, Packed]
+    scheme: Scheme, names: Sequence[str], index: dict[str, int], found: dict[int, Packed]
 ) -> Iterator[tuple[str, list[int]]]:
     """Yield each layer's stem and where its weight, scale and other state are."""
     scale, cut, absent = scheme.scale, -len(scheme.scale), len(names)

@@ -15,6 +15,7 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
         rule: the scheme and how it is known; for state, what the tensors are.
         path: the path that roles are read from ("down_proj.qweight" is a "weight"); of
             the first tensor of those that differ in digits alone, which share a verdict.
+        is_unread: whether it is a packed weight that is not understood.
     """
 
     shape: tuple[int, ...]
@@ -22,3 +23,4 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
     collection: str
     rule: str
     path: tuple[str, ...]
+    is_unread: bool = False
