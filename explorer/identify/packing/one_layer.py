@@ -106,6 +106,7 @@ def read_layer(
         layer.read_pairs()
         layer.read_torch(module)
         layer.read_scales(hints)
+        layer.read_misfits()
         layer.leave()
     return layer.verdicts
 
@@ -174,6 +175,17 @@ class _Layer:
         for index, part in self._unclaimed() if done else ():
             if is_state(part.name):
                 self._add_state(index)
+
+    def read_misfits(self) -> None:
+        """Mark scales in another order than the small floats that they scale."""
+        open_ = self._unclaimed()
+        if any(
+            p.kind == "float" and p.stored.dtype in LOW and is_weight(p.name)
+            for _, p in open_
+        ):
+            for index, part in open_:
+                if is_scale_of_layer(part.name) or part.name in ("scale", "scales"):
+                    self._add_state(index)
 
     def leave(self) -> None:
         """Mark packed weights of an unknown layout, and their state."""

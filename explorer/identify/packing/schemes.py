@@ -152,6 +152,7 @@ SCHEMES = (
     Scheme("/weight_scales", "/qweight", (), (read_eetq,)),
     Scheme("_scale", "_qdata", _TORCHAO, (read_torchao, *_ANY), ("_sparse_metadata",)),
     Scheme("_scale_and_zero", "_qdata", ("_act_pre_scale",), (read_torchao,)),
+    Scheme("/scales_and_zeros", "/weight", (), (read_torchao,)),  # gpt-fast
     Scheme("/lookup_table", "/qweight", _endings("rows cols vals"), (read_lookup,)),
     Scheme("/scales", "/weight", _endings("tables bias"), (read_higgs,), ("/tables2",)),
     Scheme(

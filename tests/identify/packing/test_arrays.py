@@ -138,3 +138,13 @@ def test_a_table_that_shifts_and_scales_is_a_parameter():
         "block.scale_weight": ((), "float32"),
     }
     assert counted(block) == (6 * 64 + 64 * 64, ())
+
+
+def test_scales_in_another_order_are_no_parameters():
+    layer: Layout = {  # swizzled: [128, 4] tiles, flattened
+        "up.weight": ((256, 512), "float8_e4m3fn"),
+        "up.weight_scale": ((4_096,), "float32"),
+        "up.input_scale": ((7,), "float32"),
+        "up.bias": ((256,), "bfloat16"),
+    }
+    assert counted(layer) == (256 * 512 + 256, ())

@@ -94,12 +94,19 @@ def test_torchao_writes_other_parameters_than_weights_too():
     assert read(layer)["experts._gate_up_proj_qdata"].path == ("experts", "gate_up_proj")
 
 
-def test_torchao_tiles_and_sparse_weights_are_counted_whole():
+@pytest.mark.parametrize(
+    ("weight", "scale"),
+    [("_weight_qdata", "_weight_scale_and_zero"), ("weight", "scales_and_zeros")],
+)
+def test_torchao_tiles_are_counted_whole(weight: str, scale: str):
     tiles: Layout = {  # [n/8][k/(8*16)][32][4] words of eight weights
-        "up._weight_qdata": ((OUT // 8, IN // 128, 32, 4), "int32"),
-        "up._weight_scale_and_zero": ((IN // 128, OUT, 2), "bfloat16"),
+        f"up.{weight}": ((OUT // 8, IN // 128, 32, 4), "int32"),
+        f"up.{scale}": ((IN // 128, OUT, 2), "bfloat16"),
     }
     assert counted(tiles) == (OUT * IN, ())
+
+
+def test_torchao_sparse_weights_are_counted_with_their_zeros():
     sparse: Layout = {
         "up._weight_qdata": ((OUT, IN // 2), "float8_e4m3fn"),
         "up._weight_sparse_metadata": ((OUT, IN // 8), "uint8"),
