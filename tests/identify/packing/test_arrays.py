@@ -140,7 +140,7 @@ def test_a_table_that_shifts_and_scales_is_a_parameter():
     assert counted(block) == (6 * 64 + 64 * 64, ())
 
 
-def test_scales_in_another_order_are_no_parameters():
+def test_scales_in_another_order_are_not_parameters():
     layer: Layout = {  # swizzled: [128, 4] tiles, flattened
         "up.weight": ((256, 512), "float8_e4m3fn"),
         "up.weight_scale": ((4_096,), "float32"),

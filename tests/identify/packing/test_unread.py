@@ -59,7 +59,7 @@ def test_packed_integers_of_an_unknown_layout_are_said(layer: Layout):
         {"data": ((100, 64), "float8_e4m3fn")},
     ],
 )
-def test_other_integers_are_no_weights(layer: Layout):
+def test_other_integers_are_not_weights(layer: Layout):
     assert counted(layer)[1] == ()
 
 
@@ -123,7 +123,7 @@ def test_a_file_may_announce_its_scheme_itself(tmp_path: Path):
     assert "announces svdquant" in ex.ledger(str(tmp_path)).provenance["parameters"]
 
 
-def test_a_file_of_floats_is_not_looked_at_twice():
+def test_a_file_of_floats_is_passed_over():
     names = [template_of(f"h.{i}.up.weight") for i in range(3)]
     assert not is_odd(names, ["bfloat16"] * 3)
     assert not is_odd([*names, b"bn.num_batches_tracked"], [*["bfloat16"] * 3, "int64"])

@@ -148,7 +148,7 @@ def test_a_sparse_weight_is_counted_at_its_dense_size():
 
 
 @pytest.mark.parametrize("ending", ["suh", "svh"])
-def test_signs_of_another_length_are_no_signs(ending: str):
+def test_signs_of_another_length_do_not_fit(ending: str):
     layer = exl3(4) | {f"q_proj.{ending}": ((99,), "float16")}
     total, unread = counted(layer)
     assert total == 0
