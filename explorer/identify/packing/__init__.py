@@ -18,14 +18,14 @@ from explorer.identify.packing.spellings import usual_name
 from explorer.identify.packing.unread import complete, is_odd
 from explorer.paths import Key, name_of, template_of
 
-__all__ = ["Findings", "Packed", "find", "suspects", "unpack", "unpacked_name"]
+__all__ = ["Packed", "Quantization", "find", "suspects", "unpack", "unpacked_name"]
 
 # of templates, which have every digit as 0
 _PAIRS = [(template_of(s.scale), template_of(s.weight)) for s in SCHEMES]
 _SCALES = tuple({scale for scale, _ in _PAIRS})
 
 
-class Findings(NamedTuple):
+class Quantization(NamedTuple):
     """What packed tensors are, by their index, and what of them is not understood."""
 
     packed: dict[int, Packed]
@@ -40,7 +40,7 @@ def find(
     firsts: Sequence[int],
     config: object = None,
     metadata: Mapping[str, str] | None = None,
-) -> Findings:
+) -> Quantization:
     """Return what the tensors of quantized layers are, and sentences of what is unknown.
 
     Args:
@@ -71,8 +71,8 @@ def find(
         unread = complete(found, keys, names, columns, claims)
     read = any(packed.collection == "params" for packed in found.values())
     if not unread and not claims.method:
-        return Findings(found)
-    return Findings(found, tuple(sentences(unread, claims.method, set(formats), read)))
+        return Quantization(found)
+    return Quantization(found, tuple(sentences(unread, claims.method, set(formats), read)))
 
 
 def suspects(templates: set[bytes]) -> bool:

@@ -8,7 +8,7 @@ GPTQModel 7.7, AutoAWQ 0.2.9, HQQ 0.2.8, ModelOpt 0.47 and torchao 0.18 register
 from math import prod
 
 from explorer.dtypes import find_safetensors, is_trainable
-from explorer.identify.packing import Findings, Packed, find, unpack
+from explorer.identify.packing import Packed, Quantization, find, unpack
 from explorer.paths import template_of
 from tests.facts import listing
 
@@ -70,7 +70,7 @@ def mlx(words: int, groups: int) -> Layout:
     }
 
 
-def find_in(layout: Layout, config: object = None) -> Findings:
+def find_in(layout: Layout, config: object = None) -> Quantization:
     """What is found in a layout: the schemes' layers, and what belongs to none."""
     keys = list(layout)
     shapes, dtypes = [s for s, _ in layout.values()], [d for _, d in layout.values()]
