@@ -143,15 +143,14 @@ class _Layer:
     def read_torch(self, module: str) -> None:
         """Mark PyTorch's quantized tensors, which hold their scales, and their biases.
 
-        Layers keep the pair of both: `_packed_params._packed_params.0` and `.1`.
+        Layers keep both as a pair in `_packed_params`, by the numbers 0 and 1 or by name.
         """
         if not any(part.stored.dtype in TORCH for part in self.parts):
             return
         for index, part in self._unclaimed():
             pair = f"{module}/{part.inner}".rstrip("/").endswith("/_packed_params")
             if part.stored.dtype in TORCH or (pair and part.kind == "float"):
-                is_bias = part.name == "1" if pair else part.name == "bias"
-                name = "bias" if is_bias else "weight"
+                name = "bias" if part.name in ("1", "bias") else "weight"
                 self.verdicts[index] = Verdict("params", _FROM_TORCH, *part.stored, name)
 
     def read_scales(self, hints: tuple[Claim, ...]) -> None:

@@ -91,13 +91,14 @@ def test_a_scale_of_a_whole_tensor_of_nvfp4_is_state(shape: tuple[int, ...]):
     assert read(other) == {}
 
 
-def test_quantized_layers_of_pytorch_hold_their_weights_and_biases():
+@pytest.mark.parametrize("names", [("0", "1"), ("weight", "bias")])
+def test_quantized_layers_of_pytorch_hold_their_weights_and_biases(names: tuple[str, str]):
     # what quantize_dynamic makes of Linear(4, 3), as the reader of pickles lists it
     layer: Layout = {
         "0.scale": ((), "float32"),
         "0.zero_point": ((), "int64"),
-        "0._packed_params._packed_params.0": ((3, 4), "qint8"),
-        "0._packed_params._packed_params.1": ((3,), "float32"),
+        f"0._packed_params._packed_params.{names[0]}": ((3, 4), "qint8"),
+        f"0._packed_params._packed_params.{names[1]}": ((3,), "float32"),
     }
     assert counted(layer) == (15, ())
     packed = find_in(layer).packed
