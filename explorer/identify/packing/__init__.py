@@ -13,7 +13,7 @@ from explorer.identify.packing.announced import config_in, sentences
 from explorer.identify.packing.evidence import claims_of
 from explorer.identify.packing.layers import unpack, unpacked_name
 from explorer.identify.packing.packed import Packed
-from explorer.identify.packing.schemes import SCHEMES
+from explorer.identify.packing.schemes import CACHE_SCALES, SCHEMES
 from explorer.identify.packing.spellings import usual_name
 from explorer.identify.packing.unread import complete, is_odd
 from explorer.paths import Key, name_of, template_of
@@ -23,6 +23,7 @@ __all__ = ["Packed", "Quantization", "find", "suspects", "unpack", "unpacked_nam
 # of templates, which have every digit as 0
 _PAIRS = [(template_of(s.scale), template_of(s.weight)) for s in SCHEMES]
 _SCALES = tuple({scale for scale, _ in _PAIRS})
+_CACHES = tuple(scale.encode() for scale in CACHE_SCALES)
 
 
 class Quantization(NamedTuple):
@@ -70,6 +71,8 @@ def find(
         columns = [*zip(shapes, dtypes, strict=True)]
         unread = complete(found, keys, names, columns, claims)
     read = any(packed.collection == "params" for packed in found.values())
+    if claims.method and not read:  # a cache may be all that is quantized
+        read = any(t.replace(b".", b"/").endswith(_CACHES) for t in set(templates))
     if not unread and not claims.method:
         return Quantization(found)
     return Quantization(found, tuple(sentences(unread, claims.method, set(formats), read)))

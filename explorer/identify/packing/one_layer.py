@@ -33,7 +33,11 @@ float8_e4m3b11fnuz float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz"""
 LOW = frozenset(_SMALL.split()) | TORCH
 _MARKS = frozenset(("scaled_fp8", "comfy_quant"))  # ComfyUI's, of a file and of a layer
 _BOOKS = frozenset(("codebooks", "centroids"))
-_OPTIMIZER = re.compile(r"/(opt|optim|opt_state|optimizer\w*)/", re.IGNORECASE)
+# states of 8 bits are states: bitsandbytes' state1, torchao's exp_avg/codes
+_OPTIMIZER = re.compile(r"/(opt|optim|opt_state|optimizer\w*|exp_avg\w*)/", re.IGNORECASE)
+_STATES = re.compile(r"(state|qmap)[12]")
+# so any array may be called, not only a weight
+_GENERAL = frozenset(("data", "value", "values", "table", "array", "zeros", "scales"))
 
 
 class Part(NamedTuple):
@@ -99,7 +103,6 @@ def read_layer(
     odd = any(
         p.name == "zero_point" or may_be_packed(p.name, p.stored.dtype) for p in parts
     )
-    # states of 8 bits are states
     if (odd or has_weight) and not _OPTIMIZER.search(f"{module}/"):
         if has_weight:
             layer.read_rest()
@@ -214,7 +217,7 @@ def _is_unread(part: Part, scales: bool) -> bool:
         return False
     if is_packed_name(name):
         return True
-    if is_index(name) or dtype not in LOW or not shape:
+    if is_index(name) or dtype not in LOW or not shape or _STATES.fullmatch(name):
         return False
-    narrow = dtype not in WORDS
-    return (narrow and is_weight(name)) or (scales and len(shape) > 1)
+    named = is_weight(name) and name not in _GENERAL and dtype not in WORDS
+    return named or (scales and len(shape) > 1)

@@ -4,11 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import explorer as ex
+from explorer.dtypes import find
+from explorer.identify.packing.schemes import SCHEMES
 from explorer.identify.packing.unread import is_odd
 from explorer.paths import template_of
-from tests.identify.packing.layouts import Layout, counted, gptq
+from tests.identify.packing.layouts import Layout, counted, find_in, gptq
 
 SAID = "packed in an unknown way and not counted"
 
@@ -57,6 +61,13 @@ def test_packed_integers_of_an_unknown_layout_are_said(layer: Layout):
         },
         {"mask": ((64, 64), "uint8"), "gate_scale": ((64,), "float32")},
         {"data": ((100, 64), "float8_e4m3fn")},
+        {"data": ((100, 64), "uint8"), "labels": ((100,), "uint8")},
+        {"spiece_model": ((791_656,), "uint8"), "scale": ((4,), "float32")},
+        {"state/0/state1": ((64, 64), "uint8"), "state/0/absmax1": ((9,), "float32")},
+        {
+            "state/0/exp_avg/codes": ((64,), "uint8"),
+            "state/0/exp_avg/scale": ((1,), "float32"),
+        },
     ],
 )
 def test_other_integers_are_not_weights(layer: Layout):
@@ -86,6 +97,14 @@ def test_a_scheme_that_no_tensor_bears_out_is_said(config: dict, method: str):
     assert counted(plain, config) == (64 * 64, said)
     assert counted({"up.weight": ((64, 64), "float8_e4m3fn")}, config)[1] == ()
     assert counted(gptq(512, 512, 4, 128), config)[1] == ()
+
+
+def test_a_cache_may_be_all_that_is_quantized():
+    model: Layout = {
+        "attn.q_proj.weight": ((64, 64), "bfloat16"),
+        "attn.k_scale": ((1,), "float32"),
+    }
+    assert counted(model, {"quant_method": "compressed-tensors"})[1] == ()
 
 
 @pytest.mark.parametrize("config", [{}, {"quant_method": None}, {"quant_method": "none"}])
@@ -128,3 +147,54 @@ def test_a_file_of_floats_is_passed_over():
     assert not is_odd(names, ["bfloat16"] * 3)
     assert not is_odd([*names, b"bn.num_batches_tracked"], [*["bfloat16"] * 3, "int64"])
     assert is_odd(names, ["bfloat16", "uint8", "bfloat16"])
+
+
+NAMES = sorted(
+    {e.lstrip("/") for s in SCHEMES for e in (s.scale, s.weight, *s.state, *s.tables)}
+    | {
+        "kernel",
+        "bias",
+        "wscale",
+        "scale_weight",
+        "lut",
+        "packed_w",
+        "indices",
+        "zero_point",
+    }
+)
+SIZES = st.lists(st.sampled_from([0, 1, 2, 16, 64, 1024, 2**62]), max_size=4).map(tuple)
+DTYPES = [
+    "int32",
+    "uint8",
+    "int8",
+    "int16",
+    "int64",
+    "float8_e4m3fn",
+    "float16",
+    "qint8",
+    "x",
+]
+
+
+@given(
+    st.dictionaries(
+        st.tuples(
+            st.sampled_from(["", "a.", "a.b.", "params/aqt/"]), st.sampled_from(NAMES)
+        ),
+        st.tuples(SIZES, st.sampled_from(DTYPES)),
+    ),
+    st.dictionaries(
+        st.sampled_from(["quant_method", "bits", "group_size", "config_for_layers"]),
+        st.sampled_from(["gptq", "bitnet", 4, None, {"a": {"in_features": 64}}]),
+    ),
+)
+def test_whatever_a_header_says_is_read_said_or_left_alone(header: dict, config: dict):
+    layout = {"".join(names): column for names, column in header.items()}
+    packed, unread = find_in(layout, config)
+    assert all(isinstance(sentence, str) for sentence in unread)
+    for index, (shape, _) in enumerate(layout.values()):
+        if index in packed and packed[index].collection == "quantization":
+            assert packed[index].shape == shape
+        elif index in packed:
+            assert find(packed[index].dtype).kind != "text"
+            assert all(size >= 0 for size in packed[index].shape)
