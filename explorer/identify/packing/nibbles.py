@@ -36,7 +36,7 @@ def read_bitsandbytes(
     table = state.get("/quant_map")
     if len(kinds) != 1 or table is None or table.shape != (16,):
         return None
-    if len(weight.shape) != 2 or 1 not in weight.shape:
+    if len(weight.shape) > 2 or (len(weight.shape) == 2 and 1 not in weight.shape):
         return None
     size = 2 * find(weight.dtype).nbytes(math.prod(weight.shape))
     blocks = math.prod(scale.shape)
@@ -159,19 +159,28 @@ def read_torchao(
 def read_bytes(
     weight: Stored, scale: Stored, state: dict[str, Stored], claims: tuple[Claim, ...]
 ) -> Reading | None:
-    """Read weight U8 [out, in*bits/8] with scales [out, 1] or [out, groups].
+    """Read a weight packed in bytes along its last axis, its scales before or after it.
 
-    Only config.json says how many bits: Gemma's files have layers of 2 and of 4.
+    Only config.json says how many bits: Gemma's files have layers of 2 and of 4. Of
+    signed bytes the scales must be as many as the weights, as TensorRT-LLM has them:
+    [in, out/2] and [groups, out].
     """
     bits = {claim.bits for claim in claims if claim.bits}
-    if weight.dtype != "uint8" or len(weight.shape) != 2 or bits not in ({2}, {4}):
+    if len(weight.shape) != 2 or bits not in ({2}, {4}):
         return None
-    out, columns = weight.shape
+    rows, columns = weight.shape
     width = columns * 8 // min(bits)
-    if scale.shape[:1] != (out,) or math.prod(scale.shape[1:]) not in (1, *_parts(width)):
+    groups = math.prod(scale.shape[1:])
+    by_row = weight.dtype == "uint8" and scale.shape[:1] == (rows,)
+    by_column = weight.dtype in ("uint8", "int8") and scale.shape[-1:] == (width,) != (
+        rows,
+    )
+    if not (by_row and groups in (1, *_parts(width))) and not (
+        by_column and rows % max(math.prod(scale.shape[:-1]), 1) == 0
+    ):
         return None
     rule = f"INT{min(bits)} packed in bytes, bits from config.json"
-    return Reading((out, width), f"int{min(bits)}", rule, "INT4 scales")
+    return Reading((rows, width), f"int{min(bits)}", rule, f"INT{min(bits)} scales")
 
 
 def _parts(width: int) -> list[int]:

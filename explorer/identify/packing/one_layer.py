@@ -166,8 +166,8 @@ class _Layer:
                 continue
             readings = (
                 reader(part.stored, scale.stored, {}, hints)
+                for reader in (read_microscaled, read_bytes, read_scaled)
                 for scale in scales
-                for reader in (read_microscaled, read_scaled, read_bytes)
             )
             reading: Reading | None = next(filter(None, readings), None)
             if reading:
@@ -203,10 +203,11 @@ class _Layer:
             if _is_unread(part, scales)
             or (books and part.name in ("codes", "indices") and part.stored.dtype in LOW)
         ]
+        weights = {self.parts[index].name for index in unread}
         for index in unread:
             self._add_state(index, _UNREAD)
         for index, part in self._unclaimed() if unread else ():
-            if is_state(part.name) or is_state(part.inner):
+            if is_state(part.name) or is_state(part.inner) or part.inner in weights:
                 self._add_state(index)
 
 

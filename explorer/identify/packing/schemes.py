@@ -173,6 +173,7 @@ SCHEMES = (
     Scheme("/scales", "/weight", _endings("biases qbiases"), (read_mlx, read_microscaled)),
     Scheme("/scale", "/qweight", (), (read_scaled,)),
     Scheme("_scale", "_quantized", (), (*_ANY, read_bytes)),
+    Scheme("/scales", "/W_q", _endings("zeros metadata orig_shape"), (read_gptq,)),
     Scheme("/scale", "/W_q", _HQQ, (read_hqq,)),
     Scheme("/scale", "/weight", ("/input_scale",), (*_ANY, read_ggml)),
     Scheme("/absmax", "", _BITSANDBYTES, (read_bitsandbytes,)),

@@ -39,7 +39,7 @@ _INDEX = re.compile(
 )
 # what stands beside packed words and is neither a scale nor a parameter of its own
 _STATE = re.compile(
-    r"zeros?($|_)|zero_?points?|shift$|codebooks?|centroids?|^s[uv]h?$|tables?\d?$|lut$|"
+    r"zeros?($|_)|zero_?points?|shift$|codebooks?|centroids?|^s[uv]h?$|tables?\d?$|lut\d*$|"
     r"^(s|min|max|meta|workspace|perm|scaleWH|fuse_scales|codebook_id|mcg|mul1)$|"
     r"(inv)?perm$|hadamard|smooth|^proj_(up|down)$|^lora_(up|down)$|_?groups?$|indices$|"
     r"quantizer|quant_state|weight_bias$|col_vals|row_offsets|bitmask|rcp|tp_rank",

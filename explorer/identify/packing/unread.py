@@ -105,16 +105,17 @@ def _modules(
     """Yield each module and where its tensors are that no scheme claims.
 
     What is inside a module for its quantization comes with it: `centroids/weight`,
-    `meta/scale`, `weight_quantizer/scale`.
+    `meta/scale`, `weight/absmax` beside `weight`.
     """
     modules: dict[str, list[int]] = {}
     for index, name in enumerate(names):
         if index not in found:
             modules.setdefault(name.rpartition("/")[0], []).append(index)
     inner: dict[str, list[int]] = {}
+    tensors = {names[index] for inside in modules.values() for index in inside}
     for module, inside in modules.items():
         holder, _, last = module.rpartition("/")
-        if is_state(last) or last == "_packed_params":
+        if is_state(last) or last == "_packed_params" or module in tensors:
             inner.setdefault(holder, []).extend(inside)
     for module, inside in modules.items():
         if module in inner:

@@ -17,9 +17,12 @@ _COMPRESSED_BITS = (4, 8, 3, 2, 6, 5, 7, 1)
 _GROUPS = (128, 64, 32, 16, 256, 512)
 
 
-def _words(size: int, bits: int) -> int:
-    """Return the 32-bit words that `size` values take."""
-    return -(-size * bits // 32)
+_WORD = {"int8": 8, "int16": 16, "int32": 32, "uint32": 32, "int64": 64}
+
+
+def _words(size: int, bits: int, word: int = 32) -> int:
+    """Return the words that `size` values take."""
+    return -(-size * bits // word)
 
 
 def read_gptq(
@@ -27,22 +30,26 @@ def read_gptq(
 ) -> Reading | None:
     """Read qweight [in*bits/32, out], scales [groups, out], and qzeros, g_idx if there.
 
-    The shape is (out, in), the order that a PyTorch linear layer keeps its weight in.
+    The shape is (out, in), the order that a PyTorch linear layer keeps its weight in. The
+    words have 32 bits, or as many as GPTQModel's pack_dtype says.
     """
-    if weight.dtype != "int32" or len(weight.shape) != 2 or len(scale.shape) != 2:
+    word = _WORD.get(weight.dtype, 0)
+    if not word or len(weight.shape) != 2 or len(scale.shape) != 2:
         return None
     (rows, out), (groups, columns) = weight.shape, scale.shape
     if out != columns or not rows or not groups:
         return None
     zeros, index = state.get("/qzeros"), state.get("/g_idx")
+    if word != 32 and zeros is None and index is None:  # may be a number an element
+        return None
     options = []
     for bits in _GPTQ_BITS:
-        width = index.shape[0] if index and len(index.shape) == 1 else rows * 32 // bits
+        width = index.shape[0] if index and len(index.shape) == 1 else rows * word // bits
         group = -(-width // groups)
         if (
-            _words(width, bits) == rows
+            _words(width, bits, word) == rows
             and -(-width // max(group, 1)) == groups
-            and (zeros is None or zeros.shape == (groups, _words(out, bits)))
+            and (zeros is None or zeros.shape == (groups, _words(out, bits, word)))
             and (index is None or index.shape == (width,))
         ):
             options.append(Option(bits, width, group))

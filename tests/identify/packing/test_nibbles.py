@@ -153,3 +153,16 @@ def test_a_byte_against_the_bits_of_the_config_is_assumed():
     assert (
         "assumed against the 4 bits of config.json" in find_in(layer, config).packed[0].rule
     )
+
+
+def test_signed_bytes_of_two_weights_have_a_scale_for_each():
+    layer: Layout = {  # TensorRT-LLM's INT4 AWQ: [in, out/2], scales of groups [in/128, out]
+        "qkv.weight": ((IN, OUT // 2), "int8"),
+        "qkv.prequant_scaling_factor": ((IN,), "float16"),
+        "qkv.weights_scaling_factor": ((IN // 128, OUT), "float16"),
+    }
+    assert counted(layer, {"quant_algo": "W4A16_AWQ"}) == (IN * OUT, ())
+    del layer["qkv.prequant_scaling_factor"]
+    total, unread = counted(layer)
+    assert total == 0
+    assert len(unread) == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.identify.packing.layouts import Layout, gptq, mlx, pack_quantized, read
+from tests.identify.packing.layouts import Layout, counted, gptq, mlx, pack_quantized, read
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
@@ -183,3 +183,34 @@ def test_mlx_floats_have_no_biases(words: int, groups: int, rule: str):
     }
     packed = read(layer)["up.weight"]
     assert (packed.shape, packed.rule) == ((256, 512), rule)
+
+
+@pytest.mark.parametrize("word", [8, 16, 32, 64])
+def test_gptq_words_are_as_wide_as_their_dtype(word: int):
+    layer: Layout = {
+        "up.qweight": ((512 * 4 // word, 256), f"int{word}"),
+        "up.qzeros": ((4, 256 * 4 // word), f"int{word}"),
+        "up.scales": ((4, 256), "float16"),
+        "up.g_idx": ((512,), "int32"),
+    }
+    assert counted(layer) == (256 * 512, ())
+
+
+def test_bytes_with_one_scale_a_column_are_not_words():
+    layer: Layout = {
+        "up.qweight": ((512, 256), "int8"),
+        "up.scales": ((1, 256), "float16"),
+    }
+    assert counted(layer) == (256 * 512, ())
+    assert read(layer)["up.qweight"].rule.startswith("INT8 with")
+
+
+def test_gemlite_names_its_words_like_hqq():
+    layer: Layout = {
+        "up.W_q": ((512 // 8, 256), "int32"),
+        "up.scales": ((8, 256), "float16"),
+        "up.zeros": ((8, 256), "float16"),
+        "up.metadata": ((20,), "int32"),
+        "up.orig_shape": ((2,), "int32"),
+    }
+    assert counted(layer, {"bits": 4, "group_size": 64}) == (256 * 512, ())
