@@ -235,7 +235,9 @@ def read_quanto(
         return None
     (bits, rows, _), how = chosen
     rule = f"Quanto {bits}-bit, {how}"
-    return Reading((rows * rest, 1), f"uint{bits}", rule, "Quanto scales and shifts")
+    grouped = len(weight.shape) == 2 and (groups == 1 or rest in (32, 64, 128))
+    shape = (rows * rest, 1) if grouped else (rows, *weight.shape[1:])
+    return Reading(shape, f"uint{bits}", rule, "Quanto scales and shifts")
 
 
 def read_sinq(

@@ -133,6 +133,16 @@ def test_quanto_packs_groups(bits: int):
     assert read(layer)["up.weight._data._data"].path == ("up", "weight")
 
 
+def test_quanto_packs_rows_where_nothing_is_grouped():
+    layer: Layout = {  # printed by optimum-quanto 0.2.7 for Conv2d(16, 32, 3) in 4 bits
+        "conv.weight._data._data": ((16, 16, 3, 3), "uint8"),
+        "conv.weight._scale": ((32, 1, 1, 1), "float32"),
+        "conv.weight._shift": ((32, 1, 1, 1), "float32"),
+    }
+    assert counted(layer) == (32 * 16 * 9, ())
+    assert read(layer)["conv.weight._data._data"].shape == (32, 16, 3, 3)
+
+
 def test_quanto_keeps_bytes_as_they_are():
     layer: Layout = {
         "conv.weight._data": ((OUT, 3, 3, 3), "int8"),
