@@ -9,7 +9,6 @@ from math import prod
 
 from explorer.dtypes import find_safetensors, is_trainable
 from explorer.identify.packing import Packed, Quantization, find, unpack
-from explorer.paths import template_of
 from tests.facts import listing
 
 Layout = dict[str, tuple[tuple[int, ...], str]]
@@ -74,8 +73,7 @@ def find_in(layout: Layout, config: object = None) -> Quantization:
     """What is found in a layout: the schemes' layers, and what belongs to none."""
     keys = list(layout)
     shapes, dtypes = [s for s, _ in layout.values()], [d for _, d in layout.values()]
-    templates = [template_of(key) for key in keys]
-    return find(keys, shapes, dtypes, templates=templates, config=config)
+    return find(keys, shapes, dtypes, firsts=range(len(keys)), config=config)
 
 
 def counted(layout: Layout, config: object = None) -> tuple[int, tuple[str, ...]]:
