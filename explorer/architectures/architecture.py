@@ -18,6 +18,7 @@ from explorer.architectures.specs import (
     RouterSpec,
     TokenSpec,
 )
+from explorer.errors import InputError, first_few
 
 __all__ = ["Architecture", "BlockSpec", "StageSpec", "stages_of"]
 
@@ -63,6 +64,7 @@ class Architecture(LayerSpec, frozen=True, kw_only=True, dict=True):
     `tied`, from the input embedding. `embed_scale` multiplies embeddings; `logit_scale`
     multiplies logits, then `logit_softcap` bounds them. `pad_token` is set where positions
     count only the other tokens (RoBERTa). `dtype` is that of the published weights.
+    `unbuilt` says why no Flax module is built, `assumptions` what its counts take for granted.
     """
 
     family: str
@@ -87,6 +89,17 @@ class Architecture(LayerSpec, frozen=True, kw_only=True, dict=True):
     logit_softcap: float | None = None
     pad_token: int | None = None
     dtype: str = "float32"
+    unbuilt: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+
+    def check_built(self) -> None:
+        """Raise an InputError if a Flax module of it would not be the model."""
+        if self.unbuilt:
+            raise InputError(
+                self.class_name,
+                found=f"has no Flax module: {first_few(self.unbuilt)}",
+                cure="its parameters can be counted",
+            )
 
     @cached_property
     def num_layers(self) -> int:

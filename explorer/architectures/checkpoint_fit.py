@@ -36,6 +36,10 @@ _ENDINGS = (
     "ForPreTraining",
     "ForMaskedLM",
     "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+    "ForMultipleChoice",
+    "ForNextSentencePrediction",
     "ForImageClassification",
     "TextModel",
     "Model",
@@ -172,6 +176,8 @@ def class_that_fits(config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> s
         try:
             architecture = architecture_of({**config, "architectures": [other]})
         except InputError:  # the family has no such class
+            continue
+        if architecture.class_name != other:  # nor this one
             continue
         if fit_checkpoint(architecture, checkpoint_names_of(architecture), shapes).is_exact:
             return other

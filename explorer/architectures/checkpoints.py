@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from explorer.architectures import listing
 from explorer.architectures.agreement import agreement_of
 from explorer.architectures.families import SUPPORTED, architecture_of
+from explorer.architectures.own_code import with_own_code
 from explorer.errors import InputError
 from explorer.identify.config import Config
 from explorer.inventory.inventory import Inventory
@@ -28,6 +29,7 @@ def with_card(inventory: Inventory, config: Config, path: str) -> Inventory:
         return inventory
     try:
         architecture = architecture_of(config.content, "config.json")
+        architecture = with_own_code(architecture, config.content)
     except InputError as error:
         remark = f"not checked against its config: {error}"
         return replace(inventory, remarks=(*inventory.remarks, remark))
@@ -36,6 +38,9 @@ def with_card(inventory: Inventory, config: Config, path: str) -> Inventory:
         agreement = agreement_of(inventory.tensors, inventory.num_parameters, architecture)
         if not (agreement.agrees or os.path.isdir(path)):
             return inventory  # one file of several, or an adapter
+        if architecture.assumptions and not agreement.agrees:
+            remark = f"not checked against its config: {architecture.assumptions[0]}"
+            return replace(inventory, remarks=(*inventory.remarks, remark))
         card = msgspec.structs.replace(card, agreement=agreement)
         if agreement.agrees:
             return replace(inventory, card=card, parameters_by="model")

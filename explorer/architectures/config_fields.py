@@ -2,16 +2,23 @@
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from explorer.errors import InputError, printable
 
-__all__ = ["ConfigFields"]
+__all__ = ["ConfigFields", "Remarks"]
 
 _T = TypeVar("_T", bound=str)
 _LARGEST = 2**31 - 1
 _MAX_LAYERS = 10_000
 _REQUIRED: Any = object()
+
+
+class Remarks(NamedTuple):
+    """What reading a config found: settings that are only counted, and assumptions."""
+
+    unbuilt: list[str]
+    assumed: list[str]
 
 
 class ConfigFields:
@@ -24,8 +31,27 @@ class ConfigFields:
     64
     """
 
-    def __init__(self, content: Mapping[str, Any], place: str = "config", prefix: str = ""):
+    def __init__(
+        self,
+        content: Mapping[str, Any],
+        place: str = "config",
+        prefix: str = "",
+        remarks: "Remarks | None" = None,
+    ):
         self.content, self.place, self.prefix = content, place, prefix
+        self.remarks = Remarks([], []) if remarks is None else remarks
+
+    def inner(self, content: Mapping[str, Any], prefix: str = "") -> "ConfigFields":
+        """Return fields of other content of the same config, with the same remarks."""
+        return ConfigFields(content, self.place, prefix, self.remarks)
+
+    def not_built(self, name: str, supported: str) -> None:
+        """Record a setting that changes no count and that the Flax modules lack."""
+        self.remarks.unbuilt.append(f"{self._found(name)}, its modules support {supported}")
+
+    def assume(self, sentence: str) -> None:
+        """Record what the count takes for granted."""
+        self.remarks.assumed.append(sentence)
 
     def has(self, *names: str) -> bool:
         """Return whether a field is present and not null."""
@@ -35,9 +61,21 @@ class ConfigFields:
         """Return a positive int."""
         return self._int(names, default, 1, most)
 
+    def shared_size(self, *names: str, most: int = _LARGEST) -> int:
+        """Return a positive int; under several of its names it must be one value."""
+        value = self.size(*names, most=most)
+        for other in filter(self.has, names):
+            if self.content[other] != value:
+                name = next(filter(self.has, names))
+                raise self.error(
+                    found=f"{self._found(name)} and {self._found(other)}",
+                    expected="one value: they are two names of one field",
+                )
+        return value
+
     def layers(self, *names: str) -> int:
         """Return a number of layers."""
-        return self.size(*names, most=_MAX_LAYERS)
+        return self.shared_size(*names, most=_MAX_LAYERS)
 
     def index(self, *names: str, default: Any = _REQUIRED) -> int:
         """Return an int that is not negative."""
@@ -104,7 +142,7 @@ class ConfigFields:
             return None
         if not isinstance(value, Mapping):
             raise self.invalid(name, "an object")
-        return ConfigFields(value, self.place, f"{self.prefix}{name}.")
+        return self.inner(value, f"{self.prefix}{name}.")
 
     def divides(self, name: str, part: int, of: str, total: int) -> int:
         """Return total / part; raise an error that reports both if it is not an integer."""
@@ -117,9 +155,10 @@ class ConfigFields:
 
     def invalid(self, name: str, allowed: str, cure: str = "") -> InputError:
         """Return the error for a field: its name, its value, what is allowed."""
-        value = printable(_shown(self.content.get(name)), 60)
-        found = f"{self.prefix}{name} is {value}"
-        return self.error(found=found, expected=allowed, cure=cure)
+        return self.error(found=self._found(name), expected=allowed, cure=cure)
+
+    def _found(self, name: str) -> str:
+        return f"{self.prefix}{name} is {printable(_shown(self.content.get(name)), 60)}"
 
     def error(self, *, found: str, expected: str = "", cure: str = "") -> InputError:
         """Return an error at this config."""

@@ -11,6 +11,7 @@ from explorer.architectures import listing
 from explorer.architectures.architecture import Architecture
 from explorer.architectures.catalog.entries import UndisclosedModel, find, nearest
 from explorer.architectures.families import architecture_of
+from explorer.architectures.own_code import with_own_code
 from explorer.errors import TargetError, printable
 from explorer.identify.assemble import assemble
 from explorer.identify.config import read_config_file
@@ -77,13 +78,22 @@ def inventory_of(resolved: ResolvedArchitecture, scan: bool = False) -> Inventor
     inventory = assemble(listing.read(resolved.architecture, scan), resolved.name)
     card = listing.card_of(resolved.architecture, resolved.advertised)
     remarks = (*inventory.remarks, *resolved.remarks)
-    return replace(inventory, card=card, remarks=remarks, parameters_by="model")
+    assumed = tuple(("parameters", each) for each in resolved.architecture.assumptions)
+    assumptions = (*inventory.assumptions, *assumed)
+    return replace(
+        inventory,
+        card=card,
+        remarks=remarks,
+        assumptions=assumptions,
+        parameters_by="model",
+    )
 
 
 def _from_config(content: Mapping[str, Any], place: str, name: str) -> ResolvedArchitecture:
     unset = content.get("torch_dtype") is None and content.get("dtype") is None
     remarks = tuple(filter(None, (_NO_DTYPE if unset else "", _packing(content))))
-    return ResolvedArchitecture(architecture_of(content, place), name, None, remarks)
+    architecture = with_own_code(architecture_of(content, place), content)
+    return ResolvedArchitecture(architecture, name, None, remarks)
 
 
 def _packing(content: Mapping[str, Any]) -> str:

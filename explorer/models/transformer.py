@@ -46,6 +46,11 @@ class Transformer(nn.Module):
     remat: str | None = None
     implementation: Implementation | None = None
 
+    def __post_init__(self) -> None:
+        """Raise if the architecture can only be counted."""
+        self.architecture.check_built()
+        super().__post_init__()
+
     @nn.compact
     def __call__(
         self,

@@ -173,8 +173,8 @@ def test_a_config_that_specifies_packed_weights():
         ({"model_type": 3, "hidden_size": 64}, "model_type is missing"),
         ({"model_type": "llava", "text_config": {"model_type": "llama"}},
          "its text_config is a llama, which is supported"),
-        (TINY | {"architectures": ["LlamaForSequenceClassification"]},
-         "without it LlamaForCausalLM is built"),
+        ({"model_type": "gpt2", "architectures": ["GPT2DoubleHeadsModel"]},
+         "without it GPT2LMHeadModel is built"),
     ],
 )  # fmt: skip
 def test_configs_that_are_not_supported(config: dict, expected: str):

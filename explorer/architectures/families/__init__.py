@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Protocol, cast
 
+from msgspec.structs import replace
+
 from explorer.architectures.architecture import Architecture
 from explorer.architectures.checkpoint_names import CheckpointNames
 from explorer.architectures.config_fields import ConfigFields
@@ -75,7 +77,11 @@ def architecture_of(config: Mapping[str, Any], place: str = "config") -> Archite
             expected=_one_of_supported(),
             cure=_cure(config, model_type),
         )
-    return _family(model_type).translate(fields, model_type)
+    architecture = _family(model_type).translate(fields, model_type)
+    unbuilt, assumed = (tuple(dict.fromkeys(each)) for each in fields.remarks)
+    if not unbuilt and not assumed:
+        return architecture
+    return replace(architecture, unbuilt=unbuilt, assumptions=assumed)
 
 
 def _cure(config: Mapping[str, Any], model_type: str) -> str:

@@ -33,23 +33,51 @@ _HEADS = {
         "BertForMaskedLM": ("predictions",),
         "BertForPreTraining": ("pooler", "predictions", "relationship"),
         "BertForSequenceClassification": ("pooler", "classifier"),
+        "BertForTokenClassification": ("classifier",),
+        "BertForQuestionAnswering": ("classifier",),
+        "BertForMultipleChoice": ("pooler", "classifier"),
+        "BertForNextSentencePrediction": ("pooler", "relationship"),
+        "BertLMHeadModel": ("predictions",),
     },
-    "roberta": {"RobertaModel": ("pooler",), "RobertaForMaskedLM": ("predictions",)},
-    "distilbert": {"DistilBertModel": (), "DistilBertForMaskedLM": ("predictions",)},
+    "roberta": {
+        "RobertaModel": ("pooler",),
+        "RobertaForMaskedLM": ("predictions",),
+        "RobertaForCausalLM": ("predictions",),
+        # its classifier's first layer works as a pooler does
+        "RobertaForSequenceClassification": ("pooler", "classifier"),
+        "RobertaForTokenClassification": ("classifier",),
+        "RobertaForQuestionAnswering": ("classifier",),
+        "RobertaForMultipleChoice": ("pooler", "classifier"),
+    },
+    "distilbert": {
+        "DistilBertModel": (),
+        "DistilBertForMaskedLM": ("predictions",),
+        "DistilBertForSequenceClassification": ("pooler", "classifier"),
+        "DistilBertForTokenClassification": ("classifier",),
+        "DistilBertForQuestionAnswering": ("classifier",),
+        "DistilBertForMultipleChoice": ("pooler", "classifier"),
+    },
 }
+_BUILT_CLASSIFIERS = ("BertForSequenceClassification", "RobertaForSequenceClassification")
 
 
 class _FieldNames(NamedTuple):
     """The names of fields that every family has under some name."""
 
-    size: str = "hidden_size"
-    heads: str = "num_attention_heads"
+    size: tuple[str, ...] = ("hidden_size",)
+    heads: tuple[str, ...] = ("num_attention_heads",)
     inner: str = "intermediate_size"
-    layers: str = "num_hidden_layers"
+    layers: tuple[str, ...] = ("num_hidden_layers",)
     activation: str = "hidden_act"
 
 
-_DISTILBERT_FIELDS = _FieldNames("dim", "n_heads", "hidden_dim", "n_layers", "activation")
+_DISTILBERT_FIELDS = _FieldNames(
+    ("dim", "hidden_size"),
+    ("n_heads", "num_attention_heads"),
+    "hidden_dim",
+    ("n_layers", "num_hidden_layers"),
+    "activation",
+)
 
 
 def translate(fields: ConfigFields, model_type: str) -> Architecture:
@@ -58,7 +86,10 @@ def translate(fields: ConfigFields, model_type: str) -> Architecture:
     heads = _HEADS[model_type][class_name]
     distilled = model_type == "distilbert"
     named = _DISTILBERT_FIELDS if distilled else _FieldNames()
-    size, positions = fields.size(named.size), fields.size("max_position_embeddings")
+    size, positions = (
+        fields.shared_size(*named.size),
+        fields.size("max_position_embeddings"),
+    )
     vocabulary = fields.size("vocab_size")
     eps = 1e-12 if distilled else fields.number("layer_norm_eps", default=1e-12)
     norm = building.layer_norm(size, eps)
@@ -67,6 +98,10 @@ def translate(fields: ConfigFields, model_type: str) -> Architecture:
     pad = _pad_token(fields, positions) if model_type == "roberta" else None
     predicts = "predictions" in heads
     tied = predicts and fields.flag("tie_word_embeddings", default=True)
+    if predicts and not tied and not distilled:
+        fields.assume(
+            "the untied head has one bias, as in transformers 4; in 5 it has another, unused"
+        )
     decoder = None if tied else LinearSpec(size, vocabulary)
     # RoBERTa's head uses GELU whatever its layers use
     act = "gelu" if model_type == "roberta" else activation
@@ -81,24 +116,35 @@ def translate(fields: ConfigFields, model_type: str) -> Architecture:
         position_embed=EmbeddingSpec(positions, size, pad or 0),
         type_embed=EmbeddingSpec(types, size) if types else None,
         embed_norm=norm,
-        stages=stages_of([block] * fields.layers(named.layers)),
+        stages=stages_of([block] * fields.layers(*named.layers)),
         predictions=_masked_head(norm, act, vocabulary, decoder) if predicts else None,
         pooler=LinearSpec(size, size, True) if "pooler" in heads else None,
         relationship=LinearSpec(size, 2, True) if "relationship" in heads else None,
-        classifier=LinearSpec(size, reading.labels_of(fields), True)
-        if "classifier" in heads
-        else None,
+        classifier=_classifier(fields, class_name, size) if "classifier" in heads else None,
         tied=tied,
         pad_token=pad,
         dtype=reading.dtype_of(fields),
     )
 
 
+def _classifier(fields: ConfigFields, class_name: str, size: int) -> LinearSpec:
+    """Return a classifier; only those of whole sequences are built."""
+    if class_name not in _BUILT_CLASSIFIERS:
+        fields.remarks.unbuilt.append("its classifier is only counted")
+    if class_name.endswith("ForMultipleChoice"):
+        return LinearSpec(size, 1, True)
+    return LinearSpec(size, reading.labels_of(fields), True)
+
+
 def _causal(fields: ConfigFields) -> bool:
     """Return whether attention is causal; raise for unsupported variants."""
     reading.reject(fields, "add_cross_attention")
-    kinds = {"absolute": "absolute"}
-    fields.choice(kinds, "position_embedding_type", default="absolute")
+    name = "position_embedding_type"
+    kind = fields.content.get(name)
+    if kind in ("relative_key", "relative_key_query"):
+        raise fields.invalid(name, "absolute", "its tables of distances are not counted")
+    if kind not in (None, "absolute"):  # the table of positions is there all the same
+        fields.not_built(name, "absolute")
     return fields.flag("is_decoder", default=False)
 
 
@@ -190,6 +236,13 @@ def checkpoint_names(architecture: Architecture) -> CheckpointNames:
     """Return the names of BERT's, RoBERTa's and DistilBERT's checkpoints."""
     base = f"{architecture.family}."
     distilled = architecture.family == "distilbert"
+    pooler, classifier = f"{base}pooler.dense", "classifier"
+    if architecture.class_name == "RobertaForSequenceClassification":
+        pooler, classifier = "classifier.dense", "classifier.out_proj"
+    elif architecture.class_name.endswith("ForQuestionAnswering"):
+        classifier = "qa_outputs"
+    if distilled:
+        pooler = "pre_classifier"
     dense, norm, bias, decoder = _HEAD_NAMES[architecture.family]
     # one bias under two names; an untied decoder's own comes first
     both = [bias, f"{decoder}.bias"] if architecture.tied else [f"{decoder}.bias", bias]
@@ -203,13 +256,13 @@ def checkpoint_names(architecture: Architecture) -> CheckpointNames:
             row(f"{base}embeddings.position_embeddings.weight", "position_embed/embedding"),
             row(f"{base}embeddings.token_type_embeddings.weight", "type_embed/embedding"),
             *_norm(f"{base}embeddings.LayerNorm", "embed_norm"),
-            *linear_rows(f"{base}pooler.dense", "pooler"),
+            *linear_rows(pooler, "pooler"),
             *linear_rows(dense, "predictions/dense"),
             *_norm(norm, "predictions/norm"),
             first,
             row(f"{decoder}.weight", "predictions/decoder/kernel", layout=TRANSPOSED),
             *linear_rows("cls.seq_relationship", "relationship"),
-            *linear_rows("classifier", "classifier"),
+            *linear_rows(classifier, "classifier"),
         ),
         layers=_DISTILBERT_LAYER_ROWS if distilled else _LAYER_ROWS,
         aliases=(*tied, *second),

@@ -6,6 +6,7 @@ from typing import TypeVar
 from explorer.architectures.architecture import Architecture, BlockSpec, stages_of
 from explorer.architectures.attention_specs import AttentionSpec
 from explorer.architectures.config_fields import ConfigFields
+from explorer.architectures.families.classes import classifier_of
 from explorer.architectures.families.reading import dtype_of
 from explorer.architectures.specs import (
     Activation,
@@ -99,8 +100,12 @@ def router_of(fields: ConfigFields, *names: str, **rest: object) -> RouterSpec:
         names: of the field that gives the number of experts.
         rest: further fields of RouterSpec.
     """
-    experts = fields.size(*names, most=_MAX_EXPERTS // fields.layers("num_hidden_layers"))
-    per_token = fields.size("num_experts_per_tok", "experts_per_token")
+    experts = fields.shared_size(
+        *names, most=_MAX_EXPERTS // fields.layers("num_hidden_layers")
+    )
+    # transformers reads the first
+    either = ("num_experts_per_tok", "experts_per_token")
+    per_token = fields.size(next(filter(fields.has, either), either[0]))
     if per_token > experts:
         raise fields.error(
             found=f"num_experts_per_tok {per_token} is above {names[0]} {experts}",
@@ -144,8 +149,11 @@ def language_model(
             `head_bias`, whether the head has a bias.
     """
     size, words = fields.size("hidden_size", "n_embd"), fields.size("vocab_size")
+    classifier = classifier_of(fields, class_name, size)
     tied = fields.flag("tie_word_embeddings", default=rest.pop("tied", False))
-    headless = class_name.endswith("Model") and not class_name.endswith("LMHeadModel")
+    headless = bool(classifier) or (
+        class_name.endswith("Model") and not class_name.endswith("LMHeadModel")
+    )
     head_bias = rest.pop("head_bias", False)
     lm_head = None if headless or tied else LinearSpec(size, words, bool(head_bias))
     return Architecture(
@@ -158,5 +166,6 @@ def language_model(
         lm_head=lm_head,
         tied=tied and not headless,
         dtype=dtype_of(fields),
+        **classifier,
         **rest,  # pyright: ignore[reportArgumentType]
     )

@@ -12,6 +12,7 @@ from explorer.architectures.attention_specs import LatentAttentionSpec, RopeSpec
 from explorer.architectures.checkpoint_names import CheckpointNames, linear_rows, row
 from explorer.architectures.config_fields import ConfigFields
 from explorer.architectures.families import building, naming, reading
+from explorer.architectures.families.classes import decoder_classes
 from explorer.architectures.families.rotary import rope_of, yarn_magnitude
 from explorer.architectures.specs import (
     Activation,
@@ -31,8 +32,7 @@ _INNER_EPS = 1e-6  # of the norms inside attention, whatever rms_norm_eps is
 def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of a deepseek_v2, deepseek_v3 or kimi_k2 config."""
     second = model_type == "deepseek_v2"
-    prefix = "DeepseekV2" if second else "DeepseekV3"
-    class_name = reading.class_of(fields, f"{prefix}ForCausalLM", f"{prefix}Model")
+    class_name = reading.class_of(fields, *decoder_classes(model_type))
     norm = NormSpec(fields.size("hidden_size"), fields.number("rms_norm_eps", default=1e-6))
     activation = reading.activation_of(fields, "hidden_act")
     attention = _attention(fields, norm.size, second)
@@ -41,7 +41,7 @@ def translate(fields: ConfigFields, model_type: str) -> Architecture:
         attention_norm=norm,
         attention=attention,
         mlp_norm=norm,
-        mlp=building.gated_mlp(norm.size, inner, activation),
+        mlp=building.gated_mlp(norm.size, inner, activation, _has_mlp_bias(fields, second)),
     )
     sparse = BlockSpec(
         attention_norm=norm,
@@ -51,11 +51,20 @@ def translate(fields: ConfigFields, model_type: str) -> Architecture:
     )
     first = fields.index("first_k_dense_replace", default=0 if second else 3)
     every = fields.size("moe_layer_freq", default=1)
+    if every > 1:
+        fields.assume(
+            f"every {every}th layer has experts, by moe_layer_freq, which the publisher's code "
+            "reads and transformers' does not"
+        )
     blocks = [
         sparse if index >= first and index % every == 0 else dense
         for index in range(fields.layers("num_hidden_layers"))
     ]
     return building.language_model(fields, model_type, class_name, blocks, norm)
+
+
+def _has_mlp_bias(fields: ConfigFields, second: bool) -> bool:
+    return second and fields.flag("mlp_bias", default=False)
 
 
 def _attention(fields: ConfigFields, size: int, second: bool) -> LatentAttentionSpec:
@@ -113,7 +122,9 @@ def _experts(
     return ExpertsSpec(
         router=router,
         experts=building.gated_mlp(size, inner, activation, stack=router.experts),
-        shared_experts=building.gated_mlp(size, shared * inner, activation)
+        shared_experts=building.gated_mlp(
+            size, shared * inner, activation, _has_mlp_bias(fields, second)
+        )
         if shared
         else None,
     )
@@ -127,6 +138,7 @@ def _router(fields: ConfigFields, second: bool) -> RouterSpec:
     router = building.router_of(
         fields,
         "n_routed_experts",
+        "num_experts" if second else "num_local_experts",
         score=fields.choice(
             _SCORES, "scoring_func", default="softmax" if second else "sigmoid"
         ),

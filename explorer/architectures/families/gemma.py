@@ -10,16 +10,12 @@ from explorer.architectures.attention_specs import AttentionSpec, RopeSpec
 from explorer.architectures.checkpoint_names import CheckpointNames, row
 from explorer.architectures.config_fields import ConfigFields
 from explorer.architectures.families import building, llama, naming, reading
+from explorer.architectures.families.classes import decoder_classes
 from explorer.architectures.families.rotary import rope_of
 from explorer.architectures.specs import Activation, NormSpec
 
 __all__ = ["checkpoint_names", "translate"]
 
-_CLASSES = {
-    "gemma": ("GemmaForCausalLM", "GemmaModel"),
-    "gemma2": ("Gemma2ForCausalLM", "Gemma2Model"),
-    "gemma3_text": ("Gemma3ForCausalLM", "Gemma3TextModel"),
-}
 # the default of each reference class
 _KV_HEADS = {"gemma": 16, "gemma2": 4, "gemma3_text": 4}
 _HEAD_SIZE = 256
@@ -29,8 +25,9 @@ _FULL_THETA, _WINDOW_THETA = 1_000_000.0, 10_000.0
 
 def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of a gemma, gemma2 or gemma3_text config."""
-    class_name = reading.class_of(fields, *_CLASSES[model_type])
-    reading.reject(fields, "use_bidirectional_attention")
+    class_name = reading.class_of(fields, *decoder_classes(model_type))
+    if fields.flag("use_bidirectional_attention", default=False):
+        fields.not_built("use_bidirectional_attention", "false")
     size = fields.size("hidden_size")
     norm = NormSpec(size, fields.number("rms_norm_eps", default=1e-6), centred=True)
     activation = _activation(fields, model_type)
@@ -140,7 +137,7 @@ def _rope_by_kind(fields: ConfigFields, head_size: int, window: int | None) -> R
     for given in (own, scaling):
         if given is not None:
             content, prefix = content | dict(given.content), given.prefix
-    return rope_of(fields, head_size, scaling=ConfigFields(content, fields.place, prefix))
+    return rope_of(fields, head_size, scaling=fields.inner(content, prefix))
 
 
 _LAYER_ROWS = (

@@ -10,18 +10,21 @@ from explorer.architectures.checkpoint_names import (
 )
 from explorer.architectures.config_fields import ConfigFields
 from explorer.architectures.families import building, naming, reading
+from explorer.architectures.families.classes import decoder_classes
 from explorer.architectures.specs import EmbeddingSpec
 from explorer.architectures.tensor_layout import TensorLayout
 
 __all__ = ["checkpoint_names", "translate"]
 
+_POSITIONS = ("n_positions", "max_position_embeddings")
+
 
 def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of a gpt2 config."""
-    class_name = reading.class_of(fields, "GPT2LMHeadModel", "GPT2Model")
+    class_name = reading.class_of(fields, *decoder_classes(model_type))
     reading.reject(fields, "add_cross_attention")
-    size = fields.size("n_embd")
-    heads = reading.equal_heads(fields, "n_embd", "n_head")
+    size = fields.shared_size(*reading.EMBED)
+    heads = reading.equal_heads(fields, reading.EMBED, reading.HEADS)
     norm = building.layer_norm(size, fields.number("layer_norm_epsilon", default=1e-5))
     mlp = building.plain_mlp(
         size,
@@ -40,7 +43,7 @@ def translate(fields: ConfigFields, model_type: str) -> Architecture:
         building.blocks_by(_scales(fields, heads[2]), block),
         norm,
         tied=True,
-        position_embed=EmbeddingSpec(fields.size("n_positions"), size),
+        position_embed=EmbeddingSpec(fields.shared_size(*_POSITIONS), size),
     )
 
 
@@ -48,7 +51,7 @@ def _scales(fields: ConfigFields, head_size: int) -> list[float]:
     """Return the scale of each layer's attention logits."""
     scaled = fields.flag("scale_attn_weights", default=True)
     scale = head_size**-0.5 if scaled else 1.0
-    layers = fields.layers("n_layer")
+    layers = fields.layers(*reading.LAYERS)
     if fields.flag("scale_attn_by_inverse_layer_idx", default=False):
         return [scale / (index + 1) for index in range(layers)]
     return [scale] * layers
@@ -79,6 +82,7 @@ def checkpoint_names(architecture: Architecture) -> CheckpointNames:
             row("transformer.wpe.weight", "position_embed/embedding"),
             *layer_norm_rows("transformer.ln_f", "final_norm"),
             *linear_rows("lm_head", "lm_head"),
+            *naming.classifier_rows(architecture, "classifier"),
         ),
         layers=(
             *layer_norm_rows("ln_1", "attention_norm"),

@@ -10,6 +10,7 @@ from explorer.architectures.checkpoint_names import (
 )
 from explorer.architectures.config_fields import ConfigFields
 from explorer.architectures.families import building, naming, reading
+from explorer.architectures.families.classes import decoder_classes
 from explorer.architectures.families.rotary import rope_of
 from explorer.architectures.tensor_layout import TensorLayout
 
@@ -18,7 +19,7 @@ __all__ = ["checkpoint_names", "translate"]
 
 def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of a gpt_neox config."""
-    class_name = reading.class_of(fields, "GPTNeoXForCausalLM", "GPTNeoXModel")
+    class_name = reading.class_of(fields, *decoder_classes(model_type))
     size = fields.size("hidden_size")
     heads = reading.equal_heads(fields)
     norm = building.layer_norm(size, fields.number("layer_norm_eps", default=1e-5))
@@ -65,6 +66,7 @@ def checkpoint_names(architecture: Architecture) -> CheckpointNames:
             *layer_norm_rows("gpt_neox.final_layer_norm", "final_norm"),
             *linear_rows("embed_out", "lm_head"),
             *linear_rows("lm_head", "lm_head"),
+            *naming.classifier_rows(architecture, "classifier"),
         ),
         layers=(
             *layer_norm_rows("input_layernorm", "attention_norm"),

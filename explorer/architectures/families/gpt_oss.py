@@ -10,6 +10,7 @@ from explorer.architectures.attention_specs import SinksSpec
 from explorer.architectures.checkpoint_names import CheckpointNames, linear_rows, row
 from explorer.architectures.config_fields import ConfigFields
 from explorer.architectures.families import building, naming, reading
+from explorer.architectures.families.classes import decoder_classes
 from explorer.architectures.families.rotary import rope_of
 from explorer.architectures.specs import ExpertsSpec, NormSpec
 from explorer.architectures.tensor_layout import TensorLayout
@@ -31,7 +32,7 @@ _ALPHA = 1.702  # of quick_gelu
 
 def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of a gpt_oss config."""
-    class_name = reading.class_of(fields, "GptOssForCausalLM", "GptOssModel")
+    class_name = reading.class_of(fields, *decoder_classes(model_type))
     norm = NormSpec(fields.size("hidden_size"), fields.number("rms_norm_eps", default=1e-5))
     heads = reading.heads_of(fields, 8, 64)
     given = fields.nested("rope_parameters", "rope_scaling")
@@ -40,9 +41,7 @@ def translate(fields: ConfigFields, model_type: str) -> Architecture:
         heads,
         bias=fields.flag("attention_bias", default=True),
         sinks=SinksSpec(heads[0]),
-        rope=rope_of(
-            fields, heads[2], _THETA, scaling=given or ConfigFields(_YARN, fields.place)
-        ),
+        rope=rope_of(fields, heads[2], _THETA, scaling=given or fields.inner(_YARN)),
     )
     experts = _experts(fields)
     unset = 128 if "sliding_window" not in fields.content else None
@@ -63,7 +62,7 @@ def translate(fields: ConfigFields, model_type: str) -> Architecture:
 
 def _experts(fields: ConfigFields) -> ExpertsSpec:
     if fields.number("swiglu_alpha", default=_ALPHA) != _ALPHA:
-        raise fields.invalid("swiglu_alpha", str(_ALPHA))
+        fields.not_built("swiglu_alpha", str(_ALPHA))
     router = building.router_of(
         fields, "num_local_experts", "num_experts", normalize=True, bias=True
     )

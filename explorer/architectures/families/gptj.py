@@ -9,18 +9,19 @@ from explorer.architectures.checkpoint_names import (
     row,
 )
 from explorer.architectures.config_fields import ConfigFields
-from explorer.architectures.families import building, reading
+from explorer.architectures.families import building, naming, reading
+from explorer.architectures.families.classes import decoder_classes
 
 __all__ = ["checkpoint_names", "translate"]
 
 
 def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of a gptj config."""
-    class_name = reading.class_of(fields, "GPTJForCausalLM", "GPTJModel")
-    # a tied head would still have its own bias
-    reading.reject(fields, "tie_word_embeddings")
-    size = fields.size("n_embd")
-    heads = reading.equal_heads(fields, "n_embd", "n_head")
+    class_name = reading.class_of(fields, *decoder_classes(model_type))
+    if class_name.endswith("ForCausalLM"):  # a tied head would still have its own bias
+        reading.reject(fields, "tie_word_embeddings")
+    size = fields.shared_size(*reading.EMBED)
+    heads = reading.equal_heads(fields, reading.EMBED, reading.HEADS)
     norm = building.layer_norm(size, fields.number("layer_norm_epsilon", default=1e-5))
     block = BlockSpec(
         attention_norm=norm,
@@ -32,7 +33,7 @@ def translate(fields: ConfigFields, model_type: str) -> Architecture:
         ),
         parallel=True,
     )
-    blocks = [block] * fields.layers("n_layer")
+    blocks = [block] * fields.layers(*reading.LAYERS)
     return building.language_model(
         fields, model_type, class_name, blocks, norm, head_bias=True
     )
@@ -57,6 +58,7 @@ def checkpoint_names(architecture: Architecture) -> CheckpointNames:
             row("transformer.wte.weight", "embed/embedding"),
             *layer_norm_rows("transformer.ln_f", "final_norm"),
             *linear_rows("lm_head", "lm_head"),
+            *naming.classifier_rows(architecture),
         ),
         layers=(
             *layer_norm_rows("ln_1", "attention_norm"),

@@ -8,27 +8,29 @@ from explorer.architectures.attention_specs import AttentionSpec
 from explorer.architectures.checkpoint_names import CheckpointNames
 from explorer.architectures.config_fields import ConfigFields
 from explorer.architectures.families import building, naming, reading
+from explorer.architectures.families.classes import decoder_classes
 from explorer.architectures.families.rotary import rope_of
 from explorer.architectures.specs import NormSpec
 
 __all__ = ["checkpoint_names", "translate"]
 
-_PREFIXES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
 # the default of each reference class
 _KV_HEADS = {"mistral": 8, "qwen2": 32, "qwen3": 32}
+_HEAD_SIZES = {"qwen3": 128}
+# the reference code of the others does not read attention_bias
+_READ_BIAS = ("llama", "qwen3")
 
 
 def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of a llama, mistral, qwen2 or qwen3 config."""
-    prefix = _PREFIXES[model_type]
-    class_name = reading.class_of(fields, f"{prefix}ForCausalLM", f"{prefix}Model")
+    class_name = reading.class_of(fields, *decoder_classes(model_type))
     size = fields.size("hidden_size")
     norm = NormSpec(size, fields.number("rms_norm_eps", default=1e-6))
     mlp = building.gated_mlp(
         size,
         fields.size("intermediate_size"),
         reading.activation_of(fields, "hidden_act"),
-        fields.flag("mlp_bias", default=False),
+        model_type == "llama" and fields.flag("mlp_bias", default=False),
     )
 
     def block(window: int | None) -> BlockSpec:
@@ -42,9 +44,9 @@ def translate(fields: ConfigFields, model_type: str) -> Architecture:
 def _attention(
     fields: ConfigFields, model_type: str, norm: NormSpec, window: int | None
 ) -> AttentionSpec:
-    heads = reading.heads_of(fields, _KV_HEADS.get(model_type))
+    heads = reading.heads_of(fields, _KV_HEADS.get(model_type), _HEAD_SIZES.get(model_type))
     head_norm = NormSpec(heads[2], norm.eps) if model_type == "qwen3" else None
-    bias = fields.flag("attention_bias", default=False)
+    bias = model_type in _READ_BIAS and fields.flag("attention_bias", default=False)
     return building.grouped_attention(
         norm.size,
         heads,

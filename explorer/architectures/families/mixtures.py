@@ -8,13 +8,13 @@ from explorer.architectures.attention_specs import AttentionSpec
 from explorer.architectures.checkpoint_names import CheckpointNames, row
 from explorer.architectures.config_fields import ConfigFields
 from explorer.architectures.families import building, naming, reading
+from explorer.architectures.families.classes import decoder_classes
 from explorer.architectures.families.rotary import rope_of
 from explorer.architectures.specs import ExpertsSpec, NormSpec
 from explorer.architectures.tensor_layout import TRANSPOSED
 
 __all__ = ["checkpoint_names", "translate"]
 
-_PREFIXES = {"mixtral": "Mixtral", "qwen3_moe": "Qwen3Moe", "olmoe": "Olmoe"}
 # the default of each reference class
 _KV_HEADS = {"mixtral": 8, "qwen3_moe": 4, "olmoe": None}
 _EPS = {"mixtral": 1e-5, "qwen3_moe": 1e-6, "olmoe": 1e-5}
@@ -23,8 +23,7 @@ _THETA = {"mixtral": 1_000_000.0, "qwen3_moe": 10_000.0, "olmoe": 10_000.0}
 
 def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of a mixtral, qwen3_moe or olmoe config."""
-    prefix = _PREFIXES[model_type]
-    class_name = reading.class_of(fields, f"{prefix}ForCausalLM", f"{prefix}Model")
+    class_name = reading.class_of(fields, *decoder_classes(model_type))
     norm = NormSpec(
         fields.size("hidden_size"), fields.number("rms_norm_eps", default=_EPS[model_type])
     )
@@ -74,6 +73,8 @@ def _dense(fields: ConfigFields, norm: NormSpec, attention: AttentionSpec) -> Bl
 
 def _attention(fields: ConfigFields, model_type: str, norm: NormSpec) -> AttentionSpec:
     heads = reading.heads_of(fields, _KV_HEADS[model_type])
+    if model_type == "olmoe":  # its norms of queries and keys have hidden_size entries
+        reading.require_even_heads(fields)
     number, kv_number, each = heads
     rope = rope_of(fields, each, _THETA[model_type])
     if model_type == "mixtral":

@@ -1,5 +1,7 @@
 """Rows of checkpoint names that several families share."""
 
+from msgspec.structs import replace
+
 from explorer.architectures.architecture import Architecture
 from explorer.architectures.checkpoint_names import (
     CheckpointNames,
@@ -18,11 +20,16 @@ __all__ = [
     "NORM_ROWS",
     "QUERY_KEY_VALUE_ROWS",
     "ROUTER_ROW",
+    "classifier_rows",
     "expert_rows",
     "llama_names",
     "tied_head",
 ]
 
+# classes whose body has another name than in the rest of the family
+_TRANSFORMER_PREFIXED = frozenset(
+    f"{prefix}ForQuestionAnswering" for prefix in ("Llama", "Qwen2", "Qwen3", "Qwen3Moe")
+)
 _EXPERT_KERNELS = tuple(
     f"moe/experts/{name}_proj/kernel" for name in ("gate", "up", "down")
 )
@@ -86,13 +93,31 @@ def llama_names(
         layers: the rows of a layer.
         top_level: the rows outside the layers.
     """
+    base = "model."
+    if architecture.class_name in _TRANSFORMER_PREFIXED:
+        base = "transformer."
+        top_level = tuple(
+            replace(each, stored=each.stored.replace("model.", base, 1))
+            for each in top_level
+        )
     return CheckpointNames(
-        base_prefix="model.",
-        layer_prefix="model.layers.{i}.",
-        top_level=top_level,
+        base_prefix=base,
+        layer_prefix=f"{base}layers.{{i}}.",
+        top_level=(*top_level, *classifier_rows(architecture)),
         layers=layers,
         aliases=tied_head(architecture),
     )
+
+
+def classifier_rows(
+    architecture: Architecture, token: str = "score"
+) -> tuple[NameRow, ...]:
+    """Return the rows of a decoder's classifier; `token` is the stored name of one for tokens."""
+    name = architecture.class_name
+    stored = token if name.endswith("ForTokenClassification") else "score"
+    if name.endswith("ForQuestionAnswering"):
+        stored = "qa_outputs"
+    return linear_rows(stored, "classifier")
 
 
 def tied_head(architecture: Architecture, *stored: str) -> tuple[NameRow, ...]:

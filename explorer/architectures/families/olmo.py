@@ -7,18 +7,16 @@ from explorer.architectures.architecture import Architecture, BlockSpec
 from explorer.architectures.checkpoint_names import CheckpointNames, row
 from explorer.architectures.config_fields import ConfigFields
 from explorer.architectures.families import building, naming, reading
+from explorer.architectures.families.classes import decoder_classes
 from explorer.architectures.families.rotary import rope_of
 from explorer.architectures.specs import MlpSpec, NormSpec
 
 __all__ = ["checkpoint_names", "translate"]
 
-_PREFIXES = {"olmo": "Olmo", "olmo2": "Olmo2"}
-
 
 def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of an olmo or olmo2 config."""
-    prefix = _PREFIXES[model_type]
-    class_name = reading.class_of(fields, f"{prefix}ForCausalLM", f"{prefix}Model")
+    class_name = reading.class_of(fields, *decoder_classes(model_type))
     norm, block = (_first if model_type == "olmo" else _second)(fields)
     blocks = [block] * fields.layers("num_hidden_layers")
     return building.language_model(fields, model_type, class_name, blocks, norm)

@@ -9,6 +9,7 @@ from explorer.architectures.checkpoint_names import (
 )
 from explorer.architectures.config_fields import ConfigFields
 from explorer.architectures.families import building, naming, reading
+from explorer.architectures.families.classes import decoder_classes
 from explorer.architectures.specs import EmbeddingSpec, NormSpec
 
 __all__ = ["checkpoint_names", "translate"]
@@ -19,7 +20,7 @@ _OFFSET = 2
 
 def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of an opt config."""
-    class_name = reading.class_of(fields, "OPTForCausalLM", "OPTModel")
+    class_name = reading.class_of(fields, *decoder_classes(model_type))
     size = fields.size("hidden_size")
     _reject_post_norm(fields, size)
     learned = fields.flag("layer_norm_elementwise_affine", default=True)
@@ -67,6 +68,7 @@ def checkpoint_names(architecture: Architecture) -> CheckpointNames:
             row("model.decoder.embed_positions.weight", "position_embed/embedding"),
             *layer_norm_rows("model.decoder.final_layer_norm", "final_norm"),
             *linear_rows("lm_head", "lm_head"),
+            *naming.classifier_rows(architecture),
         ),
         layers=(
             *layer_norm_rows("self_attn_layer_norm", "attention_norm"),

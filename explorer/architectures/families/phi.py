@@ -11,6 +11,7 @@ from explorer.architectures.checkpoint_names import (
 )
 from explorer.architectures.config_fields import ConfigFields
 from explorer.architectures.families import building, naming, reading
+from explorer.architectures.families.classes import decoder_classes
 from explorer.architectures.families.rotary import rope_of
 
 __all__ = ["checkpoint_names", "translate"]
@@ -18,9 +19,9 @@ __all__ = ["checkpoint_names", "translate"]
 
 def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of a phi config."""
-    class_name = reading.class_of(fields, "PhiForCausalLM", "PhiModel")
-    # a tied head would still have its own bias
-    reading.reject(fields, "tie_word_embeddings")
+    class_name = reading.class_of(fields, *decoder_classes(model_type))
+    if class_name.endswith("ForCausalLM"):  # a tied head would still have its own bias
+        reading.reject(fields, "tie_word_embeddings")
     size, heads = fields.size("hidden_size"), reading.heads_of(fields)
     norm = building.layer_norm(size, fields.number("layer_norm_eps", default=1e-5))
     head_norm = None
@@ -58,6 +59,7 @@ def checkpoint_names(architecture: Architecture) -> CheckpointNames:
             row("model.embed_tokens.weight", "embed/embedding"),
             *layer_norm_rows("model.final_layernorm", "final_norm"),
             *linear_rows("lm_head", "lm_head"),
+            *naming.classifier_rows(architecture),
         ),
         layers=(
             *layer_norm_rows("input_layernorm", "attention_norm"),

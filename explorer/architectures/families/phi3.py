@@ -5,19 +5,20 @@ from explorer.architectures.attention_specs import RopeSpec
 from explorer.architectures.checkpoint_names import CheckpointNames, row
 from explorer.architectures.config_fields import ConfigFields
 from explorer.architectures.families import building, naming, reading
+from explorer.architectures.families.classes import decoder_classes
 from explorer.architectures.families.rotary import rope_of
 from explorer.architectures.specs import NormSpec
 from explorer.architectures.tensor_layout import TRANSPOSED
 
 __all__ = ["checkpoint_names", "translate"]
 
-_SCALINGS = {name: name for name in ("default", "longrope", "su")}
+_SCALINGS = ("default", "longrope", "su")
 _ORIGINAL_LENGTH = 4096  # training length if the config does not specify it
 
 
 def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of a phi3 config."""
-    class_name = reading.class_of(fields, "Phi3ForCausalLM", "Phi3Model")
+    class_name = reading.class_of(fields, *decoder_classes(model_type))
     norm = NormSpec(fields.size("hidden_size"), fields.number("rms_norm_eps", default=1e-5))
     heads = reading.heads_of(fields)
     attention = building.grouped_attention(
@@ -41,13 +42,15 @@ def _rope(fields: ConfigFields, head_size: int) -> RopeSpec:
     scaling = fields.nested("rope_parameters", "rope_scaling")
     if scaling is None:
         return rope_of(fields, head_size)
-    scaling.choice(_SCALINGS, "rope_type", "type", default="default")
+    for each in ("rope_type", "type"):
+        kind = scaling.content.get(each)
+        if isinstance(kind, str) and kind not in _SCALINGS:
+            scaling.not_built(each, ", ".join(_SCALINGS))
+            return rope_of(fields, head_size, scaling=fields.inner({}))
     name = "original_max_position_embeddings"
     original = fields.size(name, default=_ORIGINAL_LENGTH)
     content = {**scaling.content, name: original}
-    return rope_of(
-        fields, head_size, scaling=ConfigFields(content, fields.place, scaling.prefix)
-    )
+    return rope_of(fields, head_size, scaling=fields.inner(content, scaling.prefix))
 
 
 _FUSED_ROWS = (

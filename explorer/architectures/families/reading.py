@@ -2,8 +2,12 @@
 
 from explorer.architectures.config_fields import ConfigFields
 from explorer.architectures.specs import Activation
+from explorer.errors import printable
 
 __all__ = [
+    "EMBED",
+    "HEADS",
+    "LAYERS",
     "activation_of",
     "class_of",
     "dtype_of",
@@ -11,10 +15,15 @@ __all__ = [
     "heads_of",
     "labels_of",
     "reject",
+    "require_even_heads",
     "windows_by_period",
     "windows_of",
 ]
 
+# GPT-2's and GPT-J's names of fields, each before the one that other families have
+EMBED = ("n_embd", "hidden_size")
+HEADS = ("n_head", "num_attention_heads")
+LAYERS = ("n_layer", "num_hidden_layers")
 _ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
     "gelu_python": "gelu",
@@ -30,11 +39,41 @@ _ACTIVATIONS: dict[str, Activation] = {
     "sigmoid": "sigmoid",
     "linear": "identity",
 }
+# activations without parameters that the Flax modules lack; "prelu" and "xielu" have some
+_COUNTED_ACTIVATIONS = frozenset(
+    [
+        "gelu_10",
+        "gelu_python_tanh",
+        "hardswish",
+        "laplace",
+        "leaky_relu",
+        "mish",
+        "relu2",
+        "relu6",
+        "sqrtsoftplus",
+    ]
+)
+# classes of transformers that hold more than is counted
+_LARGER_CLASSES = frozenset(
+    [
+        "GPT2DoubleHeadsModel",
+        "ViTForMaskedImageModeling",
+        "Gemma3ForConditionalGeneration",
+        "Gemma3Model",
+        "Gemma3ForSequenceClassification",
+    ]
+)
+_BUILT_KINDS = ("full_attention", "sliding_attention")
 _DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
 def activation_of(fields: ConfigFields, *names: str, default: str = "silu") -> Activation:
     """Return the activation that a config names."""
+    for name in names:
+        value = fields.content.get(name)
+        if isinstance(value, str) and value in _COUNTED_ACTIVATIONS:
+            fields.not_built(name, "others")
+            return "gelu"
     return fields.choice(_ACTIVATIONS, *names, default=default)
 
 
@@ -45,27 +84,47 @@ def dtype_of(fields: ConfigFields) -> str:
 
 
 def class_of(fields: ConfigFields, *allowed: str) -> str:
-    """Return the class that a config was saved from; the first allowed if unspecified."""
+    """Return the class that a config was saved from; the first allowed if unspecified.
+
+    A class from elsewhere is counted as the allowed one of its kind, which is an assumption.
+    """
     named = fields.content.get("architectures")
     if named in (None, [], ()):
         return allowed[0]
-    if not isinstance(named, list | tuple) or named[0] not in allowed:
+    found = named[0] if isinstance(named, list | tuple) else None
+    if found in allowed:
+        return found
+    if not isinstance(found, str) or not found.isidentifier() or found in _LARGER_CLASSES:
         raise fields.invalid(
             "architectures",
             f"one of {', '.join(allowed)}",
             cure=f"without it {allowed[0]} is built",
         )
-    return named[0]
+    alike = next((each for each in allowed if _kind(each) == _kind(found)), allowed[0])
+    fields.assume(
+        f"{printable(found, 60)} is not one of the {fields.content['model_type']} classes: "
+        f"counted as {alike}, its own code may differ"
+    )
+    return alike
+
+
+def _kind(class_name: str) -> str:
+    """Return what a class is for, by the end of its name."""
+    _, is_for, purpose = class_name.rpartition("For")
+    return purpose if is_for else class_name[-len("LMHeadModel") :].removeprefix("LMHead")
 
 
 def heads_of(
-    fields: ConfigFields, kv_default: int | None = None, size_default: int | None = None
+    fields: ConfigFields,
+    kv_default: int | None = None,
+    size_default: int | None = None,
+    read_size: bool = True,
 ) -> tuple[int, int, int]:
     """Return the number of query heads, of key-value heads, and the size of a head.
 
     `kv_default` and `size_default` apply if the config lacks the field. A null field, or a
     default of None, means as many key-value heads as query heads, and hidden_size divided
-    by the number of heads.
+    by the number of heads. `read_size` is false where the reference does not read head_dim.
     """
     size = fields.size("hidden_size")
     heads = fields.size("num_attention_heads")
@@ -73,26 +132,38 @@ def heads_of(
         kv_default = heads
     kv_heads = fields.size("num_key_value_heads", default=kv_default)
     fields.divides("num_key_value_heads", kv_heads, "num_attention_heads", heads)
-    if "head_dim" in fields.content:
-        size_default = None
-    head_size = fields.size("head_dim", default=size_default)
+    head_size = None
+    if read_size:
+        unset = None if "head_dim" in fields.content else size_default
+        head_size = fields.size("head_dim", default=unset)
     if head_size is None:
         head_size = fields.divides("num_attention_heads", heads, "hidden_size", size)
     return heads, kv_heads, head_size
 
 
+def require_even_heads(fields: ConfigFields) -> None:
+    """Raise if the heads do not share hidden_size out evenly, as releases then disagree."""
+    size, heads = fields.size("hidden_size"), fields.size("num_attention_heads")
+    even = fields.divides("num_attention_heads", heads, "hidden_size", size)
+    if fields.size("head_dim", default=even) != even:
+        raise fields.invalid("head_dim", f"{even}, hidden_size / num_attention_heads")
+
+
 def equal_heads(
-    fields: ConfigFields, size: str = "hidden_size", heads: str = "num_attention_heads"
+    fields: ConfigFields,
+    size: tuple[str, ...] = ("hidden_size",),
+    heads: tuple[str, ...] = ("num_attention_heads",),
 ) -> tuple[int, int, int]:
     """Return the number of query heads, the same number of key-value heads, and a head's size.
 
     Args:
         fields: those of the config.
-        size: the field of the hidden size, divided evenly among the heads.
-        heads: the field of the number of heads.
+        size: the names of the hidden size, divided evenly among the heads.
+        heads: the names of the number of heads.
     """
-    number = fields.size(heads)
-    return number, number, fields.divides(heads, number, size, fields.size(size))
+    number = fields.shared_size(*heads)
+    each = fields.divides(heads[0], number, size[0], fields.shared_size(*size))
+    return number, number, each
 
 
 def labels_of(fields: ConfigFields) -> int:
@@ -106,7 +177,7 @@ def labels_of(fields: ConfigFields) -> int:
 
 
 def reject(fields: ConfigFields, *names: str) -> None:
-    """Raise if one of these options is on: they add layers that are not supported."""
+    """Raise if one of these options is on: they change what is counted."""
     for name in names:
         if fields.flag(name, default=False):
             raise fields.invalid(name, "false")
@@ -116,13 +187,13 @@ def windows_of(
     fields: ConfigFields, layers: int, window: int | None
 ) -> list[int | None] | None:
     """Return each layer's window according to `layer_types`; None if the config has none."""
-    kinds = fields.words(("full_attention", "sliding_attention"), layers, "layer_types")
+    kinds = fields.words((*_BUILT_KINDS, "chunked_attention"), layers, "layer_types")
     if kinds is None:
         return None
+    if not set(kinds).issubset(_BUILT_KINDS):
+        fields.remarks.unbuilt.append("layer_types has chunked_attention")
     if window is None and "sliding_attention" in kinds:
-        raise fields.error(
-            found="sliding_window is missing", expected="it beside layer_types"
-        )
+        fields.not_built("sliding_window", "an int beside layer_types")
     return [window if kind == "sliding_attention" else None for kind in kinds]
 
 
@@ -134,5 +205,5 @@ def windows_by_period(
     if windows is not None:
         return windows
     if window is None and period > 1:
-        raise fields.error(found="sliding_window is missing", expected="an int")
+        fields.not_built("sliding_window", "an int")
     return [window if (index + 1) % period else None for index in range(layers)]

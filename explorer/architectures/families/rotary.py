@@ -27,7 +27,7 @@ def rope_of(
         scaling: used in place of rope_parameters if a config has several.
     """
     inner = scaling or fields.nested("rope_parameters", "rope_scaling")
-    inner = inner or ConfigFields({}, fields.place)
+    inner = inner or fields.inner({})
     theta = fields.number("rope_theta", "rotary_emb_base", default=theta)
     theta = inner.number("rope_theta", default=theta)
     if theta <= 1:
@@ -48,8 +48,7 @@ def _share(share: float) -> str:
 
 
 def _scaling_of(fields: ConfigFields, inner: ConfigFields, size: int) -> RopeScaling | None:
-    kinds = {name: name for name in _SCALINGS} | {"su": "longrope"}
-    kind = inner.choice(kinds, "rope_type", "type", default="default")
+    kind = _kind_of(inner)
     longest = fields.size("max_position_embeddings", default=2048)
     original = fields.size("original_max_position_embeddings", default=longest)
     original = inner.size("original_max_position_embeddings", default=original)
@@ -70,6 +69,17 @@ def _scaling_of(fields: ConfigFields, inner: ConfigFields, size: int) -> RopeSca
         case "longrope":
             return _longrope(inner, original, longest, size)
     return None
+
+
+def _kind_of(inner: ConfigFields) -> str:
+    """Return the kind of scaling; none of them changes what is counted."""
+    for name in ("rope_type", "type"):
+        kind = inner.content.get(name)
+        if isinstance(kind, str) and kind not in (*_SCALINGS, "su"):
+            inner.not_built(name, ", ".join(_SCALINGS))
+            return "default"
+    kinds = {name: name for name in _SCALINGS} | {"su": "longrope"}
+    return inner.choice(kinds, "rope_type", "type", default="default")
 
 
 def _yarn(inner: ConfigFields, original: int, longest: int) -> RopeScaling:

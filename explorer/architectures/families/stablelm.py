@@ -4,6 +4,7 @@ from explorer.architectures.architecture import Architecture, BlockSpec
 from explorer.architectures.checkpoint_names import CheckpointNames, layer_norm_rows, row
 from explorer.architectures.config_fields import ConfigFields
 from explorer.architectures.families import building, naming, reading
+from explorer.architectures.families.classes import decoder_classes
 from explorer.architectures.families.rotary import rope_of
 
 __all__ = ["checkpoint_names", "translate"]
@@ -11,9 +12,9 @@ __all__ = ["checkpoint_names", "translate"]
 
 def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of a stablelm config."""
-    class_name = reading.class_of(fields, "StableLmForCausalLM", "StableLmModel")
+    class_name = reading.class_of(fields, *decoder_classes(model_type))
     reading.reject(fields, "qk_layernorm")  # a separate norm for each head
-    size, heads = fields.size("hidden_size"), reading.heads_of(fields, 32)
+    size, heads = fields.size("hidden_size"), reading.heads_of(fields, 32, read_size=False)
     norm = building.layer_norm(size, fields.number("layer_norm_eps", default=1e-5))
     parallel = fields.flag("use_parallel_residual", default=False)
     block = BlockSpec(

@@ -42,6 +42,7 @@ class BatchOfOne(TensorLayout, frozen=True):
 def translate(fields: ConfigFields, model_type: str) -> Architecture:
     """Return the architecture of a vit config."""
     class_name = reading.class_of(fields, "ViTModel", _CLASSIFIER)
+    reading.require_even_heads(fields)
     size = fields.size("hidden_size")
     norm = building.layer_norm(size, fields.number("layer_norm_eps", default=1e-12))
     block = BlockSpec(
@@ -86,7 +87,8 @@ def _patches(fields: ConfigFields, size: int) -> PatchesSpec:
 
 
 def _pooler(fields: ConfigFields, size: int) -> LinearSpec:
-    fields.choice({"tanh": "tanh"}, "pooler_act", default="tanh")
+    if fields.content.get("pooler_act") not in (None, "tanh"):
+        fields.not_built("pooler_act", "tanh")
     return LinearSpec(size, fields.size("pooler_output_size", default=size), True)
 
 
