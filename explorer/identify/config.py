@@ -8,7 +8,7 @@ import msgspec
 from explorer.errors import FormatError
 from explorer.storage.local import exists, read_whole
 
-__all__ = ["Config", "read_config", "read_config_file"]
+__all__ = ["MODEL_TYPES", "Config", "read_config", "read_config_file"]
 
 _MAX_BYTES = 5_000_000  # one with 20,000 labels has 2 million
 
@@ -52,6 +52,7 @@ _UNTIED = _names(
     rembert rwkv seed_oss smolvlm stablelm video_llava vipllava voxtral xlstm
     """
 )
+MODEL_TYPES = _TIED | _UNTIED  # the names of transformers, as far as they are known here
 
 
 class Config(msgspec.Struct, frozen=True):

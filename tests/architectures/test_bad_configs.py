@@ -189,6 +189,10 @@ def test_an_invalid_field_raises_one_line(name, changes, expected):
         ({"model_type": 3}, "model_type is missing; expected one of bert, "),
         ({"model_type": "t5"}, "model_type 't5' is not supported; expected one of bert, "),
         ({"model_type": "mixtrall"}, "; did you mean mixtral?"),
+        ({"model_type": "Llama"}, "; did you mean llama?"),
+        ({"peft_type": "LORA"}, "; it is a config of PEFT, by its peft_type LORA"),
+        ({"_class_name": "UNet2DConditionModel"}, "; it is a config of diffusers, by its "),
+        ({"architecture": "vit_base_patch16_224"}, "; it is a config of timm, by its "),
         ({"model_type": "deepseek-v3"}, "; did you mean deepseek_v3?"),
         ({"model_type": "gpt_os"}, "; did you mean gpt_oss?"),
         ({"model_type": "x\n\x1b[31m" * 999}, "is not supported; expected one of bert, "),
@@ -200,6 +204,17 @@ def test_an_unsupported_model_type_is_reported_with_the_supported_ones(config, e
     assert str(caught.value).isprintable()
     if "did you mean" not in expected:
         assert "gpt_oss" in str(caught.value)
+
+
+# names of models, most of them of transformers, that are close to a supported one
+@pytest.mark.parametrize(
+    "model_type",
+    ["mllama", "llama4", "qwen2_moe", "qwen2_vl", "phi3small", "phi3v", "phimoe", "gemma3", "gemma3n", "glm4", "chatglm", "internlm2", "smollm3", "ernie4_5", "nemotron-nas", "falcon", "t5", "clip", "mamba", "deepseek_v32", "kimi_vl", "Yi", "RefinedWeb", "gpt_neo", "bart", "deit", "olmo3", "olmo_hybrid", "minimax", "mistral4", "xllama", "openllama"],
+)  # fmt: skip
+def test_no_hint_leads_to_another_architecture(model_type: str):
+    with pytest.raises(InputError, match="is not supported; expected one of ") as caught:
+        architecture_of({"model_type": model_type}, "config.json")
+    assert "did you mean" not in str(caught.value)
 
 
 _WRONG = st.one_of(

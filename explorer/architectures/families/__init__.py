@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from explorer.architectures.architecture import Architecture
 from explorer.architectures.checkpoint_names import CheckpointNames
 from explorer.architectures.config_fields import ConfigFields
+from explorer.architectures.families.spelling import meant_type
 from explorer.errors import printable
 
 __all__ = ["SUPPORTED", "architecture_of", "checkpoint_names_of"]
@@ -38,6 +39,8 @@ _MODULES = {
 }
 _MODULE_OF = {kind: module for module, kinds in _MODULES.items() for kind in kinds}
 SUPPORTED = tuple(sorted(_MODULE_OF))
+# fields that configs of other libraries have in place of model_type
+_OTHER_LIBRARIES = {"peft_type": "PEFT", "_class_name": "diffusers", "architecture": "timm"}
 
 
 class Family(Protocol):
@@ -70,7 +73,11 @@ def architecture_of(config: Mapping[str, Any], place: str = "config") -> Archite
     fields = ConfigFields(config, place)
     model_type = config.get("model_type")
     if not isinstance(model_type, str):
-        raise fields.error(found="model_type is missing", expected=_one_of_supported())
+        raise fields.error(
+            found="model_type is missing",
+            expected=_one_of_supported(),
+            cure=_kind_of(config),
+        )
     if model_type not in _MODULE_OF:
         raise fields.error(
             found=f"model_type {printable(repr(model_type), 60)} is not supported",
@@ -84,19 +91,25 @@ def architecture_of(config: Mapping[str, Any], place: str = "config") -> Archite
     return replace(architecture, unbuilt=unbuilt, assumptions=assumed)
 
 
+def _kind_of(config: Mapping[str, Any]) -> str:
+    """Return which library's config without a model_type it is, where a field says so."""
+    for field, library in _OTHER_LIBRARIES.items():
+        if isinstance(config.get(field), str):
+            return f"it is a config of {library}, by its {field} {printable(config[field], 40)}"
+    return ""
+
+
 def _cure(config: Mapping[str, Any], model_type: str) -> str:
     """Return what to do about a model_type that is not supported."""
     text = config.get("text_config")
     nested = text.get("model_type") if isinstance(text, Mapping) else None
     if isinstance(nested, str) and nested in _MODULE_OF:
-        return f"its text_config is a {nested}, which is supported"
-    import difflib  # not needed by valid configs
-
-    near = difflib.get_close_matches(model_type[:100].lower(), SUPPORTED, 1, 0.85)
-    # gemma3 is not a misspelling of gemma
-    suffix = model_type.removeprefix(near[0]) if near else ""
-    is_misspelt = near and (suffix == model_type or suffix.isalpha())
-    return f"did you mean {near[0]}?" if is_misspelt else ""
+        return (
+            f"its text_config is a {nested}, which is supported by itself: the other parts "
+            "are not counted"
+        )
+    meant = meant_type(model_type, SUPPORTED)
+    return f"did you mean {meant}?" if meant else ""
 
 
 def checkpoint_names_of(architecture: Architecture) -> CheckpointNames:

@@ -1,7 +1,7 @@
 """Records that several families build in the same way."""
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from explorer.architectures.architecture import Architecture, BlockSpec, stages_of
 from explorer.architectures.attention_specs import AttentionSpec
@@ -150,11 +150,12 @@ def language_model(
     """
     size, words = fields.size("hidden_size", "n_embd"), fields.size("vocab_size")
     classifier = classifier_of(fields, class_name, size)
-    tied = fields.flag("tie_word_embeddings", default=rest.pop("tied", False))
+    settings: dict[str, Any] = classifier | rest
+    tied = fields.flag("tie_word_embeddings", default=settings.pop("tied", False))
     headless = bool(classifier) or (
         class_name.endswith("Model") and not class_name.endswith("LMHeadModel")
     )
-    head_bias = rest.pop("head_bias", False)
+    head_bias = settings.pop("head_bias", False)
     lm_head = None if headless or tied else LinearSpec(size, words, bool(head_bias))
     return Architecture(
         family=family,
@@ -166,6 +167,5 @@ def language_model(
         lm_head=lm_head,
         tied=tied and not headless,
         dtype=dtype_of(fields),
-        **classifier,
-        **rest,  # pyright: ignore[reportArgumentType]
+        **settings,
     )
