@@ -16,6 +16,7 @@ from explorer.architectures.specs import LayerSpec, LinearSpec
 __all__ = [
     "DeclaredTensor",
     "block_tensors",
+    "count_declared",
     "declare",
     "declare_outside_layers",
     "layer_name",
@@ -64,6 +65,15 @@ def declare(architecture: Architecture, scan: bool = False) -> list[DeclaredTens
     outside = declare_outside_layers(architecture)
     before = [tensor for tensor in outside if tensor.path[0] in _BEFORE]
     return [*before, *stages, *(t for t in outside if t.path[0] not in _BEFORE)]
+
+
+def count_declared(architecture: Architecture) -> int:
+    """Return the number of tensors that `declare` lists without stacked layers."""
+    blocks = (
+        stage.repeats * sum(len(block_tensors(block)) for block in stage.blocks)
+        for stage in architecture.stages
+    )
+    return len(declare_outside_layers(architecture)) + sum(blocks)
 
 
 def declare_outside_layers(architecture: Architecture) -> list[DeclaredTensor]:

@@ -10,8 +10,10 @@ from msgspec.structs import replace
 from explorer.architectures import listing
 from explorer.architectures.architecture import Architecture
 from explorer.architectures.catalog.entries import UndisclosedModel, find, nearest
+from explorer.architectures.catalog.search import similar
 from explorer.architectures.families import architecture_of
 from explorer.architectures.own_code import with_own_code
+from explorer.architectures.tensor_counts import tensor_counts
 from explorer.errors import TargetError, printable
 from explorer.identify.assemble import assemble
 from explorer.identify.config import read_config_file
@@ -21,6 +23,7 @@ from explorer.storage.local import LOCAL, exists
 
 __all__ = ["ResolvedArchitecture", "inventory_of", "resolve"]
 
+_SHOWN = 5  # names in an error
 _NO_DTYPE = "config.json specifies no dtype: bytes are those of float32"
 
 
@@ -64,8 +67,10 @@ def resolve(target: str | os.PathLike | Mapping[str, Any]) -> ResolvedArchitectu
         convention=entry.publisher_convention,
         source=entry.source,
     )
-    remarks = tuple(filter(None, (entry.note, _packing(entry.config))))
     architecture = architecture_of(entry.config, entry.id)
+    counts = tensor_counts(architecture, entry.tensors, **entry.beside)
+    tensors = counts.sum if entry.beside else ""
+    remarks = tuple(filter(None, (entry.note, tensors, _packing(entry.config))))
     return ResolvedArchitecture(architecture, name, advertised, remarks)
 
 
@@ -113,13 +118,28 @@ def _unknown(name: str) -> TargetError:
     except (TargetError, ValueError):  # no such folder, or an impossible name
         siblings = []
     files = difflib.get_close_matches(last, siblings, 1, 0.6)
-    near = os.path.join(folder, files[0]) if files else nearest(name)
+    if files:
+        cure = _did_you_mean(os.path.join(folder, files[0]))
+    else:
+        # a name of known words is not mistyped: bert-base-cased is not bert-base-uncased
+        cure = _catalogued(name) or _did_you_mean(nearest(name))
     return TargetError(
         name,
         found="no such file or folder, and no architecture of that name",
         expected="a path, a name of `explorer catalog`, or package.module:attribute",
-        cure=f"did you mean {printable(near)}?" if near else "",
+        cure=cure,
     )
+
+
+def _did_you_mean(near: str | None) -> str:
+    return f"did you mean {printable(near)}?" if near else ""
+
+
+def _catalogued(name: str) -> str:
+    """Return which catalogued models a name may be one of, "" where none is near."""
+    found = [model.names[0] for model in similar(name)]
+    more = f" and {len(found) - _SHOWN} more (explorer catalog)" if found[_SHOWN:] else ""
+    return f"the catalogue has {', '.join(found[:_SHOWN])}{more}" if found else ""
 
 
 def _undisclosed(name: str, entry: UndisclosedModel) -> TargetError:

@@ -11,6 +11,7 @@ from explorer.document.layout import Style
 from explorer.document.records import Document
 
 __all__ = [
+    "complete_target",
     "echo",
     "echo_document",
     "echo_json",
@@ -26,7 +27,16 @@ _WIDTHS = (60, 250)
 
 # completed as a path by the shell; its reader decides whether it can be read
 path_type = click.Path(readable=False)
-target_argument = click.argument("target", type=path_type)
+
+
+def complete_target(ctx: click.Context, option: click.Parameter, incomplete: str) -> list:
+    """Return what the shell completes a target with; loaded when it asks."""
+    from explorer.cli.completion import targets
+
+    return targets(incomplete)
+
+
+target_argument = click.argument("target", type=path_type, shell_complete=complete_target)
 
 
 def format_option(function: Callable) -> Callable:

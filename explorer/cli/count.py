@@ -5,13 +5,21 @@ import msgspec
 
 from explorer.analyses.ledger import ledger_of
 from explorer.api import explore
-from explorer.cli.console import echo_document, echo_json, echo_records, format_option
+from explorer.cli.console import (
+    complete_target,
+    echo_document,
+    echo_json,
+    echo_records,
+    format_option,
+)
 
 __all__ = ["count"]
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@click.argument(
+    "targets", nargs=-1, required=True, metavar="TARGET...", shell_complete=complete_target
+)
 @format_option
 def count(targets: tuple[str, ...], form: str) -> None:
     """Print one row of counts for each target, side by side.

@@ -13,18 +13,15 @@ import msgspec
 
 from explorer.analyses.ledger import ledger_of
 from explorer.api import explore
+from explorer.cli.completion import complete_recipe, complete_setting
 from explorer.cli.console import echo, echo_document, width
-from explorer.recipes import RECIPES, settings_of
+from explorer.recipes import settings_of
 from explorer.training.loop.stopping import stop_signals
 from explorer.views.ledger import ledger_document
 
 __all__ = ["train"]
 
 _CALLBACK_SECONDS = 0.05  # in which a callback returns
-
-
-def _complete(ctx: click.Context, option: click.Parameter, incomplete: str) -> list[str]:
-    return [name for name in RECIPES if name.startswith(incomplete)]
 
 
 def _silence_libraries() -> None:
@@ -47,9 +44,14 @@ def _interrupt() -> None:
 
 
 @click.command()
-@click.argument("recipe", metavar="RECIPE", shell_complete=_complete)
+@click.argument("recipe", metavar="RECIPE", shell_complete=complete_recipe)
 @click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting."
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    shell_complete=complete_setting,
+    help="Change a setting.",
 )
 @click.option(
     "--settings", "only_settings", is_flag=True, help="Print the settings and exit."

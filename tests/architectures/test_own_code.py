@@ -90,7 +90,7 @@ def test_the_class_of_an_auto_map(auto_map, code: str):
 
 
 @pytest.mark.parametrize(
-    ("model_type", "name", "alike"),
+    ("model_type", "name", "stand_in"),
     [
         ("gpt2", "GPT2LMHeadCustomModel", "GPT2LMHeadModel"),  # SantaCoder
         ("bert", "JinaBertForMaskedLM", "BertForMaskedLM"),
@@ -101,16 +101,16 @@ def test_the_class_of_an_auto_map(auto_map, code: str):
     ],
 )
 def test_a_class_that_the_family_lacks_is_assumed_to_be_like_one_it_has(
-    model_type: str, name: str, alike: str
+    model_type: str, name: str, stand_in: str
 ):
     from tests.conformance.counts import BASES
 
     config = BASES[model_type] | {"architectures": [name]}
     ledger = ex.ledger(config)
     assert ledger.provenance["parameters"] == (
-        f"assumed ({name} is not one of the {model_type} classes: counted as {alike}, its own "
+        f"assumed ({name} is not one of the {model_type} classes: counted as {stand_in}, its own "
         "code may differ)"
     )
-    same = ex.ledger(config | {"architectures": [alike]})
+    same = ex.ledger(config | {"architectures": [stand_in]})
     assert ledger.parameters == same.parameters
     assert same.provenance["parameters"] == "exact"

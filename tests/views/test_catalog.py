@@ -11,14 +11,22 @@ from explorer.document.text import text_of
 from explorer.views.catalog import CatalogRow, catalog_document
 
 COUNTED = (
-    CatalogRow(name="gpt2", parameters=124_439_808, advertised="124M", tensors=160),
+    CatalogRow(
+        name="gpt2",
+        parameters=124_439_808,
+        advertised="124M",
+        file_tensors=160,
+        checkpoint_tensors=148,
+        buffers=12,
+    ),
     CatalogRow(
         name="mixtral-8x7b",
         parameters=46_702_792_704,
         advertised="46.7B",
         active=12_879_925_248,
         advertised_active="12.9B",
-        tensors=995,
+        file_tensors=995,
+        checkpoint_tensors=995,
         family="mixtral",
     ),
 )
@@ -37,9 +45,11 @@ def catalog_text(rows: Sequence[CatalogRow], width: int) -> str:
 def test_exact_and_advertised_stand_side_by_side():
     text = catalog_text([*COUNTED, CLOSED], 100)
     lines = [line.split() for line in text.splitlines()]
-    assert ["gpt2", "124,439,808", "124M", "160"] in lines
+    assert ["gpt2", "124,439,808", "124M", "160", "148"] in lines
+    assert "gpt2: 160 file tensors = 148 checkpoint tensors + 12 buffers" in text
     assert [
         "mixtral-8x7b", "46,702,792,704", "12,879,925,248", "46.7B/12.9B", "995", "mixtral",
+        "995",
     ] in lines  # fmt: skip
     assert "gpt-4  OpenAI     undisclosed  about 1.8 trillion (X, 2023)" in text
 

@@ -38,8 +38,9 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `parameters` counts every trainable scalar once, tied ones included. `active` counts
     those that one token uses in a mixture of experts, by convention; None where a tied head
-    makes the convention meaningless. `tensors` is the number in the published checkpoint,
-    if known. `advertised` is the publisher's own figure.
+    makes the convention meaningless. `tensors` is the number in the published file, if known,
+    and `beside` how many of them are not tensors of a checkpoint of the architecture, by kind:
+    buffers, scales, second_names, extra_layers. `advertised` is the publisher's own figure.
     """
 
     id: str
@@ -53,6 +54,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     publisher_convention: str | None = None
     source: str
     note: str = ""
+    beside: dict[str, int] = {}
 
 
 class UndisclosedModel(

@@ -100,12 +100,12 @@ def class_of(fields: ConfigFields, *allowed: str) -> str:
             f"one of {', '.join(allowed)}",
             cure=f"without it {allowed[0]} is built",
         )
-    alike = next((each for each in allowed if _kind(each) == _kind(found)), allowed[0])
+    stand_in = next((each for each in allowed if _kind(each) == _kind(found)), allowed[0])
     fields.assume(
         f"{printable(found, 60)} is not one of the {fields.content['model_type']} classes: "
-        f"counted as {alike}, its own code may differ"
+        f"counted as {stand_in}, its own code may differ"
     )
-    return alike
+    return stand_in
 
 
 def _kind(class_name: str) -> str:

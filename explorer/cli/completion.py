@@ -1,0 +1,45 @@
+"""What the shell completes: targets, by path or catalogued name, and settings of recipes."""
+
+import click
+from click.shell_completion import CompletionItem
+
+__all__ = ["complete_recipe", "complete_setting", "targets"]
+
+
+def targets(incomplete: str) -> list[CompletionItem]:
+    """Return the catalogued names and ids that begin so, beside what the shell finds on disk."""
+    from explorer.architectures.catalog.entries import entries, undisclosed
+    from explorer.storage.local import LOCAL
+
+    files = CompletionItem(incomplete, type="file")
+    if not incomplete or incomplete[0] in "./~":
+        return [files]
+    models = (*entries(), *undisclosed())
+    names = [name for model in models for name in model.names]
+    names += [entry.id for entry in entries()]
+    found = [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
+    if found and "/" not in incomplete:  # bash lists files only where nothing else fits
+        found += [name for name in LOCAL.names("") if name.startswith(incomplete)]
+    return [files, *map(CompletionItem, found)]
+
+
+def complete_recipe(
+    ctx: click.Context, option: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the names of recipes that begin so."""
+    from explorer.recipes import RECIPES
+
+    return [name for name in RECIPES if name.startswith(incomplete)]
+
+
+def complete_setting(
+    ctx: click.Context, option: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the settings of the recipe on the command line that begin so, as "steps="."""
+    from explorer.recipes import RECIPES, recipe_of
+
+    # while an option lacks its value, click leaves the arguments unread
+    words = (ctx.params.get("recipe"), *ctx.args)
+    recipe = next((word for word in words if word in RECIPES), None)
+    names = recipe_of(recipe).__struct_fields__ if recipe else ()
+    return [f"{name}=" for name in names if name.startswith(incomplete)]
