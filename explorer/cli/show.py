@@ -43,6 +43,7 @@ _SORTS = ["parameters", "nbytes", "tensors", "name"]
     help="Read which tensors are parameters from a model: package.module:attribute, a name.",
 )
 @click.option("--all", "every", is_flag=True, help="Every tensor, nothing folded.")
+@click.option("--keys", is_flag=True, help="Every tensor, by the name in its source.")
 @format_option
 def show(
     target: str,
@@ -52,6 +53,7 @@ def show(
     sort: str | None,
     like: str | None,
     every: bool,
+    keys: bool,
     form: str,
 ) -> None:
     """Print a target's ledger and tree.
@@ -76,13 +78,13 @@ def show(
         from explorer.views.tree import tensors_table, tree_table
 
         table = (
-            tensors_table(inventory)
-            if every
+            tensors_table(inventory, keys)
+            if every or keys
             else tree_table(inventory, depth=depth, sort=sort)
         )
         echo_document(inventory_document(inventory, table))
     else:
-        _show_records(inventory, every, form)
+        _show_records(inventory, every or keys, form)
 
 
 def _show_groups(inventory: Inventory, by: "By", depth: int | None, form: str) -> None:

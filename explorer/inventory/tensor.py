@@ -93,6 +93,11 @@ class TensorSpec(msgspec.Struct, frozen=True, gc=False):
         return name_of(self.key)
 
     @property
+    def source_name(self) -> str:
+        """The key as its source spells it; of a tree, whose key is a path, the joined path."""
+        return self.key if isinstance(self.key, str) else name_of(self.key)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Logical shape."""
         return self.kind.shape

@@ -41,6 +41,7 @@ def tensor_records(inventory: Inventory) -> list[dict[str, Any]]:
     return [
         {
             "path": tensor.name,
+            "key": tensor.source_name,
             "shape": tensor.shape,
             "stack": tensor.kind.stack,
             "dtype": tensor.dtype,

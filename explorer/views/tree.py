@@ -43,11 +43,16 @@ def tree_table(
     return _table([*rows, _row(total, 0)])
 
 
-def tensors_table(inventory: Inventory) -> Table:
-    """Return one row for each tensor, in order, and the total."""
+def tensors_table(inventory: Inventory, keys: bool = False) -> Table:
+    """Return one row for each tensor, in order, and the total.
+
+    Args:
+        inventory: whose tensors to show.
+        keys: whether to name them as their source does.
+    """
     rows = [
         (
-            tensor.name,
+            tensor.source_name if keys else tensor.name,
             units.shape(tensor.shape, tensor.kind.stack),
             tensor.dtype,
             _job(tensor),
