@@ -1,10 +1,13 @@
 """Configs whose modelling code is elsewhere: assumed, with the class named, or verified."""
 
+from pathlib import Path
+
 import pytest
 
 import explorer as ex
 from explorer.architectures.own_code import own_code_of
 from tests.architectures.test_resolve import TINY
+from tests.checkpoints import write_folder
 
 # MosaicBERT's config, as in the docstring of mosaicml/examples (2023): of BERT's sizes and
 # class name, built by code of its own with ALiBi and gated layers (137,395,770 parameters)
@@ -42,6 +45,22 @@ def test_code_that_auto_map_names_is_never_exact():
     plain = {name: value for name, value in MOSAIC.items() if name != "auto_map"}
     assert ex.ledger(plain).parameters == 109_514_298
     assert _known(plain) == "exact"
+
+
+def test_weights_of_other_code_are_not_checked_against_the_family(tmp_path: Path):
+    size, inner = 768, 3072
+    layout = {
+        "bert.embeddings.word_embeddings.weight": ((30522, size), "F32"),
+        "bert.encoder.layer.0.attention.self.Wqkv.weight": ((3 * size, size), "F32"),
+        "bert.encoder.layer.0.mlp.gated_layers.weight": ((2 * inner, size), "F32"),
+    }
+    ledger = ex.ledger(write_folder(tmp_path / "mosaic", layout, MOSAIC))
+    assert ledger.parameters == 30522 * size + 3 * size * size + 2 * inner * size
+    assert ledger.agreement is None
+    assert any(
+        note.startswith("not checked against its config: auto_map names bert_layers.Bert")
+        for note in ledger.notes
+    )
 
 
 @pytest.mark.parametrize(

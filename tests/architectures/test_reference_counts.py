@@ -125,6 +125,29 @@ def test_fields_that_the_reference_does_not_read_change_nothing(model_type, chan
     assert ex.explore(base | change).tensors == ex.explore(base).tensors
 
 
+@pytest.mark.parametrize(
+    ("model_type", "spelled", "name"),
+    [
+        ("llama", "LLaMAForCausalLM", "LlamaForCausalLM"),
+        ("bert", "TFBertForMaskedLM", "BertForMaskedLM"),
+        ("roberta", "FlaxRobertaModel", "RobertaModel"),
+    ],
+)
+def test_classes_in_older_spellings(model_type: str, spelled: str, name: str):
+    config = BASES[model_type] | {"architectures": [spelled]}
+    assert architecture_of(config) == architecture_of(config | {"architectures": [name]})
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nbytes"),
+    [("float8_e4m3fn", 1), ("torch.half", 2), ("float", 4), ("bfloat16", 2)],
+)
+def test_dtypes_change_bytes_alone(dtype: str, nbytes: int):
+    inventory = ex.explore(BASES["llama"] | {"torch_dtype": dtype})
+    assert inventory.num_parameters == ex.explore(BASES["llama"]).num_parameters
+    assert inventory.nbytes == nbytes * inventory.num_parameters
+
+
 _COUNTED = [
     ("llama", {"architectures": ["LlamaForSequenceClassification"]}, "classifier"),
     ("llama", {"rope_scaling": {"type": "ntk", "factor": 2.0}}, "rope_scaling.type is 'ntk'"),

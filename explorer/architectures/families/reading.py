@@ -64,7 +64,15 @@ _LARGER_CLASSES = frozenset(
     ]
 )
 _BUILT_KINDS = ("full_attention", "sliding_attention")
-_DTYPES = ("float32", "float16", "bfloat16", "float64")
+_DTYPES = (
+    "float32",
+    "float16",
+    "bfloat16",
+    "float64",
+    "float8_e4m3fn",
+    "float8_e5m2",
+)
+_SHORT_DTYPES = {"float": "float32", "half": "float16", "double": "float64"}
 
 
 def activation_of(fields: ConfigFields, *names: str, default: str = "silu") -> Activation:
@@ -79,7 +87,8 @@ def activation_of(fields: ConfigFields, *names: str, default: str = "silu") -> A
 
 def dtype_of(fields: ConfigFields) -> str:
     """Return the dtype of the published weights; float32 if the config does not specify it."""
-    allowed = {name: name for name in _DTYPES} | {f"torch.{name}": name for name in _DTYPES}
+    allowed = {name: name for name in _DTYPES} | _SHORT_DTYPES
+    allowed |= {f"torch.{name}": dtype for name, dtype in allowed.items()}
     return fields.choice(allowed, "torch_dtype", "dtype", default="float32")
 
 
@@ -94,6 +103,9 @@ def class_of(fields: ConfigFields, *allowed: str) -> str:
     found = named[0] if isinstance(named, list | tuple) else None
     if found in allowed:
         return found
+    spelled = {_spelling(each): each for each in allowed}
+    if isinstance(found, str) and _spelling(found) in spelled:
+        return spelled[_spelling(found)]
     if not isinstance(found, str) or not found.isidentifier() or found in _LARGER_CLASSES:
         raise fields.invalid(
             "architectures",
@@ -106,6 +118,11 @@ def class_of(fields: ConfigFields, *allowed: str) -> str:
         f"counted as {stand_in}, its own code may differ"
     )
     return stand_in
+
+
+def _spelling(class_name: str) -> str:
+    """Return a class's name without TensorFlow's or Flax's prefix, in one case."""
+    return class_name.removeprefix("TF").removeprefix("Flax").lower()
 
 
 def _kind(class_name: str) -> str:
