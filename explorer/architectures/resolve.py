@@ -9,7 +9,12 @@ from msgspec.structs import replace
 
 from explorer.architectures import listing
 from explorer.architectures.architecture import Architecture
-from explorer.architectures.catalog.entries import UndisclosedModel, find, nearest
+from explorer.architectures.catalog.entries import (
+    CatalogEntry,
+    UndisclosedModel,
+    find,
+    nearest,
+)
 from explorer.architectures.catalog.search import similar
 from explorer.architectures.families import architecture_of
 from explorer.architectures.own_code import with_own_code
@@ -66,11 +71,14 @@ def resolve(target: str | os.PathLike | Mapping[str, Any]) -> ResolvedArchitectu
         active=entry.advertised_active,
         convention=entry.publisher_convention,
         source=entry.source,
+        file_bytes=entry.file_bytes,
+        file_format=entry.file_format,
     )
     architecture = architecture_of(entry.config, entry.id)
     counts = tensor_counts(architecture, entry.tensors, **entry.beside)
     tensors = counts.sum if entry.beside else ""
-    remarks = tuple(filter(None, (entry.note, tensors, _packing(entry.config))))
+    remarks = (entry.note, tensors, _published(entry), _packing(entry.config))
+    remarks = tuple(filter(None, remarks))
     return ResolvedArchitecture(architecture, name, advertised, remarks)
 
 
@@ -99,6 +107,13 @@ def _from_config(content: Mapping[str, Any], place: str, name: str) -> ResolvedA
     remarks = tuple(filter(None, (_NO_DTYPE if unset else "", _packing(content))))
     architecture = with_own_code(architecture_of(content, place), content)
     return ResolvedArchitecture(architecture, name, None, remarks)
+
+
+def _published(entry: CatalogEntry) -> str:
+    """Return a remark about the bytes of a file whose weights are quantised."""
+    if entry.file_bytes is None:
+        return ""
+    return f"the published file holds {entry.file_bytes:,} bytes: {entry.file_format}"
 
 
 def _packing(content: Mapping[str, Any]) -> str:

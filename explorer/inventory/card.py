@@ -8,13 +8,16 @@ __all__ = ["Advertised", "Agreement", "Card"]
 class Advertised(msgspec.Struct, frozen=True, kw_only=True):
     """What the publisher says: "671B", "37B" active, and which count of those active.
 
-    `convention` is one of the keys of explorer's active parameters.
+    `convention` is one of the keys of explorer's active parameters. `file_bytes` and
+    `file_format` describe the published file of quantised weights.
     """
 
     parameters: str
     active: str = ""
     convention: str | None = None
     source: str = ""
+    file_bytes: int | None = None
+    file_format: str = ""
 
 
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):

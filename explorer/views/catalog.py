@@ -59,6 +59,8 @@ class CatalogRow(msgspec.Struct, frozen=True, kw_only=True):
     scales: int | None = None
     second_names: int | None = None
     extra_layers: int | None = None
+    file_bytes: int | None = None
+    file_format: str = ""
     module_leaves: int | None = None
     publisher: str = ""
     family: str = ""
@@ -132,6 +134,8 @@ def _row(entry: CatalogEntry) -> CatalogRow:
         scales=between and between.scales,
         second_names=between and between.second_names,
         extra_layers=between and between.extra_layers,
+        file_bytes=entry.file_bytes,
+        file_format=entry.file_format,
         module_leaves=counts.module_leaves,
         family=entry.config["model_type"],
         id=entry.id,

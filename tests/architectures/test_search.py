@@ -1,11 +1,14 @@
 """Names that people type: found, listed, or not there; never another model's."""
 
+from math import ceil, prod
+
 import pytest
 
 import explorer as ex
-from explorer.architectures.catalog.entries import CatalogEntry, entries, undisclosed
+from explorer.architectures.catalog.entries import CatalogEntry, entries, find, undisclosed
 from explorer.architectures.catalog.search import search, similar
-from explorer.architectures.families import architecture_of
+from explorer.architectures.families import architecture_of, checkpoint_names_of
+from explorer.architectures.stored_tensors import stored_tensors
 from explorer.architectures.tensor_counts import tensor_counts
 from explorer.errors import TargetError
 from tests import facts
@@ -125,3 +128,48 @@ def test_the_columns_are_what_the_files_list(model_id: str, name: str):
     }
     entry = next(each for each in entries() if name in each.names)
     assert entry.beside == {kind: number for kind, number in beside.items() if number}
+
+
+def _stored_bytes(name: str, nbytes) -> int:
+    architecture = architecture_of(find(name).config)
+    stored = stored_tensors(architecture, checkpoint_names_of(architecture))
+    return sum(nbytes(key, tensor.shape) for key, tensor in stored.items())
+
+
+def _fp8(key: str, shape: tuple[int, ...]) -> int:
+    """FP8 elements with a float32 scale for each block of 128 x 128, in DeepSeek's files."""
+    if key.endswith("e_score_correction_bias"):
+        return 4 * prod(shape)
+    if ".layers." not in key or len(shape) == 1 or key.endswith("mlp.gate.weight"):
+        return 2 * prod(shape)
+    return prod(shape) + 4 * prod(ceil(size / 128) for size in shape)
+
+
+def _mxfp4(key: str, shape: tuple[int, ...]) -> int:
+    """Experts in 4 bits and a byte for each 32, in OpenAI's files (2025)."""
+    packed = key.endswith(("experts.gate_up_proj", "experts.down_proj"))
+    return prod(shape) * 17 // 32 if packed else 2 * prod(shape)
+
+
+def test_the_bytes_of_quantised_files():
+    sizes = {"F8_E4M3": 1, "U8": 1, "BF16": 2, "F32": 4}
+    listed = {}
+    for model_id in ("deepseek-ai/DeepSeek-V3", "openai/gpt-oss-20b"):
+        tensors = facts.listing(model_id, ondisk=True)["tensors"]
+        listed[model_id] = {
+            k: prod(shape) * sizes[kind] for k, (shape, kind) in tensors.items()
+        }
+        assert find(model_id).file_bytes == sum(listed[model_id].values())
+    v3 = listed["deepseek-ai/DeepSeek-V3"]
+    extra = sum(size for key, size in v3.items() if "layers.61." in key)
+    assert find("deepseek-v3").file_bytes == _stored_bytes("deepseek-v3", _fp8) + extra
+    assert find("deepseek-r1").file_bytes == find("deepseek-v3").file_bytes
+    # 61 tensors of 32 rotary frequencies in float32
+    assert find("kimi-k2").file_bytes == _stored_bytes("kimi-k2", _fp8) + 61 * 32 * 4
+    for name in ("gpt-oss-20b", "gpt-oss-120b"):
+        assert find(name).file_bytes == _stored_bytes(name, _mxfp4)
+    # "Our checkpoint sizes are 60.8 GiB" and 12.8 GiB: the model card of gpt-oss
+    assert find("gpt-oss-120b").file_bytes / 2**30 == pytest.approx(60.8, abs=0.05)
+    ledger = ex.ledger("gpt-oss-20b")
+    assert "the published file holds 13,761,264,768 bytes: experts in MXFP4" in ledger.notes
+    assert ledger.advertised.file_bytes == 13_761_264_768

@@ -40,7 +40,8 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     those that one token uses in a mixture of experts, by convention; None where a tied head
     makes the convention meaningless. `tensors` is the number in the published file, if known,
     and `beside` how many of them are not tensors of a checkpoint of the architecture, by kind:
-    buffers, scales, second_names, extra_layers. `advertised` is the publisher's own figure.
+    buffers, scales, second_names, extra_layers. `file_bytes` are those of its tensors where
+    weights are published quantised, in `file_format`. `advertised` is the publisher's figure.
     """
 
     id: str
@@ -55,6 +56,8 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     source: str
     note: str = ""
     beside: dict[str, int] = {}
+    file_bytes: int | None = None
+    file_format: str = ""
 
 
 class UndisclosedModel(
