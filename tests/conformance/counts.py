@@ -1,4 +1,4 @@
-"""What transformers counts: each class of each family, and each setting of a config.
+"""What transformers counts: each class of each family, each setting, the fields it reads.
 
 `python -m tests.conformance.counts` writes tests/data/reference; needs torch and
 transformers (the stored figures: 2.13 and 5.23.0). Models are built on the meta device.
@@ -16,7 +16,16 @@ from typing import Any
 
 from tests.conformance import configs
 
-__all__ = ["BASES", "FOLDER", "LABELS", "SETTINGS", "changed", "classes", "settings"]
+__all__ = [
+    "BASES",
+    "FOLDER",
+    "LABELS",
+    "SETTINGS",
+    "changed",
+    "classes",
+    "fields",
+    "settings",
+]
 
 FOLDER = Path(__file__).parents[1] / "data" / "reference"
 LABELS = {str(index): f"label {index}" for index in range(5)}
@@ -168,6 +177,24 @@ def classes() -> dict[str, dict[str, Any]]:
     return found
 
 
+def fields() -> dict[str, list[str]]:
+    """Return the fields that each family's config class has and its modelling code reads."""
+    import transformers
+
+    found = {}
+    for model_type in BASES:
+        kind = type(transformers.AutoConfig.for_model(model_type))
+        source = Path(inspect.getfile(kind))
+        modelling = source.with_name(source.name.replace("configuration_", "modeling_"))
+        text = source.read_text("utf-8") + modelling.read_text("utf-8")
+        read = set(re.findall(r"config\.([a-z_0-9]+)", text))
+        read.update(re.findall(r'getattr\((?:self\.)?config, "([a-z_0-9]+)"', text))
+        general = vars(transformers.PretrainedConfig())
+        names = kind.attribute_map  # second names of fields
+        found[model_type] = sorted({*read, *vars(kind), *names, *names.values(), *general})
+    return found
+
+
 def settings() -> dict[str, dict[str, int | None]]:
     """Return each family's parameters with each setting changed."""
     return {
@@ -185,3 +212,4 @@ def _write(name: str, content: Any) -> None:
 if __name__ == "__main__":
     _write("classes", classes())
     _write("settings", settings())
+    _write("fields", fields())
