@@ -139,6 +139,8 @@ def _provenance(inventory: Inventory) -> dict[str, str]:
     )
     likewise = ["as parameters"] if by_format or untied or guesses else []
     weights = _known(likewise, by_role)
+    # of an architecture that is assumed, its tensors are too
+    declared = ["as parameters"] if untied and inventory.is_declared else []
     by_format_and_name = [f"by name and format: {', '.join(names)}"] if names else []
     return {
         # what a source itself calls by a collection's name is exact; a figure's name wins
@@ -147,21 +149,21 @@ def _provenance(inventory: Inventory) -> dict[str, str]:
             for name in {kind.collection: None for kind in kinds}
             if name not in (PARAMS, *BUFFER_COLLECTIONS)
         },
-        "tensors": "exact",
+        "tensors": _known(declared, []),
         "parameters": parameters,
         "parameter_tensors": parameters,
         "weights": weights,
         "biases": _known(
             [
-                *(["as parameters"] if by_format else []),
+                *(["as parameters"] if by_format else declared),
                 *(text for figure, text in inventory.assumptions if figure == "biases"),
             ],
             by_role,
         ),
         "buffers": _known(
-            [], buffer_names and [f"by name and format: {', '.join(buffer_names)}"]
+            declared, buffer_names and [f"by name and format: {', '.join(buffer_names)}"]
         ),
-        "stored_elements": "exact",
+        "stored_elements": _known(declared, []),
         "nbytes": _known(
             ["as parameters"] if untied else _unpacked(inventory, kinds), decided
         ),

@@ -42,6 +42,6 @@ def with_card(inventory: Inventory, config: Config, path: str) -> Inventory:
             remark = f"not checked against its config: {architecture.assumptions[0]}"
             return replace(inventory, remarks=(*inventory.remarks, remark))
         card = msgspec.structs.replace(card, agreement=agreement)
-        if agreement.agrees:
+        if agreement.agrees and not architecture.assumptions:
             return replace(inventory, card=card, parameters_by="model")
     return replace(inventory, card=card)

@@ -49,7 +49,7 @@ def _counted(ledger: Ledger) -> Iterator[_Row]:
     known, advertised = ledger.provenance, ledger.advertised
     yield "tensors", ledger.tensors, known["tensors"]
     if ledger.file_bytes is None and ledger.checkpoint_tensors:
-        how = "exact, under Hugging Face's names"
+        how = f"{known['tensors']}, under Hugging Face's names"
         yield "  of a checkpoint", ledger.checkpoint_tensors, how
     yield "parameters", ledger.parameters, known["parameters"]
     if advertised:

@@ -41,6 +41,9 @@ def test_code_that_auto_map_names_is_never_exact():
     )
     assert ledger.provenance["parameters"] == f"assumed ({assumed})"
     assert assumed in ledger.notes
+    assert ledger.provenance["tensors"] == "assumed (as parameters)"
+    assert ledger.provenance["biases"].startswith("assumed (as parameters")
+    assert "exact" not in ledger.provenance.values()
     # the same sizes without that code are BERT's, whose count is published
     plain = {name: value for name, value in MOSAIC.items() if name != "auto_map"}
     assert ex.ledger(plain).parameters == 109_514_298
