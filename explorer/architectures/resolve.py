@@ -15,7 +15,7 @@ from explorer.architectures.catalog.entries import (
     find,
     nearest,
 )
-from explorer.architectures.catalog.search import similar
+from explorer.architectures.catalog.search import what_it_has
 from explorer.architectures.families import architecture_of
 from explorer.architectures.own_code import with_own_code
 from explorer.architectures.tensor_counts import tensor_counts
@@ -28,7 +28,6 @@ from explorer.storage.local import LOCAL, exists
 
 __all__ = ["ResolvedArchitecture", "inventory_of", "resolve"]
 
-_SHOWN = 5  # names in an error
 _NO_DTYPE = "config.json specifies no dtype: bytes are those of float32"
 
 
@@ -137,7 +136,7 @@ def _unknown(name: str) -> TargetError:
         cure = _did_you_mean(os.path.join(folder, files[0]))
     else:
         # a name of known words is not mistyped: bert-base-cased is not bert-base-uncased
-        cure = _catalogued(name) or _did_you_mean(nearest(name))
+        cure = what_it_has(name) or _did_you_mean(nearest(name))
     return TargetError(
         name,
         found="no such file or folder, and no architecture of that name",
@@ -148,13 +147,6 @@ def _unknown(name: str) -> TargetError:
 
 def _did_you_mean(near: str | None) -> str:
     return f"did you mean {printable(near)}?" if near else ""
-
-
-def _catalogued(name: str) -> str:
-    """Return which catalogued models a name may be one of, "" where none is near."""
-    found = [model.names[0] for model in similar(name)]
-    more = f" and {len(found) - _SHOWN} more (explorer catalog)" if found[_SHOWN:] else ""
-    return f"the catalogue has {', '.join(found[:_SHOWN])}{more}" if found else ""
 
 
 def _undisclosed(name: str, entry: UndisclosedModel) -> TargetError:

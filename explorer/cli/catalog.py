@@ -79,7 +79,7 @@ def _found(
 ) -> "Sequence[Model]":
     """Return the models that fit the words, of a family."""
     from explorer.architectures.catalog.entries import UndisclosedModel
-    from explorer.architectures.catalog.search import search
+    from explorer.architectures.catalog.search import search, what_it_has
 
     if family is not None and family not in families:
         raise InputError(
@@ -100,7 +100,7 @@ def _found(
             " ".join(words),
             found="no model of the catalogue fits",
             expected="words of a name, a publisher or a family, or a size such as 8B",
-            cure="explorer catalog lists every model",
+            cure=what_it_has(" ".join(words)) or "explorer catalog lists every model",
         )
     return models
 

@@ -60,6 +60,10 @@ def test_the_text_has_publishers_and_the_sum_of_a_file():
         ),
         (["llama", "9b"], "llama 9b: no model of the catalogue fits; "),
         (
+            ["bert-base-cased"],
+            "or a size such as 8B; the catalogue has bert-base-uncased, ",
+        ),
+        (
             ["--family", "t5"],
             "--family t5: the catalogue has no such family; expected one of",
         ),

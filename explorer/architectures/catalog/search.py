@@ -10,7 +10,7 @@ from explorer.architectures.catalog.entries import (
     undisclosed,
 )
 
-__all__ = ["search", "similar"]
+__all__ = ["search", "similar", "what_it_has"]
 
 Model = CatalogEntry | UndisclosedModel
 
@@ -18,6 +18,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)([mbt])")
 _UNITS = {"m": 10**6, "b": 10**9, "t": 10**12}
 _NEAR = 0.04  # of a size that a model is called by
 _LONGEST = 100
+_SHOWN = 5  # names in an error
 _ENDING = re.compile(r"\.[a-z]{2,}$")  # of a file
 # of a word's letters and numbers: llama3 is "llama" and "3", 8x7b one word
 _PARTS = re.compile(r"\d[\d.]*[a-z0-9.]*|[^\d]+")
@@ -58,11 +59,14 @@ class _Words:
             return any(part == word or part.startswith(f"{word}.") for part in versions)
         if len(word) == 1:
             return word in self.parts
-        return any(word in name for name in self.names)
+        # "bert" is in distilbert, but "cased" is not uncased
+        return any(word in name.replace(f"un{word}", "") for name in self.names)
 
 
 def search(*words: str) -> list[Model]:
     """Return the models that fit every word, in the catalogue's order.
+
+    Words such as "Instruct" are left out where no model fits them.
 
     Args:
         words: in any case and spelling: of a name, a publisher or a family, a version, or a
@@ -74,11 +78,7 @@ def search(*words: str) -> list[Model]:
     ['qwen2.5-72b']
     """
     wanted = [part for word in words for part in _parts(word)]
-    return [
-        model
-        for model, found in zip(_models(), _words(), strict=True)
-        if all(map(found.has, wanted))
-    ]
+    return _fitting(wanted) or _fitting([part for part in wanted if part not in _VARIANTS])
 
 
 def similar(name: str) -> list[Model]:
@@ -103,6 +103,22 @@ def similar(name: str) -> list[Model]:
         found = [model for model in found if _words_of(model).has(word)] or found
     begins = [model for model in found if model.names[0].startswith(first)]
     return begins or found
+
+
+def _fitting(words: list[str]) -> list[Model]:
+    models = zip(_models(), _words(), strict=True)
+    return [model for model, found in models if all(map(found.has, words))]
+
+
+def what_it_has(name: str) -> str:
+    """Return which catalogued models a name may be one of, as a sentence; "" for none.
+
+    >>> what_it_has("mistral")
+    'the catalogue has mistral-7b, mistral-nemo-12b'
+    """
+    found = [model.names[0] for model in similar(name)]
+    more = f" and {len(found) - _SHOWN} more (explorer catalog)" if found[_SHOWN:] else ""
+    return f"the catalogue has {', '.join(found[:_SHOWN])}{more}" if found else ""
 
 
 def _weight(word: str) -> int:
