@@ -47,7 +47,7 @@ class ConfigFields:
 
     def not_built(self, name: str, supported: str) -> None:
         """Record a setting that changes no count and that the Flax modules lack."""
-        self.remarks.unbuilt.append(f"{self._found(name)}, its modules support {supported}")
+        self.remarks.unbuilt.append(f"{self._found(name)} (supported: {supported})")
 
     def assume(self, sentence: str) -> None:
         """Record what the count takes for granted."""

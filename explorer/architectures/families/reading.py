@@ -80,7 +80,7 @@ def activation_of(fields: ConfigFields, *names: str, default: str = "silu") -> A
     for name in names:
         value = fields.content.get(name)
         if isinstance(value, str) and value in _COUNTED_ACTIVATIONS:
-            fields.not_built(name, "others")
+            fields.not_built(name, "gelu, silu, relu and others")
             return "gelu"
     return fields.choice(_ACTIVATIONS, *names, default=default)
 
