@@ -87,6 +87,11 @@ def test_a_classifier_on_bert():
     classes = ["BertForSequenceClassification"]
     architecture = small("bert", architectures=classes, id2label=named, num_labels=2)
     assert architecture.classifier.outputs == 5
+    assert architecture.assumptions == (
+        "a classifier of the 5 labels of id2label, as in transformers 4; num_labels is 2, "
+        "which 5 reads",
+    )
+    assert small("bert", architectures=classes, id2label=named).assumptions == ()
     stored = stored_tensors(architecture, checkpoint_names_of(architecture))
     assert {"classifier.weight", "classifier.bias", "bert.pooler.dense.bias"} < set(stored)
     assert small("bert", architectures=classes).classifier.outputs == 2

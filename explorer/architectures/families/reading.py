@@ -190,7 +190,14 @@ def labels_of(fields: ConfigFields) -> int:
         return fields.size("num_labels", default=2)
     if not named.content:
         raise fields.invalid("id2label", "a name for each label")
-    return len(named.content)
+    number = len(named.content)
+    given = fields.size("num_labels", default=number)
+    if given != number:
+        fields.assume(
+            f"a classifier of the {number} labels of id2label, as in transformers 4; num_labels "
+            f"is {given}, which 5 reads"
+        )
+    return number
 
 
 def reject(fields: ConfigFields, *names: str) -> None:
