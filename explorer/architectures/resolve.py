@@ -74,10 +74,8 @@ def resolve(target: str | os.PathLike | Mapping[str, Any]) -> ResolvedArchitectu
         file_format=entry.file_format,
     )
     architecture = architecture_of(entry.config, entry.id)
-    counts = tensor_counts(architecture, entry.tensors, **entry.beside)
-    tensors = counts.sum if entry.beside else ""
-    remarks = (entry.note, tensors, _published(entry), _packing(entry.config))
-    remarks = tuple(filter(None, remarks))
+    published = _published(entry, architecture)
+    remarks = tuple(filter(None, (entry.note, *published, _packing(entry.config))))
     return ResolvedArchitecture(architecture, name, advertised, remarks)
 
 
@@ -108,11 +106,15 @@ def _from_config(content: Mapping[str, Any], place: str, name: str) -> ResolvedA
     return ResolvedArchitecture(architecture, name, None, remarks)
 
 
-def _published(entry: CatalogEntry) -> str:
-    """Return a remark about the bytes of a file whose weights are quantised."""
-    if entry.file_bytes is None:
-        return ""
-    return f"the published file holds {entry.file_bytes:,} bytes: {entry.file_format}"
+def _published(entry: CatalogEntry, architecture: Architecture) -> list[str]:
+    """Return remarks about a published file: what else it stores, its bytes if quantised."""
+    remarks = []
+    if entry.beside:
+        remarks.append(tensor_counts(architecture, entry.tensors, **entry.beside).sum)
+    if entry.file_bytes is not None:
+        size, form = f"{entry.file_bytes:,} bytes", entry.file_format
+        remarks.append(f"the published file holds {size}: {form}")
+    return remarks
 
 
 def _packing(content: Mapping[str, Any]) -> str:
