@@ -53,7 +53,7 @@ def translate(fields: ConfigFields, model_type: str) -> Architecture:
     every = fields.size("moe_layer_freq", default=1)
     if every > 1:
         fields.assume(
-            f"every {every}th layer has experts, by moe_layer_freq, which the publisher's code "
+            f"one layer in {every} has experts, by moe_layer_freq, which the publisher's code "
             "reads and transformers' does not"
         )
     blocks = [
