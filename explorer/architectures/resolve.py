@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from explorer.architectures import listing
 from explorer.architectures.architecture import Architecture
 from explorer.architectures.catalog.entries import (
-    CatalogEntry,
     UndisclosedModel,
     find,
     nearest,
@@ -65,17 +64,19 @@ def resolve(target: str | os.PathLike | Mapping[str, Any]) -> ResolvedArchitectu
         raise _unknown(name)
     if isinstance(entry, UndisclosedModel):
         raise _undisclosed(name, entry)
+    architecture = architecture_of(entry.config, entry.id)
+    counts = tensor_counts(architecture, entry.tensors, **entry.beside)
     advertised = Advertised(
         parameters=entry.advertised,
         active=entry.advertised_active,
         convention=entry.publisher_convention,
         source=entry.source,
+        file_tensors=entry.tensors,
+        file_sum=counts.sum.partition(" = ")[2],
         file_bytes=entry.file_bytes,
         file_format=entry.file_format,
     )
-    architecture = architecture_of(entry.config, entry.id)
-    published = _published(entry, architecture)
-    remarks = tuple(filter(None, (entry.note, *published, _packing(entry.config))))
+    remarks = tuple(filter(None, (entry.note, _packing(entry.config))))
     return ResolvedArchitecture(architecture, name, advertised, remarks)
 
 
@@ -104,17 +105,6 @@ def _from_config(content: Mapping[str, Any], place: str, name: str) -> ResolvedA
     remarks = tuple(filter(None, (_NO_DTYPE if unset else "", _packing(content))))
     architecture = with_own_code(architecture_of(content, place), content)
     return ResolvedArchitecture(architecture, name, None, remarks)
-
-
-def _published(entry: CatalogEntry, architecture: Architecture) -> list[str]:
-    """Return remarks about a published file: what else it stores, its bytes if quantised."""
-    remarks = []
-    if entry.beside:
-        remarks.append(tensor_counts(architecture, entry.tensors, **entry.beside).sum)
-    if entry.file_bytes is not None:
-        size, form = f"{entry.file_bytes:,} bytes", entry.file_format
-        remarks.append(f"the published file holds {size}: {form}")
-    return remarks
 
 
 def _packing(content: Mapping[str, Any]) -> str:

@@ -8,14 +8,17 @@ __all__ = ["Advertised", "Agreement", "Card"]
 class Advertised(msgspec.Struct, frozen=True, kw_only=True):
     """What the publisher says: "671B", "37B" active, and which count of those active.
 
-    `convention` is one of the keys of explorer's active parameters. `file_bytes` and
-    `file_format` describe the published file of quantised weights.
+    `convention` is one of the keys of explorer's active parameters. `file_tensors` are those of
+    the published file, `file_sum` what they add up from; `file_bytes` and `file_format`
+    describe one of quantised weights.
     """
 
     parameters: str
     active: str = ""
     convention: str | None = None
     source: str = ""
+    file_tensors: int | None = None
+    file_sum: str = ""
     file_bytes: int | None = None
     file_format: str = ""
 

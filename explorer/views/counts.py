@@ -21,6 +21,7 @@ _COLUMNS = (
     Column("buffers", "right", rank=6),
     Column("bits/weight", "right", rank=7),
     Column("bytes", "right", rank=5),
+    Column("published file", "right", rank=5),
     Column("source", rank=8),
 )
 
@@ -40,6 +41,7 @@ def counts_document(ledgers: Sequence[Ledger]) -> Document:
             ledger.buffers,
             units.bits(ledger.bits_per_weight),
             units.size(ledger.nbytes),
+            _published(ledger),
             ledger.source,
         )
         for ledger in ledgers
@@ -65,6 +67,14 @@ def _active(ledger: Ledger) -> int | None:
     if active is None or active.with_embedding_and_head == ledger.parameters:
         return None
     return getattr(active, active.publisher or "with_embedding_and_head")
+
+
+def _published(ledger: Ledger) -> str:
+    """Return the size of a published file of quantised weights."""
+    claims = ledger.advertised
+    if claims is None or claims.file_bytes is None:
+        return ""
+    return units.size(claims.file_bytes)
 
 
 def _advertised(ledger: Ledger) -> str:

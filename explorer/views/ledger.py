@@ -47,10 +47,14 @@ def _mark(ledger: Ledger) -> str:
 
 def _counted(ledger: Ledger) -> Iterator[_Row]:
     known, advertised = ledger.provenance, ledger.advertised
-    yield "tensors", ledger.tensors, known["tensors"]
     if ledger.file_bytes is None and ledger.checkpoint_tensors:
+        yield "module leaves", ledger.tensors, known["tensors"]
         how = f"{known['tensors']}, under Hugging Face's names"
-        yield "  of a checkpoint", ledger.checkpoint_tensors, how
+        yield "checkpoint tensors", ledger.checkpoint_tensors, how
+        if advertised and advertised.file_tensors is not None:
+            yield "file tensors", advertised.file_tensors, f"= {advertised.file_sum}"
+    else:
+        yield "tensors", ledger.tensors, known["tensors"]
     yield "parameters", ledger.parameters, known["parameters"]
     if advertised:
         yield "  advertised", advertised.parameters, "by its publisher"
@@ -69,10 +73,17 @@ def _stored(ledger: Ledger) -> Iterator[_Row]:
     if ledger.stored_elements != ledger.parameters or others:
         yield "stored elements", ledger.stored_elements, known["stored_elements"]
     yield "unique bytes", ledger.nbytes, known["nbytes"]
+    published = ledger.advertised
+    if published and published.file_bytes is not None:
+        bits = 8 * published.file_bytes / ledger.parameters
+        how = f"{published.file_format}: {units.bits(bits)} bits per weight"
+        yield "published file", published.file_bytes, how
     if ledger.file_bytes is not None:
         yield "file bytes", ledger.file_bytes, known["file_bytes"]
     if ledger.bits_per_weight is not None:
-        yield "bits per weight", units.bits(ledger.bits_per_weight), ""
+        is_assumed = known["nbytes"].startswith("assumed")
+        how = "assumed (as unique bytes)" if is_assumed else ""
+        yield "bits per weight", units.bits(ledger.bits_per_weight), how
 
 
 _CONVENTIONS = {

@@ -175,5 +175,6 @@ def test_the_bytes_of_quantised_files():
     # "Our checkpoint sizes are 60.8 GiB" and 12.8 GiB: the model card of gpt-oss
     assert find("gpt-oss-120b").file_bytes / 2**30 == pytest.approx(60.8, abs=0.05)
     ledger = ex.ledger("gpt-oss-20b")
-    assert "the published file holds 13,761,264,768 bytes: experts in MXFP4" in ledger.notes
+    assert ledger.advertised.file_bytes == 13_761_264_768
+    assert ledger.advertised.file_format == "experts in MXFP4"
     assert ledger.advertised.file_bytes == 13_761_264_768
