@@ -13,7 +13,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
 
-from explorer.errors import TargetError
+from explorer.errors import FormatError, TargetError
+from explorer.formats.signatures import refuse_foreign
 from explorer.storage.local import LOCAL
 from explorer.storage.store import Store
 
@@ -34,8 +35,8 @@ def _magic(*magics: bytes) -> Callable[[bytes], bool]:
 
 
 def _is_safetensors(head: bytes) -> bool:
-    # a 64-bit length and the opening brace of a JSON object
-    return len(head) > 8 and head[8:9] == b"{"
+    # a 64-bit length, below 2**32 in all that can be read, and the brace of a JSON object
+    return head[4:9] == b"\0\0\0\0{"
 
 
 def _is_msgpack_map(head: bytes) -> bool:
@@ -45,7 +46,10 @@ def _is_msgpack_map(head: bytes) -> bool:
     return b"\xa0" <= key <= b"\xbf" or key in (b"\xd9", b"\xda", b"\xdb")
 
 
-_TORCH = (".pt", ".pth", ".bin", ".ckpt", ".jit", ".ptl", ".pkl", ".pickle")
+_TORCH = (
+    *(".pt", ".pth", ".bin", ".ckpt", ".jit", ".ptl", ".pkl", ".pickle"),
+    *(".joblib", ".pdparams", ".distcp"),
+)
 
 # In order of trial; a zip is npz or PyTorch by its members.
 FORMATS = (
@@ -69,17 +73,17 @@ def detect(path: str, store: Store = LOCAL) -> Format:
 
     Raises:
         TargetError: the path is missing, unreadable, not a regular file, or unknown.
-        FormatError: the file is empty.
+        FormatError: the file is empty, or something else than a checkpoint.
     """
     head = store.first_bytes(path)
     fitting = [fmt for fmt in FORMATS if fmt.fits(head)]
     named = [fmt for fmt in FORMATS if path.lower().endswith(fmt.endings)]
     both = [fmt for fmt in fitting if fmt in named]
     if both or fitting:
-        chosen = (both or fitting)[0]
         if head.startswith(b"PK\x03\x04") and not both:
             return _zip_format(path, store)
-        return chosen
+        return (both or fitting)[0]
+    refuse_foreign(path, store)
     if named:  # its reader says best what is wrong
         return named[0]
     raise TargetError(
@@ -92,7 +96,11 @@ def detect(path: str, store: Store = LOCAL) -> Format:
 def _zip_format(path: str, store: Store) -> Format:
     from explorer.formats.zip_directory import read_directory
 
-    with store.blob(path) as blob:
-        names = read_directory(blob)
+    try:
+        with store.blob(path) as blob:
+            names = list(read_directory(blob))
+    except FormatError:
+        refuse_foreign(path, store)  # a name may tell what a broken archive was
+        raise
     wanted = "npz" if all(name.endswith(".npy") for name in names) else "pytorch"
     return next(fmt for fmt in FORMATS if fmt.name == wanted)

@@ -161,13 +161,6 @@ def test_a_stream_that_lists_a_storage_twice(tmp_path):
     assert refusal(tmp_path / "x.pt", heads + one + one) == "stores '0' twice"
 
 
-def test_a_git_lfs_pointer(tmp_path):
-    found = refusal(
-        tmp_path / "x.bin", b"version https://git-lfs.github.com/spec/v1\noid x\n"
-    )
-    assert found == "is a Git LFS pointer, not the file itself; git lfs pull"
-
-
 def test_an_empty_file(tmp_path):
     assert refusal(tmp_path / "x.pt", b"") == "is empty; fetch or save it again"
 

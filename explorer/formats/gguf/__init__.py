@@ -19,6 +19,7 @@ from explorer.formats.gguf.header import (
     read_header,
 )
 from explorer.formats.ndarrays import numpy_dtype, view, writable_view
+from explorer.formats.signatures import refuse_foreign
 from explorer.inventory.listing import Listing
 from explorer.inventory.tensor import Tie
 from explorer.paths import Key
@@ -128,6 +129,9 @@ def _read_parts(path: str, store: Store) -> list[GGUFHeader]:
             expected=f"all {count} parts in one folder",
             cure="fetch it",
         )
+    for part in paths:
+        if store.first_bytes(part, 4) != b"GGUF":
+            refuse_foreign(part, store)
     parts = [_read_part(part, store) for part in paths]
     _check_set(parts)
     return parts

@@ -68,9 +68,10 @@ def load(
         fault = _EARLY
     except UnicodeDecodeError:
         fault = "has text that is not UTF-8"
+    kind = "joblib pickle" if path.endswith(".joblib") else "pickle"
     raise FormatError(
         path,
-        found=f"its pickle {fault} (near byte {machine.at:,})",
+        found=f"its {kind} {fault} (near byte {machine.at:,})",
         cure="fetch or save the file again",
     )
 

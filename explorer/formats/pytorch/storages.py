@@ -18,6 +18,7 @@ from explorer.formats.ndarrays import writable_view
 from explorer.formats.pytorch.pickles import Global, load
 from explorer.formats.pytorch.records import Storage, storage_of
 from explorer.formats.pytorch.torch_names import finder
+from explorer.formats.signatures import foreign_zip
 from explorer.formats.zip_directory import ZipEntry, data_start, read_directory, read_entry
 from explorer.storage.store import Blob
 from explorer.storage.window import Bytes, indexed
@@ -32,7 +33,6 @@ MAX_RATIO = 64
 MAX_CODE = 16 << 20
 _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
-_LFS = b"version https://git-lfs"
 
 Declared = tuple[frozenset[str], frozenset[str]]
 
@@ -79,15 +79,8 @@ def open_checkpoint(blob: Blob) -> TorchCheckpoint:
     """
     if blob.size() == 0:
         raise FormatError(blob.name, found="is empty", cure="fetch or save it again")
-    head = blob.read(0, min(len(_LFS), blob.size()))
-    if head.startswith(b"PK\x03\x04"):
+    if blob.read(0, min(4, blob.size())) == b"PK\x03\x04":
         return _open_archive(blob)
-    if head == _LFS:
-        raise FormatError(
-            blob.name,
-            found="is a Git LFS pointer, not the file itself",
-            cure="git lfs pull",
-        )
     return _open_stream(blob, indexed(blob))
 
 
@@ -189,8 +182,9 @@ def _prefix(path: str, entries: dict[str, ZipEntry]) -> str:
             prefix = name.removesuffix("data.pkl")
             if prefix == "" or prefix.endswith("/"):
                 return prefix
+    foreign = foreign_zip(path, list(entries))
     old = any(name.endswith("/model.json") for name in entries)
-    raise FormatError(
+    raise foreign or FormatError(
         path,
         found="is a TorchScript archive from before PyTorch 1.4"
         if old
