@@ -1,18 +1,32 @@
-"""A path -> its listing or its arrays: one file, or a folder of shards.
+"""A path -> its listing or its arrays: one file, or what a folder holds.
 
-Which file of a folder is read is decided here, by the names in it; how a file is read, in
-the reader module of its format.
+Which file of a folder is read is decided by the names in it (`folders`, `containers`); how
+a file is read, in the reader module of its format. A folder of several models is read part by
+part (`composites`).
 """
 
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from explorer.errors import FormatError, TargetError, printable
+from explorer.errors import TargetError, printable
+from explorer.formats.composites import find_parts
+from explorer.formats.containers import find_container
+from explorer.formats.folders import (
+    ENDINGS,
+    INDEXES,
+    SINGLE,
+    find_file,
+    find_index,
+    foreign_names,
+    is_training_state,
+    not_read,
+    weight_folders,
+)
 from explorer.formats.registry import detect, reader_of
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.listing import Listing
-from explorer.paths import Key
+from explorer.paths import Key, path_of
 from explorer.storage.local import LOCAL
 from explorer.storage.store import Store
 
@@ -22,12 +36,6 @@ if TYPE_CHECKING:
     from explorer.formats.shards import Index
 
 __all__ = ["is_config", "list_path", "load_path"]
-
-# In order of preference: the first that a folder holds is read.
-_INDEXES = (".safetensors.index.json", ".bin.index.json")
-_SINGLE = ("model.safetensors", "pytorch_model.bin", "flax_model.msgpack", "model.gguf")
-_ENDINGS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".msgpack", ".npz", ".npy")
-_NO_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth")
 
 
 class _Part(NamedTuple):
@@ -49,7 +57,7 @@ def list_path(path: str, store: Store = LOCAL) -> Listing:
     """Return what the headers of a file, or of a folder's files, list.
 
     Raises:
-        TargetError: the path holds nothing that explorer reads.
+        TargetError: the path holds nothing that explorer reads, or several models.
         FormatError: a file breaks the rules of its format, or a shard is missing.
     """
     choice = _choose(path, store)
@@ -67,20 +75,38 @@ def list_path(path: str, store: Store = LOCAL) -> Listing:
 def is_config(path: str, store: Store = LOCAL) -> bool:
     """Return whether a path is a config without weights: a config file, or a folder of one."""
     if not store.is_folder(path):
-        return path.endswith(".json") and not path.endswith(_INDEXES)
+        return path.endswith(".json") and not path.endswith(INDEXES)
     names = store.names(path)
-    if "config.json" not in names or any(n.endswith((*_ENDINGS, *_INDEXES)) for n in names):
+    if "config.json" not in names or any(n.endswith((*ENDINGS, *INDEXES)) for n in names):
         return False
     from explorer.formats import orbax
 
-    return not orbax.detect(path, store)
+    if orbax.detect(path, store) or find_container(path, names, store):
+        return False
+    return find_parts(path, store) is None
 
 
 def load_path(
     path: str, wanted: Callable[[Key], bool], store: Store = LOCAL
 ) -> "dict[Key, np.ndarray]":
     """Return the arrays of a file or folder whose keys are wanted, memory-mapped where
-    the format and the store allow."""
+    the format and the store allow. Those of a part begin with its name."""
+    arrays: dict[Key, np.ndarray] = {}
+    if (composite := find_parts(path, store)) is not None:
+        for name, folder, _ in composite.parts:
+            if not name:
+                arrays.update(_load(folder, wanted, store))
+                continue
+            prefix = tuple(name.split("/"))
+            inner = _load(folder, lambda key, p=prefix: wanted((*p, *path_of(key))), store)
+            arrays.update({(*prefix, *path_of(key)): inner[key] for key in inner})
+        return arrays
+    return _load(path, wanted, store)
+
+
+def _load(
+    path: str, wanted: Callable[[Key], bool], store: Store
+) -> "dict[Key, np.ndarray]":
     arrays: dict[Key, np.ndarray] = {}
     for part in _choose(path, store).parts:
         arrays.update(reader_of(part.module).values(part.path, wanted, store))
@@ -89,54 +115,24 @@ def load_path(
 
 def _choose(path: str, store: Store) -> _Choice:
     if not store.is_folder(path):
-        if path.endswith(_INDEXES):
+        if path.endswith(INDEXES):
             return _indexed(path, store)
         return _Choice([_Part(detect(path, store).module, path)], [])
     names = store.names(path)
-    for ending in _INDEXES:
-        for name in names:
-            if name.endswith(ending):
-                return _indexed(os.path.join(path, name), store)
-    if not set(_SINGLE) & set(names):
+    if index := find_index(names):
+        choice = _indexed(os.path.join(path, index), store)
+        shards = [os.path.basename(part.path) for part in choice.parts]
+        return choice._replace(remarks=not_read(path, names, shards, index, store))
+    if container := find_container(path, names, store):
+        return _Choice([_Part(container.module, container.path)], container.remarks)
+    if not set(SINGLE) & set(names):
         from explorer.formats import orbax
 
         if orbax.detect(path, store):
             return _Choice([_Part("orbax", path)], [])
-    return _unindexed(path, names, store)
-
-
-def _unindexed(path: str, names: list[str], store: Store) -> _Choice:
-    files = [n for n in names if n.endswith(_ENDINGS) and n not in _NO_WEIGHTS]
-    chosen = next((name for name in _SINGLE if name in files), None)
-    if chosen is None and files:
-        ending = next(e for e in _ENDINGS if any(name.endswith(e) for name in files))
-        same = [name for name in files if name.endswith(ending)]
-        shards = [name for name in same if "-of-" in name]
-        if shards and ending == ".gguf":  # its reader finds the other parts
-            chosen = shards[0]
-        elif len(shards) == len(same):
-            _check_shard_numbers(path, shards)
-            return _Choice([_part(path, name, store) for name in shards], [])
-        elif len(same) > 1:
-            raise TargetError(
-                path,
-                found=f"holds {len(same)} {ending} files and no index",
-                expected="one of them as target: " + ", ".join(map(printable, same[:5])),
-            )
-        else:
-            chosen = same[0]
-    if chosen is None:
-        shown = ", ".join(printable(name, 40) for name in names[:5]) or "nothing"
-        raise TargetError(
-            path,
-            found=f"holds no weights that explorer knows ({shown})",
-            expected="safetensors, GGUF, PyTorch, npz, Flax msgpack or an Orbax checkpoint",
-        )
-    others = [name for name in files if name != chosen and "-of-" not in name]
-    remarks = (
-        [f"{chosen} was read; not {', '.join(map(printable, others))}"] if others else []
-    )
-    return _Choice([_part(path, chosen, store)], remarks)
+    if (found := find_file(path, names, store)) is not None:
+        return _Choice([_part(path, name, store) for name in found.names], found.remarks)
+    raise _no_weights(path, names, store)
 
 
 def _indexed(path: str, store: Store) -> _Choice:
@@ -152,13 +148,25 @@ def _part(folder: str, name: str, store: Store) -> _Part:
     return _Part(detect(path, store).module, path)
 
 
-def _check_shard_numbers(path: str, shards: list[str]) -> None:
-    """Refuse a set "model-00001-of-00003" that is not complete."""
-    total = shards[0].rpartition("-of-")[2].partition(".")[0]
-    if total.isdecimal() and int(total) != len(shards):
-        raise FormatError(
-            path,
-            found=f"{len(shards)} shards named -of-{total}",
-            expected=f"{int(total)}",
-            cure="fetch the missing ones",
-        )
+def _no_weights(path: str, names: list[str], store: Store) -> TargetError:
+    """Return the error for a folder without a model, which says what there is instead."""
+    shown = ", ".join(printable(name, 40) for name in names[:5]) or "nothing"
+    found = f"holds no weights that explorer knows ({shown})"
+    cure = ""
+    folders = weight_folders(path, store)
+    state = [name for name in names if is_training_state(name)]
+    if folders:
+        inner = ", ".join(printable(name, 60) for name in folders[:5])
+        found = f"holds no weights itself; folders in it do: {inner}"
+        cure = "name one of them"
+    elif foreign := foreign_names(names):
+        found = f"holds no weights that explorer reads: {foreign}"
+    elif state:
+        found = f"holds training state only ({shown})"
+        cure = "name the file itself to see what is in it"
+    return TargetError(
+        path,
+        found=found,
+        expected="safetensors, GGUF, PyTorch, npz, Flax msgpack or an Orbax checkpoint",
+        cure=cure,
+    )

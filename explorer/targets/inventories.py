@@ -10,6 +10,7 @@ from explorer.targets.records import ArchitectureTarget, Call, Checkpoint, Targe
 
 if TYPE_CHECKING:
     from explorer.architectures.architecture import Architecture
+    from explorer.formats.composites import Composite
     from explorer.inventory.listing import Listing
 
 __all__ = ["architecture_of", "inventory_of"]
@@ -43,6 +44,32 @@ def inventory_of(target: Target) -> Inventory:
 
 
 def _of_checkpoint(target: Checkpoint) -> Inventory:
+    from explorer.formats.composites import find_parts
+
+    composite = find_parts(target.path)
+    return _of_model(target) if composite is None else _of_parts(target, composite)
+
+
+def _of_parts(target: Checkpoint, composite: "Composite") -> Inventory:
+    """Return the inventory of a folder of several models, each with its own config."""
+    from explorer.inventory.merging import merged
+
+    found = [
+        (part, _of_model(Checkpoint(part.path, part.path))) for part in composite.parts
+    ]
+    source = f"{composite.kind}: {' + '.join({i.source: None for _, i in found})}"
+    whole = merged(
+        [(part.name, inventory) for part, inventory in found], target.path, source
+    )
+    remarks = [
+        f"part {part.name or 'in the folder itself'} ({part.what}): "
+        f"{inventory.num_parameters:,} parameters in {inventory.num_tensors:,} tensors"
+        for part, inventory in found
+    ]
+    return replace(whole, remarks=(*remarks, *composite.remarks, *whole.remarks))
+
+
+def _of_model(target: Checkpoint) -> Inventory:
     from explorer.formats.files import list_path
     from explorer.identify.config import read_config
 

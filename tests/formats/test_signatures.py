@@ -159,7 +159,7 @@ def test_checkpoints_are_not_mistaken(tmp_path: Path):
     assert ex.explore(tmp_path / "x.pkl").num_tensors == 0
 
 
-def test_what_nobody_knows(tmp_path: Path):
+def test_an_unknown_file(tmp_path: Path):
     (tmp_path / "x").write_bytes(b"\x01\x02\x03\x04" * 30)
     with pytest.raises(TargetError, match="starts with 01 02 03 04"):
         ex.explore(tmp_path / "x")

@@ -51,7 +51,7 @@ class BrokenError(Exception):
 
 
 # Keys are hashed: a deeply nested tuple among them would overflow the C stack.
-_KEY_TYPES = {str, int, float, bool, bytes, type(None), Global}
+_KEY_TYPES = {str, int, float, bool, bytes, type(None), Global, Instance}
 
 
 class Machine:

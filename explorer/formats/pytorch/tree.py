@@ -5,7 +5,7 @@ options. Containers may be shared and may even contain themselves, so that the l
 the pickle bounds the steps of the walk.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from explorer.errors import FormatError, printable
@@ -15,7 +15,7 @@ from explorer.formats.pytorch.records import Tensor
 from explorer.formats.pytorch.storages import Declared
 from explorer.paths import Key, name_of
 
-__all__ = ["EMA", "TorchLeaf", "leaves_of"]
+__all__ = ["EMA", "TorchLeaf", "collection_of_path", "leaves_of"]
 
 MAX_DEPTH = 100
 EMA, OPTIMIZER, TRAINING = "ema", "opt_state", "training_state"
@@ -57,7 +57,7 @@ def leaves_of(
     if isinstance(root, Tensor | PickledArray):
         walk.add((), 0, "tensor", root, "")
     else:
-        walk.enter(root, (), 0, "")
+        walk.enter(root, (), 0, _collection("", root))
     leaves = walk.leaves
     if any(leaf.collection == EMA for leaf in leaves) and not any(
         leaf.collection in ("", "params") for leaf in leaves
@@ -179,6 +179,18 @@ def _collection(name: str, node: object) -> str:
     return ""
 
 
+def collection_of_path(names: Sequence[str]) -> str:
+    """Return the collection that a name on the path of a tensor decides, or "".
+
+    >>> collection_of_path(["optimizer", "state", "exp_avg"]), collection_of_path(["model"])
+    ('opt_state', '')
+    """
+    for name in names[:-1]:
+        if word := _collection(name, None):
+            return word
+    return _collection_of_tensor(names[-1])
+
+
 def _collection_of_tensor(name: str) -> str:
     if name.startswith(_EMA_STARTS):
         return EMA
@@ -191,8 +203,8 @@ def _spell(name: object) -> str:
         return name
     if isinstance(name, tuple):
         return ",".join(map(_spell, name))
-    if isinstance(name, Global):
-        return name.name
+    if isinstance(name, Global | Instance):
+        return name.name if isinstance(name, Global) else name.of
     return name.decode("latin-1") if isinstance(name, bytes) else str(name)
 
 

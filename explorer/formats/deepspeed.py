@@ -1,0 +1,167 @@
+"""DeepSpeed's model states: what `mp_rank_00_model_states.pt` says of a model's parameters.
+
+With ZeRO 1 and 2 the file holds the weights. With ZeRO 3 every rank holds a slice of the 32-bit
+weights in its optimizer states, and the file has the shapes only: `param_shapes`. Both declare
+which tensors are parameters, and `buffer_names` the buffers.
+"""
+
+from collections.abc import Callable
+from math import prod
+from typing import TYPE_CHECKING
+
+from explorer.errors import FormatError, printable
+from explorer.formats import pytorch
+from explorer.formats.pytorch.records import Tensor
+from explorer.formats.pytorch.storages import open_checkpoint
+from explorer.inventory.gc_pause import paused_gc
+from explorer.inventory.listing import Listing
+from explorer.inventory.tensor import Tie
+from explorer.paths import Key
+from explorer.storage.local import LOCAL
+from explorer.storage.store import Store
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["read", "values"]
+
+_MASTER = "float32"  # what ZeRO 3 keeps of a parameter, in the optimizer states
+_MAX_RANK = 64
+_Shape = tuple[int, ...]
+
+
+def read(path: str, store: Store = LOCAL) -> Listing:
+    """Return the parameters and buffers that a file of model states declares.
+
+    Raises:
+        FormatError: it is not such a file.
+        UnsafePickleError: its pickle names something that is not a part of a tensor.
+    """
+    with paused_gc(), store.blob(path) as blob:
+        try:
+            root = open_checkpoint(blob).root
+        except FormatError as error:
+            raise _refuse(path, error.found) from None
+        file_bytes = blob.size()
+    if not isinstance(root, dict) or not isinstance(root.get("param_shapes"), list | dict):
+        if isinstance(root, dict) and isinstance(root.get("module"), dict):
+            return _module_only(path, store)
+        raise _refuse(path, "has no param_shapes and no module")
+    shapes = _shapes(path, [root["param_shapes"], root.get("frozen_param_shapes")])
+    module = root.get("module")
+    stored = {
+        name: tensor
+        for name, tensor in (module.items() if isinstance(module, dict) else ())
+        if type(tensor) is Tensor
+    }
+    buffers = root.get("buffer_names")
+    rows = _rows(shapes, stored, set(buffers) if isinstance(buffers, list) else set())
+    listing = Listing("deepspeed", [], [], [], [], collections=[], files=1)
+    for name, shape, dtype, collection in rows:
+        listing.keys.append(name)
+        listing.shapes.append(shape)
+        listing.dtypes.append(dtype)
+        listing.nbytes.append(prod(shape) * _width(dtype))
+        listing.collections.append(collection)  # pyright: ignore
+    listing.file_bytes = file_bytes
+    listing.ties = _ties(root.get("shared_params"), set(listing.keys))
+    sliced = sum(
+        name not in stored or stored[name].shape != shapes[name] for name in shapes
+    )
+    if sliced:
+        listing.remarks.append(
+            f"ZeRO 3: {sliced:,} shapes without values here; the ranks' optim_states hold "
+            f"slices of them in {_MASTER} (zero_to_fp32.py joins them)"
+        )
+    return listing
+
+
+def values(
+    path: str, wanted: Callable[[Key], bool], store: Store = LOCAL
+) -> "dict[Key, np.ndarray]":
+    """Return the wanted tensors that the file holds itself.
+
+    Raises:
+        FormatError: as `read`; also for a parameter whose slices are in other files.
+    """
+    listing = read(path, store)
+    names = {key for key in listing.keys if wanted(key)}
+    if any("ZeRO 3" in remark for remark in listing.remarks):
+        raise FormatError(
+            path,
+            found="the values are slices in the ranks' optim_states",
+            cure="join them with zero_to_fp32.py",
+        )
+    prefix = ("module",)
+    arrays = pytorch.values(
+        path, lambda key: key[:1] == prefix and _joined(key) in names, store
+    )
+    return {_joined(key): array for key, array in arrays.items()}
+
+
+def _joined(key: Key) -> str:
+    return key if isinstance(key, str) else ".".join(key[1:])
+
+
+def _module_only(path: str, store: Store) -> Listing:
+    """Return what a file of model states without declarations holds."""
+    return pytorch.read(path, store)
+
+
+def _refuse(path: str, fault: str) -> FormatError:
+    return FormatError(
+        path,
+        found=f"should hold the model states of a DeepSpeed checkpoint: {fault}",
+        cure="copy the folder again, or convert it with its zero_to_fp32.py",
+    )
+
+
+def _shapes(path: str, groups: list[object]) -> dict[str, _Shape]:
+    """Return the shape of every parameter: of the groups that are trained, and frozen ones."""
+    shapes: dict[str, _Shape] = {}
+    flat = [
+        part for group in groups for part in (group if isinstance(group, list) else [group])
+    ]
+    for group in flat:
+        for name, shape in group.items() if isinstance(group, dict) else ():
+            sizes = shape if isinstance(shape, tuple) else None
+            if (
+                not isinstance(name, str)
+                or sizes is None
+                or len(sizes) > _MAX_RANK
+                or not all(type(n) is int and 0 <= n < 1 << 63 for n in sizes)
+            ):
+                raise _refuse(path, f"{printable(name, 80)!r} has no shape")
+            shapes[name] = sizes
+    if not shapes:
+        raise _refuse(path, "its param_shapes are empty")
+    return shapes
+
+
+def _rows(shapes: dict[str, _Shape], stored: dict[str, Tensor], buffers: set):
+    """Yield name, shape, format and collection: parameters first, then buffers."""
+    for name, shape in shapes.items():
+        tensor = stored.get(name)
+        is_there = tensor is not None and tensor.shape == shape
+        yield name, shape, tensor.dtype if tensor and is_there else _MASTER, "params"
+    for name, tensor in stored.items():
+        if name not in shapes and (name in buffers or tensor.shape != (0,)):
+            # a tensor that is neither declared is an alias or a buffer
+            yield name, tensor.shape, tensor.dtype, "buffers" if name in buffers else ""
+
+
+def _width(dtype: str) -> int:
+    from explorer import dtypes
+
+    return dtypes.find(dtype).block_bytes
+
+
+def _ties(shared: object, names: set[Key]) -> list[Tie]:
+    """Return the ties of `shared_params`: from the second name to the first."""
+    if not isinstance(shared, dict):
+        return []
+    return [
+        Tie((owner, name), "shared_params in the file", shown=True)
+        for name, owner in shared.items()
+        if name in names and owner in names
+    ]
