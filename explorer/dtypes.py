@@ -34,6 +34,7 @@ class DType(NamedTuple):
         return -(-size // self.block) * self.block_bytes
 
 
+# PyTorch's quantised formats (qint8) and ggml's are numbers on a scale: their kind is float
 # name, kind, elements per block, bytes per block, safetensors' name, torch's name
 _PLAIN = """
 bool            bool    1  1  BOOL         bool
@@ -79,11 +80,11 @@ bcomplex32      complex 1  4  -            -
 complex64       complex 1  8  C64          complex64
 complex128      complex 1  16 -            complex128
 complex256      complex 1  32 -            -
-qint8           int     1  1  -            qint8
-quint8          uint    1  1  -            quint8
-qint32          int     1  4  -            qint32
-quint4x2        uint    2  1  -            quint4x2
-quint2x4        uint    4  1  -            quint2x4
+qint8           float   1  1  -            qint8
+quint8          float   1  1  -            quint8
+qint32          float   1  4  -            qint32
+quint4x2        float   2  1  -            quint4x2
+quint2x4        float   4  1  -            quint2x4
 nf4             float   2  1  -            -
 fp4             float   2  1  -            -
 """

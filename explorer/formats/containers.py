@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from explorer.errors import FormatError, printable
 from explorer.formats.folders import weight_names
+from explorer.formats.registry import detect
 from explorer.storage.store import Store
 
 __all__ = ["Container", "find_container"]
@@ -46,7 +47,7 @@ def find_container(path: str, names: list[str], store: Store) -> Container | Non
     """
     if _is_dcp(names):
         return Container("dcp", path, [])
-    states = [name for name in names if name.endswith("_model_states.pt")]
+    states = [name for name in names if name.endswith("model_states.pt")]
     if states:
         return _deepspeed(path, states)
     if weight_names(names):  # a model of its own comes before what is in folders
@@ -57,11 +58,21 @@ def find_container(path: str, names: list[str], store: Store) -> Container | Non
         name = max(flax)[1]
         module = "flax_msgpack"
         return Container(module, os.path.join(path, name), _newest(name, len(flax)))
+    if "checkpoint" in names and _is_aggregate(path, store):
+        return Container("flax_msgpack", os.path.join(path, "checkpoint"), [])
     return _inside(path, names, store)
 
 
 def _newest(name: str, steps: int) -> list[str]:
     return [f"{printable(name)} was read, the newest of {steps}"] if steps > 1 else []
+
+
+def _is_aggregate(path: str, store: Store) -> bool:
+    """Return whether a folder is one that old Orbax saved: all arrays in one msgpack file."""
+    file = os.path.join(path, "checkpoint")
+    if not store.is_file(file) or store.folders(path):
+        return False
+    return detect(file, store).module == "flax_msgpack"
 
 
 def _is_dcp(names: list[str]) -> bool:
@@ -107,7 +118,7 @@ def _holds_container(path: str, name: str, store: Store) -> bool:
     names = store.names(os.path.join(path, name))
     return (
         _is_dcp(names)
-        or any(inner.endswith("_model_states.pt") for inner in names)
+        or any(inner.endswith("model_states.pt") for inner in names)
         or any(map(_MEGATRON.fullmatch, names))
     )
 

@@ -115,10 +115,11 @@ def _field(record: object, name: str) -> object:
 
 
 def _shape(place: str, name: str, size: object) -> tuple[int, ...]:
-    sizes = size if isinstance(size, tuple) else (None,)
-    if len(sizes) <= _MAX_RANK and all(type(n) is int and 0 <= n < 1 << 63 for n in sizes):
-        return sizes
-    raise _refuse(place, f"{printable(name, 80)!r} has no size")
+    if not isinstance(size, tuple) or len(size) > _MAX_RANK:
+        raise _refuse(place, f"{printable(name, 80)!r} has no size")
+    if not all(type(n) is int and 0 <= n < 1 << 63 for n in size):
+        raise _refuse(place, f"{printable(name, 80)!r} has no valid size")
+    return size
 
 
 def _dtype(place: str, name: str, entry: object) -> str:

@@ -20,6 +20,11 @@ _DOCUMENTS = (".zarray", "zarr.json")
 _UNFINISHED = ".orbax-checkpoint-tmp"
 _DEFAULT = "default"  # the item name that a CheckpointManager gives the only item
 _STEP = re.compile(r"(?:.+[_-])?([0-9]{1,18})")
+_NUMBER = re.compile(r"([0-9]+)$")
+# trees that are saved side by side under these names are steps, not items of one state
+_STEP_NAMES = re.compile(
+    r"(?:(?:checkpoint|ckpt|step|epoch|iter|iteration)[_-]?)?[0-9]{1,18}"
+)
 
 
 class TreeFolders(NamedTuple):
@@ -49,7 +54,8 @@ def find_trees(path: str, store: Store = LOCAL) -> TreeFolders:
     """
     if _UNFINISHED in os.path.basename(os.path.abspath(path)):
         raise _refuse_unfinished(path, path)
-    if trees := _trees(path, store):
+    trees = _trees(path, store)
+    if trees and not all(map(_STEP_NAMES.fullmatch, trees)):
         folders = [] if "" in trees else _folders(path, store)
         others = [name for name in folders if name not in trees]
         remarks = [f"item {printable(name)} holds no arrays" for name in others]
@@ -121,9 +127,9 @@ def _trees(path: str, store: Store) -> dict[str, str]:
 
 def _steps(path: str, store: Store) -> list[tuple[int, str]]:
     """Return number and name of the folders that are named as steps and hold trees."""
-    numbered = [(_STEP.fullmatch(name), name) for name in _folders(path, store)]
-    return [
-        (int(found[1]), name)
-        for found, name in numbered
-        if found and _trees(os.path.join(path, name), store)
+    found = [
+        (int(_NUMBER.search(name)[1]), name)  # pyright: ignore[reportOptionalSubscript]
+        for name in _folders(path, store)
+        if _STEP.fullmatch(name) or _STEP_NAMES.fullmatch(name)
     ]
+    return [row for row in found if _trees(os.path.join(path, row[1]), store)]

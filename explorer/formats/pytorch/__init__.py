@@ -5,6 +5,7 @@ what may be in it, and the bytes of tensors are not read until `values` maps the
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from explorer.errors import FormatError, printable
 from explorer.formats.ndarrays import numpy_dtype
 from explorer.formats.pytorch.plain_names import PickledArray
 from explorer.formats.pytorch.records import Tensor
+from explorer.formats.pytorch.sparse import dense, sparse_remarks
 from explorer.formats.pytorch.storages import (
     TorchCheckpoint,
     open_checkpoint,
@@ -49,7 +51,7 @@ def read(path: str, store: Store = LOCAL) -> Listing:
     return Listing(
         format=checkpoint.format,
         keys=[leaf.key for leaf in leaves],
-        shapes=[leaf.tensor.shape for leaf in leaves],
+        shapes=[leaf.shape for leaf in leaves],
         dtypes=[_dtype_of(leaf.tensor) for leaf in leaves],
         nbytes=nbytes,
         collections=collections if any(collections) else None,
@@ -77,10 +79,13 @@ def values(
     with store.blob(path) as blob:
         checkpoint, leaves, _, _ = _open(blob)
         storage_bytes = storage_reader(checkpoint)
-        for key, tensor, _ in leaves:
+        for key, tensor, _, sparse in leaves:
             if wanted(key):
                 if isinstance(tensor, PickledArray):
                     arrays[key] = _unpickled(path, tensor)
+                elif sparse is not None:
+                    stored = partial(_mapped, checkpoint, key, storage_bytes=storage_bytes)
+                    arrays[key] = dense(path, name_of(key), sparse, stored)
                 else:
                     arrays[key] = _mapped(checkpoint, key, tensor, storage_bytes)
     return arrays
@@ -122,9 +127,10 @@ def _remarks(checkpoint: TorchCheckpoint, leaves: list[TorchLeaf]) -> list[str]:
             f"a moving average of the parameters (from {first} on, {len(averages):,} in all) "
             "is a second copy, listed separately"
         )
-    absent = sum(type(t) is Tensor and t.storage is None for _, t, _ in leaves)
+    absent = sum(type(t) is Tensor and t.storage is None for _, t, _, _ in leaves)
     if absent:
         remarks.append(f"shapes without values, on the meta device: {absent:,}")
+    remarks += sparse_remarks(leaves)
     if checkpoint.constants:
         remarks.append(
             f"{checkpoint.constants:,} bytes of constants of the program are not listed"

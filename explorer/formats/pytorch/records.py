@@ -7,11 +7,12 @@ what those functions would build; nothing is built.
 import msgspec
 
 from explorer import dtypes
-from explorer.formats.pytorch.machine import BrokenError, Global, Instance, describe
+from explorer.formats.pytorch.machine import BrokenError, Global, describe
 
 __all__ = [
     "FP4_PAIR",
     "STORAGES",
+    "Sparse",
     "Storage",
     "Tensor",
     "make_fp4",
@@ -27,7 +28,6 @@ __all__ = [
 
 MAX_DIMENSIONS = 64  # as in NumPy
 _LIMIT = 1 << 63
-_SPARSE = "torch.sparse"
 
 
 class Storage(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -62,6 +62,15 @@ class Tensor(msgspec.Struct, frozen=True, eq=False, gc=False):
     dtype: str
     flags: tuple[str, ...] = ()
     scales: "dict[str, Tensor] | None" = None
+
+
+class Sparse(msgspec.Struct, frozen=True, eq=False):
+    """A sparse tensor: its layout ("coo", "csr", ...), its dense shape, and what is stored."""
+
+    layout: str
+    shape: tuple[int, ...]
+    values: Tensor
+    indices: dict[str, Tensor]
 
 
 # Class, its format by PyTorch's name, bytes of a unit
@@ -223,22 +232,30 @@ def make_meta(dtype: object, shape: object, stride: object, *_: object) -> Tenso
     return Tensor(None, 0, shape, stride, _dtype(dtype))  # pyright: ignore
 
 
-def make_sparse(layout: object, parts: object, *_: object) -> Instance:
-    """A sparse tensor is stored as dense ones, which are named as PyTorch names them."""
+def make_sparse(layout: object, parts: object, *_: object) -> Sparse:
+    """Return the record of a sparse tensor: its dense size, and the dense tensors that are stored.
+
+    They come in the order of PyTorch's names for them, then the size.
+    """
     if type(layout) is not str or type(parts) is not tuple:
         raise BrokenError("has a sparse tensor that makes no sense")
-    names = _SPARSE_PARTS.get(layout.removeprefix("torch."))
-    if names is None or len(parts) < len(names):
+    kind = layout.removeprefix("torch.sparse_")
+    names = _SPARSE_PARTS.get(kind)
+    if names is None or len(parts) <= len(names):
         raise BrokenError("has a sparse tensor of a layout that is not known")
-    return Instance(_SPARSE, dict(zip(names, parts, strict=False)))
+    stored, size = parts[: len(names)], parts[len(names)]
+    if not all(type(part) is Tensor for part in stored) or not _are_naturals(size):
+        raise BrokenError("has a sparse tensor without a size or without its parts")
+    *indices, values = zip(names, stored, strict=True)
+    return Sparse(kind, size, values[1], dict(indices))
 
 
 _SPARSE_PARTS = {
-    "sparse_coo": ("indices", "values"),
-    "sparse_csr": ("crow_indices", "col_indices", "values"),
-    "sparse_csc": ("ccol_indices", "row_indices", "values"),
-    "sparse_bsr": ("crow_indices", "col_indices", "values"),
-    "sparse_bsc": ("ccol_indices", "row_indices", "values"),
+    "coo": ("indices", "values"),
+    "csr": ("crow_indices", "col_indices", "values"),
+    "csc": ("ccol_indices", "row_indices", "values"),
+    "bsr": ("crow_indices", "col_indices", "values"),
+    "bsc": ("ccol_indices", "row_indices", "values"),
 }
 
 

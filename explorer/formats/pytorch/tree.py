@@ -6,14 +6,15 @@ the pickle bounds the steps of the walk.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from math import prod
 from typing import NamedTuple
 
 from explorer.errors import FormatError, printable
 from explorer.formats.pytorch.machine import Global, Instance
 from explorer.formats.pytorch.plain_names import PickledArray
-from explorer.formats.pytorch.records import Tensor
+from explorer.formats.pytorch.records import Sparse, Tensor
 from explorer.formats.pytorch.storages import Declared
-from explorer.paths import Key, name_of
+from explorer.paths import Key, name_of, path_of
 
 __all__ = ["EMA", "TorchLeaf", "collection_of_path", "leaves_of"]
 
@@ -25,11 +26,20 @@ _TRAINING_NAMES = ("callbacks", "loops", "hyper_parameters", "hparams", "args")
 
 
 class TorchLeaf(NamedTuple):
-    """A tensor of a checkpoint, its key, and its collection where its path decides it."""
+    """A tensor of a checkpoint, its key, and its collection where its path decides it.
+
+    Of a sparse tensor, `tensor` is the stored values.
+    """
 
     key: Key
     tensor: Tensor | PickledArray
     collection: str
+    sparse: Sparse | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape, of a sparse tensor the dense one."""
+        return self.sparse.shape if self.sparse else self.tensor.shape
 
 
 def leaves_of(
@@ -54,11 +64,11 @@ def leaves_of(
             or give two tensors one name.
     """
     walk = _RecordWalk(path, 4 * pickle_bytes + 1_000_000, classes)
-    if isinstance(root, Tensor | PickledArray):
+    if isinstance(root, Tensor | PickledArray | Sparse):
         walk.add((), 0, "tensor", root, "")
     else:
         walk.enter(root, (), 0, _collection("", root))
-    leaves = walk.leaves
+    leaves = _without_scales(walk.leaves)
     if any(leaf.collection == EMA for leaf in leaves) and not any(
         leaf.collection in ("", "params") for leaf in leaves
     ):  # only the average was saved: these are the parameters
@@ -94,7 +104,7 @@ class _RecordWalk:
         self.open.add(id(node))
         for name, child, word in self.children(node):
             kind = type(child)
-            if kind is Tensor or kind is PickledArray:
+            if kind is Tensor or kind is PickledArray or kind is Sparse:
                 self.add(prefix, length, _spell(name), child, inherited or word)  # pyright: ignore
             elif kind in _CONTAINERS:
                 text = _spell(name)
@@ -115,6 +125,8 @@ class _RecordWalk:
             return
         self.spend(len(node))
         items = node.items() if isinstance(node, dict) else enumerate(node)
+        if _is_packed_pair(node):
+            items = zip(("weight", "bias"), node, strict=True)
         if declared is None:
             for name, child in items:
                 yield name, child, ""
@@ -134,7 +146,7 @@ class _RecordWalk:
         prefix: tuple[str, ...],
         length: int,
         name: str,
-        tensor: Tensor | PickledArray,
+        tensor: Tensor | PickledArray | Sparse,
         collection: str,
     ) -> None:
         self.spend(length + len(name))
@@ -143,15 +155,25 @@ class _RecordWalk:
         key: Key = (*prefix, *name.split(".")) if prefix else name
         if prefix and key in self.taken:
             key = (*prefix, name)
+        parts, word = {}, ""
+        if type(tensor) is Tensor:
+            self.put(key, TorchLeaf(key, tensor, collection))
+            parts, word = tensor.scales or {}, "quantization"
+        elif type(tensor) is Sparse:
+            self.put(key, TorchLeaf(key, tensor.values, collection, tensor))
+            parts, word = tensor.indices, "buffers"
+        elif isinstance(tensor, PickledArray) and tensor.dtype is not None:
+            self.put(key, TorchLeaf(key, tensor, collection))
+        for part, inner in parts.items():  # beside it: a tensor is not a container
+            key = (*prefix, f"{name}.{part}")
+            self.put(key, TorchLeaf(key, inner, word))
+
+    def put(self, key: Key, leaf: TorchLeaf) -> None:
+        """Add a leaf, whose key is that of no other."""
         if key in self.taken:
             raise self.fault(f"holds two tensors named {_shown(key)}")
         self.taken.add(key)
-        if type(tensor) is Tensor:
-            self.leaves.append(TorchLeaf(key, tensor, collection))
-            for part, scale in (tensor.scales or {}).items():
-                self.add((*prefix, name), length + len(name), part, scale, "quantization")
-        elif tensor.dtype is not None:
-            self.leaves.append(TorchLeaf(key, tensor, collection))
+        self.leaves.append(leaf)
 
     def spend(self, steps: int) -> None:
         """Count steps and characters: sharing can make a small file an endless tree."""
@@ -160,6 +182,41 @@ class _RecordWalk:
             raise self.fault("repeats its parts far beyond its own length")
 
 
+def _is_packed_pair(node: object) -> bool:
+    """Return whether a tuple is the weight and bias of one of PyTorch's quantised layers."""
+    if type(node) is not tuple or len(node) != 2:
+        return False
+    weight, bias = node
+    is_weight = type(weight) is Tensor and weight.dtype.startswith(_QUANTIZED)
+    return is_weight and (bias is None or type(bias) is Tensor)
+
+
+def _without_scales(leaves: list[TorchLeaf]) -> list[TorchLeaf]:
+    """Return the leaves with the `scale` and `zero_point` of quantised layers as their state.
+
+    They are the scale of a layer's output: a pair of single numbers, in a checkpoint that has
+    quantised weights.
+    """
+    if not any(
+        type(leaf.tensor) is Tensor and leaf.tensor.dtype.startswith(_QUANTIZED)
+        for leaf in leaves
+    ):
+        return leaves
+    names = {path_of(leaf.key) for leaf in leaves if prod(leaf.shape) == 1}
+    pairs = {
+        name[:-1]
+        for name in names
+        if name[-1:] == ("zero_point",) and (*name[:-1], "scale") in names
+    }
+    return [
+        leaf._replace(collection="quantization")
+        if path[:-1] in pairs and path[-1] in ("scale", "zero_point")
+        else leaf
+        for leaf, path in ((leaf, path_of(leaf.key)) for leaf in leaves)
+    ]
+
+
+_QUANTIZED = ("qint", "quint")
 _CONTAINERS = (dict, list, tuple, Instance)
 
 

@@ -56,7 +56,8 @@ def measure(
     widths: dict[str, dtypes.DType] = {}
     sizes, nbytes = checkpoint.sizes, []
     views: Views = {}
-    for index, (_, tensor, _) in enumerate(leaves):
+    for index, leaf in enumerate(leaves):
+        tensor = leaf.tensor
         if type(tensor) is not Tensor:
             nbytes.append(len(tensor.data))  # pyright: ignore
             continue

@@ -178,13 +178,13 @@ def formats() -> None:
     tensors = [fact(key, tensor) for key, tensor in state.items()]
     tensors += [
         fact("by_channel", by_channel),
-        fact(["by_channel", "scales"], by_channel.q_per_channel_scales()),
-        fact(["by_channel", "zero_points"], by_channel.q_per_channel_zero_points()),
-        fact(["sparse", "indices"], sparse._indices()),
-        fact(["sparse", "values"], sparse._values()),
-        fact(["rows", "crow_indices"], rows.crow_indices()),
-        fact(["rows", "col_indices"], rows.col_indices()),
-        fact(["rows", "values"], rows.values()),
+        fact(["by_channel.scales"], by_channel.q_per_channel_scales()),
+        fact(["by_channel.zero_points"], by_channel.q_per_channel_zero_points()),
+        fact("sparse", sparse.to_dense()),
+        fact(["sparse.indices"], sparse._indices()),
+        fact("rows", rows.to_dense()),
+        fact(["rows.crow_indices"], rows.crow_indices()),
+        fact(["rows.col_indices"], rows.col_indices()),
         fact("array", torch.arange(4, dtype=torch.int16).reshape(2, 2)),
     ]
     note("formats.pt", tensors)
