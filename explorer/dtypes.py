@@ -98,8 +98,27 @@ _GGML = """
 22 iq2_s 256 82; 23 iq4_xs 256 136; 29 iq1_m 256 56; 31 q4_0_4_4 32 18
 32 q4_0_4_8 32 18; 33 q4_0_8_8 32 18; 34 tq1_0 256 54; 35 tq2_0 256 66
 36 iq4_nl_4_4 32 18; 37 iq4_nl_4_8 32 18; 38 iq4_nl_8_8 32 18; 39 mxfp4 32 17
-40 nvfp4 64 36; 41 q1_0 128 18
+40 nvfp4 64 36; 41 q1_0 128 18; 42 q2_0 64 18
 """
+# those of forks: Prism's, then ik_llama.cpp's, whose rows may have scales of their own
+_GGML_FORKS = """
+142 pq2_0 128 34; 143 ptq1_0 128 28; 97 q8_0_x4 32 34; 98 q8_1_x4 32 36; 99 q8_2_x4 32 36
+133 q6_0 32 26; 134 iq1_bn 64 13; 135 iq2_bn 64 16; 136 q8_k64 64 68; 137 iq2_k 256 76
+138 iq3_k 256 110; 139 iq4_k 256 144; 140 iq5_k 256 176; 141 iq6_k 256 212
+144 iq4_ks 256 136; 145 iq2_ks 256 70; 146 iq4_kss 256 128; 147 q8_k16 64 64
+148 q8_k32 256 292; 149 q8_kr8 256 292; 150 q8_k128 128 140; 151 q8_kv 32 32
+152 iq5_ks 256 168; 153 iq2_kt 256 68; 154 iq3_kt 256 100; 155 iq4_kt 256 128
+156 iq3_ks 256 102; 157 iq2_kl 256 86; 158 iq1_kt 256 56; 202 q4_0_r8 32 18
+206 q5_0_r4 32 22; 208 q8_0_r8 32 34; 210 q2_k_r4 256 84; 211 q3_k_r4 256 110
+212 q4_k_r4 256 144; 213 q5_k_r4 256 176; 214 q6_k_r4 256 210; 216 iq2_xxs_r4 256 66
+217 iq2_xs_r4 256 74; 218 iq3_xxs_r4 256 98; 219 iq1_s_r4 32 6; 220 iq4_nl_r4 32 18
+221 iq3_s_r4 256 110; 222 iq2_s_r4 256 82; 223 iq4_xs_r8 256 136; 229 iq1_m_r4 32 7
+230 bf16_r16 1 2; 233 q6_0_r4 32 26; 335 iq2_bn_r4 64 16; 337 iq2_k_r4 256 76
+338 iq3_k_r4 256 110; 339 iq4_k_r4 256 144; 340 iq5_k_r4 256 176; 344 iq4_ks_r4 256 136
+352 iq5_ks_r4 256 168; 398 q8_kv_r8 32 32; 399 q8_k_r8 256 258
+"""
+# bitnet.cpp's, under numbers of ggml's own: the bytes in the file tell them from those
+_BITNET = (("i2_s", 4, 1), ("i8_s", 1, 1), ("tl1", 4, 1), ("tl2", 24, 5))
 _GGML_PLAIN = {
     0: "float32",
     1: "float16",
@@ -126,7 +145,9 @@ def _fill() -> None:
             _by_safetensors[safetensors] = dtype
         if torch != "-":
             _by_torch[torch] = dtype
-    for row in _GGML.replace("\n", ";").split(";"):
+    for name, block, size in _BITNET:
+        _by_name[name] = DType(name, "float", block, size)
+    for row in (_GGML + _GGML_FORKS).replace("\n", ";").split(";"):
         if row.strip():
             number, name, block, size = row.split()
             dtype = DType(name, "float", int(block), int(size))

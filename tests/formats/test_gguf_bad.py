@@ -145,7 +145,7 @@ BAD = {
     ),
     "type removed from ggml": (
         B.file((B.tensor("a", (32,), 4),), data=F32),
-        "tensor 'a' has ggml type 4; expected a type that ggml has, such as 12 (q4_k)",
+        "tensor 'a' has ggml type 4; expected a type of llama.cpp, ik_llama.cpp or bitnet.cpp, such as 12 (q4_k)",
     ),
     "part of a block": (
         B.file((B.tensor("a", (128, 2), 12),), data=bytes(144)),

@@ -18,6 +18,7 @@ from explorer.formats.gguf.header import (
     find_repeated,
     read_header,
 )
+from explorer.formats.gguf.kinds import kind_of, kind_remarks
 from explorer.formats.ndarrays import numpy_dtype, view, writable_view
 from explorer.formats.signatures import refuse_foreign
 from explorer.inventory.listing import Listing
@@ -63,13 +64,16 @@ def read(path: str, store: Store = LOCAL) -> Listing:
     layouts = [layout for part in parts for layout in part.layouts]
     keys: list[Key] = [key for part in parts for key in part.keys]
     metadata = parts[0].metadata
+    kind = kind_of(metadata)
     return Listing(
-        format=f"gguf v{parts[0].version}",
+        format=f"gguf v{parts[0].version}{f' {kind}' if kind else ''}",
         keys=keys,
         shapes=[layout.shape for layout in layouts],
         dtypes=[layout.dtype.name for layout in layouts],
         nbytes=[layout.nbytes for layout in layouts],
+        collections=["statistics"] * len(keys) if kind == "imatrix" else None,
         ties=_find_ties(keys, metadata),
+        remarks=kind_remarks(kind, metadata, len(keys), parts[0].order == ">"),
         file_bytes=sum(part.file_bytes for part in parts),
         files=len(parts),
         metadata={key: _as_text(value) for key, value in metadata.items()},
@@ -230,9 +234,11 @@ def _dequantised(
             cure="pip install 'jax-explorer[gguf]'",
         ) from None
     raw = view(data, offset, (layout.nbytes,), np.dtype(np.uint8))
-    rows = raw.reshape(*layout.shape[:-1], -1)
     try:
-        return dequantize(rows, GGMLQuantizationType(layout.number))
+        kind = GGMLQuantizationType(layout.number)
+        if kind.name.lower() != layout.dtype.name:  # a fork's type of the same number
+            raise ValueError
+        return dequantize(raw.reshape(*layout.shape[:-1], -1), kind)
     except (NotImplementedError, ValueError):  # no rule for it, or no such type yet
         raise FormatError(
             part.path,

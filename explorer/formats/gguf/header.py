@@ -19,6 +19,7 @@ import msgspec
 from explorer import dtypes
 from explorer.errors import printable
 from explorer.formats.gguf.cursor import MAX_RANK, NUMBERS, Cursor, quoted
+from explorer.formats.gguf.fork_types import fitting, is_fork_type
 from explorer.storage.store import Blob
 
 __all__ = ["GGUFHeader", "Layout", "Scalar", "find_repeated", "read_header"]
@@ -185,7 +186,8 @@ def _layout(cursor: Cursor, key: str, description: tuple[int, ...]) -> Layout:
     tensor = f"tensor {quoted(key)} has"
     if dtype is None:
         raise cursor.refuse(
-            f"{tensor} ggml type {number:,}", "a type that ggml has, such as 12 (q4_k)"
+            f"{tensor} ggml type {number:,}",
+            "a type of llama.cpp, ik_llama.cpp or bitnet.cpp, such as 12 (q4_k)",
         )
     if 0 in shape:
         raise cursor.refuse(f"{tensor} shape {list(shape)}", "dimensions of 1 or more")
@@ -193,7 +195,7 @@ def _layout(cursor: Cursor, key: str, description: tuple[int, ...]) -> Layout:
     if size >= 1 << 63:
         raise cursor.refuse(f"{tensor} shape {list(shape)}", "fewer than 2^63 elements")
     row = shape[-1] if shape else 1
-    if row % dtype.block:
+    if row % dtype.block and not is_fork_type(number):
         raise cursor.refuse(
             f"{tensor} format {dtype.name} and rows of {row:,} elements",
             f"rows of whole blocks of {dtype.block}",
@@ -213,6 +215,12 @@ def _pad(size: int, alignment: int) -> int:
     return -(-size // alignment) * alignment
 
 
+def _by_room(layout: Layout, room: int, alignment: int) -> Layout:
+    """Return the layout of a fork's type that fills the bytes a tensor has in the file."""
+    found = fitting(layout.number, layout.shape, room, alignment)
+    return layout._replace(dtype=found[0], nbytes=found[1]) if found else layout
+
+
 def _check_places(cursor: Cursor, header: GGUFHeader, start: int, alignment: int) -> None:
     """Refuse tensors that are not one after another, each padded, inside the file.
 
@@ -222,7 +230,11 @@ def _check_places(cursor: Cursor, header: GGUFHeader, start: int, alignment: int
     order = sorted(range(len(offsets)), key=offsets.__getitem__)
     end = reached = start
     cut = None
-    for index in order:
+    for place, index in enumerate(order):
+        if is_fork_type(layouts[index].number):
+            after = order[place + 1 : place + 2]
+            room = (offsets[after[0]] if after else cursor.size) - offsets[index]
+            layouts[index] = _by_room(layouts[index], room, alignment)
         if offsets[index] != reached:
             at = offsets[index] - start
             fault = "overlaps another" if at < reached - start else "leaves a hole"
