@@ -54,7 +54,7 @@ _TORCH = (
 # In order of trial; a zip is npz or PyTorch by its members.
 FORMATS = (
     Format("gguf", "gguf", _magic(b"GGUF"), (".gguf",)),
-    Format("npy", "numpy_files", _magic(b"\x93NUMPY"), (".npy",)),
+    Format("npy", "numpy_files", _magic(b"\x93NUMPY"), (".npy", ".eqx")),
     Format("npz", "numpy_files", _magic(b"PK\x03\x04", b"PK\x05\x06"), (".npz",)),
     Format("pytorch", "pytorch", _magic(b"PK\x03\x04"), _TORCH),
     Format("pytorch", "pytorch", _magic(*(b"\x80%c" % v for v in range(2, 6))), _TORCH),

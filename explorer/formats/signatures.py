@@ -238,6 +238,7 @@ _TABLE = (
         lambda ends: len(ends.head) > 16 and not any(ends.head),
     ),
 )
+_JSON_FIRST = ".eqx"  # hyperparameters may come before the arrays
 _JSON = "is JSON text, not a checkpoint"
 _READ_IT = f"{_AGAIN}: read it for the server's error"
 
@@ -254,7 +255,7 @@ def refuse_foreign(path: str, store: Store) -> None:
             blob.read(0, min(HEAD, size)), blob.read(max(0, size - _TAIL), min(_TAIL, size))
         )
     foreign = next((row for row in _TABLE if row.fits(ends)), None)
-    if foreign is None and _is_json(ends):
+    if foreign is None and _is_json(ends) and not path.endswith(_JSON_FIRST):
         foreign = _Foreign(f"{_JSON}: {_quoted(ends.head)}", _READ_IT)
     if foreign is None and _is_sentence(ends):
         foreign = _Foreign(f"is text, not a checkpoint: {_quoted(ends.head)}", _READ_IT)

@@ -1,4 +1,8 @@
-"""NumPy's files: .npy (a header, then one array) and .npz (a zip of them)."""
+"""NumPy's files: .npy (a header, then one array) and .npz (a zip of them).
+
+Several arrays one after another are a file of Equinox's leaves (.eqx): their keys are numbers,
+in the order of the tree. A line of text may come first, for the hyperparameters.
+"""
 
 import os
 from collections.abc import Callable
@@ -20,22 +24,26 @@ if TYPE_CHECKING:
 
 __all__ = ["read", "values"]
 
-_ENDING = ".npy"
+_ENDING, _LEAVES = ".npy", ".eqx"
+_MAGIC = b"\x93NUMPY"
+_MAX_LINE = 1 << 20  # of hyperparameters
 
 
 class _Array(NamedTuple):
-    """One array of a file; `member` is None in a .npy file."""
+    """One array of a file, at `start`; `member` is None outside of a .npz file."""
 
     key: str
     header: NpyHeader
     member: Member | None
+    start: int = 0
 
 
 def read(path: str, store: Store = LOCAL) -> Listing:
     """Return what the headers of a .npy or .npz file list; no array is read.
 
     A .npy file's one key is its name without the ending; the keys of a .npz are its
-    members' names without ".npy". Arrays of text are left out, and a remark says so.
+    members' names without ".npy", those of Equinox's leaves their numbers. Arrays of text are
+    left out, and a remark says so.
 
     Raises:
         FormatError: the file breaks its format, or holds objects or records.
@@ -52,7 +60,11 @@ def read(path: str, store: Store = LOCAL) -> Listing:
         )
     words = [collection_of(path_of(array.key)) for array in arrays] if is_zip else []
     return Listing(
-        format="npz" if is_zip else "npy",
+        format="npz"
+        if is_zip
+        else "equinox leaves"
+        if _are_leaves(path, arrays)
+        else "npy",
         keys=[array.key for array in arrays],
         shapes=[array.header.shape for array in arrays],
         dtypes=[array.header.dtype for array in arrays],
@@ -89,7 +101,7 @@ def _value(path: str, data: Bytes, array: _Array) -> "np.ndarray":
     if member and member.is_deflated:
         plain = inflate(path, data, member)
         return view(plain, header.begin, header.shape, dtype, header.is_fortran)
-    begin = header.begin + (member.begin if member else 0)
+    begin = header.begin + (member.begin if member else array.start)
     return view(data, begin, header.shape, dtype, header.is_fortran)
 
 
@@ -99,20 +111,69 @@ def _is_zip(data: Bytes) -> bool:
 
 def _arrays(blob: Blob, data: Bytes) -> tuple[list[_Array], list[str]]:
     """Return a file's arrays of numbers, and remarks on what else is in it."""
-    if _is_zip(data):
+    is_zip = _is_zip(data)
+    if is_zip:
         arrays, others = _zipped_arrays(blob, data)
     else:
-        stem = os.path.basename(blob.name).removesuffix(_ENDING)
-        header = parse(blob.name, "the array", lambda count: data[:count], len(data))
-        arrays, others = [_Array(stem, header, None)], []
+        arrays, others = _in_a_row(blob.name, data), []
     texts = [array.key for array in arrays if array.header.dtype == TEXT]
     remarks = []
     if texts:
         arrays = [array for array in arrays if array.header.dtype != TEXT]
         remarks.append(f"arrays of text are left out: {_shown(texts)}")
+    if not is_zip and _are_leaves(blob.name, arrays):
+        remarks.append(
+            "the format keeps no names: leaves are numbered in the order of the tree"
+        )
     if others:
         remarks.append(f"members that are not arrays are left out: {_shown(others)}")
     return arrays, remarks
+
+
+def _are_leaves(path: str, arrays: list[_Array]) -> bool:
+    return len(arrays) > 1 or path.endswith(_LEAVES)
+
+
+def _in_a_row(path: str, data: Bytes) -> list[_Array]:
+    """Return the arrays of a file that is not a zip: one, or leaves one after another."""
+    at = 0
+    if path.endswith(_LEAVES) and data[:6] != _MAGIC:
+        at = data.find(b"\n", 0, _MAX_LINE) + 1
+        if at == 0 or data[at : at + 6] != _MAGIC:
+            raise FormatError(
+                path,
+                found=f"starts with {data[:8].hex(' ')}",
+                expected="arrays, as equinox.tree_serialise_leaves writes them",
+            )
+    arrays: list[_Array] = []
+    while at < len(data) or not arrays:
+        begin = at
+
+        def start(count: int, begin: int = begin) -> bytes:
+            return data[begin : begin + count]
+
+        what = f"array {len(arrays)}" if arrays else "the array"
+        follows = _follows(path, what, start, data, begin)
+        header = parse(path, what, start, len(data) - begin, is_last=not follows)
+        arrays.append(_Array(str(len(arrays)), header, None, begin))
+        at = begin + header.begin + header.nbytes
+    if _are_leaves(path, arrays):
+        return arrays
+    stem = os.path.basename(path).removesuffix(_ENDING)
+    return [arrays[0]._replace(key=stem)]
+
+
+def _follows(
+    path: str, what: str, start: Callable[[int], bytes], data: Bytes, begin: int
+) -> bool:
+    """Return whether another array comes after the one that begins here."""
+    size = len(data) - begin
+    try:
+        header = parse(path, what, start, size, is_last=False)
+    except FormatError:  # `parse` says it again, of the last array
+        return False
+    end = begin + header.begin + header.nbytes
+    return data[end : end + 6] == _MAGIC
 
 
 def _zipped_arrays(blob: Blob, data: Bytes) -> tuple[list[_Array], list[str]]:

@@ -33,7 +33,14 @@ class NpyHeader(NamedTuple):
     nbytes: int
 
 
-def parse(path: str, what: str, head: Callable[[int], bytes], size: int) -> NpyHeader:
+def parse(
+    path: str,
+    what: str,
+    head: Callable[[int], bytes],
+    size: int,
+    *,
+    is_last: bool = True,
+) -> NpyHeader:
     """Return the header of one array.
 
     Args:
@@ -41,6 +48,7 @@ def parse(path: str, what: str, head: Callable[[int], bytes], size: int) -> NpyH
         what: the array, for errors ("the array", "member 'a.npy'").
         head: returns the first bytes: as many as asked for, or all.
         size: bytes of header and data together.
+        is_last: whether they are all for this array; otherwise others follow it.
 
     Raises:
         FormatError: it has no header, a bad one, or one that does not fit `size` bytes.
@@ -56,7 +64,7 @@ def parse(path: str, what: str, head: Callable[[int], bytes], size: int) -> NpyH
     descr, is_fortran, shape = literal
     dtype, item = _format_of(path, what, descr)
     nbytes = prod(shape) * item
-    if begin + nbytes != size:
+    if begin + nbytes != size and (is_last or begin + nbytes > size):
         raise FormatError(
             path,
             found=f"{what} has {size - begin:,} bytes of data",

@@ -24,10 +24,11 @@ from explorer.formats.pytorch.tree import EMA, TorchLeaf, leaves_of
 from explorer.formats.pytorch.views import Views, measure, shared
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.listing import Listing
-from explorer.paths import Key, name_of
+from explorer.paths import Key, name_of, path_of
 from explorer.storage.local import LOCAL
 from explorer.storage.store import Blob, Store
 from explorer.storage.window import Window
+from explorer.tree.collections import collection_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +49,10 @@ def read(path: str, store: Store = LOCAL) -> Listing:
         checkpoint, leaves, nbytes, views = _open(blob)
     ties, remarks = shared(checkpoint, leaves, nbytes, views)
     collections = [leaf.collection for leaf in leaves]
+    if checkpoint.format == "pickle":  # of JAX or NumPy: Flax's names of collections
+        collections = [
+            leaf.collection or collection_of(path_of(leaf.key)) for leaf in leaves
+        ]
     return Listing(
         format=checkpoint.format,
         keys=[leaf.key for leaf in leaves],

@@ -193,6 +193,8 @@ def _build(machine: Machine) -> None:
     if not hasattr(target, "set_state"):
         raise BrokenError(f"sets the state of {describe(target)}")
     target.set_state(state)
+    if getattr(target, "is_inline", False):  # joblib writes an array after its description
+        target.take_inline(machine)
 
 
 OPCODES: dict[int, Callable[[Machine], None]] = {

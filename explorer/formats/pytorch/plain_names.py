@@ -10,8 +10,14 @@ from math import prod
 
 import msgspec
 
-from explorer import dtypes
-from explorer.formats.pytorch.machine import BrokenError, Global, Instance, check_keys
+from explorer.formats.ndarrays import item_bytes
+from explorer.formats.pytorch.machine import (
+    BrokenError,
+    Global,
+    Instance,
+    Machine,
+    check_keys,
+)
 from explorer.storage.window import Window
 
 __all__ = ["PLAIN_NAMES", "ArrayDtype", "PickledArray"]
@@ -33,23 +39,34 @@ class ArrayDtype(msgspec.Struct, eq=False):
     @property
     def name(self) -> str | None:
         """The format by explorer's name; None for what is not a number."""
-        return _DTYPE_NAMES.get(self.code)
+        return _DTYPE_NAMES.get(self.code) or (
+            self.code if self.code in _ML_DTYPES else None
+        )
 
 
 class PickledArray(msgspec.Struct, eq=False):
-    """A NumPy array whose bytes are in the pickle itself."""
+    """A NumPy array whose bytes are in the pickle itself.
+
+    With `is_inline`, joblib's: its state describes it, and its bytes follow the opcode that sets
+    the state, after a padding.
+    """
 
     dtype: ArrayDtype | None = None
     shape: tuple[int, ...] = ()
     data: bytes | memoryview | Window | str = b""
     fortran: bool = False
+    is_inline: bool = False
+    padding: int = 0
 
     def set_state(self, state: object) -> None:
         """Take NumPy's state: version, shape, dtype, whether Fortran order, bytes."""
-        if type(state) is not tuple or len(state) != 5:
+        if self.is_inline:
+            self._describe(state)
+        elif type(state) is tuple and len(state) == 5:
+            _, shape, dtype, fortran, data = state
+            self._set(dtype, shape, data, fortran is True)
+        else:
             raise BrokenError("has a NumPy array without a state of five")
-        _, shape, dtype, fortran, data = state
-        self._set(dtype, shape, data, fortran is True)
 
     def _set(self, dtype: object, shape: object, data: object, fortran: bool) -> None:
         if type(dtype) is not ArrayDtype:
@@ -62,13 +79,39 @@ class PickledArray(msgspec.Struct, eq=False):
             raise BrokenError("has a NumPy array with sizes that are not natural numbers")
         if not isinstance(data, bytes | memoryview | Window | str):
             raise BrokenError("has a NumPy array without bytes")
-        nbytes = dtypes.find(dtype.name).nbytes(prod(shape))
+        nbytes = prod(shape) * (item_bytes(dtype.name) or 0)
         if nbytes != len(data):
             raise BrokenError(
                 f"has a NumPy array of shape {shape} and type {dtype.name} "
                 f"in {len(data):,} bytes, not {nbytes:,}"
             )
         self.dtype, self.shape, self.data, self.fortran = dtype, shape, data, fortran
+
+    def _describe(self, state: object) -> None:
+        """Take the attributes of joblib's NumpyArrayWrapper."""
+        fields = state if type(state) is dict else {}
+        dtype, shape = fields.get("dtype"), fields.get("shape")
+        if type(dtype) is not ArrayDtype or type(shape) is not tuple:
+            raise BrokenError("has an array of joblib's without a shape or dtype")
+        if dtype.name is None:
+            raise BrokenError(
+                "has an array of Python objects, which joblib pickles by itself"
+            )
+        if not all(type(size) is int and 0 <= size < 1 << 63 for size in shape):
+            raise BrokenError(
+                "has an array of joblib's with sizes that are not natural numbers"
+            )
+        self.dtype, self.shape = dtype, shape
+        self.fortran = fields.get("order") == "F"
+        self.padding = 1 if fields.get("numpy_array_alignment_bytes") is not None else 0
+
+    def take_inline(self, machine: Machine) -> None:
+        """Take joblib's bytes from the stream: the length of a padding, the padding, the data."""
+        if self.padding:
+            machine.take(machine.take_number(1))
+        assert self.dtype is not None  # `_describe` has set it
+        data = machine.take(prod(self.shape) * (item_bytes(self.dtype.name or "") or 0))
+        self._set(self.dtype, self.shape, data, self.fortran)
 
 
 _DTYPE_NAMES = {
@@ -81,7 +124,20 @@ _DTYPE_NAMES = {
 }
 
 
+# what ml_dtypes adds to NumPy's formats
+_ML_DTYPES = frozenset(
+    (
+        *("bfloat16", "int2", "int4", "uint2", "uint4", "float4_e2m1fn"),
+        *("float6_e2m3fn", "float6_e3m2fn", "float8_e3m4", "float8_e4m3"),
+        *("float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz"),
+        *("float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
+    )
+)
+
+
 def _make_dtype(code: object = "", *_: object) -> ArrayDtype:
+    if type(code) is Global and code.name.startswith("ml_dtypes."):
+        return ArrayDtype(code.name.removeprefix("ml_dtypes."))
     text = code if type(code) is str else ""
     return ArrayDtype(text.lstrip("<>=|"), ">" if text.startswith(">") else "=")
 
@@ -162,6 +218,7 @@ PLAIN_NAMES: dict[str, Callable[..., object] | None] = {
     "_codecs.encode": _make_bytes,
     "copyreg._reconstructor": _make_old_object,
     "copy_reg._reconstructor": _make_old_object,
+    "joblib.numpy_pickle.NumpyArrayWrapper": lambda *_: PickledArray(is_inline=True),
     "argparse.Namespace": lambda: Instance("argparse.Namespace"),
     "numpy.dtype": _make_dtype,
     "numpy.ndarray": None,

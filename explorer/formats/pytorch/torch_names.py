@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from explorer import dtypes
 from explorer.formats.pytorch import records as records
+from explorer.formats.pytorch.jax_names import find_jax
 from explorer.formats.pytorch.machine import Global, Instance
 from explorer.formats.pytorch.pickles import refuse_name
 from explorer.formats.pytorch.plain_names import PLAIN_NAMES
@@ -33,6 +34,8 @@ def finder(path: str, *, script: bool = False) -> Callable[[str, str], Global]:
             return Global(full)
         if module == "torch" and dtypes.find_torch(name):
             return Global(full)
+        if (known := find_jax(module, name)) is not None:
+            return known
         raise refuse_name(path, module, name)
 
     return find

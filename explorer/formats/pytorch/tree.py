@@ -10,6 +10,7 @@ from math import prod
 from typing import NamedTuple
 
 from explorer.errors import FormatError, printable
+from explorer.formats.pytorch.jax_names import content_of
 from explorer.formats.pytorch.machine import Global, Instance
 from explorer.formats.pytorch.plain_names import PickledArray
 from explorer.formats.pytorch.records import Sparse, Tensor
@@ -67,7 +68,11 @@ def leaves_of(
     if isinstance(root, Tensor | PickledArray | Sparse):
         walk.add((), 0, "tensor", root, "")
     else:
-        walk.enter(root, (), 0, _collection("", root))
+        content, collection = _opened(root)
+        if isinstance(content, PickledArray):
+            walk.add((), 0, "tensor", content, collection)
+        else:
+            walk.enter(content, (), 0, collection or _collection("", content))
     leaves = _without_scales(walk.leaves)
     if any(leaf.collection == EMA for leaf in leaves) and not any(
         leaf.collection in ("", "params") for leaf in leaves
@@ -129,7 +134,7 @@ class _RecordWalk:
             items = zip(("weight", "bias"), node, strict=True)
         if declared is None:
             for name, child in items:
-                yield name, child, ""
+                yield name, *_opened(child)
             return
         # a module: its tensors are registered as parameters, as buffers, or not at all
         parameters, buffers = declared
@@ -180,6 +185,15 @@ class _RecordWalk:
         self.steps -= 1 + steps
         if self.steps < 0:
             raise self.fault("repeats its parts far beyond its own length")
+
+
+def _opened(node: object) -> tuple[object, str]:
+    """Return a record, or what it holds where its class says what that is: with a collection."""
+    if type(node) is not Instance:
+        return node, ""
+    value, collection = content_of(node)
+    is_said = collection or value is not node.state
+    return (value, collection) if is_said else (node, "")
 
 
 def _is_packed_pair(node: object) -> bool:
