@@ -22,6 +22,7 @@ from explorer.storage.store import Store
 __all__ = ["Container", "find_container"]
 
 _MAX_TEXT = 10_000
+_MAX_FOLDERS = 1_000
 _STEP = re.compile(r".*?([0-9]{1,18})")
 _FLAX = re.compile(r"checkpoint_([0-9]+(?:\.[0-9]+)?)")
 _FSDP = re.compile(r"(?:pytorch_)?model_fsdp_([0-9]+)|pytorch_model_([0-9]+)")
@@ -93,20 +94,22 @@ def _inside(path: str, names: list[str], store: Store) -> Container | None:
         others = [name for name in folders if name not in fsdp[:1]]
         remarks = [f"{fsdp[0]} was read; not {', '.join(map(printable, others[:6]))}"]
         return Container("dcp", os.path.join(path, fsdp[0]), remarks if others else [])
-    steps = []
-    for name in folders[:1000]:
-        number = _STEP.fullmatch(name)
-        if number and _holds_container(path, name, store):
-            steps.append((int(number[1]), name))
+    inner = [name for name in folders[:_MAX_FOLDERS] if _holds_container(path, name, store)]
     named = _named_step(path, names, store)
-    chosen = (
-        named if named in [name for _, name in steps] else max(steps, default=(0, ""))[1]
-    )
-    if not chosen:
+    steps = [(int(found[1]), name) for name in inner if (found := _STEP.fullmatch(name))]
+    if named in inner:
+        chosen = named
+    elif steps:
+        chosen = max(steps)[1]
+    elif len(inner) == 1:
+        chosen = inner[0]
+    else:
         return None
-    inner = os.path.join(path, chosen)
-    found = find_container(inner, store.names(inner), store)
-    remarks = [f"{printable(chosen)} was read, of {len(steps)} steps"]
+    place = os.path.join(path, chosen)
+    found = find_container(place, store.names(place), store)
+    remarks = (
+        [f"{printable(chosen)} was read, of {len(inner)} steps"] if len(inner) > 1 else []
+    )
     return found and found._replace(remarks=[*remarks, *found.remarks])
 
 

@@ -14,11 +14,11 @@ from explorer.formats.composites import find_parts
 from explorer.formats.containers import find_container
 from explorer.formats.folders import (
     ENDINGS,
-    INDEXES,
     SINGLE,
     find_file,
     find_index,
     foreign_names,
+    is_index,
     is_training_state,
     not_read,
     weight_folders,
@@ -75,9 +75,10 @@ def list_path(path: str, store: Store = LOCAL) -> Listing:
 def is_config(path: str, store: Store = LOCAL) -> bool:
     """Return whether a path is a config without weights: a config file, or a folder of one."""
     if not store.is_folder(path):
-        return path.endswith(".json") and not path.endswith(INDEXES)
+        return path.endswith(".json") and not is_index(path)
     names = store.names(path)
-    if "config.json" not in names or any(n.endswith((*ENDINGS, *INDEXES)) for n in names):
+    has_weights = any(name.endswith(ENDINGS) for name in names) or find_index(names)
+    if "config.json" not in names or has_weights:
         return False
     from explorer.formats import orbax
 
@@ -115,7 +116,7 @@ def _load(
 
 def _choose(path: str, store: Store) -> _Choice:
     if not store.is_folder(path):
-        if path.endswith(INDEXES):
+        if is_index(path):
             return _indexed(path, store)
         return _Choice([_Part(detect(path, store).module, path)], [])
     names = store.names(path)
@@ -159,7 +160,7 @@ def _no_weights(path: str, names: list[str], store: Store) -> TargetError:
         inner = ", ".join(printable(name, 60) for name in folders[:5])
         found = f"holds no weights itself; folders in it do: {inner}"
         cure = "name one of them"
-    elif foreign := foreign_names(names):
+    elif foreign := foreign_names([os.path.basename(os.path.abspath(path)), *names]):
         found = f"holds no weights that explorer reads: {foreign}"
     elif state:
         found = f"holds training state only ({shown})"

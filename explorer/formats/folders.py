@@ -14,21 +14,22 @@ from explorer.storage.store import Store
 
 __all__ = [
     "ENDINGS",
-    "INDEXES",
     "MANIFESTS",
     "SINGLE",
     "Found",
     "find_file",
     "find_index",
     "foreign_names",
+    "is_index",
     "is_training_state",
     "not_read",
     "weight_folders",
     "weight_names",
 ]
 
+# model.safetensors.index.json, and the index of a variant: model.safetensors.index.fp16.json
+_INDEX = re.compile(r".*\.(safetensors|bin)\.index(\.[A-Za-z0-9_-]+)?\.json")
 # In order of preference: the first that a folder holds is read.
-INDEXES = (".safetensors.index.json", ".bin.index.json")
 SINGLE = (
     *("model.safetensors", "pytorch_model.bin", "flax_model.msgpack", "model.gguf"),
     *("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
@@ -71,13 +72,23 @@ def weight_names(names: list[str]) -> list[str]:
     return [n for n in names if n.endswith(ENDINGS) and not is_training_state(n)]
 
 
+def is_index(path: str) -> bool:
+    """Return whether a path is named as an index of shards.
+
+    >>> is_index("a/model.safetensors.index.fp16.json"), is_index("config.json")
+    (True, False)
+    """
+    return _INDEX.fullmatch(os.path.basename(path)) is not None
+
+
 def find_index(names: list[str]) -> str | None:
-    """Return the index of shards in a folder; None where there is none."""
-    for ending in INDEXES:
-        for name in names:
-            if name.endswith(ending):
-                return name
-    return None
+    """Return the index of shards in a folder: of safetensors, and of no variant, first."""
+    found = [
+        (match[2] or "", match[1] == "bin", match[0])
+        for match in map(_INDEX.fullmatch, names)
+        if match
+    ]
+    return min(found)[2] if found else None
 
 
 def find_file(path: str, names: list[str], store: Store) -> Found | None:

@@ -203,7 +203,7 @@ def test_bad_targets_are_one_line_and_exit_2(minilm: Path, tmp_path: Path):
         tmp_path / "empty.safetensors": "is empty",
         tmp_path / "nothing": "holds no weights that explorer knows (nothing)",
         tmp_path
-        / "junk": "starts with 68 65 6c 6c 6f 20 77 6f, which is not a format that explorer reads",
+        / "junk": "is text, not a checkpoint: 'hello world, this is not a checkpoint'",
         tmp_path / "fifo": "is not a regular file",
         tmp_path / "loop": "cannot be read: Too many levels of symbolic links",
         unreadable: "holds no weights that explorer knows",

@@ -42,6 +42,16 @@ def write_states(
 # What is beside a model
 
 
+def test_an_index_of_a_variant_alone(tmp_path: Path):
+    from tests.checkpoints import write_sharded
+
+    folder = write_sharded(tmp_path / "unet", LAYOUT, 2)
+    index = folder / "model.safetensors.index.json"
+    variant = index.rename(folder / "model.safetensors.index.fp16.json")
+    assert ex.explore(folder).num_parameters == 6464
+    assert ex.explore(variant).num_parameters == 6464
+
+
 def test_training_state_beside_a_model(tmp_path: Path):
     folder = write_folder(tmp_path, LAYOUT)
     names = ("optimizer.bin", "rng_state_0.pth", "rng_state_1.pth", "scheduler.pt")
@@ -213,6 +223,15 @@ def test_deepspeed_with_the_weights_in_the_file(tmp_path: Path):
         assert inventory["w"].nbytes == 48
     values = ex.load(tmp_path / "global_step5", "w")
     np.testing.assert_array_equal(values["w"], np.zeros((3, 4), np.float32))
+
+
+def test_deepspeed_inside_a_folder_of_lightning(tmp_path: Path):
+    """Lightning's step has no number: `latest` names it, and it is the only one."""
+    root = {"module": {"w": tensor("0", (3, 4))}, "param_shapes": [{"w": SIZE}]}
+    write_states(tmp_path / "epoch=1.ckpt/checkpoint", root)
+    assert ex.explore(tmp_path / "epoch=1.ckpt").num_parameters == 12
+    (tmp_path / "epoch=1.ckpt/latest").write_text("checkpoint")
+    assert ex.explore(tmp_path / "epoch=1.ckpt").num_parameters == 12
 
 
 def test_deepspeed_zero_3_has_the_shapes_only(tmp_path: Path):

@@ -67,6 +67,7 @@ CONTENTS = {
     tar("./model_config.yaml"): "is a NeMo archive",
     b"\x12\x01\0\0\0\0\0\0" + bytes(60): "is an MXNet file",
     b"MATLAB 5.0 MAT-file" + bytes(200): "is a MATLAB file",
+    b"\0\x05\x16\x07\0\x02\0\0Mac OS X" + bytes(60): "is what macOS keeps about a file",
     b"\x89PNG\r\n\x1a\n" + bytes(60): "is an image or a document",
     bytes(4096): "begins with zeros only",
 }
@@ -100,6 +101,8 @@ def test_a_file_is_named_as_what_it_is_under_any_name(tmp_path: Path, content: b
         ("m.h5", "is an HDF5 file"),
         ("m.mlmodel", "is a Core ML model"),
         ("m.engine", "is a TensorRT engine"),
+        ("openvino_model.bin", "is an OpenVINO model"),
+        ("v.data-00003-of-00016", "is the data of a TensorFlow checkpoint"),
         ("saved_model.pb", "is a TensorFlow graph"),
         ("m.safetensors.incomplete", "is a download that did not finish"),
     ],
