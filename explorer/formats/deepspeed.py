@@ -56,7 +56,7 @@ def read(path: str, store: Store = LOCAL) -> Listing:
     }
     buffers = root.get("buffer_names")
     rows = _rows(shapes, stored, set(buffers) if isinstance(buffers, list) else set())
-    listing = Listing("deepspeed", [], [], [], [], collections=[], files=1)
+    listing = Listing("deepspeed", [], [], [], [], collections=[], typed=True, files=1)
     for name, shape, dtype, collection in rows:
         listing.keys.append(name)
         listing.shapes.append(shape)

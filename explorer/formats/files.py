@@ -10,8 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from explorer.errors import TargetError, printable
-from explorer.formats.composites import find_parts
-from explorer.formats.containers import find_container
 from explorer.formats.folders import (
     ENDINGS,
     SINGLE,
@@ -81,6 +79,8 @@ def is_config(path: str, store: Store = LOCAL) -> bool:
     if "config.json" not in names or has_weights:
         return False
     from explorer.formats import orbax
+    from explorer.formats.composites import find_parts
+    from explorer.formats.containers import find_container
 
     if orbax.detect(path, store) or find_container(path, names, store):
         return False
@@ -92,6 +92,8 @@ def load_path(
 ) -> "dict[Key, np.ndarray]":
     """Return the arrays of a file or folder whose keys are wanted, memory-mapped where
     the format and the store allow. Those of a part begin with its name."""
+    from explorer.formats.composites import find_parts
+
     arrays: dict[Key, np.ndarray] = {}
     if (composite := find_parts(path, store)) is not None:
         for name, folder, _ in composite.parts:
@@ -124,6 +126,8 @@ def _choose(path: str, store: Store) -> _Choice:
         choice = _indexed(os.path.join(path, index), store)
         shards = [os.path.basename(part.path) for part in choice.parts]
         return choice._replace(remarks=not_read(path, names, shards, index, store))
+    from explorer.formats.containers import find_container
+
     if container := find_container(path, names, store):
         return _Choice([_Part(container.module, container.path)], container.remarks)
     if not set(SINGLE) & set(names):

@@ -9,7 +9,6 @@ import re
 from typing import NamedTuple
 
 from explorer.errors import FormatError, TargetError, first_few, printable
-from explorer.formats.signatures import foreign_name
 from explorer.storage.store import Store
 
 __all__ = [
@@ -196,6 +195,8 @@ def weight_folders(path: str, store: Store) -> list[str]:
 
 def foreign_names(names: list[str]) -> str:
     """Return what the files of other programs in a folder are; "" where there are none."""
+    from explorer.formats.signatures import foreign_name
+
     for name in names:
         if foreign := foreign_name(name):
             return f"{printable(name, 60)} {foreign.what}"

@@ -14,7 +14,6 @@ from types import ModuleType
 from typing import NamedTuple
 
 from explorer.errors import FormatError, TargetError
-from explorer.formats.signatures import refuse_foreign
 from explorer.storage.local import LOCAL
 from explorer.storage.store import Store
 
@@ -83,7 +82,7 @@ def detect(path: str, store: Store = LOCAL) -> Format:
         if head.startswith(b"PK\x03\x04") and not both:
             return _zip_format(path, store)
         return (both or fitting)[0]
-    refuse_foreign(path, store)
+    _refuse_foreign(path, store)
     if named:  # its reader says best what is wrong
         return named[0]
     raise TargetError(
@@ -93,6 +92,12 @@ def detect(path: str, store: Store = LOCAL) -> Format:
     )
 
 
+def _refuse_foreign(path: str, store: Store) -> None:
+    from explorer.formats.signatures import refuse_foreign
+
+    refuse_foreign(path, store)
+
+
 def _zip_format(path: str, store: Store) -> Format:
     from explorer.formats.zip_directory import read_directory
 
@@ -100,7 +105,7 @@ def _zip_format(path: str, store: Store) -> Format:
         with store.blob(path) as blob:
             names = list(read_directory(blob))
     except FormatError:
-        refuse_foreign(path, store)  # a name may tell what a broken archive was
+        _refuse_foreign(path, store)  # a name may tell what a broken archive was
         raise
     wanted = "npz" if all(name.endswith(".npy") for name in names) else "pytorch"
     return next(fmt for fmt in FORMATS if fmt.name == wanted)

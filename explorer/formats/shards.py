@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from explorer.errors import FormatError, printable
-from explorer.formats.signatures import refuse_foreign
 from explorer.inventory.listing import Listing, Numbered, firsts_of
 from explorer.paths import Key, template_of
 from explorer.storage.local import LOCAL
@@ -52,6 +51,8 @@ def read_index(path: str, store: Store = LOCAL) -> Index:
         index = _decode(raw, files)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if not raw.lstrip().startswith((b"{", b"[")):
+            from explorer.formats.signatures import refuse_foreign
+
             refuse_foreign(path, store)
         raise FormatError(
             path,

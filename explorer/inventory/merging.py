@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from itertools import chain
 
 from explorer.inventory.columns import Columns
-from explorer.inventory.inventory import Inventory
+from explorer.inventory.inventory import Basis, Inventory
 from explorer.inventory.tensor import Kind, Tie
 from explorer.paths import Key, path_of
 
 __all__ = ["merged"]
+
+
+# the whole is as well known as the part that is known least
+_LEAST: tuple[Basis, ...] = ("source", "model", "collection", "use", "name", "format")
 
 
 def merged(parts: Sequence[tuple[str, Inventory]], target: str, source: str) -> Inventory:
@@ -40,6 +44,7 @@ def merged(parts: Sequence[tuple[str, Inventory]], target: str, source: str) -> 
         file_bytes=None if None in sizes else sum(filter(None, sizes)),
         files=sum(inventory.files for inventory in inventories),
         role_by=inventories[0].role_by,
+        parameters_by=_LEAST[max(_LEAST.index(i.parameters_by) for i in inventories)],
         remarks=tuple(
             f"{name}: {remark}" if name else remark
             for name, inventory in parts

@@ -44,10 +44,12 @@ def inventory_of(target: Target) -> Inventory:
 
 
 def _of_checkpoint(target: Checkpoint) -> Inventory:
-    from explorer.formats.composites import find_parts
+    if target.path == target.folder:
+        from explorer.formats.composites import find_parts
 
-    composite = find_parts(target.path)
-    return _of_model(target) if composite is None else _of_parts(target, composite)
+        if (composite := find_parts(target.path)) is not None:
+            return _of_parts(target, composite)
+    return _of_model(target)
 
 
 def _of_parts(target: Checkpoint, composite: "Composite") -> Inventory:

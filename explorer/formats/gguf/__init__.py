@@ -20,7 +20,6 @@ from explorer.formats.gguf.header import (
 )
 from explorer.formats.gguf.kinds import kind_of, kind_remarks
 from explorer.formats.ndarrays import numpy_dtype, view, writable_view
-from explorer.formats.signatures import refuse_foreign
 from explorer.inventory.listing import Listing
 from explorer.inventory.tensor import Tie
 from explorer.paths import Key
@@ -135,6 +134,8 @@ def _read_parts(path: str, store: Store) -> list[GGUFHeader]:
         )
     for part in paths:
         if store.first_bytes(part, 4) != b"GGUF":
+            from explorer.formats.signatures import refuse_foreign
+
             refuse_foreign(part, store)
     parts = [_read_part(part, store) for part in paths]
     _check_set(parts)

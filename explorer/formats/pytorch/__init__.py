@@ -60,7 +60,11 @@ def read(path: str, store: Store = LOCAL) -> Listing:
         dtypes=[_dtype_of(leaf.tensor) for leaf in leaves],
         nbytes=nbytes,
         collections=collections if any(collections) else None,
-        typed=True,  # "params" comes from modules, which register their parameters
+        typed=all(
+            leaf.collection == word
+            for leaf, word in zip(leaves, collections, strict=True)
+            if word == "params"
+        ),  # that word comes from modules and Variables, or from the name of a collection
         ties=ties,
         remarks=[*_remarks(checkpoint, leaves), *remarks],
         file_bytes=blob.size(),

@@ -18,7 +18,6 @@ from explorer.formats.ndarrays import writable_view
 from explorer.formats.pytorch.pickles import Global, load
 from explorer.formats.pytorch.records import Storage, storage_of
 from explorer.formats.pytorch.torch_names import finder
-from explorer.formats.signatures import foreign_zip
 from explorer.formats.zip_directory import ZipEntry, data_start, read_directory, read_entry
 from explorer.storage.store import Blob
 from explorer.storage.window import Bytes, indexed
@@ -182,6 +181,8 @@ def _prefix(path: str, entries: dict[str, ZipEntry]) -> str:
             prefix = name.removesuffix("data.pkl")
             if prefix == "" or prefix.endswith("/"):
                 return prefix
+    from explorer.formats.signatures import foreign_zip
+
     foreign = foreign_zip(path, list(entries))
     old = any(name.endswith("/model.json") for name in entries)
     raise foreign or FormatError(
