@@ -157,7 +157,11 @@ def _unpickled(path: str, array: PickledArray) -> "np.ndarray":
     import numpy as np
 
     assert array.dtype is not None  # others are not leaves
-    raw = array.data.encode("latin-1") if isinstance(array.data, str) else array.data
+    try:
+        raw = array.data.encode("latin-1") if isinstance(array.data, str) else array.data
+    except UnicodeEncodeError:
+        found = "has a NumPy array whose bytes are spelled as other text than Latin-1"
+        raise FormatError(path, found=found, cure="save the file again") from None
     raw = bytes(raw) if isinstance(raw, Window) else raw
     dtype = numpy_dtype(path, array.dtype.name or "")
     dtype = dtype.newbyteorder(">") if array.dtype.order == ">" else dtype

@@ -54,21 +54,25 @@ def dense(
     nbytes = dtypes.find(tensor.values.dtype).nbytes(prod(tensor.shape))
     values = stored(tensor.values)
     parts = [stored(part) for part in tensor.indices.values()]
+    too_large = FormatError(
+        path,
+        found=f"sparse tensor {printable(name)!r} of shape {printable(tensor.shape, 60)} "
+        "is batched, or too large to be made dense",
+        expected=f"at most {MAX_DENSE:,} bytes",
+        cure="select other tensors",
+    )
     if nbytes > MAX_DENSE or any(part.ndim != 1 for part in parts[1:]):
-        raise FormatError(
-            path,
-            found=f"sparse tensor {printable(name)!r} of shape {printable(tensor.shape, 60)} "
-            "is batched, or too large to be made dense",
-            expected=f"at most {MAX_DENSE:,} bytes",
-            cure="select other tensors",
-        )
-    array = np.zeros(tensor.shape, values.dtype)
+        raise too_large
+    try:
+        array = np.zeros(tensor.shape, values.dtype)
+    except MemoryError:
+        raise too_large from None
     try:
         if tensor.layout == "coo":
             np.add.at(array, tuple(parts[0]), values)
         else:
             _add_compressed(array, tensor.layout, parts[0], parts[1], values)
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, MemoryError):
         raise FormatError(
             path, found=f"sparse tensor {printable(name)!r} has indices outside its shape"
         ) from None
@@ -85,7 +89,10 @@ def _add_compressed(
     """Set what a compressed layout stores: along rows (CSR, BSR), or columns (CSC, BSC)."""
     import numpy as np
 
-    major = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers))
+    lengths = np.diff(pointers)
+    if (lengths < 0).any() or len(lengths) == 0 or lengths.sum() != len(minor):
+        raise ValueError("pointers that do not count the indices")
+    major = np.repeat(np.arange(len(lengths)), lengths)
     rows, columns = (major, minor) if layout in ("csr", "bsr") else (minor, major)
     if layout in ("csr", "csc"):
         array[rows, columns] = values
