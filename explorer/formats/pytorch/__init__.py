@@ -112,7 +112,7 @@ def _open(blob: Blob) -> tuple[TorchCheckpoint, list[TorchLeaf], list[int], View
 def _dtype_of(tensor: Tensor | PickledArray) -> str:
     if type(tensor) is Tensor:
         return tensor.dtype
-    return tensor.dtype.name  # pyright: ignore
+    return tensor.key_format or tensor.dtype.name  # pyright: ignore
 
 
 def _metadata(root: object) -> dict[str, str]:

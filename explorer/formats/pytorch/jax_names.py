@@ -141,6 +141,18 @@ def _keeping(full: str) -> Callable[..., object]:
     return build
 
 
+def _keys(state: object) -> object:
+    """Return the words of PRNG keys as an array that knows their format, by JAX's tag for it."""
+    fields = state if isinstance(state, dict) else {}
+    words, kind = fields.get("_base_array"), fields.get("_impl")
+    if type(words) is not PickledArray or not words.shape:
+        return state
+    named = kind.state if isinstance(kind, Instance) else None
+    *_, tag = named.values() if isinstance(named, dict) else ("",)
+    words.key_format = f"key<{printable(tag, 20)}>"
+    return words
+
+
 def content_of(instance: Instance) -> Content:
     """Return what an object holds and the collection of its class.
 
@@ -152,7 +164,7 @@ def content_of(instance: Instance) -> Content:
     if of.startswith("optax."):
         return Content(state, "" if name == "LookaheadParams" else "opt_state")
     if name == "PRNGKeyArray":
-        return Content(state, "rng_state")
+        return Content(_keys(state), "rng_state")
     if of.startswith(_NNX) and isinstance(state, dict):
         if "_mapping" in state:  # an nnx.State
             return Content(state["_mapping"], "")

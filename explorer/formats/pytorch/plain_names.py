@@ -48,7 +48,8 @@ class PickledArray(msgspec.Struct, eq=False):
     """A NumPy array whose bytes are in the pickle itself.
 
     With `is_inline`, joblib's: its state describes it, and its bytes follow the opcode that sets
-    the state, after a padding.
+    the state, after a padding. With a `key_format` ("key<fry>"), its last axis holds the words of
+    JAX's PRNG keys.
     """
 
     dtype: ArrayDtype | None = None
@@ -57,6 +58,7 @@ class PickledArray(msgspec.Struct, eq=False):
     fortran: bool = False
     is_inline: bool = False
     padding: int = 0
+    key_format: str = ""
 
     def set_state(self, state: object) -> None:
         """Take NumPy's state: version, shape, dtype, whether Fortran order, bytes."""

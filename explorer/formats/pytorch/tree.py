@@ -20,6 +20,7 @@ from explorer.paths import Key, name_of, path_of
 __all__ = ["EMA", "TorchLeaf", "collection_of_path", "leaves_of"]
 
 MAX_DEPTH = 100
+MAX_WRAPPERS = 4  # a Variable of PRNG keys has two
 EMA, OPTIMIZER, TRAINING = "ema", "opt_state", "training_state"
 _EMA_STARTS = ("model_ema.", "ema_model.", "ema.")
 _TRAINING_WORDS = ("scheduler", "scaler")
@@ -39,8 +40,10 @@ class TorchLeaf(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape, of a sparse tensor the dense one."""
-        return self.sparse.shape if self.sparse else self.tensor.shape
+        """The shape, of a sparse tensor the dense one, of PRNG keys without their words."""
+        is_key = isinstance(self.tensor, PickledArray) and self.tensor.key_format
+        shape = self.sparse.shape if self.sparse else self.tensor.shape
+        return shape[:-1] if is_key else shape
 
 
 def leaves_of(
@@ -189,11 +192,15 @@ class _RecordWalk:
 
 def _opened(node: object) -> tuple[object, str]:
     """Return a record, or what it holds where its class says what that is: with a collection."""
-    if type(node) is not Instance:
-        return node, ""
-    value, collection = content_of(node)
-    is_said = collection or value is not node.state
-    return (value, collection) if is_said else (node, "")
+    collection = ""
+    for _ in range(MAX_WRAPPERS):
+        if type(node) is not Instance:
+            break
+        value, word = content_of(node)
+        if not word and value is node.state:
+            break
+        node, collection = value, collection or word
+    return node, collection
 
 
 def _is_packed_pair(node: object) -> bool:
