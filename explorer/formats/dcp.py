@@ -52,7 +52,7 @@ def read(path: str, store: Store = LOCAL) -> Listing:
     entries = _field(root, "state_dict_metadata")
     if not isinstance(entries, dict):
         raise _refuse(place, "lists no state_dict_metadata")
-    listing = Listing("dcp", [], [], [], [], collections=[])
+    rows: list[tuple[str, tuple[int, ...], str]] = []
     objects = 0
     for name, entry in entries.items():
         size = _field(entry, "size")
@@ -61,14 +61,16 @@ def read(path: str, store: Store = LOCAL) -> Listing:
         if size is None:  # a pickled object: a number, a learning rate
             objects += 1
             continue
-        shape, dtype = _shape(place, name, size), _dtype(place, name, entry)
-        listing.keys.append(name)
-        listing.shapes.append(shape)
-        listing.dtypes.append(dtype)
-        listing.nbytes.append(dtypes.find(dtype).nbytes(prod(shape)))
-        listing.collections.append(collection_of_path(name.split(".")))  # pyright: ignore
-    if not any(listing.collections or []):
-        listing.collections = None
+        rows.append((name, _shape(place, name, size), _dtype(place, name, entry)))
+    words = [collection_of_path(name.split(".")) for name, _, _ in rows]
+    listing = Listing(
+        "dcp",
+        keys=[name for name, _, _ in rows],
+        shapes=[shape for _, shape, _ in rows],
+        dtypes=[dtype for _, _, dtype in rows],
+        nbytes=[dtypes.find(dtype).nbytes(prod(shape)) for _, shape, dtype in rows],
+        collections=words if any(words) else None,
+    )
     if objects:
         listing.remarks.append(f"pickled objects that are not tensors: {objects:,}")
     _add_files(path, listing, store)

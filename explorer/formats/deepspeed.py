@@ -5,10 +5,11 @@ weights in its optimizer states, and the file has the shapes only: `param_shapes
 which tensors are parameters, and `buffer_names` the buffers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import prod
 from typing import TYPE_CHECKING
 
+from explorer import dtypes
 from explorer.errors import FormatError, printable
 from explorer.formats import pytorch
 from explorer.formats.pytorch.records import Tensor
@@ -45,7 +46,7 @@ def read(path: str, store: Store = LOCAL) -> Listing:
         file_bytes = blob.size()
     if not isinstance(root, dict) or not isinstance(root.get("param_shapes"), list | dict):
         if isinstance(root, dict) and isinstance(root.get("module"), dict):
-            return _module_only(path, store)
+            return pytorch.read(path, store)
         raise _refuse(path, "has no param_shapes and no module")
     shapes = _shapes(path, [root["param_shapes"], root.get("frozen_param_shapes")])
     module = root.get("module")
@@ -55,16 +56,19 @@ def read(path: str, store: Store = LOCAL) -> Listing:
         if type(tensor) is Tensor
     }
     buffers = root.get("buffer_names")
-    rows = _rows(shapes, stored, set(buffers) if isinstance(buffers, list) else set())
-    listing = Listing("deepspeed", [], [], [], [], collections=[], typed=True, files=1)
-    for name, shape, dtype, collection in rows:
-        listing.keys.append(name)
-        listing.shapes.append(shape)
-        listing.dtypes.append(dtype)
-        listing.nbytes.append(prod(shape) * _width(dtype))
-        listing.collections.append(collection)  # pyright: ignore
-    listing.file_bytes = file_bytes
-    listing.ties = _ties(root.get("shared_params"), set(listing.keys))
+    rows = list(_rows(shapes, stored, _texts(buffers)))
+    listing = Listing(
+        "deepspeed",
+        keys=[name for name, _, _, _ in rows],
+        shapes=[shape for _, shape, _, _ in rows],
+        dtypes=[dtype for _, _, dtype, _ in rows],
+        nbytes=[dtypes.find(dtype).nbytes(prod(shape)) for _, shape, dtype, _ in rows],
+        collections=[collection for _, _, _, collection in rows],
+        typed=True,
+        ties=_ties(root.get("shared_params"), stored, [name for name, _, _, _ in rows]),
+        file_bytes=file_bytes,
+        files=1,
+    )
     sliced = sum(
         name not in stored or stored[name].shape != shapes[name] for name in shapes
     )
@@ -103,11 +107,6 @@ def _joined(key: Key) -> str:
     return key if isinstance(key, str) else ".".join(key[1:])
 
 
-def _module_only(path: str, store: Store) -> Listing:
-    """Return what a file of model states without declarations holds."""
-    return pytorch.read(path, store)
-
-
 def _refuse(path: str, fault: str) -> FormatError:
     return FormatError(
         path,
@@ -138,30 +137,41 @@ def _shapes(path: str, groups: list[object]) -> dict[str, _Shape]:
     return shapes
 
 
-def _rows(shapes: dict[str, _Shape], stored: dict[str, Tensor], buffers: set):
-    """Yield name, shape, format and collection: parameters first, then buffers."""
+def _texts(names: object) -> set[str]:
+    return (
+        {name for name in names if type(name) is str} if isinstance(names, list) else set()
+    )
+
+
+def _rows(
+    shapes: dict[str, _Shape], stored: dict[str, Tensor], buffers: set[str]
+) -> Iterator[tuple[str, _Shape, str, str]]:
+    """Yield name, shape, format and collection: parameters first, then buffers and aliases."""
     for name, shape in shapes.items():
         tensor = stored.get(name)
         is_there = tensor is not None and tensor.shape == shape
         yield name, shape, tensor.dtype if tensor and is_there else _MASTER, "params"
     for name, tensor in stored.items():
         if name not in shapes and (name in buffers or tensor.shape != (0,)):
-            # a tensor that is neither declared is an alias or a buffer
             yield name, tensor.shape, tensor.dtype, "buffers" if name in buffers else ""
 
 
-def _width(dtype: str) -> int:
-    from explorer import dtypes
-
-    return dtypes.find(dtype).block_bytes
-
-
-def _ties(shared: object, names: set[Key]) -> list[Tie]:
-    """Return the ties of `shared_params`: from the second name to the first."""
-    if not isinstance(shared, dict):
-        return []
-    return [
-        Tie((owner, name), "shared_params in the file", shown=True)
-        for name, owner in shared.items()
-        if name in names and owner in names
+def _ties(shared: object, stored: dict[str, Tensor], names: list[str]) -> list[Tie]:
+    """Return the tensors that are one: of `shared_params`, or views of one storage."""
+    known = set(names)
+    owners: dict[object, list[str]] = {}
+    for name in names:
+        tensor, storage = stored.get(name), stored[name].storage if name in stored else None
+        if tensor and storage and 0 not in tensor.shape:
+            form = (storage.key, storage.start, tensor.offset, tensor.shape, tensor.stride)
+            owners.setdefault(form, []).append(name)
+    ties = [
+        Tie(tuple(group), "same storage in the file", shown=True)
+        for group in owners.values()
+        if len(group) > 1
     ]
+    tied = {name for tie in ties for name in tie.keys}
+    for name, owner in shared.items() if isinstance(shared, dict) else ():
+        if name in known and owner in known and name not in tied:
+            ties.append(Tie((owner, name), "shared_params in the file", shown=True))
+    return ties

@@ -225,6 +225,19 @@ def test_deepspeed_with_the_weights_in_the_file(tmp_path: Path):
     np.testing.assert_array_equal(values["w"], np.zeros((3, 4), np.float32))
 
 
+def test_tied_parameters_of_deepspeed_count_once(tmp_path: Path):
+    """The head is the embedding: one storage under two names, of which one has a shape."""
+    module = {"w": tensor("0", (3, 4)), "head": tensor("0", (3, 4))}
+    root = {"module": module, "buffer_names": [], "param_shapes": [{"w": SIZE}]}
+    write_states(tmp_path / "a", root)
+    assert ex.explore(tmp_path / "a").num_parameters == 12
+    empty = {name: tensor("0", (0,), size=12) for name in ("w", "head")}
+    shapes = {"w": SIZE, "head": SIZE}
+    shared = {"param_shapes": [shapes], "shared_params": {"head": "w"}, "module": empty}
+    write_states(tmp_path / "b", shared)
+    assert ex.explore(tmp_path / "b").num_parameters == 12
+
+
 def test_deepspeed_inside_a_folder_of_lightning(tmp_path: Path):
     """Lightning's step has no number: `latest` names it, and it is the only one."""
     root = {"module": {"w": tensor("0", (3, 4))}, "param_shapes": [{"w": SIZE}]}
