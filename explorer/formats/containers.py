@@ -19,7 +19,7 @@ from explorer.formats.folders import weight_names
 from explorer.formats.registry import detect
 from explorer.storage.store import Store
 
-__all__ = ["Container", "find_container"]
+__all__ = ["Container", "container_of_file", "find_container"]
 
 _MAX_TEXT = 10_000
 _MAX_FOLDERS = 1_000
@@ -62,6 +62,27 @@ def find_container(path: str, names: list[str], store: Store) -> Container | Non
     if "checkpoint" in names and _is_aggregate(path, store):
         return Container("flax_msgpack", os.path.join(path, "checkpoint"), [])
     return _inside(path, names, store)
+
+
+def container_of_file(path: str, store: Store) -> Container | None:
+    """Return what is read for one file of a training framework's folder; None for others.
+
+    Raises:
+        FormatError: it is a part that says nothing without the rest.
+    """
+    folder, name = os.path.split(path)
+    if _DEEPSPEED.fullmatch(name):
+        return Container("deepspeed", path, [])
+    if not name.endswith(".distcp") and name != ".metadata":
+        return None
+    if store.is_file(os.path.join(folder, ".metadata")):
+        return Container("dcp", folder, [f"{printable(name)} is a part of its folder"])
+    raise FormatError(
+        path,
+        found="is a part of a DCP checkpoint (torch.distributed.checkpoint)",
+        expected="its .metadata beside it, which lists the tensors",
+        cure="fetch the complete folder",
+    )
 
 
 def _newest(name: str, steps: int) -> list[str]:

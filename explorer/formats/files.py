@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 __all__ = ["is_config", "list_path", "load_path"]
 
 
+# files of training frameworks that are read with their folder, or by their own reader
+_CONTAINED = (".metadata", ".distcp", "model_states.pt")
+
+
 class _Part(NamedTuple):
     """A file or folder, and the reader module that reads it."""
 
@@ -120,6 +124,11 @@ def _choose(path: str, store: Store) -> _Choice:
     if not store.is_folder(path):
         if is_index(path):
             return _indexed(path, store)
+        if path.endswith(_CONTAINED):
+            from explorer.formats.containers import container_of_file
+
+            if found := container_of_file(path, store):
+                return _Choice([_Part(found.module, found.path)], found.remarks)
         return _Choice([_Part(detect(path, store).module, path)], [])
     names = store.names(path)
     if index := find_index(names):

@@ -47,7 +47,7 @@ def _is_msgpack_map(head: bytes) -> bool:
 
 _TORCH = (
     *(".pt", ".pth", ".bin", ".ckpt", ".jit", ".ptl", ".pkl", ".pickle"),
-    *(".joblib", ".pdparams", ".distcp"),
+    *(".joblib", ".pdparams"),
 )
 
 # In order of trial; a zip is npz or PyTorch by its members.

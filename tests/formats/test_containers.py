@@ -165,6 +165,17 @@ def test_dcp_of_which_files_are_missing(tmp_path: Path):
         ex.load(folder)
 
 
+def test_one_file_of_a_dcp_folder(tmp_path: Path):
+    folder = write_dcp(tmp_path / "x")
+    for name in (".metadata", "__0_0.distcp"):
+        assert ex.explore(folder / name).num_parameters == 15
+    (folder / ".metadata").unlink()
+    with pytest.raises(
+        FormatError, match=r"is a part of a DCP checkpoint .*; expected its"
+    ):
+        ex.explore(folder / "__0_0.distcp")
+
+
 def test_fsdp_folders_of_a_trainer(tmp_path: Path):
     write_dcp(tmp_path / "pytorch_model_fsdp_0")
     write_dcp(tmp_path / "optimizer_0")
@@ -255,6 +266,8 @@ def test_deepspeed_zero_3_has_the_shapes_only(tmp_path: Path):
     for rank in (0, 1):
         name = f"zero_pp_rank_{rank}_mp_rank_00_model_states.pt"
         write_states(tmp_path, root | frozen, name)
+    file = tmp_path / "zero_pp_rank_1_mp_rank_00_model_states.pt"
+    assert ex.explore(file).num_parameters == 12 + 3 + 7
     inventory = ex.explore(tmp_path)
     assert inventory.num_parameters == 12 + 3 + 7
     assert any(
