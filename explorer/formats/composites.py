@@ -17,7 +17,7 @@ from explorer.formats.folders import find_index, weight_folders, weight_names
 from explorer.storage.local import LOCAL
 from explorer.storage.store import Store
 
-__all__ = ["Composite", "Part", "find_parts"]
+__all__ = ["Composite", "ModelPart", "find_parts"]
 
 _MAX_BYTES = 1_000_000
 # Parts without weights, by the ends of their classes' names
@@ -28,7 +28,7 @@ _WEIGHTLESS = (
 )
 
 
-class Part(NamedTuple):
+class ModelPart(NamedTuple):
     """One part: its name, which is "" for the folder itself; its folder; its class."""
 
     name: str
@@ -40,7 +40,7 @@ class Composite(NamedTuple):
     """The kind of folder, the parts that hold weights, and remarks on what else is there."""
 
     kind: str
-    parts: list[Part]
+    parts: list[ModelPart]
     remarks: list[str]
 
 
@@ -63,7 +63,7 @@ def find_parts(path: str, store: Store = LOCAL) -> Composite | None:
     return None
 
 
-def _found(kind: str, path: str, listed: list[Part], store: Store) -> Composite:
+def _found(kind: str, path: str, listed: list[ModelPart], store: Store) -> Composite:
     parts, weightless = [], []
     for part in listed:
         found = _with_weights(part, store)
@@ -93,7 +93,7 @@ def _listed(names: list[str]) -> str:
     return first_few(printable(name, 60) for name in names)
 
 
-def _with_weights(part: Part, store: Store) -> list[Part]:
+def _with_weights(part: ModelPart, store: Store) -> list[ModelPart]:
     """Return the part if its folder holds weights, else the folders in it that do."""
     if not store.is_folder(part.path):
         return []
@@ -103,7 +103,7 @@ def _with_weights(part: Part, store: Store) -> list[Part]:
     if not part.name:
         return []
     return [
-        Part(f"{part.name}/{name}", os.path.join(part.path, name), part.what)
+        ModelPart(f"{part.name}/{name}", os.path.join(part.path, name), part.what)
         for name in weight_folders(part.path, store)
     ]
 
@@ -117,20 +117,20 @@ def _read(path: str, store: Store) -> Any:
         ) from None
 
 
-def _pipeline(path: str, store: Store) -> list[Part]:
+def _pipeline(path: str, store: Store) -> list[ModelPart]:
     """Return the networks of a pipeline: `name: [library, class]`, null where absent."""
     manifest = os.path.join(path, "model_index.json")
     content = _read(manifest, store)
     if not isinstance(content, dict):
         raise FormatError(manifest, found="is not a JSON object", cure="fetch it again")
     return [
-        Part(_plain(manifest, name), os.path.join(path, name), value[1])
+        ModelPart(_plain(manifest, name), os.path.join(path, name), value[1])
         for name, value in content.items()
         if isinstance(value, list) and len(value) == 2 and type(value[1]) is str
     ]
 
 
-def _modules(path: str, store: Store) -> list[Part]:
+def _modules(path: str, store: Store) -> list[ModelPart]:
     """Return the modules of a sentence-transformers model, in their order."""
     manifest = os.path.join(path, "modules.json")
     content = _read(manifest, store)
@@ -146,7 +146,7 @@ def _modules(path: str, store: Store) -> list[Part]:
             )
         name = _plain(manifest, inner) if inner else ""
         what = str(module.get("type", "")).rpartition(".")[2]
-        parts.append(Part(name, os.path.join(path, name) if name else path, what))
+        parts.append(ModelPart(name, os.path.join(path, name) if name else path, what))
     return parts
 
 
