@@ -18,6 +18,7 @@ _JSON_FIRST = ".eqx"  # hyperparameters may come before the arrays
 _WEIGHTS = (
     *(".safetensors", ".gguf", ".bin", ".pth", ".pt", ".ckpt", ".msgpack", ".h5", ".onnx"),
 )
+_EXPORTED = ("archive_format", "serialized_exported_program.json")
 _JSON = "is JSON text, not a checkpoint"
 
 
@@ -72,6 +73,12 @@ def foreign_zip(path: str, names: list[str]) -> FormatError | None:
         )
     if "MAR-INF/MANIFEST.json" in inside:
         return FormatError(path, found="is a TorchServe archive", cure="unzip it")
+    if any(name.endswith(_EXPORTED) for name in names):
+        return FormatError(
+            path,
+            found="is a program of torch.export, which explorer does not read",
+            cure="torch.save(torch.export.load(FILE).state_dict, NEW) saves its weights",
+        )
     held = next((n for n in names if n.lower().endswith(_WEIGHTS)), None)
     if held is not None:
         found = f"is a zip archive of files ({printable(held, 60)})"

@@ -117,6 +117,7 @@ def test_zip_archives_of_other_programs(tmp_path: Path):
     for inside, found in (
         ("model.weights.h5", "is a Keras model"),
         ("MAR-INF/MANIFEST.json", "is a TorchServe archive"),
+        ("model/archive_format", "is a program of torch.export"),
         ("model/model.safetensors", "is a zip archive of files"),
     ):
         for name in ("x.pt", "x.zip", "x"):
