@@ -56,8 +56,8 @@ def find_parts(path: str, store: Store = LOCAL) -> Composite | None:
     names = store.names(path)
     if "model_index.json" in names:
         return _found("diffusers", path, _pipeline(path, store), store)
-    if "modules.json" in names:
-        found = _found("sentence-transformers", path, _modules(path, store), store)
+    if "modules.json" in names and (modules := _modules(path, store)):
+        found = _found("sentence-transformers", path, modules, store)
         # one module that is the folder itself is an ordinary folder
         return None if [part.name for part in found.parts] == [""] else found
     return None
@@ -126,16 +126,19 @@ def _pipeline(path: str, store: Store) -> list[ModelPart]:
     return [
         ModelPart(_plain(manifest, name), os.path.join(path, name), value[1])
         for name, value in content.items()
-        if isinstance(value, list) and len(value) == 2 and type(value[1]) is str
+        if not name.startswith("_")
+        and isinstance(value, list)
+        and len(value) == 2
+        and type(value[1]) is str
     ]
 
 
 def _modules(path: str, store: Store) -> list[ModelPart]:
-    """Return the modules of a sentence-transformers model, in their order."""
+    """Return the modules of a sentence-transformers model, in their order; of others, none."""
     manifest = os.path.join(path, "modules.json")
     content = _read(manifest, store)
     parts = []
-    for module in content if isinstance(content, list) else [content]:
+    for module in content if isinstance(content, list) else []:
         inner = module.get("path") if isinstance(module, dict) else None
         if not isinstance(inner, str):
             raise FormatError(

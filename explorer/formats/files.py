@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from explorer.errors import TargetError, printable
+from explorer.errors import InputError, TargetError, printable
 from explorer.formats.folders import (
     ENDINGS,
     SINGLE,
@@ -88,7 +88,10 @@ def is_config(path: str, store: Store = LOCAL) -> bool:
 
     if orbax.detect(path, store) or find_container(path, names, store):
         return False
-    return find_parts(path, store) is None
+    try:
+        return find_parts(path, store) is None
+    except InputError:  # parts without their weights: a config, unless some have them
+        return not weight_folders(path, store)
 
 
 def load_path(

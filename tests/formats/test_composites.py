@@ -196,10 +196,28 @@ def test_modules_in_folders_of_folders(tmp_path: Path):
         ("{", "is not JSON"),
         ('[{"type": "x"}]', "lists a module without a path"),
         ('[{"path": "../x", "type": "x"}]', "names part '../x', outside its folder"),
-        ("[]", "whose parts hold no weights"),
+        ('[{"path": "2_Dense", "type": "x.Dense"}]', "2_Dense: holds no weights of Dense"),
+        ('[{"path": "1_Pooling", "type": "x.Pooling"}]', "whose parts hold no weights"),
     ],
 )
 def test_broken_manifests(tmp_path: Path, text: str, message: str):
     (tmp_path / "modules.json").write_text(text)
     with pytest.raises((FormatError, TargetError), match=message):
         ex.explore(tmp_path)
+
+
+def test_a_manifest_of_something_else_is_ignored(tmp_path: Path):
+    folder = write_folder(tmp_path, {"w": ((2, 2), "F32")})
+    for text in ("[]", '{"name": "modules of a web page"}'):
+        (folder / "modules.json").write_text(text)
+        assert ex.explore(folder).num_parameters == 4
+
+
+def test_configs_without_any_weights_are_a_config(tmp_path: Path):
+    config = {"model_type": "bert", "vocab_size": 10, "hidden_size": 8}
+    config |= {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config |= {"max_position_embeddings": 4, "type_vocab_size": 2}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    write_modules(tmp_path, ("", "Transformer"), ("2_Dense", "Dense"))
+    (tmp_path / "2_Dense").mkdir()
+    assert ex.explore(tmp_path).is_declared
