@@ -56,11 +56,12 @@ def read(path: str, store: Store = LOCAL) -> Listing:
     return Listing(
         format=checkpoint.format,
         keys=[leaf.key for leaf in leaves],
-        shapes=[leaf.shape for leaf in leaves],
+        shapes=[_shape_of(leaf) for leaf in leaves],
         dtypes=[_dtype_of(leaf.tensor) for leaf in leaves],
         nbytes=nbytes,
         collections=collections if any(collections) else None,
-        typed=all(
+        typed="params" not in collections
+        or all(
             leaf.collection == word
             for leaf, word in zip(leaves, collections, strict=True)
             if word == "params"
@@ -113,6 +114,11 @@ def _dtype_of(tensor: Tensor | PickledArray) -> str:
     if type(tensor) is Tensor:
         return tensor.dtype
     return tensor.key_format or tensor.dtype.name  # pyright: ignore
+
+
+def _shape_of(leaf: TorchLeaf) -> tuple[int, ...]:
+    _, tensor, _, sparse = leaf
+    return tensor.shape if type(tensor) is Tensor and sparse is None else leaf.shape
 
 
 def _metadata(root: object) -> dict[str, str]:

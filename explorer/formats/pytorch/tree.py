@@ -137,7 +137,10 @@ class _RecordWalk:
             items = zip(("weight", "bias"), node, strict=True)
         if declared is None:
             for name, child in items:
-                yield name, *_opened(child)
+                if type(child) is Instance:
+                    yield name, *_opened(child)
+                else:
+                    yield name, child, ""
             return
         # a module: its tensors are registered as parameters, as buffers, or not at all
         parameters, buffers = declared
@@ -166,7 +169,9 @@ class _RecordWalk:
         parts, word = {}, ""
         if type(tensor) is Tensor:
             self.put(key, TorchLeaf(key, tensor, collection))
-            parts, word = tensor.scales or {}, "quantization"
+            if not tensor.scales:
+                return
+            parts, word = tensor.scales, "quantization"
         elif type(tensor) is Sparse:
             self.put(key, TorchLeaf(key, tensor.values, collection, tensor))
             parts, word = tensor.indices, "buffers"
@@ -218,10 +223,8 @@ def _without_scales(leaves: list[TorchLeaf]) -> list[TorchLeaf]:
     They are the scale of a layer's output: a pair of single numbers, in a checkpoint that has
     quantised weights.
     """
-    if not any(
-        type(leaf.tensor) is Tensor and leaf.tensor.dtype.startswith(_QUANTIZED)
-        for leaf in leaves
-    ):
+    formats = {tensor.dtype for _, tensor, _, _ in leaves if type(tensor) is Tensor}
+    if not any(dtype.startswith(_QUANTIZED) for dtype in formats):
         return leaves
     names = {path_of(leaf.key) for leaf in leaves if prod(leaf.shape) == 1}
     pairs = {
