@@ -12,8 +12,10 @@
 Every message is one line: place, what was found, what was expected, the cure.
 """
 
+import os
 import re
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "ExplorerError",
@@ -24,6 +26,9 @@ __all__ = [
     "TargetError",
     "TreeError",
     "UnsafePickleError",
+    "check_number",
+    "check_path",
+    "check_type",
     "first_few",
     "first_line",
     "printable",
@@ -162,3 +167,39 @@ class MismatchError(ExplorerError, AssertionError):
     Traceback (most recent call last):
     explorer.errors.MismatchError: expected 100 parameters, found 101
     """
+
+
+def check_type(
+    place: str, value: object, kinds: Any, expected: str, cure: str = ""
+) -> None:
+    """Refuse an argument of another type.
+
+    >>> check_type("text", b"abc", str, "a str")
+    Traceback (most recent call last):
+    explorer.errors.TreeError: text: is bytes; expected a str
+    """
+    if not isinstance(value, kinds):
+        kind = f"the class {value.__name__}" if isinstance(value, type) else ""
+        found = "is None" if value is None else f"is {kind or type(value).__name__}"
+        raise TreeError(place, found=found, expected=expected, cure=cure)
+
+
+def check_path(place: str, value: object) -> None:
+    """Refuse a path that is not text.
+
+    >>> check_path("folder", 3)
+    Traceback (most recent call last):
+    explorer.errors.TreeError: folder: is int; expected a str or a pathlib.Path
+    """
+    check_type(place, value, (str, os.PathLike), "a str or a pathlib.Path")
+
+
+def check_number(place: str, value: object) -> None:
+    """Refuse what is not a whole number.
+
+    >>> check_number("size", 1.5)
+    Traceback (most recent call last):
+    explorer.errors.TreeError: size: is float; expected a whole number
+    """
+    if not hasattr(type(value), "__index__"):  # of NumPy too
+        check_type(place, value, int, "a whole number")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jax import tree_util
 
-from explorer.errors import TreeError, first_line
+from explorer.errors import ExplorerError, TreeError, first_line
 from explorer.tree.types import PyTree
 from explorer.tree.walk import Path, atom_types, names_of, place_of
 
@@ -42,9 +42,7 @@ def partition(
     paths, leaves, treedef = _flatten(tree)
     # a module of bools may be callable too, but is a node
     if callable(predicate) and tree_util.all_leaves([predicate]):
-        chosen = [
-            bool(predicate(path, leaf)) for path, leaf in zip(paths, leaves, strict=True)
-        ]
+        chosen = _chosen_by_function(predicate, paths, leaves)
     else:
         chosen = _chosen_by_tree(predicate, tree)
     both = list(zip(leaves, chosen, strict=True))
@@ -107,6 +105,21 @@ def _flatten(tree: PyTree, none_is_leaf: bool = False) -> tuple[list[Path], list
         tree, is_leaf=lambda node: isinstance(node, atoms)
     )
     return [names_of(keys) for keys, _ in found], [leaf for _, leaf in found], treedef
+
+
+def _chosen_by_function(
+    predicate: Callable[[Path, Any], Any], paths: list[Path], leaves: list[Any]
+) -> list[bool]:
+    try:
+        return [bool(predicate(p, leaf)) for p, leaf in zip(paths, leaves, strict=True)]
+    except ExplorerError:
+        raise
+    except Exception as error:  # the user's function may raise anything
+        raise TreeError(
+            "predicate",
+            found=f"cannot be called with a path and a leaf: {first_line(error)}",
+            expected="predicate(path, leaf) -> bool, or a tree of bools",
+        ) from error
 
 
 def _chosen_by_tree(mask: PyTree, tree: PyTree) -> list[bool]:

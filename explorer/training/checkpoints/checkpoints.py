@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 import jax
 
-from explorer.errors import FormatError, InputError
+from explorer.errors import FormatError, InputError, check_number, check_path
 from explorer.training.checkpoints import orbax_store, step_folders
 from explorer.training.checkpoints.lock import Lock
 from explorer.training.checkpoints.manifest import (
@@ -74,6 +74,9 @@ class Checkpoints:
         best: tuple[str, Literal["min", "max"]] | None = None,
         config: Mapping[str, Any] | None = None,
     ):
+        check_path("folder", folder)
+        for place, number in (("every", every), ("keep", keep)):
+            check_number(place, number)
         if not os.fspath(folder):  # it would be the current one
             raise InputError("folder", found="has no name", expected="a folder of the run")
         if min(every, keep, 1 if keep_period is None else keep_period) < 1:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from explorer.errors import InputError, TargetError
+from explorer.errors import InputError, TargetError, check_number, check_path
 from explorer.training.data.order import permute
 
 __all__ = ["Arrays", "Batches", "Source", "Windows", "map_tokens"]
@@ -81,6 +81,7 @@ class Windows:
     """
 
     def __init__(self, tokens: npt.ArrayLike, length: int, place: str = "tokens"):
+        check_number("length", length)
         try:
             tokens = np.asarray(tokens)
         except ValueError:
@@ -120,6 +121,7 @@ def map_tokens(path: str | os.PathLike, dtype: str = "uint16") -> np.ndarray:
         TargetError: there is no such file, or it cannot be read.
         InputError: it is empty, no whole number of tokens, or the format is another.
     """
+    check_path("path", path)
     if dtype not in ("uint8", "uint16", "uint32"):
         raise InputError(path, found=f"tokens of {dtype}", expected="uint8, uint16, uint32")
     stored = np.dtype(dtype).newbyteorder("<")
@@ -171,6 +173,9 @@ class Batches(Iterator[Any]):
         part: tuple[int, int] = (0, 1),
         place: Callable[[Any], Any] | None = None,
     ):
+        check_number("size", size)
+        check_number("steps_per_call", steps_per_call)
+        check_number("seed", seed)
         index, parts = part
         if min(size, steps_per_call, parts, seed + 1) < 1 or size % parts:
             raise InputError(

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from explorer.errors import InputError, TargetError, printable
+from explorer.errors import InputError, TargetError, check_type, printable
 
 __all__ = ["Bytes", "Characters", "Tokeniser", "library_text"]
 
@@ -90,6 +90,7 @@ class Characters:
     """
 
     def __init__(self, text: str):
+        check_type("text", text, str, "a str")
         self.alphabet = "".join(sorted(set(text)))
         self._points = _code_points(self.alphabet)
 

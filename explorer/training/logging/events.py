@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from explorer.errors import InputError, MissingPackageError
+from explorer.errors import InputError, MissingPackageError, check_path
 from explorer.training.logging.appending import AppendedFile
 from explorer.training.logging.curves import StepRecord
 
@@ -50,6 +50,7 @@ class EventWriter(AppendedFile):
         *,
         clock: Callable[[], float] = time.time,
     ):
+        check_path("folder", folder)
         columns = tuple(columns)
         self._tags = [_utf8(f"{column}/{row}") for row in rows for column in columns]
         self._folder, self._clock, self._started = Path(folder), clock, False

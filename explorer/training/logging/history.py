@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from explorer.errors import InputError
+from explorer.errors import InputError, check_path
 from explorer.paths import matches
 from explorer.training.logging.curves import (
     Curve,
@@ -221,6 +221,7 @@ def read_jsonl(path: str | os.PathLike) -> History:
         FormatError: the file is not a history, or a line of it is broken.
         InputError: it cannot be read.
     """
+    check_path("path", path)
     lines = read_lines(path)
     history = History(lines.rows, lines.columns, run=lines.run)
     history.remarks = lines.remarks

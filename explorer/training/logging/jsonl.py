@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from explorer.errors import FormatError, InputError, printable
+from explorer.errors import FormatError, InputError, check_path, printable
 from explorer.training.logging.appending import AppendedFile
 from explorer.training.logging.curves import StepRecord
 
@@ -71,6 +71,7 @@ class JsonlWriter(AppendedFile):
         columns: Iterable[str] = (),
         run: str = "",
     ):
+        check_path("path", path)
         self._path = Path(path)
         header = _Header(_VERSION, run, tuple(rows), tuple(columns))
         is_new = not self._path.exists() or not _regular(self._path).stat().st_size

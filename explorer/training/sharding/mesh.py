@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from explorer.errors import InputError
+from explorer.errors import InputError, check_number, check_type
 from explorer.training.sharding.rules import DEFAULT_RULES, Rule, Rules, rules_for, spec_for
 from explorer.tree.walk import Path, names_of
 
@@ -101,6 +101,7 @@ def shardings_of(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> An
     >>> tuple(shardings_of(dense, make_mesh())["kernel"].spec)
     ()
     """
+    _check_mesh(mesh)
     params = _params_of(tree)
     leaves = _leaves(tree if params is None else params)
     rules = rules_for(rules, mesh.axis_names, leaves)
@@ -117,6 +118,8 @@ def sharded_shapes(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> 
     """
 
     def shaped(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+        if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
+            check_type("tree", leaf, (), "arrays or shapes")
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
     return jax.tree.map(shaped, tree, shardings_of(tree, mesh, rules))
@@ -129,6 +132,8 @@ def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
         mesh: of `make_mesh`.
         axis: which axis is that of examples: 1 of the batches of several steps.
     """
+    _check_mesh(mesh)
+    check_number("axis", axis)
     return NamedSharding(mesh, PartitionSpec(*(None,) * axis, _BATCH_AXES))
 
 
@@ -209,6 +214,11 @@ def check_on_mesh(mesh: Mesh, state: Any) -> None:
                 found="is not placed on the mesh of the step",
                 cure="make it with create_state(..., mesh=mesh)",
             )
+
+
+def _check_mesh(mesh: Any) -> None:
+    kinds = (Mesh, jax.sharding.AbstractMesh)
+    check_type("mesh", mesh, kinds, "a mesh", "make one with make_mesh(...)")
 
 
 def _leaves(tree: Any) -> list[tuple[Path, tuple[int, ...]]]:

@@ -1,5 +1,6 @@
 """Gradients that are not finite: seen on the device, named on the host, never applied."""
 
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from explorer.errors import InputError, TreeError
 from explorer.paths import name_of
 from explorer.tree.walk import names_of
 
@@ -81,8 +83,16 @@ def names_of_bad(params: Any, bad: Any) -> tuple[str, ...]:
     >>> names_of_bad({"dense": {"bias": 0, "kernel": 0}}, [1, -1, -1])
     ('dense/kernel',)
     """
+    try:
+        numbers = [operator.index(number) for number in np.asarray(bad).tolist()]
+    except TypeError:
+        found = f"is {type(bad).__name__}"
+        raise TreeError("bad", found=found, expected='"bad" of a step\'s metrics') from None
     paths = [names_of(keys) for keys, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
-    return tuple(name_of(paths[index]) for index in np.asarray(bad).tolist() if index >= 0)
+    if max(numbers, default=0) >= len(paths):
+        found = f"names tensor {max(numbers)} of {len(paths)}"
+        raise InputError("bad", found=found, expected="a place in these parameters")
+    return tuple(name_of(paths[index]) for index in numbers if index >= 0)
 
 
 def _sum_of_squares(leaf: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ import jax
 import optax
 from jax import lax
 
-from explorer.errors import InputError, TreeError, printable
+from explorer.errors import InputError, TreeError, check_type, printable
 from explorer.inventory.tensor import Role
 from explorer.paths import matches, name_of
 from explorer.roles.names import classify
@@ -58,6 +58,10 @@ class Freezing:
             TreeError: `role_tree` has another structure.
         """
         leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
+        for keys, leaf in leaves:
+            if not hasattr(leaf, "shape"):
+                place = name_of(names_of(keys)) or "params"
+                check_type(place, leaf, (), "an array or its shape")
         paths = [names_of(keys) for keys, _ in leaves]
         role_of = _given_roles(self.role_tree, treedef) or [
             classify(path, tuple(leaf.shape))[0]
@@ -132,6 +136,8 @@ def freeze(
     >>> found.trainable, found.frozen, found.labels
     (12, 3, {'dense': {'bias': 'frozen', 'kernel': 'trained'}})
     """
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        check_type("optimizer", optimizer, (), "an optax transformation")
     freezing = Freezing(globs, roles=roles, role_tree=role_tree)
     optimizer, labels = freezing.optimizer(optimizer), freezing.labels(params)
     return Freeze(optimizer, labels, *freezing.count(params))
