@@ -6,7 +6,7 @@ from typing import Any
 from explorer.analyses.comparison import Comparison, compare
 from explorer.analyses.lock import parse_lock
 from explorer.api import explore
-from explorer.errors import FormatError, MismatchError, TargetError
+from explorer.errors import FormatError, MismatchError, TargetError, check_number
 from explorer.storage.local import read_whole
 from explorer.targets import as_path
 
@@ -37,6 +37,14 @@ def assert_parameter_count(
     Traceback (most recent call last):
     explorer.errors.MismatchError: parameters: found 1, expected 2 (-1)
     """
+    for word, expected in (
+        ("parameters", parameters),
+        ("weights", weights),
+        ("biases", biases),
+        ("tensors", tensors),
+    ):
+        if expected is not None:
+            check_number(word, expected)
     inventory = explore(target)
     wrong = [
         f"{word}: found {found:,}, expected {expected:,} ({found - expected:+,})"

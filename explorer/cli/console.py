@@ -3,12 +3,13 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from explorer.document.layout import Style
 from explorer.document.records import Document
+from explorer.errors import InputError
 
 __all__ = [
     "complete_target",
@@ -17,6 +18,7 @@ __all__ = [
     "echo_json",
     "echo_records",
     "format_option",
+    "leave_with",
     "path_type",
     "style",
     "target_argument",
@@ -77,6 +79,14 @@ def echo(text: str) -> None:
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
+
+
+def leave_with(errors: Sequence[InputError]) -> NoReturn:
+    """Write one line on stderr for each target that could not be read; raise the last."""
+    *others, last = errors
+    for error in others:
+        click.echo(f"explorer: {error}", err=True)
+    raise last
 
 
 def echo_document(document: Document) -> None:

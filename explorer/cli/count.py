@@ -3,7 +3,7 @@
 import click
 import msgspec
 
-from explorer.analyses.ledger import ledger_of
+from explorer.analyses.ledger import Ledger, ledger_of
 from explorer.api import explore
 from explorer.cli.console import (
     complete_target,
@@ -11,7 +11,9 @@ from explorer.cli.console import (
     echo_json,
     echo_records,
     format_option,
+    leave_with,
 )
+from explorer.errors import InputError
 
 __all__ = ["count"]
 
@@ -24,13 +26,33 @@ __all__ = ["count"]
 def count(targets: tuple[str, ...], form: str) -> None:
     """Print one row of counts for each target, side by side.
 
+    A target that cannot be read is one line on stderr; the others are printed, and the exit
+    code is 2.
+
     \b
     Examples:
       explorer count model.safetensors
       explorer count a.gguf b/ c.pt
       explorer count model/ --format json
     """
-    ledgers = [ledger_of(explore(target)) for target in targets]
+    ledgers, errors = _ledgers(targets)
+    if ledgers:
+        _print(ledgers, form)
+    if errors:
+        leave_with(errors)
+
+
+def _ledgers(targets: tuple[str, ...]) -> tuple[list[Ledger], list[InputError]]:
+    ledgers, errors = [], []
+    for target in targets:
+        try:
+            ledgers.append(ledger_of(explore(target)))
+        except InputError as error:
+            errors.append(error)
+    return ledgers, errors
+
+
+def _print(ledgers: list[Ledger], form: str) -> None:
     if form == "text":
         from explorer.views.counts import counts_document
 

@@ -13,7 +13,6 @@ from explorer.cli.console import (
     format_option,
     target_argument,
 )
-from explorer.errors import InputError
 from explorer.inventory.inventory import Inventory
 
 if TYPE_CHECKING:
@@ -69,8 +68,6 @@ def show(
     inventory = explore(target, like=like)
     if glob is not None:
         inventory = inventory.select(glob)
-        if not inventory.tensors:
-            raise InputError(target, found=f"no tensor matches {glob!r}", expected="a glob")
     if by is not None:
         _show_groups(inventory, by, depth, form)
     elif form == "text":

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.errors import InputError, printable
 from explorer.formats.files import load_path
-from explorer.paths import Key, matches, path_of
+from explorer.inventory.selection import check_glob, nothing_matches
+from explorer.paths import Key, matches, name_of, path_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,12 +20,17 @@ def load_tree(path: str, select: str | None = None) -> dict[str, Any]:
         InputError: nothing is selected, or a tensor's path runs through another tensor.
     """
 
+    if select is not None:
+        check_glob(select)
+    seen: list[Key] = []
+
     def wanted(key: Key) -> bool:
+        seen.append(key)
         return select is None or matches(key, select)
 
     arrays = load_path(path, wanted)
-    if not arrays:
-        raise InputError(path, found=f"no tensor matches {select!r}", expected="a glob")
+    if not arrays and select is not None:
+        raise nothing_matches(path, select, map(name_of, seen))
     return _nest(path, arrays)
 
 

@@ -9,6 +9,12 @@ import msgspec
 
 from explorer.inventory.card import Card
 from explorer.inventory.columns import Columns
+from explorer.inventory.selection import (
+    check_glob,
+    check_words,
+    no_such_tensor,
+    nothing_matches,
+)
 from explorer.inventory.tensor import BUFFER_COLLECTIONS, Kind, TensorSpec, Tie
 from explorer.inventory.totals import Totals, sum_totals
 from explorer.paths import matches, name_of
@@ -86,12 +92,18 @@ class Inventory(msgspec.Struct, frozen=True, dict=True, eq=False):
         return iter(self.tensors)
 
     def __getitem__(self, name: str) -> TensorSpec:
-        """Return the tensor of that path ("encoder/layer/0/bias" or dotted)."""
-        wanted = name_of(name)
-        for index, key in enumerate(self.columns.keys):
+        """Return the tensor of that path ("encoder/layer/0/bias" or dotted).
+
+        Raises:
+            KeyError: no tensor has it; an InputError too, that names the nearest.
+        """
+        keys = self.columns.keys
+        is_key = isinstance(name, str) or _is_path(name)
+        wanted = name_of(name) if is_key else name
+        for index, key in enumerate(keys):
             if key == name or name_of(key) == wanted:
                 return self.columns.spec(index)
-        raise KeyError(name)
+        raise no_such_tensor(self.target or "the inventory", wanted, map(name_of, keys))
 
     @cached_property
     def kinds(self) -> tuple[tuple[Kind, int, int], ...]:
@@ -181,8 +193,12 @@ class Inventory(msgspec.Struct, frozen=True, dict=True, eq=False):
         component: str | None = None,
         dtype: str | None = None,
         collection: str | None = None,
+        missing_ok: bool = False,
     ) -> "Inventory":
         """Return the inventory of the tensors that match all that is given.
+
+        Nothing is left where a glob matches and the words of none of its tensors do: a model
+        may have no bias. A glob that matches nothing, and a word that no model has, are slips.
 
         Args:
             glob: path glob such as "**/attention/**", "layers/[0-3]/*" or "*.bias".
@@ -190,7 +206,14 @@ class Inventory(msgspec.Struct, frozen=True, dict=True, eq=False):
             component: embedding, attention, mlp, experts, router, norm, head or other.
             dtype: a number format ("bfloat16").
             collection: params, batch_stats, buffers, opt_state, ...
+            missing_ok: whether a glob may match nothing.
+
+        Raises:
+            InputError: the glob matches no tensor, or a word is unknown; the message names
+                the nearest.
         """
+        check_glob(glob)
+        check_words(self.columns.kinds, role, component, dtype, collection)
 
         def fits(kind: Kind) -> bool:
             return (
@@ -202,13 +225,15 @@ class Inventory(msgspec.Struct, frozen=True, dict=True, eq=False):
 
         columns = self.columns
         fitting = list(map(fits, columns.kinds))
-        return self.keep(
-            columns.spec(index)
-            for index, (key, number) in enumerate(
-                zip(columns.keys, columns.numbers, strict=True)
-            )
-            if fitting[number] and (glob == "**" or matches(key, glob))
+        matching = (
+            range(len(columns))
+            if glob == "**"
+            else [i for i, key in enumerate(columns.keys) if matches(key, glob)]
         )
+        if glob != "**" and not matching and not missing_ok:
+            raise nothing_matches(self.target, glob, map(name_of, columns.keys))
+        numbers = columns.numbers
+        return self.keep(columns.spec(i) for i in matching if fitting[numbers[i]])
 
     def keep(self, tensors: Iterable[TensorSpec]) -> "Inventory":
         """Return this inventory with only these of its tensors.
@@ -244,6 +269,10 @@ class Inventory(msgspec.Struct, frozen=True, dict=True, eq=False):
 
     def _repr_html_(self) -> str:
         return _render("html", self)
+
+
+def _is_path(name: object) -> bool:
+    return isinstance(name, tuple) and all(isinstance(part, str) for part in name)
 
 
 def _render(form: str, inventory: Inventory) -> str:

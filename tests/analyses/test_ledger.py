@@ -166,7 +166,9 @@ def test_select_keeps_what_fits(tmp_path: Path):
     assert inventory.select("*.bias").num_parameters == inventory.num_biases
     assert inventory.select(role="weight").num_parameters == inventory.num_weights
     assert inventory.select("encoder/layer/[0-2]/**").num_tensors == 3 * 16
-    assert len(inventory.select("nothing")) == 0
+    assert len(inventory.select("nothing", missing_ok=True)) == 0
+    with pytest.raises(ex.InputError, match="no tensor matches 'nothing'"):
+        inventory.select("nothing")
 
 
 def test_a_selected_alias_is_counted(tmp_path: Path):

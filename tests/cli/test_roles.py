@@ -60,7 +60,7 @@ def test_errors_are_one_line_and_exit_2(tmp_path: Path):
         ("roles", "lama-2-7b"): "did you mean llama-2-7b?",
         ("roles", "claude"): "Anthropic discloses neither",
         ("roles", str(config)): "hidden_size is -4; expected 1 to 2,147,483,647",
-        ("count", "gpt2", str(tmp_path / "nothing")): "no such file or folder",
+        ("count", str(tmp_path / "nothing")): "no such file or folder",
     }.items():
         done = run(*arguments)
         assert (done.returncode, done.stdout) == (2, ""), arguments
