@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from explorer.inventory.tensor import Role, Tie
+from explorer.inventory.tensor import Component, Role, Tie
 from explorer.paths import Key
 
 __all__ = ["Listing", "Numbered", "Sharding", "firsts_of", "number"]
@@ -96,6 +96,8 @@ class Listing(msgspec.Struct):
         shardings: of the tensors that have one.
         roles: what tensors do, where their use was traced; names decide for all others.
             None where nothing was traced.
+        components: the part of the network a tensor belongs to, where the source knows more
+            than its name says.
         stacks: of tensors whose leading axes stack equal layers: how many, one per axis.
         remarks: notes that only the reader can make, complete sentences.
         file_bytes: size of the files on disk; None where there is no file.
@@ -115,6 +117,7 @@ class Listing(msgspec.Struct):
     shardings: dict[Key, Sharding] = {}
     stacks: dict[Key, tuple[int, ...]] = {}
     roles: dict[Key, Role] | None = None
+    components: dict[Key, Component] = {}
     remarks: list[str] = []
     file_bytes: int | None = None
     files: int = 0

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from explorer.inventory.tensor import Component
 from explorer.paths import Key
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Call(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         form: the kind of model ("flax linen"); empty for what the tree itself shows.
         stacks: how many equal layers, then experts, are stacked along a tensor's leading
             axes.
+        components: of parameters whose modules' classes tell more than their names.
         architecture: the record behind one of explorer's own models.
     """
 
@@ -38,4 +40,5 @@ class Call(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     model: "PyTree" = None
     form: str = ""
     stacks: Mapping[Key, tuple[int, ...]] = {}
+    components: Mapping[Key, Component] = {}
     architecture: Any = None

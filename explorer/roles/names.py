@@ -16,7 +16,7 @@ from explorer.paths import unboxed
 from explorer.roles import spellings
 from explorer.roles.spellings import Tag
 
-__all__ = ["classify", "component_of_module", "names_tell", "split_names"]
+__all__ = ["classify", "component_of_module", "decide", "names_tell", "split_names"]
 
 _role_of_leaf: dict[str, Role] = {
     name: role for role, names in spellings.LEAVES.items() for name in names.split()
@@ -134,6 +134,19 @@ def names_tell(paths: Iterable[tuple[str, ...]]) -> bool:
     return {"w", "b"} <= letters
 
 
+def decide(used: Role, named: Role, shape: tuple[int, ...]) -> Role:
+    """Return the role that counts, of a parameter whose use and name say different ones.
+
+    Use decides. But whether a table that is added whole to raw data holds a row for each
+    position, its use does not show: a name that says so does.
+
+    >>> decide("bias", "embedding", (8, 4)), decide("bias", "scale", (4,))
+    ('embedding', 'bias')
+    """
+    is_table = used == "bias" and named == "embedding" and sum(n > 1 for n in shape) > 1
+    return named if is_table else used
+
+
 def _modules_of(names: list[str]) -> list[_Name]:
     """Return the modules around a leaf, outermost first; known pairs decide their tags."""
     read = [name for name in map(_read, names[:-1]) if name.text not in _IGNORED]
@@ -192,6 +205,8 @@ def _role_of_weight(stem: str, owner: _Name, shape: tuple[int, ...]) -> Role:
 def _role_of_unknown(leaf: _Name, shape: tuple[int, ...]) -> Role:
     if leaf.tag == "norm":
         return "scale"
+    if len(shape) > 1 and not leaf.words.isdisjoint(spellings.POSITIONS):
+        return "kernel" if "bias" in leaf.words else "embedding"
     if leaf.tag == "embedding" and leaf.words.isdisjoint(spellings.PROJECTIONS):
         return "embedding"
     return "kernel" if len(shape) > 1 else "other"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from explorer.inventory.tensor import Component, Role
+from explorer.roles.names import decide
 
 __all__ = [
     "ComponentWork",
@@ -55,8 +56,10 @@ class RoleRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def counted_role(self) -> Role:
-        """Its role by use; of a parameter that nothing uses, by name."""
-        return self.role if self.reached else self.named_role
+        """Its role by use; by name where nothing uses it, or its use does not decide."""
+        if not self.reached:
+            return self.named_role
+        return decide(self.role, self.named_role, self.shape)
 
     @property
     def trainable(self) -> bool:

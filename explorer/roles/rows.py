@@ -1,6 +1,6 @@
 """The trace of a call -> the report of what each parameter does."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -8,21 +8,23 @@ import jax
 import jax.numpy as jnp
 from msgspec.structs import replace
 
-from explorer.errors import TreeError, printable
+from explorer.errors import TreeError, check_type, printable
+from explorer.inventory.experts import find_experts
 from explorer.inventory.tensor import PARAMS
-from explorer.paths import Key
 from explorer.roles.call import Call
 from explorer.roles.dataflow import ParameterRole, Use, trace
 from explorer.roles.dataflow.arguments import names_of
 from explorer.roles.dataflow.trainable import changed_by
 from explorer.roles.names import classify
 from explorer.roles.report import RoleReport, RoleRow, report_of_rows
+from explorer.roles.settings import is_array, split_settings
 from explorer.tree.types import Params, PyTree
 
 __all__ = ["report_of_call", "report_of_roles"]
 
 _DENSE = "routed experts are computed densely: active parameters were not measured"
 _SPARSE = "routed experts are computed sparsely: active parameters are measured from use"
+_NO_TOKENS = "the input is not a batch of tokens: active parameters of routed experts were not measured"
 
 # whether training changes an array, by its path, shape and dtype
 IsParameter = Callable[[tuple[str, ...], tuple[int, ...], str], bool]
@@ -36,7 +38,7 @@ def report_of_call(call: Call, is_parameter: IsParameter) -> RoleReport:
     """
     traced = trace(call.fn, call.params, *call.inputs, **call.kwargs)
     tokens = _tokens(call)
-    rows = _rows(traced.roles, call.params, is_parameter, tokens, call.stacks)
+    rows = _rows(traced.roles, call.params, is_parameter, tokens, call)
     rows = _with_routed_biases(rows)
     return report_of_rows(
         rows,
@@ -45,7 +47,7 @@ def report_of_call(call: Call, is_parameter: IsParameter) -> RoleReport:
         target=call.name,
         inputs=_described(call),
         tokens=tokens,
-        experts=_experts(rows) if tokens else "",
+        experts=_experts(rows, tokens),
     )
 
 
@@ -75,10 +77,14 @@ def _rows(
     params: Params,
     is_parameter: IsParameter,
     tokens: int = 0,
-    stacks: Mapping[Key, tuple[int, ...]] | None = None,
+    call: Call | None = None,
 ) -> list[RoleRow]:
+    params = split_settings(params)[0]
     leaves, paths = jax.tree.leaves(params), names_of(params)
-    records = jax.tree.leaves(roles, is_leaf=lambda x: isinstance(x, ParameterRole))
+    for path, leaf in zip(paths, leaves, strict=True):
+        if not is_array(leaf):
+            check_type("/".join(("params", *path)), leaf, (), "an array or its shape")
+    records = jax.tree.leaves(roles)
     if len(records) != len(leaves) or not all(
         isinstance(record, ParameterRole) for record in records
     ):
@@ -87,6 +93,7 @@ def _rows(
             found=f"{len(records)} leaves",
             expected=f"a ParameterRole for each of the {len(leaves)} parameters",
         )
+    _check_fits(roles, records, paths, leaves)
     seen: set[str] = set()
     rows = []
     for path, leaf, record in zip(paths, leaves, records, strict=True):
@@ -95,27 +102,57 @@ def _rows(
         is_unique = seen.isdisjoint(record.shared_with)
         seen.add("/".join(path))
         learned = is_unique and is_parameter(path, shape, str(leaf.dtype))
-        stack = (stacks or {}).get(path, ())
-        rows.append(_row(path, shape, stack, record, prod(shape) * learned, tokens))
+        row = _row(path, shape, record, prod(shape) * learned, tokens)
+        if call is not None:
+            stack = call.stacks.get(path, ())
+            component = call.components.get(path, row.component)
+            row = replace(row, stack=stack, component=component)
+        rows.append(row)
     return rows
+
+
+def _check_fits(
+    roles: PyTree,
+    records: Sequence[ParameterRole],
+    paths: Sequence[tuple[str, ...]],
+    leaves: Sequence[Any],
+) -> None:
+    """Refuse roles of another model: of other paths, or of arrays of other shapes."""
+    for given, record, path, leaf in zip(
+        names_of(roles), records, paths, leaves, strict=True
+    ):
+        here, there = "/".join(_inner(path)), "/".join(_inner(given))
+        shape = record.shape
+        if here != there or shape not in (None, tuple(leaf.shape)):
+            raise TreeError(
+                "roles",
+                found=f"are those of another model: {there} {list(shape or ())}",
+                expected=f"{here} {list(leaf.shape)}",
+                cure="pass what trace_roles returned for these parameters",
+            )
+
+
+def _inner(path: tuple[str, ...]) -> tuple[str, ...]:
+    return path[1:] if path[:1] == (PARAMS,) else path
 
 
 def _row(
     path: tuple[str, ...],
     shape: tuple[int, ...],
-    stack: tuple[int, ...],
     record: ParameterRole,
     size: int,
     tokens: int,
 ) -> RoleRow:
     named_role, component = classify(path, shape)
     is_sparse = any(use.rows for use in record.uses)
+    if component == "other" and record.reached and record.role == "embedding":
+        component = "embedding"
     # sparsely, each token multiplies each active weight once
     active = record.macs // tokens if is_sparse and tokens else size
     return RoleRow(
         path="/".join(path).removeprefix(f"{PARAMS}/"),
         shape=shape,
-        stack=stack,
+        stack=(),
         parameters=size,
         role=record.role,
         named_role=named_role,
@@ -154,11 +191,19 @@ def _with_routed_biases(rows: Sequence[RoleRow]) -> list[RoleRow]:
     return list(map(routed, rows))
 
 
-def _experts(rows: Sequence[RoleRow]) -> str:
-    """Return how routed experts are computed; empty without any."""
-    routed = [row for row in rows if row.component == "experts" and row.role == "kernel"]
+def _experts(rows: Sequence[RoleRow], tokens: int) -> str:
+    """Return how routed experts are computed, known by name or by structure; empty without
+    any."""
+    kernels = [row for row in rows if row.role == "kernel" and row.parameters]
+    routed = [row for row in kernels if row.component == "experts"]
+    if not routed:
+        seen = find_experts((tuple(row.path.split("/")), row.shape) for row in kernels)
+        names = {"/".join(path) for mixture in seen for path in mixture.kernels}
+        routed = [row for row in kernels if row.path in names]
     if not routed:
         return ""
+    if not tokens:
+        return _NO_TOKENS
     return _SPARSE if all(row.active < row.parameters for row in routed) else _DENSE
 
 

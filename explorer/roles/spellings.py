@@ -14,6 +14,7 @@ __all__ = [
     "LEAVES",
     "MODULES",
     "PAIRS",
+    "POSITIONS",
     "PROJECTIONS",
     "ROOTS",
     "TABLES",
@@ -48,6 +49,8 @@ LEAVES: dict[Role, str] = {
 }
 # the factors of a low-rank adapter
 FACTORS = _names("lora_a lora_b lora_embedding_a lora_embedding_b")
+# a table whose name has one of these words, and not bias, has a row for each position
+POSITIONS = _names("pe wpe pos position positions positional")
 # modules whose weight is a table although embedding is not in their name
 TABLES = _names("relative_attention_bias attn_rel_b")
 # an embedding with one of these words is a projection (patches, factorised tables)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from explorer.roles.dataflow.axes import EVERY
 from explorer.roles.dataflow.findings import Findings
 from explorer.roles.dataflow.layouts import branches_of, scan_of, while_of
 from explorer.roles.dataflow.liveness import Liveness
@@ -31,7 +32,8 @@ def scan(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Values
     fixed, start, rows = _split(values, consts, carry)
     if length == 0:
         return [*start, *[CONSTANT] * (len(live) - carry)]
-    rows = [row._replace(traits=row.traits & ~SLICED_FIRST) for row in rows]
+    by_step = any(row.made_of and row.axes & 1 for row in rows)
+    rows = list(map(_one_row, rows))
     needed, state = walk.liveness.scan(eqn, tuple(live)), start
 
     def step(state: Values) -> Values:
@@ -42,9 +44,22 @@ def scan(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Values
             state = _fixed_carry(walk, start, lambda state: step(state)[:carry])
         results = step(state)
     _record_starts(walk, eqn, consts, start, state)
-    return (
-        results if length == 1 else [*map(join, state, results[:carry]), *results[carry:]]
+    ended = results[:carry] if length == 1 else map(join, state, results[:carry])
+    return [*ended, *(_stacked(row, by_step) for row in results[carry:])]
+
+
+def _one_row(rows: Value) -> Value:
+    """Return what a step of a scan is given of an operand: without its leading axis."""
+    return rows._replace(
+        traits=rows.traits & ~SLICED_FIRST, axes=rows.axes >> 1, copied=rows.copied >> 1
     )
+
+
+def _stacked(row: Value, by_step: bool) -> Value:
+    """Return the rows of all steps; `by_step` if each step has parameters of its own."""
+    if row.made_of and not row.data:
+        return row._replace(axes=EVERY)
+    return row._replace(axes=row.axes << 1 | by_step, copied=row.copied << 1)
 
 
 def while_loop(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Values:

@@ -7,6 +7,7 @@ from typing import Any
 
 from jax.extend.core import Literal
 
+from explorer.roles.dataflow.axes import EVERY
 from explorer.roles.dataflow.contractions import named
 from explorer.roles.dataflow.derivatives import backward_of
 from explorer.roles.dataflow.layouts import (
@@ -100,7 +101,7 @@ def _linear_solve(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) 
 
 def _opaque(walk: Walker, eqn: Any, values: Values, live: Sequence[bool]) -> Values:
     """A jaxpr that cannot be read: a Pallas kernel, or an unknown operation."""
-    union = merged(values)._replace(traits=0)
+    union = merged(values)._replace(traits=0, axes=EVERY, copied=0)
     if union.data:
         for operand, value in enumerate(values):
             if value.made_of:

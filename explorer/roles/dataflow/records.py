@@ -53,7 +53,8 @@ class ParameterRole(msgspec.Struct, frozen=True, kw_only=True):
 
     `reached` says whether an output depends on it, `differentiable` whether a gradient
     reaches it. `tied` marks an embedding that is an output projection too; `shared_with` names
-    the other leaves that are the same array: they have one role and the same uses.
+    the other leaves that are the same array: they have one role and the same uses. `shape` is
+    that of the array.
 
     >>> ParameterRole(role="bias", uses=(), reached=True, differentiable=True).macs
     0
@@ -65,6 +66,7 @@ class ParameterRole(msgspec.Struct, frozen=True, kw_only=True):
     differentiable: bool
     tied: bool = False
     shared_with: tuple[str, ...] = ()
+    shape: tuple[int, ...] | None = None
 
     @property
     def macs(self) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from explorer.inventory.tensor import Role
+from explorer.roles.dataflow.axes import is_table
 from explorer.roles.dataflow.contractions import CONTRACTIONS, is_contracted
 from explorer.roles.dataflow.records import Manner
 from explorer.roles.dataflow.values import (
@@ -27,6 +28,7 @@ __all__ = [
     "OPAQUE",
     "PLACED",
     "RETURNED",
+    "TABLE",
     "UseKind",
     "is_looked_up",
     "is_row",
@@ -124,6 +126,12 @@ def _product(eqn: Any, values: Sequence[Value], operand: int) -> UseKind:
 
 
 def _sum(eqn: Any, values: Sequence[Value], operand: int) -> UseKind:
+    """A bias; a row for each position is an embedding."""
+    kind = _sum_of_slices(eqn, values, operand)
+    return TABLE if kind is BIAS and is_table(eqn, values, operand) else kind
+
+
+def _sum_of_slices(eqn: Any, values: Sequence[Value], operand: int) -> UseKind:
     """A bias; rows of a table that were sliced by position are an embedding. A logit that is
     combined with the maximum of others is the sink of a softmax written by hand."""
     if _any(values, operand, PEAK):
@@ -193,7 +201,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("add", "sub", "add_any"), _sum),
     **dict.fromkeys(("gather", "dynamic_slice"), _pick),
     **dict.fromkeys(("concatenate", "stack", "pad"), _place),
-    **dict.fromkeys(("scatter-add", "scatter-sub"), _except(_sum, _second)),
+    **dict.fromkeys(("scatter-add", "scatter-sub"), _except(_sum_of_slices, _second)),
     "scatter-mul": _except(_product, _second),
     "scatter": _except(_place, _second),
     "dynamic_update_slice": _except(_place, _after_second),

@@ -17,10 +17,13 @@ from explorer.roles.dataflow.arguments import (
     split_call,
     traced,
 )
+from explorer.roles.dataflow.axes import is_leading, wide
+from explorer.roles.dataflow.examples import refuse_shapes
 from explorer.roles.dataflow.liveness import ImpureError
 from explorer.roles.dataflow.records import ParameterRole, Use
-from explorer.roles.dataflow.values import CONSTANT, Value, merged
+from explorer.roles.dataflow.values import CONSTANT, LEADING, Value, merged
 from explorer.roles.dataflow.walk import Walk
+from explorer.roles.settings import is_module, split_settings
 
 __all__ = ["RoleTrace", "trace", "trace_roles"]
 
@@ -54,12 +57,14 @@ def trace_roles(fn: Callable[..., Any], params: Any, *inputs: Any, **kwargs: Any
 
     Args:
         fn: a pure function of parameters and inputs.
-        params: any pytree of arrays, a dict of variables, an NNX state or module.
+        params: any pytree of arrays, a dict of variables, an NNX state or module, an Equinox
+            or penzai module. Inside a module other leaves than arrays are settings.
         inputs: further arguments of fn; numbers, strings and flags are passed unchanged.
         kwargs: keyword arguments of fn.
 
     Returns:
-        A tree like `params` with a ParameterRole at each leaf.
+        A tree like `params` with a ParameterRole at each array, and None for settings.
+        `trace_roles(module, *inputs)` is that of a module that holds its arrays.
 
     Raises:
         TreeError: there are no parameters, or one is not an array.
@@ -71,19 +76,36 @@ def trace_roles(fn: Callable[..., Any], params: Any, *inputs: Any, **kwargs: Any
     >>> roles["a"].role, roles["b"].role, roles["a"].macs
     ('kernel', 'bias', 30)
     """
+    if is_module(fn) and _holds_floats(fn):  # the module itself, then its inputs
+        return trace(_called, fn, params, *inputs, **kwargs).roles
     return trace(fn, params, *inputs, **kwargs).roles
+
+
+def _called(module: Any, *inputs: Any, **kwargs: Any) -> Any:
+    return module(*inputs, **kwargs)
+
+
+def _holds_floats(module: Any) -> bool:
+    leaves = jax.tree.leaves(split_settings(module)[0])
+    return any(jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact) for leaf in leaves)
 
 
 def trace(fn: Callable[..., Any], params: Any, *inputs: Any, **kwargs: Any) -> RoleTrace:
     """Return the roles as `trace_roles` does, and the multiply-adds of one call."""
+    params, filled = split_settings(params)
     leaves, treedef = leaves_of(params)
     shapes = [shape_of(leaf) for leaf in leaves]
     arrays, call = split_call(inputs, kwargs)
     name = getattr(fn, "__name__", type(fn).__name__)
 
+    def called(params: Any, *inputs: Any, **kwargs: Any) -> Any:
+        return fn(filled(params), *inputs, **kwargs)
+
+    refuse_shapes(name, called, params, inputs, kwargs)
+
     def flat(leaves: list[Any], arrays: list[Any]) -> Any:
         inputs, kwargs = call(arrays)
-        return fn(treedef.unflatten(leaves), *inputs, **kwargs)
+        return fn(filled(treedef.unflatten(leaves)), *inputs, **kwargs)
 
     closed = traced(name, flat, shapes, arrays)
     numbers = distinct(leaves, params)
@@ -107,6 +129,7 @@ def trace(fn: Callable[..., Any], params: Any, *inputs: Any, **kwargs: Any) -> R
             reached=bool(end.reach >> number & 1),
             differentiable=bool(end.grad >> number & 1),
             shared_with=shared.get(leaf, ()),
+            shape=tuple(shapes[leaf].shape),
         )
         for leaf, number in enumerate(numbers)
     ]
@@ -115,7 +138,13 @@ def trace(fn: Callable[..., Any], params: Any, *inputs: Any, **kwargs: Any) -> R
 
 def _parameter(number: int, shape: jax.ShapeDtypeStruct) -> Value:
     learns = jax.numpy.issubdtype(shape.dtype, jax.numpy.inexact)
-    return Value(1 << number, reach=1 << number, grad=learns << number)
+    return Value(
+        1 << number,
+        reach=1 << number,
+        grad=learns << number,
+        traits=LEADING if is_leading(shape.shape) else 0,
+        axes=wide(shape.shape),
+    )
 
 
 def _is_key(shape: jax.ShapeDtypeStruct) -> bool:

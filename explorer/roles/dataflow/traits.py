@@ -7,6 +7,7 @@ from explorer.roles.dataflow.contractions import CONTRACTIONS, named
 from explorer.roles.dataflow.rules import is_row
 from explorer.roles.dataflow.values import (
     GIVEN,
+    LEADING,
     MATRICES,
     ONE_HOT,
     PEAK,
@@ -24,7 +25,7 @@ from explorer.roles.dataflow.values import (
 
 __all__ = ["NOISE", "is_zero", "traits_of"]
 
-_LASTING = SLICED_FIRST | SLICED | PICKED | GIVEN
+_LASTING = SLICED_FIRST | SLICED | PICKED | GIVEN | LEADING
 _OF_CONTENTS = VARIED | SPECTRUM | SCORES | PEAK | ROUTED
 
 # random results: they depend on a key, not on data
@@ -111,7 +112,9 @@ def _of_pick(eqn: Any, values: Sequence[Value], kept: int) -> int:
         return _picked(eqn) | kept
     if eqn.primitive.name == "gather":
         return _of_indices(eqn, kept)
-    cut = {axis for axis in range(len(before) - 1) if 1 < after[axis] < before[axis]}
+    # one row alone may be a layer of a stack, but not of a table stored as [1, n, d]
+    least = 0 if kept & LEADING and sum(size > 1 for size in before) == 2 else 1
+    cut = {axis for axis in range(len(before) - 1) if least < after[axis] < before[axis]}
     taken = SLICED if cut - {0} else 0
     if 0 in cut or (kept & SLICED_FIRST and after[0] > 1):
         taken |= SLICED_FIRST

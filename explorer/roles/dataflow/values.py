@@ -13,6 +13,7 @@ import jax.numpy as jnp
 __all__ = [
     "CONSTANT",
     "GIVEN",
+    "LEADING",
     "MATRICES",
     "ONE_HOT",
     "PEAK",
@@ -50,6 +51,7 @@ SLICED = 512  # some rows of another axis but the last
 ROWS = 1024  # single rows (or numbers) that data selected from a table
 MATRICES = 2048  # matrices that data selected from a stack
 PICKED = ROWS | MATRICES
+LEADING = 4096  # stored with an axis of one for the batch
 
 
 class Value(NamedTuple):
@@ -62,6 +64,8 @@ class Value(NamedTuple):
         reach: the parameters that it depends on.
         grad: those of them that a gradient from here reaches.
         traits: bits, see above.
+        axes: bits of the axes along which parameters act on data, or vary themselves.
+        copied: bits of the axes along which data is only repeated.
     """
 
     made_of: int = 0
@@ -69,6 +73,8 @@ class Value(NamedTuple):
     reach: int = 0
     grad: int = 0
     traits: int = 0
+    axes: int = 0
+    copied: int = 0
 
     @property
     def is_data(self) -> bool:
@@ -89,7 +95,7 @@ def merged(values: Sequence[Value]) -> Value:
     """Return the value of a function of several: the union of parameters and of traits."""
     if len(values) == 1:
         return values[0]
-    made_of = reach = grad = traits = 0
+    made_of = reach = grad = traits = axes = copied = 0
     data = False
     for value in values:
         made_of |= value[0]
@@ -97,7 +103,9 @@ def merged(values: Sequence[Value]) -> Value:
         reach |= value[2]
         grad |= value[3]
         traits |= value[4]
-    return Value(made_of, data, reach, grad, traits)
+        axes |= value[5]
+        copied |= value[6]
+    return Value(made_of, data, reach, grad, traits, axes, copied)
 
 
 def join(a: Value, b: Value) -> Value:

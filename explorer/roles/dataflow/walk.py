@@ -5,11 +5,12 @@ from typing import Any
 
 from jax.extend.core import Literal
 
+from explorer.roles.dataflow.axes import axes_of, features_of
 from explorer.roles.dataflow.contractions import CONTRACTIONS
 from explorer.roles.dataflow.findings import Findings
 from explorer.roles.dataflow.liveness import Liveness
 from explorer.roles.dataflow.programs import rule_of
-from explorer.roles.dataflow.rules import LOOKUP, is_looked_up, use_kind
+from explorer.roles.dataflow.rules import LOOKUP, PLACED, TABLE, is_looked_up, use_kind
 from explorer.roles.dataflow.traits import NOISE, is_zero, traits_of
 from explorer.roles.dataflow.values import (
     CONSTANT,
@@ -99,7 +100,10 @@ class Walk:
             if ends:
                 union = union._replace(made_of=0)
         traits = traits_of(eqn, values, union)
-        return union if traits == union.traits else Value(*union[:4], traits)
+        axes, copied = axes_of(eqn, values, union)
+        if (traits, axes, copied) == union[4:]:
+            return union
+        return Value(*union[:4], traits, axes, copied)
 
     def _follow(self, eqn: Any, values: list[Value]) -> tuple[list[Value], bool]:
         """Return the operands to follow further, and whether a use is found here."""
@@ -110,7 +114,7 @@ class Walk:
                 values[operand] = value._replace(made_of=0)
         if not any(value.is_data for value in values):
             return values, False
-        ends = False
+        ends, found = False, list(values)
         for operand, value in enumerate(values):
             if value.made_of:
                 kind = use_kind(eqn, values, operand)
@@ -119,7 +123,10 @@ class Walk:
                 else:
                     ends = True
                     self.findings.use(eqn, operand, value, kind)
-        return values, ends
+                    if kind in (TABLE, PLACED):
+                        features = features_of(eqn, values, operand)
+                        found[operand] = value._replace(axes=features)
+        return found, ends
 
 
 def _read(known: dict[Any, Value], var: Any) -> Value:

@@ -198,7 +198,7 @@ def test_lookups(look):
     assert [use.role for use in record.uses] == ["embedding", "kernel"]
 
 
-def test_positions_sliced_or_indexed_are_embeddings_and_whole_ones_are_reported_as_bias():
+def test_positions_are_embeddings_sliced_indexed_or_whole():
     def fn(p, x):
         rows = p["sliced"][:6] + p["indexed"][jnp.arange(6)]
         rows += jnp.tile(p["tiled"][:3], (2, 1)) + jnp.stack(
@@ -220,7 +220,7 @@ def test_positions_sliced_or_indexed_are_embeddings_and_whole_ones_are_reported_
         "sliced_stack": "embedding",
         "tiled": "embedding",
         "restacked": "embedding",
-        "whole": "bias",
+        "whole": "embedding",
     }
 
 
@@ -330,7 +330,7 @@ def test_all_uses_are_kept_and_the_strongest_decides():
 
     params = {"w": floats(4, 4), "s": floats(4)}
     records = records_of(fn, params, floats(4, 4))
-    assert [use.role for use in records["w"].uses] == ["kernel", "bias", "scale"]
+    assert [use.role for use in records["w"].uses] == ["kernel", "embedding", "scale"]
     assert [use.role for use in records["s"].uses] == ["bias", "scale"]
     assert (records["w"].role, records["s"].role) == ("kernel", "scale")
     assert not records["w"].tied

@@ -124,6 +124,18 @@ def vision(p, x):
     return x[:, 0] @ p["head"]
 
 
+def raw_positions(p, x):
+    return mlp(p, x + p["positions"])
+
+
+def detector(p, x):
+    """Rows and columns of an image in channels-first order, then two token tables."""
+    x = jnp.einsum("bchw,cd->bdhw", x, p["patch"])
+    x = x + p["rows"][:, :, None] + p["columns"][:, None]
+    x = x.reshape(2, 8, 6).swapaxes(1, 2) + p["whole"]
+    return attend(x @ p["q"] + p["qb"], x @ p["k"], x @ p["v"], p["near"])
+
+
 def bucketed(p, tokens):
     x = p["embed"][tokens]
     distance = jnp.clip(jnp.arange(6)[None] - jnp.arange(6)[:, None], -3, 3) + 3
@@ -264,7 +276,19 @@ ZOO = {
         vision,
         {"patch": (8, 8), "class": (8,), "positions": (7, 8), "q": (8, 8), "k": (8, 8), "v": (8, 8), "head": (8, 2)},
         (_data(2, 48),),
-        {"patch": "kernel", "class": "embedding", "positions": "bias", "q": "kernel", "k": "kernel", "v": "kernel", "head": "kernel"},
+        {"patch": "kernel", "class": "embedding", "positions": "embedding", "q": "kernel", "k": "kernel", "v": "kernel", "head": "kernel"},
+    ),
+    "raw_positions": Model(
+        raw_positions,
+        {"positions": (1, 6, 8), "in": (8, 16), "in_bias": (16,), "out": (16, 4), "gain": (4,)},
+        (_data(1, 6, 8),),
+        {"positions": "embedding", "in": "kernel", "in_bias": "bias", "out": "kernel", "gain": "scale"},
+    ),
+    "detector": Model(
+        detector,
+        {"patch": (3, 8), "rows": (8, 2), "columns": (8, 3), "whole": (6, 8), "q": (8, 8), "qb": (8,), "k": (8, 8), "v": (8, 8), "near": (6, 6)},
+        (_data(2, 3, 2, 3),),
+        {"patch": "kernel", "rows": "embedding", "columns": "embedding", "whole": "embedding", "q": "kernel", "qb": "bias", "k": "kernel", "v": "kernel", "near": "bias"},
     ),
     "bucketed": Model(
         bucketed,

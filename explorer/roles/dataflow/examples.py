@@ -1,0 +1,104 @@
+"""A shape in place of an example input: a slip that would count another model.
+
+`(1, 4)` is a tree of two numbers to JAX, and many layers make an array of them. Where an array of
+that shape would do as well, or the numbers do not do, the shape was meant.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from explorer.errors import InputError, printable
+from explorer.roles.dataflow.arguments import shape_of, split_call
+
+__all__ = ["refuse_shapes"]
+
+_NUMBERS = (int, np.int64, np.int32)
+Function = Callable[..., Any]
+
+
+def refuse_shapes(
+    name: str,
+    fn: Function,
+    params: Any,
+    inputs: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> None:
+    """Refuse tuples of whole numbers among example inputs, if they are meant as shapes.
+
+    Args:
+        name: of what is called.
+        fn: called with params, inputs and kwargs; only traced.
+        params: a tree of arrays, or their shapes.
+        inputs, kwargs: what the user gave.
+
+    Raises:
+        InputError: an input is a shape; the message says how to pass an array of it.
+    """
+    given = next(_shapes([*inputs, *kwargs.values()]), None)
+    if given is None:
+        return
+    for dtype in (jnp.float32, jnp.int32):
+        arrays = tuple(_as_array(value, dtype) for value in inputs)
+        named = {key: _as_array(value, dtype) for key, value in kwargs.items()}
+        if _works(fn, params, arrays, named):
+            break
+    else:
+        if _works(fn, params, inputs, kwargs):
+            return  # a size that the model asks for
+    shape, numbers = tuple(map(int, given)), f", or jnp.array({given}) for these numbers"
+    raise InputError(
+        name,
+        found=f"the example input {printable(given, 60)} is a {type(given).__name__} of numbers",
+        expected="an array",
+        cure=f"pass jnp.ones({shape}) or jax.ShapeDtypeStruct({shape}, jnp.float32)"
+        + (numbers if isinstance(given, list) else ""),
+    )
+
+
+def _shapes(inputs: list[Any]) -> Iterator[Any]:
+    """Yield the shapes among inputs; a list of lists is an array's content."""
+    for value in inputs:
+        if _is_shape(value):
+            yield value
+        elif isinstance(value, Mapping):
+            yield from _shapes(list(value.values()))
+        elif type(value) in (tuple, list):
+            yield from _shapes([part for part in value if not isinstance(part, list)])
+
+
+def _is_shape(value: Any) -> bool:
+    return (
+        type(value) in (tuple, list)
+        and len(value) > 0
+        and all(type(size) in _NUMBERS and size >= 0 for size in value)
+    )
+
+
+def _as_array(value: Any, dtype: Any) -> Any:
+    if _is_shape(value):
+        return jax.ShapeDtypeStruct(tuple(map(int, value)), dtype)
+    if type(value) is dict:
+        return {key: _as_array(part, dtype) for key, part in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(_as_array(part, dtype) for part in value)
+    return value
+
+
+def _works(fn: Function, params: Any, inputs: Any, kwargs: Any) -> bool:
+    arrays, rebuilt = split_call(inputs, kwargs)
+    leaves, treedef = jax.tree.flatten(params)
+
+    def traced(leaves: list[Any], arrays: list[Any]) -> int:
+        inputs, kwargs = rebuilt(arrays)
+        fn(treedef.unflatten(leaves), *inputs, **kwargs)
+        return 0
+
+    try:
+        jax.eval_shape(traced, list(map(shape_of, leaves)), arrays)
+    except Exception:  # the user's code may raise anything
+        return False
+    return True
