@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from explorer.errors import TreeError
+from explorer.errors import TreeError, printable
 from explorer.inventory.inventory import Inventory
 from explorer.targets import as_path, call_of, resolve
 from explorer.targets.inventories import architecture_of, inventory_of
@@ -41,7 +41,8 @@ def explore(target: Any, *inputs: Any, like: Any = None, **kwargs: Any) -> Inven
             shapes; a Linen module; an NNX, Equinox or Haiku model; a TrainState; an optax
             state; `(module, *inputs)` or `(fn, params, inputs)`. An Inventory is returned
             as it is.
-        *inputs: example inputs of a Linen or NNX module; `jax.ShapeDtypeStruct`s will do.
+        *inputs: example inputs of a module: arrays, or their shapes as
+            `jax.ShapeDtypeStruct`s.
         like: the model that a file was saved from, live or abstract, as a target: its types
             (Param, BatchStat, an optimizer's state, collections) and its roles are read for
             the tensors of the same name and shape, and remarks say what does not fit.
@@ -236,9 +237,26 @@ def build_model(
         )
     from explorer.models.transformer import Transformer
 
+    for place, given in (("dtype", dtype), ("param_dtype", param_dtype)):
+        _check_dtype(place, given)
     return Transformer(
         architecture, scan=scan, dtype=dtype, param_dtype=param_dtype or architecture.dtype
     )
+
+
+def _check_dtype(place: str, given: Any) -> None:
+    import jax.numpy as jnp
+
+    try:
+        is_float = given is None or jnp.issubdtype(jnp.dtype(given), jnp.floating)
+    except (TypeError, ValueError):
+        is_float = False
+    if not is_float:
+        raise TreeError(
+            place,
+            found=printable(repr(given), 60),
+            expected="a floating-point dtype such as bfloat16 or float32",
+        )
 
 
 def load(path: str | os.PathLike, select: str | None = None) -> "dict[str, Any]":

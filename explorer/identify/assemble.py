@@ -88,6 +88,8 @@ def _columns(
     known: list[list[Any]] = [marked] if marked else []
     if listing.roles:
         known.append([listing.roles.get(key) for key in keys])
+    if listing.components:
+        known.append([listing.components.get(key) for key in keys])
     if known:
         rows = number(rows, *known)
     firsts = firsts_of(rows)
@@ -177,6 +179,7 @@ def _kind(
     collection = collection or PARAMS
     # where no name is known, classify is asked about a nameless array
     role, component = classify(path if named else (), shape)
+    component = listing.components.get(key, component)
     traced = listing.roles.get(key) if listing.roles else None
     if traced and collection == PARAMS:
         role = traced

@@ -31,14 +31,22 @@ def import_attribute(target: str) -> Any:
     module_name, _, attribute = target.partition(":")
     if os.getcwd() not in sys.path:  # as `python -m` does
         sys.path.insert(0, os.getcwd())
+    found: Any = None
     try:
-        found: Any = import_module(module_name)
+        found = import_module(module_name)
         for name in attribute.split("."):
             found = getattr(found, name)
         is_factory = callable(found) and not hasattr(found, "init")
         return found() if is_factory and not _holds_arrays(found) else found
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         line = printable(f"{type(error).__name__}: {error}".split("\n")[0], 200)
+        if isinstance(found, type):
+            raise InputError(
+                target,
+                found=f"is a class that is not made without arguments ({line})",
+                expected="a model, or a function that returns one",
+                cure="assign an instance to a name of the module, and give that",
+            ) from error
         raise InputError(target, found=f"cannot be imported ({line})") from error
 
 

@@ -17,6 +17,7 @@ from explorer.objects.arrays import name_collections
 from explorer.objects.frameworks import is_instance
 from explorer.paths import Key
 from explorer.roles.call import Call
+from explorer.roles.dataflow.examples import refuse_shapes
 from explorer.tree.types import PyTree
 
 __all__ = ["architecture_of", "call_of_linen", "read"]
@@ -112,6 +113,13 @@ def _abstract_init(
             expected="inputs of its __call__: a module makes its variables when it is called",
             cure="explore(module, jax.ShapeDtypeStruct((1, 128), jnp.int32))",
         )
+    refuse_shapes(
+        type(module).__name__,
+        lambda _, *inputs, **kwargs: module.init(_rngs(), *inputs, **kwargs),
+        {},
+        inputs,
+        kwargs,
+    )
     leaves, treedef = jax.tree_util.tree_flatten((inputs, kwargs))
     shaped = [leaf for leaf in leaves if _has_shape(leaf)]
 

@@ -14,6 +14,7 @@ from explorer.inventory.tensor import PARAMS
 from explorer.objects.arrays import Mark, list_leaves
 from explorer.objects.frameworks import framework_of, is_instance
 from explorer.objects.shardings import names_of_axes
+from explorer.roles.settings import is_module
 from explorer.tree.walk import Enter, Path, place_of, walk
 
 __all__ = ["read"]
@@ -23,9 +24,10 @@ def read(tree: Any) -> Listing:
     """List the arrays of a tree; nothing is computed, copied or moved.
 
     Leaves may be JAX and NumPy arrays, ShapeDtypeStructs, tracers, numbers and PRNG keys;
-    Flax's boxes are opened and NNX Variables read by type. None is not a leaf. One array
-    object in several places is one tensor with several names. In Equinox and NNX modules other
-    leaves than arrays are settings and left out; elsewhere they are errors.
+    Flax's boxes are opened, Variables of NNX and penzai read by type. None is not a leaf. One
+    array object in several places is one tensor with several names. In modules (a pytree that
+    can be called) other leaves than arrays are settings and left out; elsewhere they are
+    errors.
 
     Args:
         tree: nested containers, or any node that JAX knows, or dataclasses.
@@ -45,8 +47,9 @@ def read(tree: Any) -> Listing:
 
 def _enter() -> Enter:
     """Return the function that opens nodes of the libraries that are loaded."""
-    openers = [_open_train_state]
+    openers: list[Enter] = [_open_train_state]
     openers += [opener for name, opener in _OPENERS.items() if name in sys.modules]
+    openers.append(_open_module)
     if "flax.nnx" in sys.modules:
         from explorer.objects.nnx_graph import GraphWalk
 
@@ -84,6 +87,19 @@ def _open_equinox(path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
     return node, mark
 
 
+def _open_module(path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
+    """Open a class of one's own that is a pytree and can be called."""
+    if not mark.arrays_only and is_module(node):
+        return node, mark._replace(arrays_only=True)
+    return node, mark
+
+
+def _open_penzai(path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
+    from explorer.objects.penzai_variables import open_penzai
+
+    return open_penzai(path, node, mark)
+
+
 def _open_box(path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
     from flax.core.meta import AxisMetadata, Partitioned
 
@@ -110,6 +126,7 @@ def _refuse_linen(path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
 
 _OPENERS: dict[str, Enter] = {
     "optax": _open_optimizer_state,
+    "penzai.core.variables": _open_penzai,
     "equinox": _open_equinox,
     "flax.core.meta": _open_box,
     "flax.linen": _refuse_linen,
@@ -144,7 +161,9 @@ def _form(tree: Any) -> str:
         return "flax nnx"
     if isinstance(tree, Mapping):
         return _form_of_mapping(tree)
-    return "equinox module" if is_instance(tree, "equinox", "Module") else "pytree"
+    if is_instance(tree, "equinox", "Module"):
+        return "equinox module"
+    return "penzai model" if is_instance(tree, "penzai.core.struct", "Struct") else "pytree"
 
 
 def _form_of_mapping(tree: Mapping[Any, Any]) -> str:

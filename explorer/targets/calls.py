@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from explorer.errors import TreeError
+from explorer.errors import TreeError, check_number
 from explorer.targets.records import ArchitectureTarget, Call, Checkpoint, Target, Tree
 
 if TYPE_CHECKING:
@@ -27,15 +27,19 @@ def call_of(target: Target, length: int | None = None) -> Call:
     >>> call_of(resolve("gpt2"), length=16).inputs
     (ShapeDtypeStruct(shape=(1, 16), dtype=int32),)
     """
+    if length is not None:
+        check_number("length", length)
+        if length < 1:
+            raise TreeError("length", found=str(length), expected="1 or more tokens")
     match target:
         case Call():
             return target
         case ArchitectureTarget(known):
             return _call_of_architecture(known, length)
-        case Checkpoint(path):
-            from explorer.architectures.resolve import resolve as resolve_architecture
+        case Checkpoint():
+            from explorer.targets.checkpoints import architecture_beside
 
-            return _call_of_architecture(resolve_architecture(path), length)
+            return _call_of_architecture(architecture_beside(target), length)
         case Tree(value=tuple() as value) if value and callable(value[0]):
             from explorer.objects.calls import call_of_function
 

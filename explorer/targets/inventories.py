@@ -1,11 +1,14 @@
 """A target -> its inventory, through the room that reads it."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from explorer.errors import TargetError
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.inventory import Inventory
+from explorer.storage.local import exists
 from explorer.targets.records import ArchitectureTarget, Call, Checkpoint, Target, Tree
 
 if TYPE_CHECKING:
@@ -90,9 +93,11 @@ def _list(target: Tree) -> "Listing":
         from explorer.objects import linen
 
         return linen.read(target.value)
-    from explorer.objects import pytree
+    from explorer.objects import modules, pytree
 
-    return pytree.read(target.value)
+    listing = pytree.read(target.value)
+    listing.components = modules.components_of(target.value, listing)
+    return listing
 
 
 def _assemble(listing: "Listing", target: str = "", config: Any = None) -> Inventory:
@@ -114,10 +119,17 @@ def architecture_of(target: Target) -> "Architecture | None":
     match target:
         case ArchitectureTarget(known):
             return known.architecture
-        case Checkpoint(path):
+        case Checkpoint(path, folder):
             from explorer.architectures import resolve as architectures
 
-            return architectures.resolve(path).architecture
+            config = os.path.join(folder, "config.json")
+            if exists(config):
+                return architectures.resolve(config).architecture
+            raise TargetError(
+                path,
+                found="has no config.json: its tensors do not describe an architecture",
+                expected="a name of `explorer catalog`, a config.json, or a folder with one",
+            )
         case Call() | Tree():
             return target.architecture
     return None

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import linen as nn
 from flax import nnx
@@ -122,12 +124,33 @@ def test_an_imported_tuple_is_the_call_that_it_is_in_memory(
     del sys.modules["a_users_model"]
 
 
+def test_a_class_that_is_imported_is_not_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    source = (
+        "from flax import nnx\nclass Net(nnx.Module):\n    def __init__(self, rngs): ...\n"
+    )
+    (tmp_path / "a_users_class.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(InputError, match="is a class that is not made without arguments"):
+        ex.explore("a_users_class:Net")
+    del sys.modules["a_users_class"]
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [
         (len, "is a builtin_function_or_method, not a model; .*; pass \\(fn, params, inputs\\)"),
         (nn.Dense, "is a type, not a model; .*; pass an instance of the class"),
         (b"model.npz", "is a bytes, not a model; .*; pass a str or a pathlib.Path"),
+        (None, "the target: is None, not a model; .*; perhaps a function returned nothing"),
+        (3, "is a int, not a model; .*; pass the arrays themselves, or the tree that holds"),
+        (["a", "b"], "is a list of str, not a model; .*; pass one at a time"),
+        ((nn.Dense, X), "is a tuple of type, not a model; .*; pass an instance of the class"),
+        (sys, "is a module, not a model; .*; pass a model that is in it"),
+        (jax.jit(len), "is a PjitFunction, not a model; .*; pass \\(fn, params, inputs\\)"),
+        (optax.adam(1e-3), "not a model; .*; pass the state that optimizer.init"),
+        (hk.transform(len), "not a model; .*; pass \\(module.apply, params, inputs\\)"),
         (nn.Dense(3), "a Linen module without example inputs"),
         ("no-such-model", "no such file or folder, and no architecture of that name"),
     ],
@@ -139,7 +162,7 @@ def test_what_is_not_a_target_is_refused_by_all_in_one_line(target: Any, message
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("target", [None, 3, TREE, linear(), ex.explore(TREE)])
+@pytest.mark.parametrize("target", [TREE, linear(), ex.explore(TREE)])
 def test_what_cannot_be_called_has_no_roles_by_use(target: Any):
     with pytest.raises(
         InputError, match="nothing says on which inputs; expected"
