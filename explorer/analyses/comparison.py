@@ -1,15 +1,17 @@
 """What differs between two inventories: structure alone, never values."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 import msgspec
 
 from explorer.inventory.inventory import Inventory
-from explorer.inventory.tensor import TensorSpec
+from explorer.inventory.tensor import PARAMS, TensorSpec
 from explorer.paths import unboxed
 
 __all__ = ["Change", "Comparison", "compare"]
 
+_Name = tuple[str, int]  # and which of the tensors of that name
 Signature = tuple[tuple[int, ...], str]  # logical shape and number format
 
 
@@ -47,8 +49,14 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(a: Inventory, b: Inventory) -> Comparison:
-    """Return what differs from `a` to `b` by path, shape and number format."""
+    """Return what differs from `a` to `b` by path, shape and number format.
+
+    The collection of Flax's variables is not part of a path where one of the two has it and
+    the other has its parameters alone.
+    """
     old, new = _by_name(a), _by_name(b)
+    if _is_within(old) != _is_within(new):
+        old, new = _without_collection(old), _without_collection(new)
     reshaped, recast = [], []
     unchanged = 0
     for name, before in old.items():
@@ -80,7 +88,7 @@ def compare(a: Inventory, b: Inventory) -> Comparison:
     )
 
 
-def _by_name(inventory: Inventory) -> dict[tuple[str, int], TensorSpec]:
+def _by_name(inventory: Inventory) -> dict[_Name, TensorSpec]:
     """Return tensors by name; names that two keys share are distinguished by their order."""
     seen: Counter[str] = Counter()
     named = {}
@@ -89,6 +97,19 @@ def _by_name(inventory: Inventory) -> dict[tuple[str, int], TensorSpec]:
         named[name, seen[name]] = tensor
         seen[name] += 1
     return named
+
+
+_COLLECTION = f"{PARAMS}/"
+
+
+def _is_within(named: Mapping[_Name, TensorSpec]) -> bool:
+    """Return whether parameters are in a collection of that name."""
+    return any(name.startswith(_COLLECTION) for name, _ in named)
+
+
+def _without_collection(named: dict[_Name, TensorSpec]) -> dict[_Name, TensorSpec]:
+    short = {(name.removeprefix(_COLLECTION), n): t for (name, n), t in named.items()}
+    return short if len(short) == len(named) else named  # else two would have one name
 
 
 def _signature(tensor: TensorSpec) -> Signature:

@@ -1,5 +1,6 @@
 """Notes: whole sentences that explain each difference between a ledger's figures."""
 
+from explorer.analyses.experts import experts_note
 from explorer.dtypes import is_trainable
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import BUFFER_COLLECTIONS, PARAMS
@@ -19,6 +20,7 @@ def notes_of(inventory: Inventory) -> list[str]:
         *_packing_notes(inventory),
         *_tie_notes(inventory),
         *_assumption_notes(inventory),
+        *experts_note(inventory),
         *inventory.remarks,
     ]
 
