@@ -1,7 +1,6 @@
 """train: a complete run of a recipe, from the beginning or from where it stopped."""
 
 import _thread
-import dataclasses
 import logging
 import os
 import signal
@@ -113,7 +112,7 @@ def train(
     progress.note(f"{done.reason}: {folder} is finished")
     echo("\n".join((*done.lines, "", done.history.table(width=width()), "")))
     # what a train state holds as params is learned, whatever its names
-    learned = dataclasses.replace(
+    learned = msgspec.structs.replace(
         explore(done.state.params), target=recipe, parameters_by="source"
     )
     echo_document(ledger_document(ledger_of(learned)))
