@@ -116,7 +116,7 @@ WRITERS = (write_orbax, write_msgpack, write_safetensors, write_npz)
 def described(inventory):
     """Return what is said of each tensor that is a parameter, whatever its order."""
     return Counter(
-        (tensor.size, tensor.shape, tensor.role, tensor.component)
+        (tensor.size, tensor.shape, tensor.role)
         for tensor in inventory
         if tensor.kind.is_parameter
     )
