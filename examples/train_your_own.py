@@ -63,21 +63,25 @@ state = trainer.init(jax.random.key(0), jax.ShapeDtypeStruct((1, 2), jnp.float32
 trained, frozen = waves.count(state.params)
 print(f"{trained:,} of {trained + frozen:,} parameters are trained")
 
-history = trainer.history(state)
-with tempfile.TemporaryDirectory() as folder, Checkpoints(folder, every=200) as checkpoints:
-    result = fit(
-        trainer,
-        state,
-        Batches(Arrays(points), 256),
-        steps=600,
-        checkpoints=checkpoints,
-        history=history,
-        progress=LineProgress(),
-    )
+history, batches = trainer.history(state), Batches(Arrays(points), 256)
+with tempfile.TemporaryDirectory() as folder:  # for a run that is to be resumed: its name
+    with Checkpoints(folder, every=200) as checkpoints:
+        saved = checkpoints.restore(state)
+        if saved is not None:  # the folder holds a part of the run: go on where it stopped
+            state = saved.state
+            batches.restore(saved.data)
+        result = fit(
+            trainer,
+            state,
+            batches,
+            steps=600,
+            checkpoints=checkpoints,
+            history=history,
+            progress=LineProgress(),
+        )
     print(result.reason)
     print(history.table(), end="\n\n")
-    saved = ex.explore(folder)
-print(saved)
+    print(ex.explore(folder))
 
 names, moved = history.watched("distance")
 still = [name for name, far in zip(names, moved.values[-1]) if far == 0]

@@ -47,6 +47,10 @@ class Saved(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run; a context that waits for the last to be written.
 
+    A folder that holds checkpoints is continued from the newest: `restore` comes before the
+    first save, and a state from before that step is refused, so that no run writes among the
+    checkpoints of another. To go back to an older step, delete the folders of later ones.
+
     The folder is locked for this run until the context ends. Where several processes train
     one state, all of them make the same calls on one folder that all can see. The first
     holds the lock and does what has to be done once; its results and errors reach them all.
@@ -92,6 +96,7 @@ class Checkpoints:
         self._lock: Lock | None = None
         self._manager: Any = None
         self._saving: Manifest | None = None
+        self._is_continued = False  # whether what the folder holds leads to what is saved
         try:
             self._remarks = on_first(partial(self._begin, config or {}), list[str])
             self._manager = orbax_store.open_manager(
@@ -118,23 +123,44 @@ class Checkpoints:
         """Return the step that is best by the metric of `best`; None if none has it."""
         return None if self._retention.best is None else self._manager.best_step()
 
+    def check_continues(self, step: int) -> int | None:
+        """Refuse to save at `step` among the checkpoints of another run; return the newest.
+
+        They are this run's where `restore` was called or this object has saved them, and
+        `step` is not before the newest.
+
+        Raises:
+            InputError: they are not; the error names the newest and the cure.
+        """
+        newest = max(on_first(self.steps, list[int]), default=None)
+        if newest is not None and not (self._is_continued and step >= newest):
+            other = f"the state is at {step:,}" if step < newest else "none was restored"
+            raise InputError(
+                self.folder,
+                found=f"holds steps up to {newest:,}, {other}",
+                expected="a state that continues from the newest",
+                cure="restore it with checkpoints.restore(state), or train into another folder",
+            )
+        self._is_continued = True
+        return newest
+
     def save(
         self, state: PyTree, data: Any = None, metrics: Mapping[str, Any] | None = None
     ) -> None:
         """Start writing a state; its buffers may be donated to a step at once.
 
         Args:
-            state: a pytree with `step`; nothing is done if that step has a checkpoint.
+            state: a pytree with `step`; nothing is done if that is the newest checkpoint's.
             data: a position, as JSON; of several processes, that of the first.
             metrics: numbers by name, of which that of `best` is stored with the state.
 
         Raises:
-            InputError: the disk is full or the folder cannot be written to; it may be the
-                save before this one that failed.
+            InputError: as `check_continues`; or the disk is full or the folder cannot be
+                written to; it may be the save before this one that failed.
         """
         self.wait()
         step = int(state.step)
-        if step in on_first(self.steps, list[int]):
+        if step == self.check_continues(step):
             return
         measured = None
         if self._retention.best is not None:  # processes may have measured their own parts
@@ -201,6 +227,7 @@ class Checkpoints:
                 remarks.append(on_first(renamed, str))
                 self._manager.reload()
                 continue
+            self._is_continued = True
             return Saved(state, step, manifest.data, tuple(remarks))
         if remarks:
             raise FormatError(

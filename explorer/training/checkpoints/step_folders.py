@@ -52,10 +52,17 @@ def delete_half_written(folder: Path, step: int) -> None:
 
 
 def set_aside(folder: Path, step: int, reason: str) -> str:
-    """Rename a broken checkpoint to STEP.broken; return a remark that says so."""
+    """Rename a broken checkpoint to STEP.broken; return a remark that says so.
+
+    One that was set aside earlier at this step is kept: the next is STEP.broken.2.
+    """
     with one_line(f"set step {step} aside", folder):
-        os.rename(folder / str(step), folder / f"{step}.broken")
-    return f"{reason}; it is set aside as {step}.broken"
+        aside, number = f"{step}.broken", 1
+        while (folder / aside).exists():
+            number += 1
+            aside = f"{step}.broken.{number}"
+        os.rename(folder / str(step), folder / aside)
+    return f"{reason}; it is set aside as {aside}"
 
 
 def set_aside_unlisted(folder: Path) -> list[str]:

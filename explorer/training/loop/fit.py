@@ -92,15 +92,17 @@ def fit(
         steps: the number of the last step.
         evaluate: returns metrics of a state by name, recorded as "eval_...".
         eval_every: steps from one evaluation to the next; 0 for one at the end alone.
-        checkpoints: of the run; None to save nothing.
+        checkpoints: of the run; None to save nothing. Call its `restore` before, to continue
+            what its folder holds.
         history: takes the numbers of every step; None to keep none.
         progress: receives the progress of the run; None for no output.
         tokens_per_batch: of one step, for the rate of tokens; 0 for no such rate.
 
     Raises:
         InputError: a number is below 0, the state was given to a step before or is halted,
-            `evaluate` returns no numbers, calls of several steps do not end at `steps`, or
-            a checkpoint cannot be saved.
+            `evaluate` returns no numbers, calls of several steps do not end at `steps`, the
+            folder of `checkpoints` holds some that the state does not continue from, or one
+            cannot be saved.
     """
     arguments.check_counts(
         steps=steps, eval_every=eval_every, tokens_per_batch=tokens_per_batch
@@ -109,6 +111,8 @@ def fit(
     arguments.check_state(state)
     batches = arguments.iterator_of(batches)
     done = int(state.step)
+    if checkpoints:
+        checkpoints.check_continues(done)
     stopped, reason = "steps", f"all {steps:,} steps are taken"
     wrong = ""
     shown = closing(progress) if progress else nullcontext()

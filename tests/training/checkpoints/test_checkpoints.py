@@ -382,6 +382,7 @@ def test_the_best_and_those_of_a_period_are_kept_beside_the_newest(tmp_path: Pat
 def test_another_metric_than_before_may_decide(tmp_path: Path):
     save_losses(tmp_path / "run", [1, 2], best=("loss", "min"))
     with Checkpoints(tmp_path / "run", keep=1, best=("accuracy", "max")) as checkpoints:
+        assert checkpoints.restore(make_state()) is not None
         for step in (3, 4, 5):
             state = make_state().replace(step=jnp.int32(step))
             checkpoints.save(state, metrics={"accuracy": -step})
@@ -406,6 +407,7 @@ import jax.numpy as jnp
 from explorer.training.checkpoints.checkpoints import Checkpoints
 from tests.training.checkpoints.test_checkpoints import make_state
 with Checkpoints(sys.argv[1], keep=1) as checkpoints:
+    checkpoints.restore(make_state(256))
     for step in itertools.count(int(sys.argv[2])):
         checkpoints.save(make_state(256, seed=step).replace(step=jnp.int32(step)), step)
         print(step, flush=True)
