@@ -9,10 +9,12 @@ import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 import explorer as ex
+from explorer import training
 
 PACKAGE = Path(ex.__file__).parent
 # top to bottom; an import goes down, or stays in its room
@@ -292,9 +294,17 @@ def test_nothing_leaks_from_a_package(package: str):
         assert name in module.__all__ or is_room or is_special, name
 
 
-@pytest.mark.parametrize("name", ex.__all__)
-def test_public_names_have_examples_with_results(name: str):
-    examples = doctest.DocTestParser().get_examples(getattr(ex, name).__doc__ or "")
+EXPLAINED = [
+    pytest.param(value, id=f"{package.__name__}.{name}")
+    for package in (ex, training)
+    for name in package.__all__
+    if callable(value := getattr(package, name))  # a tuple has the docstring of all tuples
+]
+
+
+@pytest.mark.parametrize("value", EXPLAINED)
+def test_public_names_have_examples_with_results(value: Any):
+    examples = doctest.DocTestParser().get_examples(value.__doc__ or "")
     assert any(example.want for example in examples)
 
 

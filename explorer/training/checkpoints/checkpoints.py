@@ -66,6 +66,18 @@ class Checkpoints:
     Raises:
         InputError: the folder has no name, belongs to something else, is in use or cannot
             be written to, a number is not positive, or `best` is not as above.
+
+    >>> import optax, tempfile
+    >>> from explorer.models.small import LinearRegression
+    >>> from explorer.training.step.state import create_state
+    >>> model, x = LinearRegression(), jax.numpy.ones((1, 1))
+    >>> state = create_state(model, optax.sgd(0.1), jax.random.key(0), x)
+    >>> with tempfile.TemporaryDirectory() as folder, Checkpoints(folder) as checkpoints:
+    ...     checkpoints.save(state, {"epoch": 3})
+    ...     checkpoints.wait()
+    ...     saved = checkpoints.restore(state)
+    >>> saved.step, saved.data, saved.state.params == state.params
+    (0, {'epoch': 3}, True)
     """
 
     def __init__(

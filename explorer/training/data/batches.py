@@ -120,6 +120,12 @@ def map_tokens(path: str | os.PathLike, dtype: str = "uint16") -> np.ndarray:
     Raises:
         TargetError: there is no such file, or it cannot be read.
         InputError: it is empty, no whole number of tokens, or the format is another.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.array([3, 1, 2], "uint16").tofile(f"{folder}/tokens.bin")
+    ...     map_tokens(f"{folder}/tokens.bin").tolist()
+    [3, 1, 2]
     """
     check_path("path", path)
     if dtype not in ("uint8", "uint16", "uint32"):

@@ -40,6 +40,13 @@ class EventWriter(AppendedFile):
     Raises:
         InputError: the folder cannot be written to.
         MissingPackageError: tensorboardX is not installed.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with EventWriter(folder, clock=lambda: 1_700_000_000) as writer:
+    ...         writer.write(StepRecord(1, {"loss": 2.5}))
+    ...     [path.name.split(".explorer.")[0] for path in Path(folder).iterdir()]
+    ['events.out.tfevents.1700000000']
     """
 
     def __init__(

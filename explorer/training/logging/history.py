@@ -220,6 +220,14 @@ def read_jsonl(path: str | os.PathLike) -> History:
     Raises:
         FormatError: the file is not a history, or a line of it is broken.
         InputError: it cannot be read.
+
+    >>> import tempfile
+    >>> history = History(run="digits")
+    >>> history.append(1, {"loss": 2.5})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     history.to_jsonl(f"{folder}/history.jsonl")
+    ...     read_jsonl(f"{folder}/history.jsonl").records
+    (StepRecord(step=1, metrics={'loss': 2.5}, watch=None),)
     """
     check_path("path", path)
     lines = read_lines(path)

@@ -62,6 +62,14 @@ class JsonlWriter(AppendedFile):
     Raises:
         FormatError: the file is not a history.
         InputError: it is that of another run, or cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with JsonlWriter(Path(folder, "history.jsonl"), run="digits") as writer:
+    ...         writer.write(StepRecord(1, {"loss": 2.5}))
+    ...     print(Path(folder, "history.jsonl").read_text(), end="")
+    {"explorer_history":1,"run":"digits","rows":[],"columns":[]}
+    {"step":1,"metrics":{"loss":2.5}}
     """
 
     def __init__(

@@ -43,6 +43,10 @@ class FitResult(NamedTuple):
     `state` is as the last step left it whose loss and gradients were finite. So are its
     parameters, unless `reason` says that parameters are not: an update can make them so of
     finite gradients. That is looked for at each checkpoint and at the end, and not saved.
+
+    >>> result = FitResult(state=None, history=None, stopped="signal", reason="SIGTERM came")
+    >>> result.stopped, result.reason
+    ('signal', 'SIGTERM came')
     """
 
     state: TrainState
@@ -103,6 +107,19 @@ def fit(
             `evaluate` returns no numbers, calls of several steps do not end at `steps`, the
             folder of `checkpoints` holds some that the state does not continue from, or one
             cannot be saved.
+
+    >>> import optax
+    >>> from explorer.models.small import LinearRegression
+    >>> from explorer.training import Arrays, Batches, Trainer
+    >>> model, x = LinearRegression(), jnp.linspace(-1, 1, 8)[:, None]
+    >>> def loss_fn(params, batch, context):
+    ...     x, y = batch
+    ...     return jnp.square(model.apply({"params": params}, x) - y).mean()
+    >>> trainer = Trainer(model, loss_fn, optax.sgd(0.5))
+    >>> batches = Batches(Arrays((x, 2 * x + 1)), 8)
+    >>> result = fit(trainer, trainer.init(jax.random.key(0), x), batches, steps=60)
+    >>> print(result.reason, f"{result.state.params['linear']['kernel'].item():.3f}")
+    all 60 steps are taken 2.000
     """
     arguments.check_counts(
         steps=steps, eval_every=eval_every, tokens_per_batch=tokens_per_batch

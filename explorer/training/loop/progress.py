@@ -25,6 +25,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         steps_per_second: 0 until it is known.
         tokens_per_second: 0 until it is known.
         evaluated: whether there was an evaluation after this step.
+
+    >>> print(Report(step=30, steps=120, metrics={"loss": 1.5}, steps_per_second=2))
+    step 30/120  loss 1.5  2.00 steps/s  0:45 left
     """
 
     step: int
@@ -35,11 +38,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     evaluated: bool = False
 
     def __str__(self) -> str:
-        """Return the report as one line.
-
-        >>> print(Report(step=30, steps=120, metrics={"loss": 1.5}, steps_per_second=2))
-        step 30/120  loss 1.5  2.00 steps/s  0:45 left
-        """
+        """Return the report as one line."""
         parts = [f"step {self.step:,}/{self.steps:,}"]
         parts += [f"{name} {value:.4g}" for name, value in self.metrics.items()]
         if self.steps_per_second:
@@ -53,7 +52,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(Protocol):
-    """What `fit` reports its progress to."""
+    """What `fit` reports its progress to: any object with these methods.
+
+    >>> class Losses(list):
+    ...     def report(self, report): self.append(report.metrics["loss"])
+    ...     def note(self, text): pass
+    ...     def close(self): pass
+    >>> losses: Progress = Losses()
+    >>> losses.report(Report(step=1, steps=2, metrics={"loss": 0.5}))
+    >>> losses
+    [0.5]
+    """
 
     def report(self, report: Report) -> None:
         """Take a report of where the run is."""

@@ -115,6 +115,11 @@ def sharded_shapes(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> 
     """Return the shapes of a tree, each with its sharding as of `shardings_of`.
 
     A step is compiled for them ahead of time, a checkpoint restored into them.
+
+    >>> dense = {"kernel": jax.ShapeDtypeStruct((4, 8), "float32")}
+    >>> shape = sharded_shapes(dense, make_mesh())["kernel"]
+    >>> shape.shape, dict(shape.sharding.mesh.shape)
+    ((4, 8), {'data': 1, 'fsdp': 1, 'tensor': 1})
     """
 
     def shaped(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
@@ -131,6 +136,9 @@ def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
     Args:
         mesh: of `make_mesh`.
         axis: which axis is that of examples: 1 of the batches of several steps.
+
+    >>> tuple(batch_sharding(make_mesh(), axis=1).spec)
+    (None, ('data', 'fsdp'))
     """
     _check_mesh(mesh)
     check_number("axis", axis)
@@ -147,6 +155,10 @@ def place_batch(batch: Any, mesh: Mesh, axis: int = 0) -> Any:
 
     Raises:
         InputError: the examples cannot be divided among the devices.
+
+    >>> placed = place_batch({"x": np.zeros((8, 2), "float32")}, make_mesh())["x"]
+    >>> placed.shape, tuple(placed.sharding.spec)
+    ((8, 2), (('data', 'fsdp'),))
     """
     sharding = batch_sharding(mesh, axis)
     whole = (1,) * axis + (batch_devices(mesh),)

@@ -37,6 +37,13 @@ class Context(NamedTuple):
 
     `rng` is a key of this step alone, for dropout; `batch_stats` the running statistics, {}
     where the module has none; `train` a plain bool, False in an evaluation.
+
+    >>> def loss_fn(params, batch, context):
+    ...     kept = jax.random.bernoulli(context.rng, 0.9, batch.shape) if context.train else 1
+    ...     return jnp.square(params["scale"] * batch * kept).mean()
+    >>> evaluated = Context(jax.random.key(0), batch_stats={}, train=False)
+    >>> loss_fn({"scale": 2.0}, jnp.ones(4), evaluated).item()
+    4.0
     """
 
     rng: jax.Array

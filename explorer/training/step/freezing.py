@@ -101,6 +101,11 @@ class Freeze(NamedTuple):
 
     `labels` has "trained" or "frozen" in the place of every parameter tensor; `trainable`
     and `frozen` count parameters.
+
+    >>> params = {"dense": {"kernel": jax.numpy.ones((4, 3)), "bias": jax.numpy.ones(3)}}
+    >>> frozen = freeze(optax.adam(1e-3), params, globs="**/bias")
+    >>> frozen.trainable, frozen.frozen, frozen.labels
+    (12, 3, {'dense': {'bias': 'frozen', 'kernel': 'trained'}})
     """
 
     optimizer: optax.GradientTransformation

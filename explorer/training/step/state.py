@@ -29,6 +29,13 @@ class TrainState(struct.PyTreeNode):
     folds its number into it, so that a resumed run draws what an uninterrupted one draws.
     `batch_stats` is {} where the module has none; `watch` what a Watch compares with.
     `halted` says that a step was not finite: it was not taken, and no step is after it.
+
+    >>> from explorer.models.small import LinearRegression
+    >>> shape = jax.ShapeDtypeStruct((1, 1), jnp.float32)
+    >>> state = create_state(LinearRegression(), optax.sgd(0.1), jax.random.key(0), shape)
+    >>> later = state.replace(step=state.step + 1)
+    >>> int(state.step), int(later.step), bool(later.halted), later.batch_stats
+    (0, 1, False, {})
     """
 
     step: jax.Array
