@@ -1,12 +1,12 @@
 """catalog: every architecture that is known by name, or those that fit some words."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
-from explorer.cli.console import echo_document, echo_json, echo_records, format_option
+from explorer.cli.console import echo_result, format_option
+from explorer.document.records import Document
 from explorer.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,20 +58,24 @@ def catalog(
 
     listed = [model for model in models if isinstance(model, CatalogEntry)]
     others = [model for model in models if isinstance(model, UndisclosedModel)]
-    if form == "json" and sort is None:
-        echo_json({"models": listed, "undisclosed": others})
-        return
-    from explorer.views.catalog import catalog_document, catalog_rows
 
-    rows = _sorted(catalog_rows(listed, others), sort)
-    if form == "text":
-        echo_document(catalog_document(rows))
-    elif form == "json":
-        order = {row.id: index for index, row in enumerate(rows)}
-        listed.sort(key=lambda model: order[model.id])
-        echo_json({"models": listed, "undisclosed": others})
-    else:
-        echo_records([msgspec.structs.asdict(row) for row in rows], form)
+    def rows() -> "list[CatalogRow]":
+        from explorer.views.catalog import catalog_rows
+
+        return _sorted(catalog_rows(listed, others), sort)
+
+    def document() -> Document:
+        from explorer.views.catalog import catalog_document
+
+        return catalog_document(rows())
+
+    def value() -> dict[str, Any]:
+        if sort is not None:
+            order = {row.id: index for index, row in enumerate(rows())}
+            listed.sort(key=lambda model: order[model.id])
+        return {"models": listed, "undisclosed": others}
+
+    echo_result(form, document=document, records=rows, value=value)
 
 
 def _found(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import click
+import msgspec
 
 from explorer.document.layout import Style
 from explorer.document.records import Document
@@ -15,8 +16,7 @@ __all__ = [
     "complete_target",
     "echo",
     "echo_document",
-    "echo_json",
-    "echo_records",
+    "echo_result",
     "format_option",
     "leave_with",
     "path_type",
@@ -96,22 +96,37 @@ def echo_document(document: Document) -> None:
     echo(text_of(document, width(), style()))
 
 
-def echo_json(value: Any) -> None:
-    """Print records as JSON."""
-    from explorer.views.exports import json_text
+def echo_result(
+    form: str,
+    *,
+    document: Callable[[], Document],
+    records: Callable[[], Sequence[Any]],
+    value: Callable[[], Any] | None = None,
+) -> None:
+    """Print a result in a form of --format; only what that form needs is made.
 
-    echo(json_text(value))
+    Args:
+        form: of `format_option`.
+        document: makes what is shown as text, with units and rounded for reading.
+        records: make the rows of CSV and Markdown: structs or dicts of equal fields, exact.
+        value: makes what JSON holds, where that is more than the records.
+    """
+    from explorer.views.exports import json_text, records_document
 
-
-def echo_records(records: Sequence[dict[str, Any]], form: str) -> None:
-    """Print records of equal fields as CSV, or as Markdown where `form` is "md"."""
-    from explorer.views.exports import records_document
-
-    if form == "csv":
+    if form == "text":
+        echo_document(document())
+    elif form == "json":
+        echo(json_text((value or records)()))
+    elif form == "csv":
         from explorer.document.csv import csv_of
 
-        echo(csv_of(records_document(records)))
+        echo(csv_of(records_document([*map(_fields, records())])))
     else:
         from explorer.document.markdown import markdown_of
 
-        echo(markdown_of(records_document(records)))
+        echo(markdown_of(records_document([*map(_fields, records())])))
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    """Return a record, a struct or a dict already, as a dict."""
+    return record if isinstance(record, dict) else msgspec.structs.asdict(record)

@@ -1,18 +1,11 @@
 """count: one row of counts for each target."""
 
 import click
-import msgspec
 
 from explorer.analyses.ledger import Ledger, ledger_of
 from explorer.api import explore
-from explorer.cli.console import (
-    complete_target,
-    echo_document,
-    echo_json,
-    echo_records,
-    format_option,
-    leave_with,
-)
+from explorer.cli.console import complete_target, echo_result, format_option, leave_with
+from explorer.document.records import Document
 from explorer.errors import InputError
 
 __all__ = ["count"]
@@ -53,11 +46,9 @@ def _ledgers(targets: tuple[str, ...]) -> tuple[list[Ledger], list[InputError]]:
 
 
 def _print(ledgers: list[Ledger], form: str) -> None:
-    if form == "text":
+    def document() -> Document:
         from explorer.views.counts import counts_document
 
-        echo_document(counts_document(ledgers))
-    elif form == "json":
-        echo_json(ledgers)
-    else:
-        echo_records([msgspec.structs.asdict(ledger) for ledger in ledgers], form)
+        return counts_document(ledgers)
+
+    echo_result(form, document=document, records=lambda: ledgers)

@@ -1,16 +1,13 @@
 """roles: what each parameter of a model does in its forward pass."""
 
+from typing import Any
+
 import click
 import msgspec
 
 from explorer.api import report_roles
-from explorer.cli.console import (
-    echo_document,
-    echo_json,
-    echo_records,
-    format_option,
-    target_argument,
-)
+from explorer.cli.console import echo_result, format_option, target_argument
+from explorer.document.records import Document
 
 __all__ = ["roles"]
 
@@ -29,12 +26,14 @@ def roles(target: str, length: int | None, form: str) -> None:
       explorer roles my_package.models:make_model
     """
     report = report_roles(target, length=length)
-    if form == "text":
+
+    def document() -> Document:
         from explorer.views.roles import roles_document
 
-        echo_document(roles_document(report))
-    elif form == "json":
+        return roles_document(report)
+
+    def value() -> dict[str, Any]:
         fields = msgspec.structs.asdict(report)
-        echo_json({**fields, "disagreements": list(map(str, report.disagreements))})
-    else:
-        echo_records([msgspec.structs.asdict(row) for row in report.rows], form)
+        return {**fields, "disagreements": list(map(str, report.disagreements))}
+
+    echo_result(form, document=document, records=lambda: report.rows, value=value)

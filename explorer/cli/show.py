@@ -1,18 +1,12 @@
 """show: the ledger and the tree of one target."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from explorer.api import explore
-from explorer.cli.console import (
-    echo_document,
-    echo_json,
-    echo_records,
-    format_option,
-    target_argument,
-)
+from explorer.cli.console import echo_result, format_option, target_argument
+from explorer.document.records import Document
 from explorer.inventory.inventory import Inventory
 
 if TYPE_CHECKING:
@@ -70,18 +64,8 @@ def show(
         inventory = inventory.select(glob)
     if by is not None:
         _show_groups(inventory, by, depth, form)
-    elif form == "text":
-        from explorer.views.inventory import inventory_document
-        from explorer.views.tree import tensors_table, tree_table
-
-        table = (
-            tensors_table(inventory, keys)
-            if every or keys
-            else tree_table(inventory, depth=depth, sort=sort)
-        )
-        echo_document(inventory_document(inventory, table))
     else:
-        _show_records(inventory, every or keys, form)
+        _show_tensors(inventory, every, keys, depth, sort, form)
 
 
 def _show_groups(inventory: Inventory, by: "By", depth: int | None, form: str) -> None:
@@ -89,22 +73,42 @@ def _show_groups(inventory: Inventory, by: "By", depth: int | None, form: str) -
     from explorer.views.summary import summary_document
 
     summary = summarize(inventory, by=by, depth=depth or 1)
-    if form == "text":
-        echo_document(summary_document(summary))
-    elif form == "json":
-        echo_json(summary)
-    else:
-        groups = (*summary.groups, summary.total)
-        echo_records([msgspec.structs.asdict(group) for group in groups], form)
+    echo_result(
+        form,
+        document=lambda: summary_document(summary),
+        records=lambda: (*summary.groups, summary.total),
+        value=lambda: summary,
+    )
 
 
-def _show_records(inventory: Inventory, every: bool, form: str) -> None:
+def _show_tensors(
+    inventory: Inventory,
+    every: bool,
+    keys: bool,
+    depth: int | None,
+    sort: str | None,
+    form: str,
+) -> None:
     from explorer.analyses.collapse import collapse
     from explorer.analyses.ledger import ledger_of
     from explorer.views.exports import tensor_records, tree_records
 
-    records = tensor_records(inventory) if every else tree_records(collapse(inventory))
-    if form == "json":
-        echo_json({"ledger": ledger_of(inventory), "tensors": records})
-    else:
-        echo_records(records, form)
+    def document() -> Document:
+        from explorer.views.inventory import inventory_document
+        from explorer.views.tree import tensors_table, tree_table
+
+        if every or keys:
+            return inventory_document(inventory, tensors_table(inventory, keys))
+        return inventory_document(inventory, tree_table(inventory, depth=depth, sort=sort))
+
+    def records() -> list[dict[str, Any]]:
+        if every or keys:
+            return tensor_records(inventory)
+        return tree_records(collapse(inventory))
+
+    echo_result(
+        form,
+        document=document,
+        records=records,
+        value=lambda: {"ledger": ledger_of(inventory), "tensors": records()},
+    )
