@@ -11,11 +11,18 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
+from explorer.errors import InputError, printable
 from explorer.training.logging.history import History, Writer
 from explorer.training.sharding.mesh import Rule, Rules
 from explorer.training.step.evaluation import EvalStep, LossFn, make_eval_step
 from explorer.training.step.freezing import Freezing
-from explorer.training.step.state import TrainState, create_state
+from explorer.training.step.state import (
+    TrainState,
+    check_float,
+    check_kinds,
+    check_rules,
+    create_state,
+)
 from explorer.training.step.train_step import Step, make_train_step
 from explorer.training.watch.watch import Watch
 
@@ -55,6 +62,9 @@ class Trainer:
             `Transformer(remat=)`, needs far less memory.
         donate: whether the memory of the old state is used for the new one.
 
+    Raises:
+        InputError: a field is out of range or of another kind, or rules have no mesh.
+
     >>> import jax.numpy as jnp
     >>> from explorer.models.small import LinearRegression
     >>> def loss_fn(params, batch, context):
@@ -86,6 +96,15 @@ class Trainer:
     def __post_init__(self) -> None:
         if self.freeze is not None and not isinstance(self.freeze, Freezing):
             object.__setattr__(self, "freeze", Freezing(self.freeze))
+        check_kinds(self.model, self.optimizer)
+        check_rules(self.rules, self.mesh)
+        for name in ("compute_dtype", "param_dtype"):
+            if getattr(self, name) is not None:
+                check_float(getattr(self, name), name)
+        if not isinstance(self.watch, Watch | None):
+            found = printable(repr(self.watch), 60)
+            raise InputError("watch", found=found, expected="a Watch, or None")
+        _ = self._step  # made, not compiled: it refuses what is out of range
 
     def init(self, rng: jax.Array, *inputs: Any, **kwargs: Any) -> TrainState:
         """Return the state that training begins with, created where it is placed.

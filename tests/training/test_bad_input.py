@@ -93,12 +93,12 @@ def test_shapes_that_do_not_match():
 
 
 def test_formats_that_are_none():
-    wanted = "expected a floating-point one such as bfloat16 or float32"
+    wanted = "expected a floating-point dtype such as bfloat16 or float32"
     state = {"param_dtype": "bf16"}
     message = said(lambda: create_state(tiny.LINE, DESCENT, tiny.KEY, X, **state))
-    assert message == f"parameters: a format 'bf16'; {wanted}"
+    assert message == f"parameters: dtype 'bf16'; {wanted}"
     message = said(step_of(MEAN, X, compute_dtype="int8"))
-    assert message == f"parameters: a format 'int8'; {wanted}"
+    assert message == f"parameters: dtype 'int8'; {wanted}"
 
 
 def test_evaluation_refuses_what_training_refuses():
@@ -139,7 +139,8 @@ MEAN = answering(lambda b, batch: b.mean())
         (
             np.ones((3, 4, 1)),
             {"steps_per_call": 2},
-            "the batch: 3 along the first axis; expected steps_per_call=2 batches",
+            "the batch: 3 along the first axis; expected steps_per_call=2 batches; "
+            "stack them along a new first axis, as Batches(steps_per_call=2)",
         ),
     ],
 )
@@ -211,8 +212,9 @@ def test_optimizers_that_are_none_or_another():
     state = tiny.first_state(tiny.LINE, DESCENT, X)
     step = make_train_step(MEAN, optax.adam(1e-3))
     assert said(lambda: step(state, X)) == (
-        "optimizer: another than the one that the state was made for; "
-        "expected the one that create_state was given"
+        "optimizer: a different one from that of the state; expected the optimizer that the "
+        "state was made with; make the state with the init of this Trainer, or "
+        "create_state(...)"
     )
 
 
@@ -232,7 +234,7 @@ def test_a_state_that_is_placed_elsewhere():
     state = tiny.first_state(tiny.LINE, DESCENT, X)
     assert said(lambda: step(state, X)) == (
         "the state: is not placed on the mesh of the step; "
-        "make it with create_state(..., mesh=mesh)"
+        "make it with Trainer(mesh=mesh).init or create_state(..., mesh=mesh)"
     )
     evaluate = make_eval_step(MEAN, mesh=make_mesh())
     assert said(lambda: evaluate(state, X)) == said(lambda: step(state, X))

@@ -12,7 +12,10 @@ import pytest
 
 from explorer.errors import InputError
 from explorer.training import (
+    Arrays,
+    Batches,
     Freezing,
+    Rule,
     Trainer,
     Watch,
     create_state,
@@ -132,3 +135,39 @@ def test_what_cannot_be_frozen_is_refused_before_the_first_step(choice: Any, mes
     with pytest.raises(InputError) as caught:
         trainer(freeze=choice).init(KEY, X)
     assert str(caught.value).startswith(message)
+
+
+NOT_AN_OPTIMIZER = "expected an optax transformation such as optax.adamw(1e-3)"
+DTYPES = "expected a floating-point dtype such as bfloat16 or float32"
+WRONG = {
+    "accumulate": (0, "accumulate: 0; expected a whole number, 1 or more"),
+    "steps_per_call": (1.5, "steps_per_call: 1.5; expected a whole number, 1 or more"),
+    "remat": ("xx", "remat: 'xx'; expected None or one of full, dots, dots_no_batch"),
+    "compute_dtype": ("float99", f"compute_dtype: dtype 'float99'; {DTYPES}"),
+    "param_dtype": ("int8", f"param_dtype: dtype 'int8'; {DTYPES}"),
+    "rules": ([Rule("fsdp")], "rules: no mesh; pass mesh=make_mesh(...) as well"),
+    "watch": (50, "watch: 50; expected a Watch, or None"),
+    "optimizer": ("adam", f"optimizer: 'adam'; {NOT_AN_OPTIMIZER}"),
+    "model": ("mlp", "module: 'mlp'; expected a Linen module"),
+}
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_a_wrong_field_is_refused_where_it_is_given(field: str):
+    value, message = WRONG[field]
+    with pytest.raises(InputError) as caught:
+        replace(trainer(), **{field: value})
+    assert str(caught.value) == message
+
+
+def test_batches_as_many_to_a_call_as_the_trainer_takes_steps():
+    record, data = trainer(steps_per_call=5), Arrays(tiny.points(50))
+    for batches, given in ((Batches(data, 8), 1), (Batches(data, 8, steps_per_call=2), 2)):
+        with pytest.raises(InputError) as caught:
+            fit(record, record.init(KEY, X), batches, steps=10)
+        assert str(caught.value) == (
+            f"steps_per_call: 5 of the trainer, {given} of the batches; expected the same of "
+            "both; pass Batches(..., steps_per_call=5)"
+        )
+    result = fit(record, record.init(KEY, X), Batches(data, 8, steps_per_call=5), steps=10)
+    assert int(result.state.step) == 10

@@ -154,7 +154,7 @@ class Batches(Iterator[Any]):
         size: examples of one step, over all processes.
         seed: of the order, at least 0.
         shuffle: whether there is one; else examples come in their own order.
-        steps_per_call: of the step that is fed; above 1, a leading axis of so many batches.
+        steps_per_call: of the `Trainer`; above 1, so many batches along a new first axis.
         part: which process of how many this is; each gets its own rows of every batch.
         place: what is done to a batch before it is given, such as putting it on devices.
 
@@ -195,6 +195,11 @@ class Batches(Iterator[Any]):
         self._seed, self._shuffle, self._place = seed, shuffle, place
         self._rows = slice(index * size // parts, (index + 1) * size // parts)
         self._drawn = 0
+
+    @property
+    def steps_per_call(self) -> int:
+        """How many batches are stacked along a first axis; 1 for one without that axis."""
+        return self._calls
 
     def __iter__(self) -> Self:
         return self

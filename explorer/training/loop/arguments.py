@@ -10,7 +10,14 @@ import numpy as np
 from explorer.errors import InputError, TreeError, printable
 from explorer.training.watch.watch import Watch
 
-__all__ = ["check_counts", "check_state", "copied", "iterator_of", "parts_of"]
+__all__ = [
+    "check_calls",
+    "check_counts",
+    "check_state",
+    "copied",
+    "iterator_of",
+    "parts_of",
+]
 
 _REAL = ("bool", "integral", "real floating")
 
@@ -37,9 +44,9 @@ def check_state(state: Any) -> None:
     if any(array.is_deleted() for array in arrays):
         raise InputError(
             "the state",
-            found="is no more: a step was given it, and used its memory for the next",
-            expected="the newest, as the step or fit returned it",
-            cure="or keep each with make_train_step(donate=False)",
+            found="was donated to a step, which has reused its memory",
+            expected="the newest state",
+            cure="use what the step or fit returned, or Trainer(donate=False) to keep each",
         )
     # one that memory did not do for says so here; to read from it would be to wait for ever
     jax.block_until_ready(state)
@@ -67,6 +74,23 @@ def parts_of(trainer: Any) -> tuple[Any, Watch | None]:
         found = printable(repr(watch), 60)
         raise TreeError("watch", found=found, expected="the Watch of the step, or None")
     return step, watch
+
+
+def check_calls(trainer: Any, batches: Any) -> None:
+    """Refuse batches that are not as many to a call as the trainer takes steps.
+
+    Raises:
+        InputError: both say how many, and not the same.
+    """
+    taken = getattr(trainer, "steps_per_call", None)
+    given = getattr(batches, "steps_per_call", None)
+    if taken is not None and given is not None and taken != given:
+        raise InputError(
+            "steps_per_call",
+            found=f"{taken} of the trainer, {given} of the batches",
+            expected="the same of both",
+            cure=f"pass Batches(..., steps_per_call={taken})",
+        )
 
 
 def iterator_of(batches: Iterable[Any]) -> Iterator[Any]:

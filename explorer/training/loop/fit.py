@@ -104,8 +104,8 @@ def fit(
 
     Raises:
         InputError: a number is below 0, the state was given to a step before or is halted,
-            `evaluate` returns no numbers, calls of several steps do not end at `steps`, the
-            folder of `checkpoints` holds some that the state does not continue from, or one
+            `evaluate` returns no numbers, `steps_per_call` of trainer and batches differ or
+            does not divide the steps to take, the folder of `checkpoints` holds some that the state does not continue from, or one
             cannot be saved.
 
     >>> import optax
@@ -126,6 +126,7 @@ def fit(
     )
     step, watch = arguments.parts_of(trainer)
     arguments.check_state(state)
+    arguments.check_calls(trainer, batches)
     batches = arguments.iterator_of(batches)
     done = int(state.step)
     if checkpoints:
@@ -171,7 +172,8 @@ def _checked(count: int, left: int) -> int:
     """Return the steps of a call; refuse calls that cannot end with the last step."""
     if left % count:
         found = f"{left:,} to take, {count:,} a call"
-        raise InputError("steps", found=found, expected="a multiple")
+        expected = "steps that are divisible by steps_per_call"
+        raise InputError("steps", found=found, expected=expected)
     return count
 
 

@@ -224,7 +224,7 @@ def check_on_mesh(mesh: Mesh, state: Any) -> None:
             raise InputError(
                 "the state",
                 found="is not placed on the mesh of the step",
-                cure="make it with create_state(..., mesh=mesh)",
+                cure="make it with Trainer(mesh=mesh).init or create_state(..., mesh=mesh)",
             )
 
 

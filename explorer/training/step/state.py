@@ -17,7 +17,15 @@ from explorer.errors import InputError, TreeError, first_line, printable
 from explorer.training.sharding.mesh import Rule, Rules, shardings_of
 from explorer.tree.walk import names_of, place_of
 
-__all__ = ["TrainState", "cast_floats", "check_trainable", "create_state"]
+__all__ = [
+    "TrainState",
+    "cast_floats",
+    "check_float",
+    "check_kinds",
+    "check_rules",
+    "check_trainable",
+    "create_state",
+]
 
 Begin = Callable[[Any, list[Any]], "TrainState"]
 
@@ -83,9 +91,8 @@ def create_state(
     >>> int(state.step), jax.tree.map(jnp.shape, state.params)
     (0, {'linear': {'bias': (1,), 'kernel': (1, 1)}})
     """
-    _check_kinds(module, optimizer)
-    if rules is not None and mesh is None:
-        raise InputError("rules", found="no mesh", cure="pass mesh=make_mesh(...) as well")
+    check_kinds(module, optimizer)
+    check_rules(rules, mesh)
     key = _typed(rng)
     leaves, treedef = jax.tree.flatten((inputs, kwargs))
     given = [i for i, leaf in enumerate(leaves) if isinstance(leaf, np.ndarray | jax.Array)]
@@ -144,11 +151,11 @@ def cast_floats(tree: Any, dtype: DTypeLike | None) -> Any:
     """Return a tree with its floating-point leaves cast; as it is where dtype is None.
 
     Raises:
-        InputError: `dtype` is not a floating-point format.
+        InputError: `dtype` is not a floating-point dtype.
     """
     if dtype is None:
         return tree
-    _check_float(dtype)
+    check_float(dtype)
 
     def cast(leaf: jax.Array) -> jax.Array:
         return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
@@ -156,20 +163,40 @@ def cast_floats(tree: Any, dtype: DTypeLike | None) -> Any:
     return jax.tree.map(cast, tree)
 
 
-def _check_float(dtype: DTypeLike) -> None:
+def check_float(dtype: DTypeLike, place: str = "parameters") -> None:
+    """Refuse a dtype that is not of floating-point numbers.
+
+    Raises:
+        InputError: it is another, or does not exist.
+    """
     try:
         known = jnp.issubdtype(dtype, jnp.floating)
     except TypeError:
         known = False
     if not known:
         raise InputError(
-            "parameters",
-            found=f"a format {printable(repr(dtype), 60)}",
-            expected="a floating-point one such as bfloat16 or float32",
+            place,
+            found=f"dtype {printable(repr(dtype), 60)}",
+            expected="a floating-point dtype such as bfloat16 or float32",
         )
 
 
-def _check_kinds(module: Any, optimizer: Any) -> None:
+def check_rules(rules: Rule | Rules | None, mesh: Mesh | None) -> None:
+    """Refuse rules without a mesh.
+
+    Raises:
+        InputError: there are some, and no mesh.
+    """
+    if rules is not None and mesh is None:
+        raise InputError("rules", found="no mesh", cure="pass mesh=make_mesh(...) as well")
+
+
+def check_kinds(module: Any, optimizer: Any) -> None:
+    """Refuse a module or an optimizer that is something else.
+
+    Raises:
+        InputError: its name is the place.
+    """
     if not isinstance(module, nn.Module):
         raise InputError(
             "module",

@@ -147,8 +147,9 @@ def _check_optimizer(optimizer: optax.GradientTransformation, state: TrainState)
     if jax.tree.structure(own) != jax.tree.structure(state.opt_state):
         raise InputError(
             "optimizer",
-            found="another than the one that the state was made for",
-            expected="the one that create_state was given",
+            found="a different one from that of the state",
+            expected="the optimizer that the state was made with",
+            cure="make the state with the init of this Trainer, or create_state(...)",
         )
 
 
@@ -162,6 +163,7 @@ def _repeated(step: PureStep, count: int) -> PureStep:
                 "the batch",
                 found=f"{given} along the first axis",
                 expected=f"steps_per_call={count} batches",
+                cure=f"stack them along a new first axis, as Batches(steps_per_call={count})",
             )
         return lax.scan(step, state, batches, length=count)
 

@@ -128,7 +128,9 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
         """
         plan = plan_rows(params, self.glob, self.stacks)
         if self.distance and not jax.tree.leaves(kept):
-            cure = "make it with create_state(..., watch=watch)"
+            cure = (
+                "make it with Trainer(watch=watch).init or create_state(..., watch=watch)"
+            )
             found = "the state keeps no initial parameters"
             raise InputError("Watch(distance=True)", found=found, cure=cure)
         leaves = [

@@ -237,7 +237,9 @@ def test_calls_of_several_steps_are_recorded_one_by_one(step: Any):
     assert watched == [1, 5, 9, 13, 17]
     with pytest.raises(InputError) as caught:
         run(several, create(), make_batches(steps_per_call=5), 12)
-    assert str(caught.value) == "steps: 12 to take, 5 a call; expected a multiple"
+    assert str(caught.value) == (
+        "steps: 12 to take, 5 a call; expected steps that are divisible by steps_per_call"
+    )
 
 
 def poisoned(at: int) -> Iterator[Any]:
@@ -360,8 +362,8 @@ def test_a_save_that_fails_ends_the_run_before_the_next(
 
 
 NEWEST = (
-    "expected the newest, as the step or fit returned it; or keep each with "
-    "make_train_step(donate=False)"
+    "expected the newest state; use what the step or fit returned, or "
+    "Trainer(donate=False) to keep each"
 )
 DOORS = {
     "steps": ({"steps": -1}, "steps: -1; expected a whole number, 0 or more"),
@@ -410,8 +412,7 @@ def test_a_state_that_was_given_away_is_reported(step: Any):
     with pytest.raises(InputError) as caught:
         run(step, first, make_batches(), 2)
     assert str(caught.value) == (
-        "the state: is no more: a step was given it, and used its memory for the next; "
-        f"{NEWEST}"
+        f"the state: was donated to a step, which has reused its memory; {NEWEST}"
     )
     assert run(step, second, make_batches(), 4).stopped == "steps"
 

@@ -226,7 +226,7 @@ def test_nothing_is_kept_unless_a_distance_is_asked_for():
 def test_a_distance_from_what_was_not_kept_is_refused():
     tree = {"k": jnp.ones((2, 2))}
     watch = Watch(every=1, distance=True)
-    with pytest.raises(InputError, match=r"^Watch\(distance=True\): the state keeps no initial parameters; make it with create_state\(..., watch=watch\)$"):  # fmt: skip
+    with pytest.raises(InputError, match=r"^Watch\(distance=True\): the state keeps no initial parameters; make it with Trainer\(watch=watch\).init or create_state\(..., watch=watch\)$"):  # fmt: skip
         watch.measure(0, tree, tree, tree, Watch().init(tree))
     assert watch.measure(0, tree, tree, tree, watch.init(tree))[0, -1] == 0
 
