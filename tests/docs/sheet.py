@@ -12,7 +12,7 @@ from pathlib import Path
 from explorer.architectures.families import SUPPORTED
 from explorer.recipes import RECIPES
 from tests.docs.pages import PAGES, ROOT
-from tests.test_house import FLOORS
+from tests.test_house import FLOORS, JAX_FREE
 
 __all__ = ["GENERATED", "regenerated"]
 
@@ -30,6 +30,11 @@ def names(rooms: set[str]) -> str:
         f"`{room}/`" if (PACKAGE / room).is_dir() else f"`{room}.py`"
         for room in sorted(rooms)
     )
+
+
+def jax_free() -> str:
+    """Return the rooms that tests/test_house.py holds free of array libraries."""
+    return f"JAX-free: {names(JAX_FREE)}. So `explorer count FILE` loads no JAX."
 
 
 def rooms() -> str:
@@ -94,6 +99,7 @@ def recipes() -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "rooms": rooms,
     "floors": floors,
+    "jax_free": jax_free,
     "sheet": sheet,
     "families": families,
     "recipes": recipes,
