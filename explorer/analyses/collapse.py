@@ -1,7 +1,7 @@
 """The tree of an inventory with repeated blocks folded: 61 layers become one row.
 
 Siblings fold when their names differ in one number alone and their subtrees hold the
-same names, shapes and jobs; number formats may differ, as in mixed quantisation.
+same names, shapes and jobs; dtypes may differ, as in mixed quantisation.
 """
 
 import re

@@ -12,7 +12,7 @@ from explorer.paths import unboxed
 __all__ = ["Change", "Comparison", "compare"]
 
 _Name = tuple[str, int]  # and which of the tensors of that name
-Signature = tuple[tuple[int, ...], str]  # logical shape and number format
+Signature = tuple[tuple[int, ...], str]  # logical shape and dtype
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(a: Inventory, b: Inventory) -> Comparison:
-    """Return what differs from `a` to `b` by path, shape and number format.
+    """Return what differs from `a` to `b` by path, shape and dtype.
 
     The collection of Flax's variables is not part of a path where one of the two has it and
     the other has its parameters alone.
@@ -145,7 +145,7 @@ _MAX_ENDING = 20
 def _by_ending(
     tensors: dict[str, tuple[list[str], TensorSpec]], length: int
 ) -> dict[tuple, list[str]]:
-    """Return names by their last `length` parts, shape and number format."""
+    """Return names by their last `length` parts, shape and dtype."""
     endings: dict[tuple, list[str]] = {}
     for name, (path, tensor) in tensors.items():
         if len(path) >= length:

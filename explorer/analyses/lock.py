@@ -23,7 +23,7 @@ _PLAIN = re.compile(r"[!#-~][!-~]*", re.ASCII)  # visible ASCII, no leading quot
 
 
 def lock_text(inventory: Inventory) -> str:
-    """Return the lock of an inventory: paths, shapes and number formats, in order."""
+    """Return the lock of an inventory: paths, shapes and dtypes, in order."""
     columns = inventory.columns
     formats = [f"{kind.dtype}[{','.join(map(str, kind.shape))}]" for kind in columns.kinds]
     lines = [_HEADER]

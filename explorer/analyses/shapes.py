@@ -29,7 +29,7 @@ class Leaf(NamedTuple):
 class Shapes:
     """Numbers for distinct subtrees: leaves are below zero, others count from zero.
 
-    Equal numbers mean equal subtrees. Equal signatures mean equal up to number formats:
+    Equal numbers mean equal subtrees. Equal signatures mean equal up to dtypes:
     those fold into one row, as in mixed quantisation.
     """
 

@@ -182,7 +182,7 @@ class ConfigFields:
             kind = self.content.get("model_type")
             raise self.error(
                 found=f"{self.prefix}{names[0]} is missing",
-                expected=f"it in a {printable(kind, 40)} config"
+                expected=f"a complete {printable(kind, 40)} config"
                 if isinstance(kind, str)
                 else "",
             )

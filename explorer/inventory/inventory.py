@@ -204,7 +204,7 @@ class Inventory(msgspec.Struct, frozen=True, dict=True, eq=False):
             glob: path glob such as "**/attention/**", "layers/[0-3]/*" or "*.bias".
             role: kernel, embedding, scale, bias, other, or "weight" for all but bias.
             component: embedding, attention, mlp, experts, router, norm, head or other.
-            dtype: a number format ("bfloat16").
+            dtype: by its name ("bfloat16").
             collection: params, batch_stats, buffers, opt_state, ...
             missing_ok: whether a glob may match nothing.
 
@@ -262,7 +262,7 @@ class Inventory(msgspec.Struct, frozen=True, dict=True, eq=False):
 
     def __repr__(self) -> str:
         return (
-            f"Inventory({self.target or self.source}: {self.num_tensors:,} tensors, "
+            f"Inventory({self.target or self.source}: {self.num_tensors:,} tensor{'s' * (self.num_tensors != 1)}, "
             f"{self.num_parameters:,} parameters, {self.num_weights:,} weights, "
             f"{self.num_biases:,} biases)"
         )

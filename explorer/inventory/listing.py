@@ -82,7 +82,7 @@ class Listing(msgspec.Struct):
         format: the kind of source ("safetensors", "gguf v3", "pytorch zip", ...).
         keys: each tensor's exact name: a dotted string, or a tuple of names in a tree.
         shapes: shapes as stored.
-        dtypes: number formats by explorer's name (see explorer.dtypes).
+        dtypes: dtypes by explorer's name (see explorer.dtypes).
         nbytes: bytes each tensor takes in the file.
         rows: a number for each tensor, from 0 in order of appearance. Tensors of one number
             are equal in all columns, keys aside, whose digits alone differ. None where the

@@ -68,8 +68,8 @@ class TensorSpec(msgspec.Struct, frozen=True, gc=False):
     """One tensor: its key in the source, what it is, and whether it is a second name.
 
     `alias` is true when the tensor's storage is already counted under another key.
-    `sharding` is the source's word for how axes are laid over devices; `device_nbytes`
-    the bytes that the fullest device holds of it.
+    `sharding` is how axes are split over devices, as the source describes it;
+    `device_nbytes` the bytes of it on the device that holds most.
 
     >>> kind = Kind((8, 4), "bfloat16", 32, 64, "kernel", "mlp", "params")
     >>> TensorSpec(("layer", "kernel"), kind).name
@@ -109,7 +109,7 @@ class TensorSpec(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def dtype(self) -> str:
-        """Logical number format, by its NumPy, ml_dtypes or ggml name."""
+        """Logical dtype, by its NumPy, ml_dtypes or ggml name."""
         return self.kind.dtype
 
     @property

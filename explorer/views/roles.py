@@ -74,16 +74,23 @@ def _notes(report: RoleReport) -> list[str]:
     if report.experts:
         more = f": {report.active:,} of {report.parameters:,}"
         sentences.append(report.experts + (more if "sparsely" in report.experts else ""))
-    for names, what in (
-        (report.unused, "reach no output"),
-        (report.frozen, "get no gradient"),
-        (report.tied, "are embeddings that project as well, or share an array"),
+    disagreements = tuple(map(str, report.disagreements))
+    for names, one, several in (
+        (report.unused, "reaches no output", "reach no output"),
+        (report.frozen, "gets no gradient", "get no gradient"),
         (
-            tuple(map(str, report.disagreements)),
+            report.tied,
+            "is an embedding that also projects, or shares an array",
+            "are embeddings that also project, or share an array",
+        ),
+        (
+            disagreements,
+            "has a role that its name does not suggest",
             "have a role that their names do not suggest",
         ),
     ):
         if names:
+            what = one if len(names) == 1 else several
             more = f" and {len(names) - _MOST:,} more" if len(names) > _MOST else ""
             sentences.append(f"{len(names):,} {what}: {', '.join(names[:_MOST])}{more}")
     return sentences

@@ -31,12 +31,12 @@ _CASES = [
     (
         _LLAMA,
         {"hidden_size": _GONE},
-        "hidden_size is missing; expected it in a llama config",
+        "hidden_size is missing; expected a complete llama config",
     ),
     (
         _GEMMA2,
         {"vocab_size": None},
-        "vocab_size is missing; expected it in a gemma2 config",
+        "vocab_size is missing; expected a complete gemma2 config",
     ),
     (_MIXTRAL, {"num_local_experts": _GONE}, "num_local_experts is missing"),
     (_QWEN, {"num_experts_per_tok": _GONE}, "num_experts_per_tok is missing"),

@@ -168,8 +168,8 @@ def test_gptj_settings():
 # ---- bad configs
 
 _BAD = [
-    ("gpt2", {"n_embd": None}, "n_embd is missing; expected it in a gpt2 config"),
-    ("gpt2", {"n_positions": None}, "n_positions is missing; expected it in a gpt2 config"),
+    ("gpt2", {"n_embd": None}, "n_embd is missing; expected a complete gpt2 config"),
+    ("gpt2", {"n_positions": None}, "n_positions is missing; expected a complete gpt2 config"),
     ("gpt2", {"n_embd": "64"}, "n_embd is '64'; expected an int"),
     ("gpt2", {"n_head": 5}, "n_embd 32 is not a multiple of n_head 5; expected n_head that divides n_embd"),
     ("gpt2", {"n_layer": 10**6}, "n_layer is 1000000; expected 1 to 10,000"),
@@ -182,8 +182,8 @@ _BAD = [
     ("vit", {"head_dim": 12}, "head_dim is 12; expected 8, hidden_size / num_attention_heads"),
     ("gpt_neox", {"num_attention_heads": 0}, "num_attention_heads is 0; expected 1 to 2,147,483,647"),
     ("gpt_neox", {"rotary_pct": 0}, "rotary_pct is 0; expected a number above 0"),
-    ("gpt_neox", {"intermediate_size": None}, "intermediate_size is missing; expected it in a gpt_neox config"),
-    ("bert", {"max_position_embeddings": None}, "max_position_embeddings is missing; expected it in a bert config"),
+    ("gpt_neox", {"intermediate_size": None}, "intermediate_size is missing; expected a complete gpt_neox config"),
+    ("bert", {"max_position_embeddings": None}, "max_position_embeddings is missing; expected a complete bert config"),
     ("bert", {"type_vocab_size": -1}, "type_vocab_size is -1; expected 1 to 2,147,483,647"),
     ("bert", {"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'; expected absolute; its tables of distances are not counted"),
     ("bert", {"architectures": ["BertForSequenceClassification"], "id2label": {}}, "id2label is {}; expected a name for each label"),
@@ -191,7 +191,7 @@ _BAD = [
     ("roberta", {"pad_token_id": 19}, "pad_token_id is 19; expected 0 to 18, a row of the position table"),
     ("roberta", {"pad_token_id": -1}, "pad_token_id is -1; expected 0 to 2,147,483,647"),
     ("distilbert", {"dim": 30}, "dim 30 is not a multiple of n_heads 4; expected n_heads that divides dim"),
-    ("distilbert", {"hidden_dim": None}, "hidden_dim is missing; expected it in a distilbert config"),
+    ("distilbert", {"hidden_dim": None}, "hidden_dim is missing; expected a complete distilbert config"),
     ("vit", {"image_size": 9}, "image_size 9 is not a multiple of patch_size 4; expected patch_size that divides image_size"),
     ("vit", {"image_size": [8, 8]}, "image_size is [8, 8]; expected an int"),
     ("opt", {"do_layer_norm_before": False}, "do_layer_norm_before is False; expected true"),

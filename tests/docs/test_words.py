@@ -36,6 +36,8 @@ INSTEAD = {
     r"nobody knows": "unknown",
     r"whoever": "the one who, the process that",
     r"reckoned": "computed, expected",
+    r"one at least": "at least one",
+    r"sees? to(?! it)": "check, handle",
 }
 PATTERNS = {
     re.compile(rf"(?<![a-z]){words}(?![a-z])".replace(" ", r"[\s_]+"), re.IGNORECASE): cure
@@ -47,15 +49,14 @@ FOLDERS = [
     ),
     *(ROOT / name for name in ("docs", "examples", "benchmarks", "tests")),
 ]
+CATALOG = ROOT / "explorer/architectures/catalog/data"  # whose notes are printed
 NOT_PROSE = {Path(__file__), ROOT / "tests/data"}
 
 
 def texts(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        if path.suffix in (".py", ".pyi", ".md", ".ipynb") and not NOT_PROSE & {
-            path,
-            *path.parents,
-        }:
+        is_prose = path.suffix in (".py", ".pyi", ".md", ".ipynb") or path.parent == CATALOG
+        if is_prose and not NOT_PROSE & {path, *path.parents}:
             yield path
 
 

@@ -125,7 +125,7 @@ MEAN = answering(lambda b, batch: b.mean())
             {},
             "the batch: arrays of shapes (), (4, 1); expected one number of examples, along the first axis of each",
         ),
-        (np.ones((0, 1)), {}, "the batch: no examples; expected one at least"),
+        (np.ones((0, 1)), {}, "the batch: no examples; expected at least one example"),
         (
             np.ones((7, 1)),
             {"accumulate": 2},

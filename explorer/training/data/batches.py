@@ -1,4 +1,4 @@
-"""Examples in memory or in a mapped file, and batches that can be taken up again anywhere."""
+"""Examples in memory or in a mapped file, and batches that can be resumed at any position."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -15,14 +15,14 @@ __all__ = ["Arrays", "Batches", "Source", "Windows", "map_tokens"]
 
 
 class Source(Protocol):
-    """Examples by number."""
+    """Examples by index."""
 
     def __len__(self) -> int:
         """Return how many examples there are."""
         ...
 
     def __getitem__(self, indices: np.ndarray) -> Any:
-        """Return the examples of these numbers, as a tree with one more leading axis."""
+        """Return the examples at these indices, stacked along a new first axis."""
         ...
 
 
@@ -111,7 +111,7 @@ class Windows:
 
 
 def map_tokens(path: str | os.PathLike, dtype: str = "uint16") -> np.ndarray:
-    """Return the tokens of a file of nothing but them, mapped: what is used is read.
+    """Return the tokens of a raw binary file, memory-mapped.
 
     Args:
         path: a file such as `tokens.astype("uint16").tofile(path)` writes.
@@ -119,7 +119,7 @@ def map_tokens(path: str | os.PathLike, dtype: str = "uint16") -> np.ndarray:
 
     Raises:
         TargetError: there is no such file, or it cannot be read.
-        InputError: it is empty, no whole number of tokens, or the format is another.
+        InputError: it is empty, or not a whole number of tokens, or `dtype` is another.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -145,7 +145,7 @@ def map_tokens(path: str | os.PathLike, dtype: str = "uint16") -> np.ndarray:
 
 
 class Batches(Iterator[Any]):
-    """An endless iterator of batches: every example once an epoch, each epoch in its order.
+    """An endless iterator of batches: every example once per epoch, in an order of its own.
 
     No example is dropped at an epoch's end: a batch may span two epochs.
 
@@ -153,10 +153,10 @@ class Batches(Iterator[Any]):
         source: the examples.
         size: examples of one step, over all processes.
         seed: of the order, at least 0.
-        shuffle: whether there is one; else examples come in their own order.
+        shuffle: whether to shuffle; else every epoch is in the order of the source.
         steps_per_call: of the `Trainer`; above 1, so many batches along a new first axis.
-        part: which process of how many this is; each gets its own rows of every batch.
-        place: what is done to a batch before it is given, such as putting it on devices.
+        part: the index of this process and their number; each gets its rows of every batch.
+        place: called on each batch before it is returned, to put it on devices for example.
 
     Raises:
         InputError: no example, sizes below 1, or a batch that processes cannot share.
@@ -214,7 +214,7 @@ class Batches(Iterator[Any]):
         return batch if self._place is None else self._place(batch)
 
     def _numbers(self, drawn: np.ndarray) -> np.ndarray:
-        """Return the example that is drawn as the n-th of all epochs."""
+        """Return the indices of examples by their positions in the sequence of all epochs."""
         epochs, positions = np.divmod(drawn, len(self._source))
         if not self._shuffle:
             return positions
@@ -245,7 +245,7 @@ class Batches(Iterator[Any]):
             raise InputError(
                 "data position",
                 found=f"seed {numbers['seed']}, {numbers['examples']} examples",
-                expected=f"seed {own['seed']}, {own['examples']} examples, as now",
+                expected=f"seed {own['seed']}, {own['examples']} examples, as in this run",
                 cure="resume with the data that the run began with",
             )
         self._drawn = epoch * own["examples"] + position
@@ -262,4 +262,4 @@ def _check_source(source: Any) -> None:
             cure="pass Arrays(...) or Windows(...)",
         )
     if len(source) < 1:
-        raise InputError("data", found="holds no example", expected="one at least")
+        raise InputError("data", found="holds no example", expected="at least one example")

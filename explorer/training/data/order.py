@@ -31,7 +31,9 @@ def permute(positions: np.ndarray, size: int, seed: int, epoch: int) -> np.ndarr
     [1, 4, 3, 2, 0]
     """
     if size < 1:
-        raise InputError("order", found=f"of {size} examples", expected="one at least")
+        raise InputError(
+            "order", found=f"of {size} examples", expected="at least one example"
+        )
     half = np.uint64(max(1, ((size - 1).bit_length() + 1) // 2))
     keys = _keys(seed, epoch)
     numbers = np.array(positions, np.uint64, ndmin=1)

@@ -156,7 +156,7 @@ class Bytes:
         except UnicodeEncodeError as error:
             raise InputError(
                 f"text[{error.start}]",
-                found=f"{text[error.start]!a} is half of a character",
+                found=f"{text[error.start]!a} is an unpaired surrogate",
                 expected="text that UTF-8 can hold",
             ) from None
 

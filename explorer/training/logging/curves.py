@@ -1,4 +1,4 @@
-"""The steps of a run as records, and the course that numbers take over them."""
+"""The steps of a run as records, and the curves of their numbers."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -127,7 +127,7 @@ def joined_curve(
     groups = tuple(dict.fromkeys(found))
     members = [[n for n, name in enumerate(found) if name == group] for group in groups]
 
-    def course(name: str) -> np.ndarray:
+    def curve_of(name: str) -> np.ndarray:
         curve = watched_curve(records, columns.index(name), range(len(rows)))
         return curve.values.astype(float)
 
@@ -135,13 +135,13 @@ def joined_curve(
         # no matrix product: a NaN would spread over all groups
         return np.stack([values[:, rows].sum(1) for rows in members], 1)
 
-    values = course(column)
+    values = curve_of(column)
     known = np.isfinite(values)
     if column in _LENGTHS:
         values = np.sqrt(joined(values**2))
     elif column == "update_ratio" and "norm" in columns:
         # a tensor of zeros has no ratio, and what it is moved by is not known
-        norms = course("norm")
+        norms = curve_of("norm")
         known &= np.isfinite(norms)
         updates = np.where(known, values, 0) * np.where(known, norms, 0)
         whole = np.sqrt(joined(norms**2))

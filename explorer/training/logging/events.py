@@ -132,6 +132,5 @@ def _utf8(tag: str) -> str:
 
 
 def _unwritable(folder: Path, why: str | None) -> InputError:
-    return InputError(
-        folder, found=f"cannot be written: {why}", cure="see to the folder and its disk"
-    )
+    cure = "check the folder's permissions and free space"
+    return InputError(folder, found=f"cannot be written: {why}", cure=cure)

@@ -1,4 +1,4 @@
-"""What a run was like: the metrics of its steps, and what was watched of them."""
+"""The history of a run: the metrics and the watched statistics of every step."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -30,24 +30,24 @@ _ARRAYS = ("bad", "watch")
 
 
 class Writer(Protocol):
-    """What takes each record as it comes."""
+    """What receives each record as it is added."""
 
     def write(self, record: StepRecord) -> None:
-        """Take a record."""
+        """Write a record."""
         ...
 
 
 class History:
-    """The record of a run, to which steps are added and in which none is changed.
+    """The record of a run: steps are appended, and records never change.
 
-    A step with a number that was there already begins anew, as a run does that goes back to
-    a checkpoint: the records from that number on give way to it.
+    A step that is recorded already replaces the records from that step on, as in a run that
+    goes back to a checkpoint.
 
     Args:
         rows: names of the rows of what is watched: `watch.rows(params)`.
         columns: names of its columns.
-        run: what tells this run from others, in the files that are written.
-        writers: are given each record as it comes: a `JsonlWriter`, an `EventWriter`.
+        run: a name that identifies the run in the files that are written.
+        writers: receive each record as it is added: a `JsonlWriter`, an `EventWriter`.
 
     >>> history = History()
     >>> history.append(1, {"loss": 2.5})
@@ -122,7 +122,7 @@ class History:
         """Return the progress of the metrics and the newest statistics as plain text.
 
         Args:
-            last: how many of the steps make the course, from the end; None for all.
+            last: how many of the steps make the curve, from the end; None for all.
             glob: which rows of what is watched.
             width: cells of a line, 60 or more.
         """

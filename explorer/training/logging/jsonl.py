@@ -243,9 +243,8 @@ def _from_json(value: _Number) -> float:
 
 
 def _failed(place: Path, verb: str, why: str | None) -> InputError:
-    return InputError(
-        place, found=f"cannot be {verb}: {why}", cure="see to its folder and its disk"
-    )
+    cure = "check the permissions of its folder and the free space"
+    return InputError(place, found=f"cannot be {verb}: {why}", cure=cure)
 
 
 _header_in = msgspec.json.Decoder(_Header).decode

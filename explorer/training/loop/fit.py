@@ -36,13 +36,14 @@ Stopped = Literal["steps", "data", "signal", "not finite"]
 class FitResult(NamedTuple):
     """How training ended.
 
-    `stopped` is "steps" where all were taken, "data" where batches ended, "signal" where a
-    signal came, "not finite" where loss, gradients or parameters were not finite; `reason` is
-    that in a sentence.
+    `stopped` is "steps" where all were taken, "data" where the batches ended, "signal" where a
+    stop signal was received, "not finite" where loss, gradients or parameters were not;
+    `reason` says it in a sentence.
 
-    `state` is as the last step left it whose loss and gradients were finite. So are its
-    parameters, unless `reason` says that parameters are not: an update can make them so of
-    finite gradients. That is looked for at each checkpoint and at the end, and not saved.
+    `state` is the one after the last step whose loss and gradients were finite. Its
+    parameters are finite too, unless `reason` says otherwise: finite gradients may give an
+    update that is not. They are checked at each checkpoint, which is then not saved, and at
+    the end.
 
     >>> result = FitResult(state=None, history=None, stopped="signal", reason="SIGTERM came")
     >>> result.stopped, result.reason
@@ -205,6 +206,6 @@ def _wrong_with(state: TrainState, queue: MetricQueue) -> str:
 
 @jax.jit
 def _not_finite(params: Any) -> jax.Array:
-    """Return the places of the first leaves that are not finite, as of `names_of_bad`."""
+    """Return the indices of the first leaves that are not finite, for `names_of_bad`."""
     bad = jnp.stack([~jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)])
     return jnp.nonzero(bad, size=MAX_NAMED, fill_value=-1)[0]

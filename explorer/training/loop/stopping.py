@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that is served where it is safe, as between two steps."""
+"""Ctrl-C and SIGTERM as a request to stop where it is safe, as between two steps."""
 
 import signal
 import threading
@@ -8,36 +8,36 @@ from types import FrameType
 
 __all__ = ["stop_signals"]
 
-# what the main thread has heard, while it listens
-_heard: list[str] | None = None
+# the list of the outermost call, while there is one
+_received: list[str] | None = None
 
 
 @contextmanager
 def stop_signals() -> Iterator[list[str]]:
-    """Yield a list that names the signal to stop, once one has come.
+    """Yield a list that names the stop signals received so far.
 
-    Inside another `stop_signals` the list is that of the outer one: a signal that came while
-    a run was set up is heard by its loop. A second signal of the kind does what it did before.
-    Handlers are put back at the end of the outermost; what was ignored stays ignored, and only
-    the main thread is asked at all.
+    A nested call yields the list of the outermost: a signal that arrives while a run is set
+    up is seen by its loop. A second signal of one kind has its usual effect. The outermost
+    call restores the handlers; ignored signals stay ignored, and in other threads than the
+    main one nothing is received.
     """
-    global _heard
+    global _received
     if threading.current_thread() is not threading.main_thread():
         yield []
-    elif _heard is not None:
-        yield _heard
+    elif _received is not None:
+        yield _received
     else:
-        _heard = []
+        _received = []
         try:
-            with _handlers(_heard):
-                yield _heard
+            with _handlers(_received):
+                yield _received
         finally:
-            _heard = None
+            _received = None
 
 
 @contextmanager
 def _handlers(received: list[str]) -> Iterator[None]:
-    """Have the names of signals added to a list."""
+    """Append the names of the signals that arrive to a list."""
     before = {
         number: handler
         for number in (signal.SIGINT, signal.SIGTERM)

@@ -74,7 +74,7 @@ def make_mesh(
             found=f"{' x '.join(map(str, sizes))} devices",
             expected=f"at most {len(devices)} in all, as many as there are",
         )
-    # axes that XLA sees to, whatever the default of this JAX is
+    # axes that XLA splits, whatever the default of this JAX is
     automatic = (AxisType.Auto,) * len(AXES)
     return jax.make_mesh(sizes, AXES, axis_types=automatic, devices=devices)
 

@@ -1,7 +1,7 @@
-"""What one process of several does or finds, made known to all of them.
+"""Results and errors of one process, shared with all processes.
 
-All processes make these calls, in the same order, from their main threads. What is said
-goes over the devices, as all that processes exchange; with one process nothing is said.
+All processes make these calls, in the same order, from their main threads. Data is exchanged
+over the devices, as in any collective; a single process exchanges nothing.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _Result = TypeVar("_Result")
 
 
 class _ProcessOutcome(msgspec.Struct, frozen=True):
-    """What came of an act: a value as JSON has it, or an error by its class and words."""
+    """The outcome of a call: its result as JSON, or the class and the text of its error."""
 
     value: Any = None
     error: str = ""
@@ -29,14 +29,14 @@ class _ProcessOutcome(msgspec.Struct, frozen=True):
 
 
 def on_first(act: Callable[[], _Result], kind: Any = None) -> _Result:
-    """Return on every process what an act returns on the first, the only one to do it.
+    """Call a function on the first process alone, and return its result on all.
 
     Args:
-        act: what it returns is of types that JSON has, or a `msgspec.Struct` of them.
-        kind: the type of that; None for nothing.
+        act: its result is of JSON's types, or a `msgspec.Struct` of them.
+        kind: the type of the result; None if there is none.
 
     Raises:
-        InputError: the act raised it; all processes do then.
+        InputError: the function raised it; it is raised on all processes.
     """
     if jax.process_count() == 1:
         return act()
@@ -45,10 +45,10 @@ def on_first(act: Callable[[], _Result], kind: Any = None) -> _Result:
 
 
 def together(act: Callable[[], _Result]) -> _Result:
-    """Return what an act returns that every process does, if it succeeds on all of them.
+    """Call a function on every process, and return its result if it succeeds on all.
 
     Raises:
-        InputError: the act raised it on one of them; all processes raise one then.
+        InputError: it failed on one of them; an error is raised on all.
     """
     if jax.process_count() == 1:
         return act()
@@ -62,7 +62,7 @@ def _nothing() -> None:
 
 
 def _exchange(act: Callable[[], Any]) -> list[_ProcessOutcome]:
-    """Return what came of an act on every process, or raise what one of them did."""
+    """Return the outcome of a call on every process, or raise the error of one."""
     error = None
     try:
         outcome = _ProcessOutcome(act())
@@ -90,7 +90,7 @@ def _outcome_of(raised: BaseException) -> _ProcessOutcome:
 
 
 def _gather(document: bytes) -> list[bytes]:
-    """Return what every process gives, in their order."""
+    """Return the document of every process, in their order."""
     sizes = multihost_utils.process_allgather(np.int32(len(document)))
     # of few lengths, as each is compiled for
     padded = np.zeros(1 << int(max(sizes)).bit_length(), np.uint8)

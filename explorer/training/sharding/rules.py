@@ -1,4 +1,4 @@
-"""Rules: which axes of a mesh a tensor's axes are laid over, by role, component or path."""
+"""Rules that map the axes of a tensor to those of a mesh, by role, component or path."""
 
 import difflib
 import re

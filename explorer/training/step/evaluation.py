@@ -139,7 +139,7 @@ def count_examples(batch: Any) -> int | None:
         )
     (examples,) = sizes.pop()
     if examples == 0:
-        raise InputError("the batch", found="no examples", expected="one at least")
+        raise InputError("the batch", found="no examples", expected="at least one example")
     return examples
 
 

@@ -19,11 +19,11 @@ MAX_NAMED = 3
 
 
 class FiniteCheck(NamedTuple):
-    """The norm of all gradients, whether a step may be taken, and who is at fault.
+    """The norm of all gradients, whether all is finite, and which gradients are not.
 
-    `finite`: loss and norm are, and so were those of all steps before. `bad` (int32 [3])
-    are the places, in the order of `jax.tree.leaves`, of the first tensors whose gradient
-    has no finite norm; -1 where there are no more.
+    `finite` is whether loss and norm are, and those of all earlier steps were. `bad`
+    (int32 [3]) has the indices, in `jax.tree.leaves`, of the first gradients whose norm is
+    not finite, and then -1.
     """
 
     grad_norm: jax.Array
@@ -32,10 +32,10 @@ class FiniteCheck(NamedTuple):
 
 
 def check_finite(loss: jax.Array, grads: Any, halted: Any = False) -> FiniteCheck:
-    """Return whether a step may be taken; none after one that was `halted`.
+    """Return whether loss and gradients are finite and no earlier step was `halted`.
 
-    Squares are summed in float32 at least: a gradient whose norm is beyond that counts as
-    infinite, for no optimizer would make a number of it.
+    Squares are summed in float32 or wider. A gradient whose norm overflows that counts as
+    infinite: an optimizer that squares it would find no finite update.
 
     >>> bad = {"a": jnp.ones(2), "b": jnp.array([jnp.nan]), "c": jnp.ones(2)}
     >>> check_finite(jnp.float32(1), bad).bad.tolist()
@@ -51,10 +51,10 @@ def check_finite(loss: jax.Array, grads: Any, halted: Any = False) -> FiniteChec
 def update_if_finite(
     finite: jax.Array, take: Callable[[], tuple[Any, Any]], old: Any
 ) -> Any:
-    """Return what a step makes of `old` and measures, if it may be taken.
+    """Return the new state and the measurements of a step if it is finite, else `old` and NaN.
 
-    Else `old` and NaN. A branch costs less than to choose between all that is new and all
-    that is old: XLA keeps no copy of the old.
+    A branch costs less than a selection between all new and old values: XLA keeps no copy of
+    the old ones.
 
     Args:
         finite: a bool scalar.

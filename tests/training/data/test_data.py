@@ -175,11 +175,11 @@ BAD = {
     ),
     "an empty source": (
         lambda _: Batches(Empty(), 4),
-        "data: holds no example; expected one at least",
+        "data: holds no example; expected at least one example",
     ),
     "no order": (
         lambda _: permute(np.arange(1), 0, seed=0, epoch=0),
-        "order: of 0 examples; expected one at least",
+        "order: of 0 examples; expected at least one example",
     ),
     "uneven rows": (
         lambda _: Windows([[1, 2], [3]], 1),  # pyright: ignore[reportArgumentType]
@@ -230,7 +230,7 @@ BAD = {
     ),
     "other data": (
         lambda _: Batches(Arrays(np.zeros(3)), 1).restore({"seed": 0, "examples": 4, "epoch": 0, "position": 1}),
-        "data position: seed 0, 4 examples; expected seed 0, 3 examples, as now; resume with the data that the run began with",
+        "data position: seed 0, 4 examples; expected seed 0, 3 examples, as in this run; resume with the data that the run began with",
     ),
     "unknown character": (
         lambda _: Characters("abc").encode("abxc"),
@@ -242,7 +242,7 @@ BAD = {
     ),
     "half a character": (
         lambda _: Bytes().encode("a\ud800"),
-        "text[1]: '\\ud800' is half of a character; expected text that UTF-8 can hold",
+        "text[1]: '\\ud800' is an unpaired surrogate; expected text that UTF-8 can hold",
     ),
     "no byte": (
         lambda _: Bytes().decode([256]),

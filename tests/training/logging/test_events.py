@@ -117,7 +117,7 @@ def test_event_files_of_a_folder_are_never_touched(tmp_path):
 
 def test_folders_that_cannot_be_written_to(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"file: cannot be written: File exists; see to the folder and its disk$"):  # fmt: skip
+    with pytest.raises(InputError, match=r"file: cannot be written: File exists; check the folder's permissions and free space$"):  # fmt: skip
         EventWriter(tmp_path / "file")
     writer = EventWriter(tmp_path / "logs")
     monkeypatch.setattr(os, "write", lambda file, data: 3)

@@ -137,19 +137,19 @@ def test_no_line_of_the_table_is_wider_than_it_may_be(width):
     assert len([line for line in lines if line.startswith("layers_")]) == len(ROWS) + 1
 
 
-def course_of(text):
-    """Return the lines of the course as [[step, loss, grad_norm], ...]."""
+def curve_of(text):
+    """Return the lines of the curve as [[step, loss, grad_norm], ...]."""
     title, *lines = text.split("\n\n")[1].splitlines()
     assert title.split() == ["step", "loss", "grad_norm"]
     return [[float(cell.replace(",", "")) for cell in line.split()[:3]] for line in lines]
 
 
-def test_the_course_is_of_means_and_ends_with_the_last_step():
-    course = course_of(run_of(1300).table(width=120))
-    assert len(course) == 12
-    assert (course[0][0], course[-1][0]) == (1, 1300)
+def test_the_curve_is_of_means_and_ends_with_the_last_step():
+    curve = curve_of(run_of(1300).table(width=120))
+    assert len(curve) == 12
+    assert (curve[0][0], curve[-1][0]) == (1, 1300)
     before = 0
-    for step, loss, grad_norm in course:
+    for step, loss, grad_norm in curve:
         steps = np.arange(before + 1, step + 1)
         assert loss == pytest.approx(np.mean(4 / steps), rel=1e-3)
         assert grad_norm == pytest.approx(np.mean(1 + steps), rel=1e-3)
@@ -158,7 +158,7 @@ def test_the_course_is_of_means_and_ends_with_the_last_step():
 
 def test_the_progress_of_the_last_steps_alone():
     text = run_of(20).table(last=3)
-    assert [line[0] for line in course_of(text)] == [18, 19, 20]
+    assert [line[0] for line in curve_of(text)] == [18, 19, 20]
     assert text.startswith("steps 18 to 20, 0 watched\n")
     assert "\nstep 16\n" in text
 

@@ -96,8 +96,8 @@ def test_few_tensors_have_a_line_each(tensors, lines):
     if lines == tensors:
         names, (steps, values) = history.watched("update_ratio")
         assert tuple(found) == names
-        for name, course in zip(names, values.T, strict=True):
-            np.testing.assert_allclose(found[name], np.stack([steps, course], 1))
+        for name, curve in zip(names, values.T, strict=True):
+            np.testing.assert_allclose(found[name], np.stack([steps, curve], 1))
 
 
 def test_of_a_hundred_layers_some_have_a_line():

@@ -130,7 +130,7 @@ def test_a_full_disk_is_reported_and_survived(tmp_path, monkeypatch):
     writer = JsonlWriter(path)
     writer.write(StepRecord(1, {"loss": 1.0}))
     monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:7]))
-    with pytest.raises(InputError, match=r"h.jsonl: cannot be written: the disk is full; see to its folder and its disk$"):  # fmt: skip
+    with pytest.raises(InputError, match=r"h.jsonl: cannot be written: the disk is full; check the permissions of its folder and the free space$"):  # fmt: skip
         writer.write(StepRecord(2, {"loss": 2.0}))
 
     def full(file, data):
