@@ -6,6 +6,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
@@ -251,6 +252,24 @@ def test_readers_ask_the_store_about_files():
             assert asked <= {f"os.path.{function}" for function in PURE}, name
         if "tensorstore" in imports_of(tree):
             assert name == "formats.orbax.store"
+
+
+def test_an_extra_that_is_named_exists():
+    """Messages, pages and the notebook name what `pip install` knows."""
+    root = PACKAGE.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    pages = (*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("examples/*.ipynb"))
+    for path in (*PACKAGE.rglob("*.py"), *pages):
+        for named in re.findall(r"jax-explorer\[([\w,-]+)\]", path.read_text("utf-8")):
+            assert set(named.split(",")) <= set(extras), path
+    core = {name_of_package(requirement) for requirement in project["dependencies"]}
+    for name, requirements in extras.items():
+        assert {*map(name_of_package, requirements)} - core, f"{name} is installed always"
+
+
+def name_of_package(requirement: str) -> str:
+    return re.split(r"[\[<>=]", requirement)[0]
 
 
 def test_no_pickle_is_ever_loaded():

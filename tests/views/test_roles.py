@@ -23,7 +23,7 @@ def notes_of(**found: tuple) -> tuple[str, ...]:
         experts="",
         macs=0,
         free_macs=0,
-        **{name: () for name in ("unused", "frozen", "tied", "disagreements")} | found,
+        **dict.fromkeys(("unused", "frozen", "tied", "disagreements"), ()) | found,
     )
     blocks = roles_document(report).blocks
     return tuple(

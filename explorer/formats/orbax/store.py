@@ -75,7 +75,7 @@ class ZarrStore:
             raise MissingPackageError(
                 folder,
                 found="needs tensorstore, which is not installed",
-                cure="pip install 'jax-explorer[orbax]'",
+                cure="pip install tensorstore",
             ) from None
         self._tensorstore: Any = tensorstore
         base = {"driver": "file", "path": os.path.join(os.path.abspath(place), "")}
