@@ -22,24 +22,16 @@ _MAX_PARTS = 6  # tensors that one row can name
 _NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class Row(Totals, frozen=True, kw_only=True):
     """One row of the tree: a module, or a tensor when it has no children.
 
-    Sums are over all the tensors it stands for; `device_nbytes` is what the fullest device
-    holds of them. `copies` says how many siblings were
-    folded into it; `shape`, `stack` and the words are those of one tensor. `parts` are the tensors
-    of a module that is shown as one row.
+    Its totals are those of all the tensors that it stands for. `copies` is how many siblings
+    were folded into it; `shape`, `stack` and the words are those of one tensor. `parts` are
+    the tensors of a module that is shown as one row.
     """
 
     name: str
     copies: int
-    tensors: int
-    parameters: int
-    weights: int
-    biases: int
-    elements: int
-    nbytes: int
-    device_nbytes: int
     shape: tuple[int, ...] | None = None
     stack: tuple[int, ...] = ()
     dtypes: tuple[str, ...] = ()
@@ -119,40 +111,17 @@ def _merge(name: str, nodes: dict[int, int], shapes: Shapes, fold: bool) -> Row:
                 child = child_of[each]
                 below[child] = below.get(child, 0) + count
         children.append(_merge(label, below, shapes, fold))
-    return _row(name, copies, sum_totals(map(_totals, children)), children)
-
-
-def _row(name: str, copies: int, totals: Totals, children: list[Row]) -> Row:
-    return Row(
-        name=name,
-        copies=copies,
-        tensors=totals.tensors,
-        parameters=totals.parameters,
-        weights=totals.weights,
-        biases=totals.biases,
-        elements=totals.elements,
-        nbytes=totals.nbytes,
-        device_nbytes=totals.device_nbytes,
-        children=tuple(children),
-    )
-
-
-def _totals(row: Row) -> Totals:
-    return Totals(
-        row.tensors,
-        row.parameters,
-        row.biases,
-        row.elements,
-        row.nbytes,
-        row.device_nbytes,
-    )
+    totals = msgspec.structs.asdict(sum_totals(children))
+    return Row(**totals, name=name, copies=copies, children=tuple(children))
 
 
 def _leaf_row(name: str, copies: int, leaves: list[tuple[Leaf, int]]) -> Row:
     totals = sum_totals(leaf.totals * count for leaf, count in leaves)
     first, kind = leaves[0][0], leaves[0][0].kind
-    return msgspec.structs.replace(
-        _row(name, copies, totals, []),
+    return Row(
+        **msgspec.structs.asdict(totals),
+        name=name,
+        copies=copies,
         shape=kind.shape,
         stack=kind.stack,
         dtypes=tuple(dict.fromkeys(leaf.kind.dtype for leaf, _ in leaves)),

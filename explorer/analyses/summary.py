@@ -31,15 +31,8 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, name: str, totals: Totals) -> "Group":
         """Return the group of that name and these totals."""
-        return cls(
-            name=name,
-            tensors=totals.tensors,
-            parameters=totals.parameters,
-            weights=totals.weights,
-            biases=totals.biases,
-            elements=totals.elements,
-            nbytes=totals.nbytes,
-        )
+        figures = {field: getattr(totals, field) for field in cls.__struct_fields__[1:]}
+        return cls(name=name, **figures)
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
