@@ -11,7 +11,7 @@ from explorer.architectures.declaration import layer_name
 from explorer.errors import TreeError
 from explorer.tree.types import Array, Params
 
-__all__ = ["stack_layers", "unstack_layers"]
+__all__ = ["stack_layers"]
 
 
 def stack_layers(
@@ -34,29 +34,6 @@ def stack_layers(
     return stacked
 
 
-def unstack_layers(
-    params: Mapping[str, Params], architecture: Architecture
-) -> dict[str, Params]:
-    """Return stacked parameters with one subtree per layer: the inverse of `stack_layers`.
-
-    Args:
-        params: "params" of a scanned `Transformer`, of NumPy or JAX arrays; not modified.
-        architecture: the model.
-
-    Raises:
-        TreeError: a stage or a block is missing.
-    """
-    blocks = list(_stacked_blocks(architecture))
-    stages = {stage for stage, _, _ in blocks}
-    unstacked: dict[str, Params] = {k: v for k, v in params.items() if k not in stages}
-    for stage, block, layers in blocks:
-        stack = _child(_child(params, stage), block)
-        for row, layer in enumerate(layers):
-            # `row` is bound as a default because the lambda is defined in a loop
-            unstacked[layer_name(layer)] = jax.tree.map(lambda leaf, r=row: leaf[r], stack)
-    return unstacked
-
-
 def _stacked_blocks(architecture: Architecture) -> Iterator[tuple[str, str, range]]:
     """Yield each stacked block's stage and name, and the layers that it stacks."""
     start = 0
@@ -72,7 +49,7 @@ def _child(tree: Mapping[str, Params], name: str) -> Params:
         raise TreeError(
             "params",
             found=f"{name} is missing",
-            expected="the parameters of this architecture, in the other layout",
+            expected="the parameters of this architecture, unrolled",
         )
     return tree[name]
 

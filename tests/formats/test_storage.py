@@ -1,6 +1,5 @@
 """Readers take bytes from any store: the answers are those of the disk, and headers suffice."""
 
-import os
 import pickle
 import re
 from pathlib import Path
@@ -8,15 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from explorer.errors import ExplorerError, FormatError, TargetError
+from explorer.errors import ExplorerError, TargetError
 from explorer.formats import orbax
 from explorer.formats.files import is_config, list_path, load_path
 from explorer.formats.orbax.folders import find_trees
 from explorer.formats.orbax.metadata import read_key_formats, read_shardings, read_tree
-from explorer.storage.local import LOCAL
-from explorer.storage.window import Window, indexed
 from tests.formats.large_files import NBYTES, write_every_format
-from tests.formats.stores import CountingStore, MemoryBlob, MemoryStore
+from tests.formats.stores import CountingStore, MemoryStore
 
 TORCH = Path(__file__).parents[1] / "data/pytorch"
 DOCUMENT = Path(__file__).parents[2] / "docs/storage.md"
@@ -142,70 +139,3 @@ def test_what_memory_lacks(tmp_path: Path):
     ):
         with pytest.raises(ExplorerError, match=message):
             list_path(path, memory)
-
-
-# The parts of a store
-
-
-def test_a_file_that_is_cut_while_it_is_read(tmp_path: Path):
-    path = tmp_path / "x"
-    path.write_bytes(bytes(100_000))
-    with LOCAL.blob(str(path)) as blob:
-        os.truncate(path, 10)
-        with pytest.raises(FormatError) as error:
-            blob.read(50_000, 1000)
-    assert str(error.value) == (
-        f"{path}: was cut to fewer than 51,000 bytes while it was read; expected 100,000 "
-        "bytes; fetch or write it again"
-    )
-
-
-def test_arrays_outlive_the_file_and_never_change_it(tmp_path: Path):
-    path = tmp_path / "x"
-    path.write_bytes(b"abc")
-    with LOCAL.blob(str(path)) as blob:
-        mapped, copied = blob.map(), blob.map(copy_on_write=True)
-    copied[1] = 0
-    assert (copied[:], mapped[:], path.read_bytes()) == (b"a\0c", b"abc", b"abc")
-
-
-def test_defaults_of_a_store_are_what_the_disk_does(tmp_path: Path):
-    (tmp_path / "a/b").mkdir(parents=True)
-    (tmp_path / "a/one").write_bytes(b"1")
-    (tmp_path / "a/b/two").write_bytes(b"22")
-    memory, folder = MemoryStore.of(tmp_path), str(tmp_path)
-    for store in (memory, LOCAL):
-        assert store.names(f"{folder}/a") == ["b", "one"]
-        assert store.folders(f"{folder}/a") == ["b"]
-        assert sorted(store.sizes(folder)) == [1, 2]
-        assert store.exists(f"{folder}/a")
-        assert not store.exists(f"{folder}/c")
-
-
-def test_a_window_is_the_bytes_of_its_file():
-    rng = np.random.default_rng(0)
-    data = rng.integers(0, 256, 50_000, np.uint8).tobytes()
-    reads: list[int] = []
-    window = indexed(MemoryBlob("x", data, reads))
-    assert isinstance(window, Window)
-    places = rng.integers(0, 51_000, (300, 2)).tolist()
-    for begin, end in places:
-        assert window[begin:end] == data[begin:end]
-        assert window.find(b"\n", begin, end) == data.find(b"\n", begin, end)
-        if begin < len(data):
-            assert window[begin] == data[begin]
-        part = window.part(min(begin, end, 50_000), min(max(begin, end), 50_000))
-        assert bytes(part) == data[min(begin, end) : max(begin, end)]
-        assert part[3:9] == bytes(part)[3:9]
-    with pytest.raises(IndexError):
-        window[len(data)]
-
-
-def test_a_window_reads_more_at_a_time_as_a_parser_runs_on():
-    reads: list[int] = []
-    window = Window(MemoryBlob("x", bytes(1 << 20), reads))
-    assert not any(window[at] for at in range(len(window)))
-    assert len(reads) <= 9
-    reads.clear()
-    assert window[5] == 0  # a jump back: little is read again
-    assert reads == [4096]
