@@ -145,7 +145,7 @@ _MAX_ENDING = 20
 def _by_ending(
     tensors: dict[str, tuple[list[str], TensorSpec]], length: int
 ) -> dict[tuple, list[str]]:
-    """Return names by their last `length` parts, shape and number format."""
+    """Return names by their last `length` parts, shape and dtype."""
     endings: dict[tuple, list[str]] = {}
     for name, (path, tensor) in tensors.items():
         if len(path) >= length:
