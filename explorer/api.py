@@ -109,7 +109,7 @@ def ledger(target: Any, *inputs: Any, **kwargs: Any) -> "Ledger":
     Args:
         target, *inputs, **kwargs: as for `explore`.
 
-    >>> ledger({"kernel": [[0.0, 0.0]]}).provenance["parameters"]
+    >>> ledger({"params": {"kernel": [[0.0, 0.0]]}}).provenance["parameters"]
     'exact'
     """
     from explorer.analyses.ledger import ledger_of

@@ -28,15 +28,35 @@ def suspects(templates: Iterable[bytes]) -> bool:
 def mark(keys: list[Key], collections: list[str] | None) -> list[str]:
     """Return the collections with those of multi-token-prediction layers set to "mtp".
 
+    Such a layer comes after those of the model: where there is none before it, it is one.
+
     >>> mark(["layers.4.eh_proj.weight", "layers.4.mlp.up.weight", "layers.3.up"], None)
     ['mtp', 'mtp', '']
+    >>> mark(["blk.0.nextn.eh_proj.weight", "blk.0.ffn_up.weight"], None)
+    ['', '']
     """
     names = list(map(name_of, keys))
-    layers = tuple({prefix for name in names if (prefix := _layer_of(name))})
+    found = {prefix for name in names if (prefix := _layer_of(name))}
+    layers = tuple(prefix for prefix in found if _follows_others(prefix, names, found))
     return [
         COLLECTION if name.startswith(layers) else collection
         for name, collection in zip(names, collections or [""] * len(names), strict=True)
     ]
+
+
+def _follows_others(layer: str, names: list[str], extra: set[str]) -> bool:
+    """Return whether a numbered layer has one of the model's before it."""
+    stem, _, last = layer.rstrip("/").rpartition("/")
+    if not last.isdigit():
+        return True
+    stem = f"{stem}/" if stem else ""
+    return any(
+        name.startswith(stem)
+        and (number := name[len(stem) :].partition("/")[0]).isdigit()
+        and int(number) < int(last)
+        and f"{stem}{number}/" not in extra
+        for name in names
+    )
 
 
 def _layer_of(name: str) -> str:

@@ -5,8 +5,8 @@ A model that uses them has its parameters in `Parameter`s: other arrays in it ar
 
 from typing import Any
 
-from penzai.core import struct, variables  # pyright: ignore[reportMissingImports]
-from penzai.core.named_axes import NamedArrayBase  # pyright: ignore[reportMissingImports]
+from penzai.core import struct, variables
+from penzai.core.named_axes import NamedArrayBase
 
 from explorer.inventory.tensor import PARAMS
 from explorer.objects.arrays import Mark

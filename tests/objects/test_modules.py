@@ -1,17 +1,16 @@
-"""Modules that are pytrees: Equinox, and a class in the manner of penzai's.
+"""Modules that are pytrees: of Equinox, of penzai, and of a class of one's own.
 
 Their leaves are not all arrays: activation functions, strings, numbers, None.
 """
 
-import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
+from penzai import pz
 
 import explorer as ex
 from explorer.errors import InputError
@@ -166,132 +165,45 @@ def test_a_class_of_ones_own():
         ex.trace_roles(lambda p, x: x, {"act": jax.nn.relu, "p": jnp.ones(2)}, 1.0)
 
 
-# ---- penzai's own types, by the two modules of it that are read
+# ---- penzai
 
 
-class Struct:
-    """penzai.core.struct.Struct."""
-
-
-class Named(Struct):
-    """An array with named axes, a node of its array."""
-
-    def __init__(self, data_array: Any, named_axes: dict[str, int]):
-        self.data_array, self.named_axes = data_array, named_axes
-
-
-class Variable:
-    """A mutable variable: a leaf to JAX."""
-
-    def __init__(self, label: str, value: Any):
-        self.label, self.value = label, value
-
-
-class Parameter(Variable):
-    """One that is trained."""
-
-
-class Value(Struct):
-    """The value of a variable: a node."""
-
-    def __init__(self, value: Any):
-        self.value = value
-
-
-class ParameterValue(Value):
-    """That of a parameter."""
-
-
-class Model(Struct):
-    """A layer that holds variables and a constant."""
-
-    def __init__(self, sub: Any, scale: Any, count: Any, table: Any, epsilon: Any = 1e-6):
-        self.sub, self.scale, self.count, self.table = sub, scale, count, table
-        self.epsilon = epsilon
-
-    def __call__(self, x: Any) -> Any:
-        x = x @ self.sub["u"].value.data_array + self.sub["v"].value.data_array
-        return x * self.scale.value.data_array + self.table.data_array
-
-
-for kind, names in (
-    (Named, ("data_array",)),
-    (ParameterValue, ("value",)),
-    (Value, ("value",)),
-    (Model, ("sub", "scale", "count", "table", "epsilon")),
-):
-    jax.tree_util.register_pytree_with_keys(
-        kind,
-        lambda node, names=names: (
-            [(jax.tree_util.GetAttrKey(name), getattr(node, name)) for name in names],
-            getattr(node, "named_axes", None),
-        ),
-        lambda axes, children, kind=kind: (
-            kind(*children, axes) if kind is Named else kind(*children)
-        ),
-    )
-
-
-def is_variable(node: Any) -> bool:
-    return isinstance(node, Variable)
-
-
-def freezer(of: type, into: type) -> Callable[[Any], Any]:
-    def freeze(tree: Any) -> Any:
-        return jax.tree.map(
-            lambda leaf: into(leaf.value) if type(leaf) is of else leaf,
-            tree,
-            is_leaf=is_variable,
-        )
-
-    return freeze
-
-
-@pytest.fixture
-def penzai(monkeypatch: pytest.MonkeyPatch) -> None:
-    variables, struct = (ModuleType(f"penzai.core.{n}") for n in ("variables", "struct"))
-    axes = ModuleType("penzai.core.named_axes")
-    vars(variables).update(
-        Parameter=Parameter,
-        ParameterValue=ParameterValue,
-        AbstractVariable=Variable,
-        AbstractVariableValue=Value,
-        freeze_params=freezer(Parameter, ParameterValue),
-        freeze_state_vars=freezer(Variable, Value),
-    )
-    vars(struct)["Struct"], vars(axes)["NamedArrayBase"] = Struct, Named
-    core = ModuleType("penzai.core")
-    vars(core).update(variables=variables, struct=struct, named_axes=axes)
-    for module in (ModuleType("penzai"), core, variables, struct, axes):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.delitem(sys.modules, "explorer.objects.penzai_variables", raising=False)
-    yield
-    sys.modules.pop("explorer.objects.penzai_variables", None)
-
-
-def test_a_model_of_penzai(penzai: None):
-    def named(*shape: int) -> Named:
-        return Named(jnp.ones(shape), {f"axis{i}": n for i, n in enumerate(shape)})
-
-    model = Model(
-        {"u": Parameter("u", named(4, 3)), "v": Parameter("v", named(3))},
-        Parameter("s", named(3)),
-        Variable("c", jnp.zeros(())),
-        named(3),
-    )
-    inventory = ex.explore(model, jnp.ones((2, 4)))
+def test_a_model_of_penzai():
+    rngs = jax.random.key(0)
+    layers = [
+        pz.nn.Affine.from_config("first", rngs, {"features": 4}, {"hidden": 3}),
+        pz.nn.Elementwise(jax.nn.relu),
+        pz.nn.LayerNorm.from_config("norm", rngs, across_axes={"hidden": 3}),
+    ]
+    model = pz.nn.Sequential(layers)
+    x = pz.nx.ones({"batch": 2, "features": 4})
+    inventory = ex.explore(model, x)
     assert inventory.source == "penzai model"
-    found = {t.name: (t.kind.role, t.kind.collection) for t in inventory}
-    assert found == {
-        "sub/u": ("kernel", "params"),
-        "sub/v": ("bias", "params"),
-        "scale": ("scale", "params"),
-        "count": ("other", "state"),
-        "table": ("other", "buffers"),
-    }
-    assert inventory["sub/u"].sharding == "(axis0, axis1)"
-    assert inventory.num_parameters == ex.count_parameters(model) == 18
-    report = ex.report_roles(model, jnp.ones((2, 4)))
-    assert (report.parameters, report.biases) == (18, 3)
-    roles = ex.trace_roles(model, jnp.ones((2, 4)))
-    assert roles.sub["v"].value.data_array.role == "bias"
+    assert sorted(t.kind.role for t in inventory) == ["bias", "bias", "kernel", "scale"]
+    assert {t.collection for t in inventory} == {"params"}
+    by_type = sum(variable.value.data_array.size for variable in pz.unbind_params(model)[1])
+    assert inventory.num_parameters == ex.count_parameters(model) == by_type == 21
+    (kernel,) = (t for t in inventory if t.role == "kernel")
+    assert kernel.sharding == "(features, hidden)"
+    report = ex.report_roles(model, x)
+    assert (report.parameters, report.biases) == (21, 3 + 3)
+
+
+def test_state_and_constants_of_penzai_are_not_parameters():
+    @pz.pytree_dataclass
+    class Counted(pz.nn.Layer):
+        gain: pz.Parameter
+        count: pz.StateVariable
+        table: pz.nx.NamedArray
+
+        def __call__(self, x, **side):
+            return x * self.gain.value + self.table
+
+    model = Counted(
+        pz.Parameter(value=pz.nx.ones({"f": 3}), label="gain"),
+        pz.StateVariable(value=jnp.zeros(()), label="count"),
+        pz.nx.ones({"f": 3}),
+    )
+    found = {t.name: t.collection for t in ex.explore(model)}
+    assert sorted(found.values()) == ["buffers", "params", "state"]
+    assert ex.count_parameters(model) == 3
