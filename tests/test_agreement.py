@@ -14,6 +14,7 @@ import orbax.checkpoint as ocp
 import pytest
 from flax import linen as nn
 from flax import nnx
+from orbax.checkpoint import v1 as orbax
 from safetensors.numpy import save_file
 
 import explorer as ex
@@ -157,3 +158,12 @@ def test_a_state_of_nnx_with_its_boxes(tmp_path):
     live = ex.explore(state)
     assert ex.compare(state, path).identical
     assert described(ex.explore(path)) == described(live)
+
+
+def test_a_state_of_nnx_saved_by_the_second_interface_of_orbax(tmp_path):
+    model = NnxNetwork(nnx.Rngs(0))
+    state = nnx.state(model)
+    orbax.save(tmp_path / "state", state)
+    assert ex.compare(state, tmp_path / "state").identical
+    stored = ex.explore(tmp_path / "state")
+    assert described(stored) == described(ex.explore(model))

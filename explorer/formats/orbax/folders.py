@@ -19,6 +19,8 @@ _MARKERS = frozenset({"_METADATA", "manifest.ocdbt"})
 _DOCUMENTS = (".zarray", "zarr.json")
 _UNFINISHED = ".orbax-checkpoint-tmp"
 _DEFAULT = "default"  # the item name that a CheckpointManager gives the only item
+# those that `orbax.checkpoint.v1` gives it, in folders with a file that marks them
+_DEFAULTS_OF_V1, _MARK_OF_V1 = ("state", "pytree"), "orbax.checkpoint"
 _STEP = re.compile(r"(?:.+[_-])?([0-9]{1,18})")
 _NUMBER = re.compile(r"([0-9]+)$")
 # trees that are saved side by side under these names are steps, not items of one state
@@ -59,8 +61,9 @@ def find_trees(path: str, store: Store = LOCAL) -> TreeFolders:
         folders = [] if "" in trees else _folders(path, store)
         others = [name for name in folders if name not in trees]
         remarks = [f"item {printable(name)} holds no arrays" for name in others]
-        is_default = list(trees) == [_DEFAULT]
-        return TreeFolders(path, {"": trees[_DEFAULT]} if is_default else trees, remarks)
+        if len(trees) == 1 and _is_default(*trees, _names(path, store)):
+            trees = {"": folder for folder in trees.values()}
+        return TreeFolders(path, trees, remarks)
     steps, unfinished = _steps(path, store), _unfinished(path, store)
     if steps:
         number, name = max(steps)
@@ -77,6 +80,11 @@ def find_trees(path: str, store: Store = LOCAL) -> TreeFolders:
         found="holds no Orbax tree",
         expected="_METADATA or manifest.ocdbt in it, in an item or in a numbered step",
     )
+
+
+def _is_default(item: str, names: list[str]) -> bool:
+    """Return whether the name of an only item was given by Orbax, not by the user."""
+    return item == _DEFAULT or (item in _DEFAULTS_OF_V1 and _MARK_OF_V1 in names)
 
 
 def _refuse_unfinished(path: str, name: str) -> FormatError:
