@@ -40,9 +40,11 @@ def _roles(report: RoleReport) -> Table:
         "100%",
         _flops(report, sum(total.macs for total in report.roles)),
     )
+    # equal layers are one leaf of the module that is called
+    counted = "stacked leaves" if any(row.stack for row in report.rows) else "tensors"
     columns = (
         Column("role"),
-        Column("tensors", "right"),
+        Column(counted, "right"),
         Column("parameters", "right"),
         Column("share", "right"),
         Column(_unit(report), "right"),
