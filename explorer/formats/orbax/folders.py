@@ -62,7 +62,7 @@ def find_trees(path: str, store: Store = LOCAL) -> TreeFolders:
         others = [name for name in folders if name not in trees]
         remarks = [f"item {printable(name)} holds no arrays" for name in others]
         if len(trees) == 1 and _is_default(*trees, _names(path, store)):
-            trees = {"": folder for folder in trees.values()}
+            trees = {"": next(iter(trees.values()))}
         return TreeFolders(path, trees, remarks)
     steps, unfinished = _steps(path, store), _unfinished(path, store)
     if steps:
