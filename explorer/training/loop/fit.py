@@ -106,8 +106,8 @@ def fit(
     Raises:
         InputError: a number is below 0, the state was given to a step before or is halted,
             `evaluate` returns no numbers, `steps_per_call` of trainer and batches differ or
-            does not divide the steps to take, the folder of `checkpoints` holds some that the state does not continue from, or one
-            cannot be saved.
+            does not divide the steps to take, the folder of `checkpoints` holds some that
+            the state does not continue from, or one cannot be saved.
 
     >>> import optax
     >>> from explorer.models.small import LinearRegression
