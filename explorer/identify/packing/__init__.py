@@ -47,7 +47,7 @@ def find(
     Args:
         keys: names as the source spells them.
         shapes: stored shapes.
-        dtypes: stored number formats, by explorer's names.
+        dtypes: stored, by explorer's names.
         firsts: indices of the first tensor of each name pattern, shape and dtype.
         config: `quantization_config` of config.json, or MLX's `quantization`.
         metadata: the file's own, where some keep that config.

@@ -33,7 +33,7 @@ def unpack(
     Args:
         keys: names as the source spells them.
         shapes: stored shapes.
-        dtypes: stored number formats, by explorer's names.
+        dtypes: stored, by explorer's names.
         config: `quantization_config` of config.json, or MLX's `quantization`. A hint:
             where it disagrees with the shapes they win, and the rule says so.
         names: the keys joined by "/" and beginning with it, if they are there already.

@@ -10,7 +10,7 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         shape: logical shape; of quantization state, the stored one.
-        dtype: logical number format, by explorer's name.
+        dtype: logical, by explorer's name.
         collection: "params" for the weight, "quantization" for its state.
         rule: the scheme and how it is known; for state, what the tensors are.
         path: the path that roles are read from ("down_proj.qweight" is a "weight"); of

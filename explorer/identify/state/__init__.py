@@ -21,7 +21,7 @@ def states_of(rows: Sequence[NamedArray]) -> list[State | None]:
     """Return for each row the state that its arrays are; None for parameters.
 
     What stands beside an array decides before its name, its name before its place beside a
-    model, and its number format last. What the source itself says is None too, except for
+    model, and its dtype last. What the source itself says is None too, except for
     "params" where it is only the name of an item: see `_is_open`.
 
     >>> shapes = {"net/kernel": (4, 3), "opt/0/count": (), "opt/0/mu/kernel": (4, 3)}

@@ -46,7 +46,7 @@ def state_of(path: tuple[str, ...], shape: tuple[int, ...], dtype: str) -> State
     Args:
         path: names from the root.
         shape: its shape.
-        dtype: its number format, by explorer's name.
+        dtype: its dtype, by explorer's name.
 
     Returns:
         The collection and a plural noun phrase for notes; None for a parameter.

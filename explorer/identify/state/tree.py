@@ -22,7 +22,7 @@ class NamedArray(NamedTuple):
     Attributes:
         path: the names of the first of them, as `split_names` cuts them.
         shape: its shape.
-        dtype: its number format, by explorer's name.
+        dtype: its dtype, by explorer's name.
         collection: the source's own word, or "".
         typed: whether that word is a type or a declaration, not the name of an item.
     """
