@@ -8,36 +8,29 @@ from explorer.inventory.tensor import PARAMS
 
 __all__ = ["adapter_settings", "beside_models"]
 
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # items that are a model, where a training loop saved several things
-_MODELS = frozenset(
-    [
-        "params",
-        "model",
-        "state_dict",
-        "model_state_dict",
-        "model_state",
-        "net",
-        "network",
-        "module",
-        "weights",
-        "variables",
-        "online",
-        "student",
-        "policy",
-        "actor",
-        "generator",
-    ]
+_MODELS = _names(
+    """
+    params model state_dict model_state_dict model_state net network module weights
+    variables online student policy actor generator
+    """
 )
 _PARAMS = re.compile(r"(^|_)(params?|parameters|weights|variables|state_dict|model|net)$")
 # what a training loop measures, remembers and sets; long patterns are compiled when needed
 _VALUES = (
     r"(^|_)(loss|losses|acc|accuracy|accuracies|metrics?|scores?|history|histories|rewards?|"
-    r"returns?|epochs?|steps?|iters?|iter_num|iterations?|lrs?|learning_rates?|rates?|"
-    r"schedules?|schedulers?|seeds?|times?|logs?|config|configs|args|best|perplexity|ppl|fid|"
-    r"elapsed|progress|counters?|counts?|entropy|kl|grad_norms?|eval|train|val|valid|"
-    r"replay|buffer|running|normali[sz]er|normali[sz]ation|statistics|stats)(_|$)"
+    r"returns?|epochs?|steps?|iters?|iter_num|iterations?|lrs?|learning_rates?|schedules?|"
+    r"schedulers?|seeds?|logs?|perplexity|ppl|fid|elapsed|progress|counters?|counts?|entropy|"
+    r"kl|grad_norms?|normali[sz]ers?|statistics|stats|rms)$"
 )
-_MATRICES = frozenset(["kernel", "embedding", "weight", "w"])
+# leaves that only a layer has
+_LEARNED = _names("kernel embedding weight bias w b scale gamma beta")
+_MATRICES = _names("kernel embedding weight w bias")
 
 _FACTORS = re.compile(r"^(lora|loha|hada|lokr|oft|boft|diff|glora|ia3)_?")
 _LOOSE = ("state", "values beside the model")
@@ -64,20 +57,19 @@ def beside_models(root: Node) -> Iterator[tuple[Node, str, str]]:
         for name, child in holder.children.items():
             if child in models:
                 continue
-            if _is_value(child) or _only_numbers(child):
+            if _is_value(child) or (of_flax and child.is_leaf):
                 yield child, *_LOOSE
-            elif of_flax and child.children and not _is_model(child):
+            elif of_flax and not _is_model(child):
                 yield child, name, ""
 
 
 def _is_value(node: Node) -> bool:
-    """Return whether arrays of at most one axis are what a training loop keeps."""
-    depth = max(len(shape) for _, shape in node.form) if node.form else 0
-    return depth < 2 and bool(node.is_leaf or re.search(_VALUES, node.name, re.IGNORECASE))
-
-
-def _only_numbers(node: Node) -> bool:
-    return not node.form
+    """Return whether a name and arrays of at most one axis are what a training loop keeps."""
+    return (
+        all(len(shape) < 2 for _, shape in node.form)
+        and re.search(_VALUES, node.name, re.IGNORECASE) is not None
+        and not any(child.is_leaf and child.name in _LEARNED for child in node.nodes())
+    )
 
 
 def _is_model(node: Node) -> bool:

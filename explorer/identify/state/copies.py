@@ -25,7 +25,7 @@ _WORDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             "moving averages of parameters",
             "ema|swa|avg|averaged?|averages|shadow|polyak|momentum",
         ),
-        ("teacher copies", "teacher|slow|lagged"),
+        ("teacher copies", "teacher|lagged"),
         ("earlier copies", "old|prev|previous|best|ref|reference|init|initial|original"),
         ("target copies", "targ|targets?|tgt"),
     )
@@ -34,11 +34,11 @@ _WORDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 _ORIGINALS = _names(
     """
     params parameters model state_dict model_state_dict variables weights net network
-    module online student main policy current learner fast backbone generator
+    module online student main policy current learner backbone generator
     """
 )
 _COUNTERPART = re.compile(
-    r"(^|_)(online|student|main|current|learner|fast|base|local)(?=_|$)", re.IGNORECASE
+    r"(^|_)(online|student|main|current|learner|base|local)(?=_|$)", re.IGNORECASE
 )
 _QUERIES, _KEYS = "_q", "_k"  # MoCo's two encoders: that of the keys follows the other
 _LISTED = ("shadow_params",)  # an average as a list, whose names are lost

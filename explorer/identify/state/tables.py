@@ -53,6 +53,7 @@ LEAVES: Table = (
     ("buffers", "spectrogram filters", "mel_basis mel_filters forward_basis inverse_basis"),
     ("buffers", "spectrogram filters", "hann_window stft_window dct_mat window_sum mel_fb"),
 )
+RESAMPLERS = "upsample downsample lowpass resample blur up down"
 OBSERVERS = "activation_post_process weight_fake_quant fake_quant observer"
 # last names that mean it only inside a module with one of these words, in these ranks
 IN_CONTEXT: tuple[tuple[str, str, str, str, tuple[int, ...]], ...] = (
@@ -86,7 +87,9 @@ IN_CONTEXT: tuple[tuple[str, str, str, str, tuple[int, ...]], ...] = (
     ("buffers", "queues of keys", "queue", "", (2,)),
     # Flax's own kernels have rank 2 as well, never of so few units
     ("buffers", "blur kernels", "kernel", "blur upsample downsample", (2,)),
-    ("buffers", "resampling filters", "filter resample_filter blur_kernel", "", (2, 3, 4)),
+    ("buffers", "resampling filters", "filter", RESAMPLERS, (2, 3, 4)),
+    ("buffers", "resampling filters", "resample_filter blur_kernel", "", (2, 3, 4)),
+    ("buffers", "resampling filters", "up_filter down_filter", "", (1, 2)),
 )
 # the same for the module that holds the array, and the one around it where that matters
 OWNERS: Table = (

@@ -253,6 +253,34 @@ def test_copies_as_projects_call_them(original, copy):
     assert inventory[f"algorithm/{original}/dense/kernel"].kind.is_parameter
 
 
+def kernel(*shape: int) -> dict:
+    return {"kernel": np.ones(shape)}
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"encoder": {"mean": kernel(8, 4), "var": kernel(8, 4)}, "decoder": kernel(4, 8)},
+        {"cell": {"z": kernel(4, 4), "r": kernel(4, 4), "n": kernel(4, 4)}},
+        {"m": kernel(4, 4), "v": kernel(4, 4)},
+        {"prior": {"mean": np.ones(4), "std": np.ones(4)}, "net": kernel(4, 4)},
+        {"policy": {"layer": kernel(4, 4)}, "value": {"layer": kernel(4, 4)}},
+        {
+            "source": {"embedding": np.ones((50, 4))},
+            "target": {"embedding": np.ones((50, 4))},
+        },
+        {"slow": {"conv": kernel(3, 4)}, "fast": {"conv": kernel(3, 4)}},
+        {"stats": kernel(4, 4), "model": kernel(4, 4)},
+        {"actor": kernel(4, 2), "critic": kernel(4, 1), "log_alpha": np.float32(0)},
+        {"model": kernel(4, 4), "logit_scale": np.float32(1), "bias": np.ones(4)},
+        {"params": kernel(4, 4), "gates": {"bias": np.ones(4)}},
+        {"network": kernel(4, 4), "running_gain": {"scale": np.ones(4)}},
+    ],
+)
+def test_ordinary_models_are_counted_whole(tree):
+    assert ex.count_parameters(tree) == sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
 def test_another_model_beside_it_is_counted():
     critic, other = (jax.tree.map(np.copy, MODEL) for _ in range(2))
     tree = {"params": MODEL, "critic_params": critic, "discriminator": {"params": other}}
