@@ -112,7 +112,11 @@ def _is_state(node: Node, forms: dict[frozenset, list[Node]]) -> bool:
     for slots, fields in _STATES:
         held = [node.children[name] for name in names & slots]
         trees = [child for child in held if child.form]
-        if not trees or not names <= fields:
+        if not names <= fields:
+            continue
+        if len(names & slots & _OWN) > 1 and len(names) > len(held):
+            return True  # also of a parameter that is a single number
+        if not trees:
             continue
         counted = any(_is_numbers(node.children[name]) for name in names - slots)
         equal = len(trees) > 1 and trees[0].form == trees[1].form

@@ -14,15 +14,15 @@ def _names(text: str) -> frozenset[str]:
 
 _MEANS = _names("mean running_mean moving_mean mean_ema avg_mean _mean rm loc μ")
 _SPREADS = _names(
-    "var variance std stddev std_dev running_var running_std moving_variance var_ema "
+    "var variance std stddev std_dev running_var running_std moving_variance moving_var var_ema "
     "avg_var _variance riv σ² summed_variance sum_of_squares sumsq m2 M2 inv_std istd scale_diag"
 )
 _GAINS = _names("scale bias weight gamma beta offset")
 _COUNTERS = _names("count counter n num steps total_count")
 # a long pattern, compiled when it is needed
 _NORMALISER = (
-    r"(norm|normali[sz]|normali[sz]er|normali[sz]ation|batch_?stats?|bn\d*|rms|statistics|stats|"
-    r"scaler|standardi[sz]er|cmvn|whiten(ing)?|preprocess\w*)(_?\d+)?$"
+    r"(norm|normali[sz]e|normali[sz]er|normali[sz]ation|batch_?stats?|bn\d*|rms|statistics|stats|"
+    r"scaler|standardi[sz]er|cmvn|whiten(ing)?|preprocess\w*)(_?(state|stats|\d+))?$"
 )
 # beside a codebook that is an average of vectors: their averages, and how many each had
 _AVERAGES = _names(

@@ -25,7 +25,7 @@ LEAVES: Table = (
     ("buffers", "token type ids", "token_type_ids"),
     ("buffers", "batch counters", "num_batches_tracked"),
     ("batch_stats", "running statistics", "running_mean running_var"),
-    ("batch_stats", "running statistics", "moving_mean moving_variance"),
+    ("batch_stats", "running statistics", "moving_mean moving_variance moving_var"),
     ("buffers", "router correction biases", f"{CORRECTION} exp_probs_b"),
     ("buffers", "relative position indices", "relative_position_index"),
     ("buffers", "relative coordinate tables", "relative_coords_table"),
