@@ -18,6 +18,8 @@ from explorer.roles.names import classify, names_tell, split_names
 
 __all__ = ["assemble"]
 
+# A dict with `params` says what is in it, but NNX's statistics may be among them.
+_DICT = "flax variables"
 # What a source or a packing scheme adds to a tensor's header: its collection, and what it
 # is logically.
 _Mark = tuple[str, Packed | None]
@@ -149,7 +151,7 @@ def _states(
                 listing.shapes[index],
                 listing.dtypes[index],
                 packed.collection if packed else collection,
-                listing.typed or packed is not None,
+                (listing.typed and listing.format != _DICT) or packed is not None,
             )
         )
     return states_of(rows)

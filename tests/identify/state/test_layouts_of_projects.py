@@ -33,6 +33,15 @@ def test_a_leaf_name_of_nnx_is_not_an_attention_value():
     assert ex.count_parameters(tree) == ex.count_parameters(model)
 
 
+def test_statistics_of_nnx_in_a_dict_of_params_are_not_parameters():
+    layers = nnx.Linear(3, 2, rngs=nnx.Rngs(0)), nnx.BatchNorm(2, rngs=nnx.Rngs(0))
+    model = nnx.Sequential(*layers)
+    tree = {"params": nnx.to_pure_dict(nnx.state(model))}
+    ledger = ex.ledger(tree)
+    assert ledger.parameters == ex.count_parameters(model)
+    assert ledger.provenance["parameters"].startswith("inferred (")
+
+
 LAYOUTS = {
     "agents": (
         {
