@@ -50,7 +50,7 @@ def beside_models(root: Node) -> Iterator[tuple[Node, str, str]]:
         models = [
             holder.children[n] for n in names & _MODELS if holder.children[n].children
         ]
-        models = [model for model in models if model.form]
+        models = [model for model in models if model.arrays]
         if not models:
             continue
         of_flax = any(model.name == PARAMS for model in models)
@@ -66,7 +66,7 @@ def beside_models(root: Node) -> Iterator[tuple[Node, str, str]]:
 def _is_value(node: Node) -> bool:
     """Return whether a name and arrays of at most one axis are what a training loop keeps."""
     return (
-        all(len(shape) < 2 for _, shape in node.form)
+        all(len(shape) < 2 for child in node.nodes() for shape in child.own)
         and re.search(_VALUES, node.name, re.IGNORECASE) is not None
         and not any(child.is_leaf and child.name in _LEARNED for child in node.nodes())
     )
@@ -91,5 +91,5 @@ def adapter_settings(root: Node) -> Iterator[tuple[Node, str, str]]:
     """
     for node in root.nodes():
         alpha = node.children.get("alpha")
-        if alpha and not alpha.form and any(map(_FACTORS.search, node.children)):
+        if alpha and not alpha.arrays and any(map(_FACTORS.search, node.children)):
             yield alpha, "buffers", "scales of adapters"

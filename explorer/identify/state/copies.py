@@ -41,6 +41,7 @@ _COUNTERPART = re.compile(
     r"(^|_)(online|student|main|current|learner|base|local)(?=_|$)", re.IGNORECASE
 )
 _QUERIES, _KEYS = "_q", "_k"  # MoCo's two encoders: that of the keys follows the other
+_MOST, _DEEPEST = 64, 4  # neighbours and wrappers looked at: bounds the time
 _LISTED = ("shadow_params",)  # an average as a list, whose names are lost
 
 
@@ -56,15 +57,16 @@ def copies_in(root: Node) -> list[tuple[Node, str]]:
     named = [
         node for node in root.nodes() if any(word.search(node.name) for _, word in _WORDS)
     ]
+    around = {id(node.parent): node.parent for node in named if node.parent}
+    neighbours = {key: _Neighbours(parent) for key, parent in around.items()}
     found: dict[int, tuple[Node, str]] = {}
     for rule, word in _WORDS:
         for node in named:
-            if id(node) not in found and word.search(node.name) and node.form:
-                originals = _originals(node, word)
-                if any(
-                    id(other) not in found and _is_copy(node, other) for other in originals
-                ):
-                    found[id(node)] = node, rule
+            if id(node) in found or not word.search(node.name) or not node.arrays:
+                continue
+            originals = neighbours[id(node.parent)].originals(node, word)
+            if any(id(other) not in found and _is_copy(node, other) for other in originals):
+                found[id(node)] = node, rule
     for node in root.nodes():
         sibling = _queries_of(node)
         if node.name in _LISTED or (sibling is not None and _is_copy(node, sibling)):
@@ -78,29 +80,36 @@ def _queries_of(node: Node) -> Node | None:
     return node.parent.children.get(node.name.removesuffix(_KEYS) + _QUERIES)
 
 
-def _originals(node: Node, word: re.Pattern[str]) -> list[Node]:
-    """Return the neighbours that a node may be a copy of, by their names."""
-    parent = node.parent
-    siblings = parent.children.values() if parent else ()
-    bare = word.sub("", node.name).strip("_").lower()
-    return [
-        other
-        for other in siblings
-        if other is not node and _is_named(other.name.lower(), bare)
-    ]
+class _Neighbours:
+    """The children of a node by what a copy of them may be called."""
 
+    def __init__(self, parent: Node):
+        self._by_name: dict[str, list[Node]] = {}
+        self._by_word: dict[str, list[Node]] = {}
+        self._originals: list[Node] = []
+        for node in parent.holding():
+            name = node.name.lower()
+            bare = _COUNTERPART.sub("", name).strip("_")
+            for spelling in {name, bare}:
+                self._by_name.setdefault(spelling, []).append(node)
+            for word in _ORIGINALS.intersection(name.split("_")):
+                self._by_word.setdefault(word, []).append(node)
+            if name in _ORIGINALS or bare != name:
+                self._originals.append(node)
 
-def _is_named(name: str, bare: str) -> bool:
-    if not bare or bare in _ORIGINALS:
-        known = name in _ORIGINALS or bool(_COUNTERPART.search(name))
-        return known or bare in name.split("_")
-    return name == bare or _COUNTERPART.sub("", name).strip("_") == bare
+    def originals(self, node: Node, word: re.Pattern[str]) -> list[Node]:
+        """Return those that a node may be a copy of, without the word in its name."""
+        bare = word.sub("", node.name).strip("_").lower()
+        found = self._by_name.get(bare, []) if bare else []
+        if not bare or bare in _ORIGINALS:
+            found = [*self._originals, *self._by_word.get(bare, [])]
+        return [other for other in found if other is not node][:_MOST]
 
 
 def _is_copy(node: Node, other: Node) -> bool:
     """Return whether all that a node holds is in the other one too, wrappers aside."""
     return any(
-        mine.form and mine.form <= theirs.form
+        mine.arrays and mine.is_within(theirs)
         for mine in _opened(node)
         for theirs in _opened(other)
     )
@@ -109,8 +118,8 @@ def _is_copy(node: Node, other: Node) -> bool:
 def _opened(node: Node) -> Iterator[Node]:
     """Yield a node, and what is in it while it holds one thing beside numbers."""
     yield node
-    while not node.holds_arrays:
-        inside = [child for child in node.children.values() if child.form]
+    for _ in range(_DEEPEST):
+        inside = [] if node.own else list(node.holding())
         if len(inside) != 1:
             return
         node = inside[0]

@@ -5,8 +5,8 @@ with the fields below (optax 0.2.6); Orbax and msgpack write the fields and lose
 """
 
 import re
-from collections.abc import Iterable
 
+from explorer.identify.state.repeats import Repeats
 from explorer.identify.state.tree import Node
 
 __all__ = ["optimizers_in"]
@@ -84,11 +84,11 @@ def optimizers_in(root: Node) -> list[Node]:
     nodes = list(root.nodes())
     if not any(node.name in _SLOTS or _is_named_so(node) for node in nodes):
         return []
-    forms = _nodes_by_form(nodes)
+    repeats = Repeats(nodes)
     found: dict[int, Node] = {}
     for node in reversed(nodes):  # children before their parents
         if node.children and (
-            _is_state(node, forms) or _is_named(node, forms) or _holds_only(node, found)
+            _is_state(node, repeats) or _is_named(node, repeats) or _holds_only(node, found)
         ):
             found[id(node)] = node
     return [node for node in found.values() if id(node.parent) not in found]
@@ -98,20 +98,12 @@ def _is_named_so(node: Node) -> bool:
     return bool(_SURE.match(node.name) or _LIKELY.search(node.name))
 
 
-def _nodes_by_form(nodes: Iterable[Node]) -> dict[frozenset, list[Node]]:
-    forms: dict[frozenset, list[Node]] = {}
-    for node in nodes:
-        if node.form:
-            forms.setdefault(node.form, []).append(node)
-    return forms
-
-
-def _is_state(node: Node, forms: dict[frozenset, list[Node]]) -> bool:
+def _is_state(node: Node, repeats: Repeats) -> bool:
     """Return whether a node's children are the fields of one optax or PyTorch state."""
     names = node.children.keys()
     for slots, fields in _STATES:
         held = [node.children[name] for name in names & slots]
-        trees = [child for child in held if child.form]
+        trees = [child for child in held if child.arrays]
         if not names <= fields:
             continue
         if len(names & slots & _OWN) > 1 and len(names) > len(held):
@@ -119,59 +111,34 @@ def _is_state(node: Node, forms: dict[frozenset, list[Node]]) -> bool:
         if not trees:
             continue
         counted = any(_is_numbers(node.children[name]) for name in names - slots)
-        equal = len(trees) > 1 and trees[0].form == trees[1].form
+        equal = len(trees) > 1 and trees[0].digest == trees[1].digest
         if not _OWN.isdisjoint(names):
-            if counted or equal or any(_is_repeated(child, node, forms) for child in trees):
+            if counted or equal or any(repeats.has(child, node) for child in trees):
                 return True
-        elif counted and (equal or any(_is_repeated(c, node, forms) for c in trees)):
+        elif counted and (equal or any(repeats.has(c, node) for c in trees)):
             return True
     return False
 
 
-def _is_named(node: Node, forms: dict[frozenset, list[Node]]) -> bool:
+def _is_named(node: Node, repeats: Repeats) -> bool:
     """Return whether a node's name says so, with the parameters' structure inside it."""
     if _SURE.match(node.name):
         return True
     if not _LIKELY.search(node.name):
         return False
-    inside = (child for child in node.nodes() if child.children and len(child.form) > 1)
-    return any(_is_repeated(child, node, forms) for child in inside)
-
-
-def _is_repeated(child: Node, node: Node, forms: dict[frozenset, list[Node]]) -> bool:
-    """Return whether arrays outside a node have the names and shapes of those in a child.
-
-    An optimizer of some parameters has only theirs: then they are a part of what is outside.
-    """
-    if not child.children:
-        return False
-    is_deep = all(len(path) > 1 for path, _ in child.form)
-    return any(
-        any(other.name != child.name and _are_separate(other, node) for other in others)
-        for form, others in forms.items()
-        if form == child.form or (is_deep and child.form < form)
-    )
-
-
-def _are_separate(a: Node, b: Node) -> bool:
-    return not _is_inside(a, b) and not _is_inside(b, a)
-
-
-def _is_inside(node: Node | None, around: Node) -> bool:
-    while node is not None and node is not around:
-        node = node.parent
-    return node is around
+    inside = (child for child in node.nodes() if child.children and child.arrays > 1)
+    return any(repeats.has(child, node) for child in inside)
 
 
 def _is_numbers(node: Node) -> bool:
-    return not node.form
+    return not node.arrays
 
 
 def _holds_only(node: Node, found: dict[int, Node]) -> bool:
     """Return whether a node holds optimizer state, counters and nothing else."""
     children = node.children.values()
     return (
-        not node.holds_arrays
+        not node.own
         and any(id(child) in found for child in children)
         and all(id(child) in found or _is_numbers(child) for child in children)
     )

@@ -63,7 +63,7 @@ def _running(node: Node) -> Iterator[tuple[Node, str, str]]:
     means = _those(node, _MEANS)
     shapes = [_shape(mean) for mean in means]
     spreads = [child for child in _those(node, _SPREADS) if _shape(child) in shapes]
-    counters = [child for child in _those(node, _COUNTERS) if not child.form]
+    counters = [child for child in _those(node, _COUNTERS) if not child.arrays]
     gains = [_shape(child) for child in _those(node, _GAINS)]
     alone = children.keys() <= _MEANS | _SPREADS | _COUNTERS | {"num_batches_tracked"}
     if spreads and (
@@ -88,7 +88,7 @@ def _those(node: Node, names: frozenset[str]) -> list[Node]:
 
 
 def _shape(node: Node) -> object:
-    return node.form if node.children else node.shapes
+    return node.digest if node.children else frozenset(node.shapes)
 
 
 def _codebook(node: Node) -> Iterator[tuple[Node, str, str]]:

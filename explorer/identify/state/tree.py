@@ -5,7 +5,6 @@ tree that repeats another's shapes under the name `ema` is a copy of it.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 from explorer.dtypes import is_trainable
@@ -14,6 +13,7 @@ __all__ = ["NamedArray", "Node", "tree_of"]
 
 
 Shape = tuple[int, ...]
+_NUMBERS = ((), (1,))  # shapes of single numbers
 
 
 class NamedArray(NamedTuple):
@@ -42,45 +42,31 @@ class Node:
         parent: the node around it; None of the root.
         children: the nodes inside, by name.
         rows: the numbers of the rows that end here.
-        all_rows: every row of the tree.
+        shapes: the shapes of the arrays that end here.
+        arrays: how many arrays of floats, of more than one number, are here and below.
+        digest: equal for two nodes that hold arrays of the same names and shapes.
     """
 
-    __slots__ = ("__dict__", "all_rows", "children", "name", "parent", "rows")
+    __slots__ = ("arrays", "children", "digest", "name", "own", "parent", "rows", "shapes")
 
-    def __init__(self, name: str, parent: "Node | None", all_rows: Sequence[NamedArray]):
+    def __init__(self, name: str, parent: "Node | None"):
         self.name = name
         self.parent = parent
-        self.all_rows = all_rows
         self.children: dict[str, Node] = {}
         self.rows: list[int] = []
+        self.shapes: set[Shape] = set()
+        self.own: set[Shape] = set()  # of those, the shapes of arrays of floats
+        self.arrays = self.digest = 0
 
     @property
     def is_leaf(self) -> bool:
         """Whether an array ends here."""
         return bool(self.rows)
 
-    @cached_property
-    def shapes(self) -> frozenset[Shape]:
-        """The shapes of the arrays that end here."""
-        return frozenset(self.all_rows[row].shape for row in self.rows)
-
-    @property
-    def holds_arrays(self) -> bool:
-        """Whether arrays of floats end here."""
-        return any(map(self.is_array, self.rows))
-
-    def is_array(self, row: int) -> bool:
-        """Return whether a row is an array of floats of more than one element."""
-        found = self.all_rows[row]
-        return is_trainable(found.dtype) and found.shape not in ((), (1,))
-
     def inside(self) -> Iterator[int]:
         """Yield the rows of this node and of all below it."""
-        stack: list[Node] = [self]
-        while stack:
-            node = stack.pop()
+        for node in self.nodes():
             yield from node.rows
-            stack.extend(node.children.values())
 
     def nodes(self) -> Iterator["Node"]:
         """Yield this node and all below it, parents before their children."""
@@ -90,18 +76,24 @@ class Node:
             yield node
             stack.extend(node.children.values())
 
-    @cached_property
-    def form(self) -> frozenset[tuple[tuple[str, ...], Shape]]:
-        """The names and shapes below this node, of arrays of floats."""
-        found = set()
-        stack: list[tuple[Node, tuple[str, ...]]] = [(self, ())]
-        while stack:
-            node, path = stack.pop()
-            for row in node.rows:
-                if self.is_array(row):
-                    found.add((path, self.all_rows[row].shape))
-            stack += [(child, (*path, child.name)) for child in node.children.values()]
-        return frozenset(found)
+    def holding(self) -> Iterator["Node"]:
+        """Yield the children that hold arrays of floats."""
+        return (child for child in self.children.values() if child.arrays)
+
+    def is_within(self, other: "Node") -> bool:
+        """Return whether the other one has every array of this one, by name and shape."""
+        pairs: list[tuple[Node, Node]] = [(self, other)]
+        while pairs:
+            mine, theirs = pairs.pop()
+            if mine.digest == theirs.digest:
+                continue
+            if not mine.own <= theirs.own:
+                return False
+            for child in mine.holding():
+                if child.name not in theirs.children:
+                    return False
+                pairs.append((child, theirs.children[child.name]))
+        return True
 
 
 def tree_of(rows: Sequence[NamedArray]) -> Node:
@@ -111,13 +103,20 @@ def tree_of(rows: Sequence[NamedArray]) -> Node:
     >>> tree_of(rows).children["bn"].children["scale"].rows
     [1]
     """
-    root = Node("", None, rows)
+    root = Node("", None)
     for index, row in enumerate(rows):
         node = root
         for name in row.path:
             below = node.children.get(name)
             if below is None:
-                below = node.children[name] = Node(name, node, rows)
+                below = node.children[name] = Node(name, node)
             node = below
         node.rows.append(index)
+        node.shapes.add(row.shape)
+        if is_trainable(row.dtype) and row.shape not in _NUMBERS:
+            node.own.add(row.shape)
+    for node in reversed(list(root.nodes())):  # children before their parents
+        node.arrays = len(node.own) + sum(child.arrays for child in node.children.values())
+        inside = frozenset((child.name, child.digest) for child in node.holding())
+        node.digest = hash((inside, frozenset(node.own)))
     return root
