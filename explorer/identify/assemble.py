@@ -6,7 +6,7 @@ from typing import Any
 from explorer.identify import extra_layers, packing
 from explorer.identify.config import Config
 from explorer.identify.packing import Packed
-from explorer.identify.state import NamedArray, State, states_of
+from explorer.identify.state import NamedArray, State, needs_neighbours, states_of
 from explorer.identify.tying import find_ties
 from explorer.inventory.columns import Columns
 from explorer.inventory.gc_pause import paused_gc
@@ -142,8 +142,12 @@ def _states(
     listing: Listing, firsts: list[int], marks: list[_Mark], marked: list[int]
 ) -> list[State | None]:
     """Return the state of the first tensor of each distinct row, None for a parameter."""
+    # equal tensors are looked at once, unless what stands beside each of them matters
+    everyone = range(len(listing.keys))
+    beside = needs_neighbours(path_of(listing.keys[index]) for index in firsts)
+    looked_at = everyone if beside else firsts
     rows = []
-    for index in firsts:
+    for index in looked_at:
         collection, packed = marks[marked[index]] if marked else ("", None)
         rows.append(
             NamedArray(
@@ -154,7 +158,8 @@ def _states(
                 (listing.typed and listing.format != _DICT) or packed is not None,
             )
         )
-    return states_of(rows)
+    states = states_of(rows)
+    return [states[index] for index in firsts] if beside else states
 
 
 def _is_named(listing: Listing, firsts: list[int]) -> bool:

@@ -6,12 +6,12 @@ from explorer.identify.state.beside import adapter_settings, beside_models
 from explorer.identify.state.copies import copies_in
 from explorer.identify.state.names import kind_of, named_state, state_of
 from explorer.identify.state.optimizers import optimizers_in
-from explorer.identify.state.statistics import statistics_in
+from explorer.identify.state.statistics import needs_neighbours, statistics_in
 from explorer.identify.state.tables import CORRECTION, State
 from explorer.identify.state.tree import NamedArray, Node, tree_of
 from explorer.inventory.tensor import PARAMS
 
-__all__ = ["CORRECTION", "NamedArray", "State", "state_of", "states_of"]
+__all__ = ["CORRECTION", "NamedArray", "State", "needs_neighbours", "state_of", "states_of"]
 
 _OPTIMIZER: State = ("opt_state", "optimizer state")
 _COPY = "ema"
@@ -79,4 +79,4 @@ def _is_open(row: NamedArray, node: Node, collection: str) -> bool:
     """
     if row.collection != PARAMS:
         return row.collection == ""
-    return node.name == "target" or (collection == "batch_stats" and not row.typed)
+    return not row.typed and (node.name == "target" or collection == "batch_stats")

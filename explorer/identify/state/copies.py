@@ -5,7 +5,6 @@ without that word and which holds arrays of all its names and shapes. Two towers
 shapes are not copies, nor is a `target_embedding` beside a `source_embedding`.
 """
 
-import re
 from collections.abc import Iterator
 
 from explorer.identify.state.tree import Node
@@ -17,32 +16,37 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# what such copies are -> their words; a target may be the original of an average
-_WORDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (rule, re.compile(rf"(^|_)({words})(?=_|$)", re.IGNORECASE))
-    for rule, words in (
-        (
-            "moving averages of parameters",
-            "ema|swa|avg|averaged?|averages|shadow|polyak|momentum",
-        ),
-        ("teacher copies", "teacher|lagged"),
-        ("earlier copies", "old|prev|previous|best|ref|reference|init|initial|original"),
-        ("target copies", "targ|targets?|tgt"),
-    )
-)
-# what the other one may be called beside a copy that has no name but its word
-_ORIGINALS = _names(
-    """
-    params parameters model state_dict model_state_dict variables weights net network
-    module online student main policy current learner backbone generator
-    """
-)
-_COUNTERPART = re.compile(
-    r"(^|_)(online|student|main|current|learner|base|local)(?=_|$)", re.IGNORECASE
-)
-_QUERIES, _KEYS = "_q", "_k"  # MoCo's two encoders: that of the keys follows the other
+# words of a name that say nothing of which network it is
+_GENERIC = _names("params parameters model state dict variables weights net network module")
+# words of the original beside its copy
+_COUNTERPARTS = _names("online student main current learner base local policy")
+# names of a whole model: an `old_policy` is a copy of it, an `init_conv` is not one of a conv
+_WHOLE = _names("params parameters model state_dict policy variables weights")
+# networks that come in pairs of one shape: a copy's original says online, or the like
+_TOWERS = _names("encoder decoder embed embedding embeddings embedder emb head vocab unet")
+# a copy that no such word marks, and its originals
+_PAIRS = {
+    "encoder_k": _names("encoder_q"),
+    "base_encoder_k": _names("base_encoder_q"),
+    "momentum_encoder": _names("encoder base_encoder online_encoder"),
+}
+_LISTED = "shadow_params"  # an average as a list, whose names are lost
 _MOST, _DEEPEST = 64, 4  # neighbours and wrappers looked at: bounds the time
-_LISTED = ("shadow_params",)  # an average as a list, whose names are lost
+
+# what such copies are, their words, and the names without them that are copies; a target may
+# be the original of an average
+_WORDS: tuple[tuple[str, frozenset[str], frozenset[str] | None], ...] = (
+    (
+        "moving averages of parameters",
+        _names("ema swa averaged average averages polyak"),
+        None,
+    ),
+    ("moving averages of parameters", _names("avg shadow"), _WHOLE),
+    ("teacher copies", _names("teacher"), _WHOLE | {"", "net", "network"}),
+    ("earlier copies", _names("old prev previous best ref reference init initial"), _WHOLE),
+    ("target copies", _names("targ target targets"), None),
+)
+_ALL = frozenset[str]().union(*(words for _, words, _ in _WORDS))
 
 
 def copies_in(root: Node) -> list[tuple[Node, str]]:
@@ -54,56 +58,66 @@ def copies_in(root: Node) -> list[tuple[Node, str]]:
     >>> [(node.name, rule) for node, rule in copies_in(tree_of(rows))]
     [('target_params', 'target copies')]
     """
-    named = [
-        node for node in root.nodes() if any(word.search(node.name) for _, word in _WORDS)
-    ]
+    named = [n for n in root.nodes() if n.arrays and n.parent and _ALL & _words(n.name)]
     around = {id(node.parent): node.parent for node in named if node.parent}
     neighbours = {key: _Neighbours(parent) for key, parent in around.items()}
     found: dict[int, tuple[Node, str]] = {}
-    for rule, word in _WORDS:
+    for rule, words, wholes in _WORDS:
         for node in named:
-            if id(node) in found or not word.search(node.name) or not node.arrays:
+            if id(node) in found or words.isdisjoint(_words(node.name)):
                 continue
-            originals = neighbours[id(node.parent)].originals(node, word)
+            bare = "_".join(w for w in node.name.lower().split("_") if w not in words)
+            if wholes is not None and bare not in wholes:
+                continue
+            is_target = words is _WORDS[-1][1]
+            originals = neighbours[id(node.parent)].originals(node, bare, is_target)
             if any(id(other) not in found and _is_copy(node, other) for other in originals):
                 found[id(node)] = node, rule
     for node in root.nodes():
-        sibling = _queries_of(node)
-        if node.name in _LISTED or (sibling is not None and _is_copy(node, sibling)):
+        if node.name == _LISTED or _follows_pair(node):
             found.setdefault(id(node), (node, _WORDS[0][0]))
     return list(found.values())
 
 
-def _queries_of(node: Node) -> Node | None:
-    if not node.name.endswith(_KEYS) or node.parent is None or not node.children:
-        return None
-    return node.parent.children.get(node.name.removesuffix(_KEYS) + _QUERIES)
+def _words(name: str) -> frozenset[str]:
+    return frozenset(name.lower().split("_"))
+
+
+def _follows_pair(node: Node) -> bool:
+    siblings = node.parent.children if node.parent else {}
+    originals = _PAIRS.get(node.name, frozenset()) & siblings.keys()
+    return any(_is_copy(node, siblings[name]) for name in originals)
 
 
 class _Neighbours:
     """The children of a node by what a copy of them may be called."""
 
     def __init__(self, parent: Node):
-        self._by_name: dict[str, list[Node]] = {}
-        self._by_word: dict[str, list[Node]] = {}
-        self._originals: list[Node] = []
+        self._by_essence: dict[frozenset[str], list[Node]] = {}
+        self._by_generic: dict[str, list[Node]] = {}
         for node in parent.holding():
-            name = node.name.lower()
-            bare = _COUNTERPART.sub("", name).strip("_")
-            for spelling in {name, bare}:
-                self._by_name.setdefault(spelling, []).append(node)
-            for word in _ORIGINALS.intersection(name.split("_")):
-                self._by_word.setdefault(word, []).append(node)
-            if name in _ORIGINALS or bare != name:
-                self._originals.append(node)
+            words = _words(node.name)
+            self._by_essence.setdefault(_essence(words), []).append(node)
+            for word in words & _GENERIC:
+                self._by_generic.setdefault(word, []).append(node)
 
-    def originals(self, node: Node, word: re.Pattern[str]) -> list[Node]:
-        """Return those that a node may be a copy of, without the word in its name."""
-        bare = word.sub("", node.name).strip("_").lower()
-        found = self._by_name.get(bare, []) if bare else []
-        if not bare or bare in _ORIGINALS:
-            found = [*self._originals, *self._by_word.get(bare, [])]
+    def originals(self, node: Node, bare: str, is_target: bool) -> list[Node]:
+        """Return those that a node may be a copy of, by its name without the copy's word."""
+        words = _words(bare)
+        essence = _essence(words)
+        found = list(self._by_essence.get(essence, ()))
+        if not essence:
+            found += [
+                n for word in words & _GENERIC for n in self._by_generic.get(word, ())
+            ]
+        elif is_target and not essence.isdisjoint(_TOWERS):
+            found = [n for n in found if not _COUNTERPARTS.isdisjoint(_words(n.name))]
         return [other for other in found if other is not node][:_MOST]
+
+
+def _essence(words: frozenset[str]) -> frozenset[str]:
+    """Return the words that say which network it is."""
+    return words - _GENERIC - _COUNTERPARTS - _ALL - {""}
 
 
 def _is_copy(node: Node, other: Node) -> bool:

@@ -5,6 +5,7 @@ with the fields below (optax 0.2.6); Orbax and msgpack write the fields and lose
 """
 
 import re
+from collections.abc import Iterator
 
 from explorer.identify.state.repeats import Repeats
 from explorer.identify.state.tree import Node
@@ -62,6 +63,7 @@ _OWN = _names(
     init_particles cumulative_gradients subgradients
     """
 )
+_FACTORS = _names("v_row v_col")
 # names that are enough, and names that need a tree of the parameters' structure inside
 _SURE = re.compile(r"^(.*_)?(opt|optim|optimi[sz]ers?|tx)_?states?$")
 _LIKELY = re.compile(
@@ -75,6 +77,9 @@ _LIKELY = re.compile(
 def optimizers_in(root: Node) -> list[Node]:
     """Return the outermost nodes that hold optimizer state and nothing else of weight.
 
+    A state is known by its fields and by the parameters' structure, found again outside it;
+    two heads called `mu` and `nu` are not one.
+
     >>> from explorer.identify.state.tree import NamedArray, tree_of
     >>> shapes = {"net/kernel": (4, 3), "o/0/count": (), "o/0/mu/kernel": (4, 3)}
     >>> rows = [NamedArray(tuple(path.split("/")), shape) for path, shape in shapes.items()]
@@ -82,56 +87,86 @@ def optimizers_in(root: Node) -> list[Node]:
     ['o']
     """
     nodes = list(root.nodes())
-    if not any(node.name in _SLOTS or _is_named_so(node) for node in nodes):
+    if not any(node.name in _SLOTS or _says_so(node) for node in nodes):
         return []
-    repeats = Repeats(nodes)
+    repeats, alone = Repeats(nodes), _holds_slots_alone(root)
     found: dict[int, Node] = {}
     for node in reversed(nodes):  # children before their parents
         if node.children and (
-            _is_state(node, repeats) or _is_named(node, repeats) or _holds_only(node, found)
+            _is_state(node, repeats, alone)
+            or _SURE.match(node.name)
+            or (_LIKELY.search(node.name) and _is_covered(node, repeats, found))
+            or _holds_only(node, found)
         ):
             found[id(node)] = node
     return [node for node in found.values() if id(node.parent) not in found]
 
 
-def _is_named_so(node: Node) -> bool:
+def _says_so(node: Node) -> bool:
     return bool(_SURE.match(node.name) or _LIKELY.search(node.name))
 
 
-def _is_state(node: Node, repeats: Repeats) -> bool:
+def _holds_slots_alone(root: Node) -> bool:
+    """Return whether every array of a tree stands under the name of an optimizer's field."""
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if node.name not in _SLOTS:
+            if node.own:
+                return False
+            stack.extend(node.holding())
+    return True
+
+
+def _is_state(node: Node, repeats: Repeats, alone: bool) -> bool:
     """Return whether a node's children are the fields of one optax or PyTorch state."""
     names = node.children.keys()
     for slots, fields in _STATES:
-        held = [node.children[name] for name in names & slots]
-        trees = [child for child in held if child.arrays]
         if not names <= fields:
             continue
-        if len(names & slots & _OWN) > 1 and len(names) > len(held):
-            return True  # also of a parameter that is a single number
+        trees = [child for name in names & slots if (child := node.children[name]).arrays]
+        own = names & _OWN & slots
+        counted = any(not node.children[name].arrays for name in names - slots)
         if not trees:
-            continue
-        counted = any(_is_numbers(node.children[name]) for name in names - slots)
-        equal = len(trees) > 1 and trees[0].digest == trees[1].digest
-        if not _OWN.isdisjoint(names):
-            if counted or equal or any(repeats.has(child, node) for child in trees):
-                return True
-        elif counted and (equal or any(repeats.has(c, node) for c in trees)):
+            if len(own) > 1 and counted:
+                return True  # of a parameter that is a single number
+        elif (own or counted) and _is_of_parameters(node, trees, repeats, alone):
             return True
+        elif counted and names >= _FACTORS and all(child.children for child in trees):
+            return True  # its arrays have other shapes than the parameters
     return False
 
 
-def _is_named(node: Node, repeats: Repeats) -> bool:
-    """Return whether a node's name says so, with the parameters' structure inside it."""
-    if _SURE.match(node.name):
-        return True
-    if not _LIKELY.search(node.name):
-        return False
-    inside = (child for child in node.nodes() if child.children and child.arrays > 1)
-    return any(repeats.has(child, node) for child in inside)
+def _is_of_parameters(node: Node, trees: list[Node], repeats: Repeats, alone: bool) -> bool:
+    """Return whether trees in a node are those of parameters, and not modules of a network."""
+    if not all(tree.children for tree in trees):
+        return any(map(_says_so, _around(node)))  # of a parameter that is an array
+    is_placed = node.name.isdigit() or any(map(_says_so, _around(node)))
+    if any(repeats.has(tree, node) for tree in trees):
+        is_deep = any(inner.children for tree in trees for inner in tree.holding())
+        return is_placed or is_deep
+    return is_placed and alone
 
 
-def _is_numbers(node: Node) -> bool:
-    return not node.arrays
+def _around(node: Node | None, levels: int = 4) -> Iterator[Node]:
+    """Yield a node and those around it."""
+    while node is not None and levels:
+        yield node
+        node, levels = node.parent, levels - 1
+
+
+def _is_covered(node: Node, repeats: Repeats, found: dict[int, Node]) -> bool:
+    """Return whether a node holds trees of the parameters' structure, a counter, no more."""
+    counters, stack = 0, [node]
+    while stack:
+        for child in stack.pop().children.values():
+            if not child.arrays or id(child) in found:
+                counters += 1
+            elif not repeats.has(child, node):
+                if child.own:
+                    return False
+                stack.append(child)
+    return counters > 0
 
 
 def _holds_only(node: Node, found: dict[int, Node]) -> bool:
@@ -140,5 +175,5 @@ def _holds_only(node: Node, found: dict[int, Node]) -> bool:
     return (
         not node.own
         and any(id(child) in found for child in children)
-        and all(id(child) in found or _is_numbers(child) for child in children)
+        and all(id(child) in found or not child.arrays for child in children)
     )

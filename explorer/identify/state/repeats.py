@@ -22,12 +22,12 @@ class Repeats:
 
     def __init__(self, nodes: Iterable[Node]):
         self._by_digest: dict[int, list[Node]] = {}
-        self._by_child: dict[tuple[str, int], list[Node]] = {}
+        self._by_child: dict[str, list[Node]] = {}
         for node in nodes:
             if node.arrays:
                 self._by_digest.setdefault(node.digest, []).append(node)
             for child in node.holding():
-                self._by_child.setdefault((child.name, child.digest), []).append(node)
+                self._by_child.setdefault(child.name, []).append(node)
 
     def has(self, child: Node, node: Node) -> bool:
         """Return whether something outside a node holds what a child of it holds.
@@ -40,8 +40,8 @@ class Repeats:
             return False
         others = self._by_digest[child.digest][:_MOST]
         if modules and len(modules) == len(list(child.holding())):
-            keys = ((inner.name, inner.digest) for inner in modules)
-            others = [*others, *min(map(self._by_child.__getitem__, keys), key=len)[:_MOST]]
+            rarest = min((self._by_child[inner.name] for inner in modules), key=len)
+            others = [*others, *rarest[:_MOST]]
         return any(
             other.name != child.name
             and _are_separate(other, node)

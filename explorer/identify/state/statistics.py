@@ -1,11 +1,12 @@
 """Statistics that a layer or a normaliser measures, known by what is beside them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from explorer.identify.state.tree import Node
+from explorer.paths import unboxed
 
-__all__ = ["statistics_in"]
+__all__ = ["needs_neighbours", "statistics_in"]
 
 
 def _names(text: str) -> frozenset[str]:
@@ -14,7 +15,7 @@ def _names(text: str) -> frozenset[str]:
 
 _MEANS = _names("mean running_mean moving_mean mean_ema avg_mean _mean rm loc μ")
 _SPREADS = _names(
-    "var variance std stddev std_dev running_var running_std moving_variance moving_var var_ema "
+    "var _var _std variance std stddev std_dev running_var running_std moving_variance moving_var var_ema "
     "avg_var _variance riv σ² summed_variance sum_of_squares sumsq m2 M2 inv_std istd scale_diag"
 )
 _GAINS = _names("scale bias weight gamma beta offset")
@@ -27,17 +28,28 @@ _NORMALISER = (
 # beside a codebook that is an average of vectors: their averages, and how many each had
 _AVERAGES = _names(
     "embed_avg embedding_avg embed_sum embedding_sum codebook_avg ema_w _ema_w "
-    "ema_dw embed_ema ema_embed codebook_ema dw hidden"
+    "ema_dw embed_ema ema_embed codebook_ema"
 )
 _SIZES = _names(
     "cluster_size cluster_usage ema_cluster_size _ema_cluster_size codebook_usage "
-    "embed_count usage cluster_counts"
+    "embed_count cluster_counts"
 )
 _FLAGS = _names("inited initted initialized")
-_CODES = _names("embed embedding embeddings codebook codebooks code_embed w weight")
+_CODES = _names("embed embedding embeddings codebook codebooks code_embed")
+
+_BESIDE = (_MEANS | _SIZES) - _names("running_mean moving_mean mean_ema")
 
 _RUNNING = "running statistics"
 _CODEBOOK = "codebooks that are moving averages"
+
+
+def needs_neighbours(paths: Iterable[tuple[str, ...]]) -> bool:
+    """Return whether a name means a statistic if others stand beside it.
+
+    >>> needs_neighbours([("bn", "mean")]), needs_neighbours([("bn", "running_mean")])
+    (True, False)
+    """
+    return any(_BESIDE.intersection(unboxed(path)[-1:]) for path in paths)
 
 
 def statistics_in(root: Node) -> Iterator[tuple[Node, str, str]]:
@@ -63,24 +75,18 @@ def _running(node: Node) -> Iterator[tuple[Node, str, str]]:
     means = _those(node, _MEANS)
     shapes = [_shape(mean) for mean in means]
     spreads = [child for child in _those(node, _SPREADS) if _shape(child) in shapes]
-    counters = [child for child in _those(node, _COUNTERS) if not child.arrays]
-    gains = [_shape(child) for child in _those(node, _GAINS)]
+    counters = [c for c in _those(node, _COUNTERS) if c.is_leaf and not c.arrays]
+    gains = sum(_shape(child) in shapes for child in _those(node, _GAINS))
     alone = children.keys() <= _MEANS | _SPREADS | _COUNTERS | {"num_batches_tracked"}
+    are_leaves = all(child.is_leaf for child in (*means, *spreads))
+    is_named = re.search(_NORMALISER, node.name, re.IGNORECASE) is not None
     if spreads and (
-        counters
-        or any(shape in gains for shape in shapes)
-        or (alone and _may_normalise(node))
+        (is_named and (counters or ((gains or alone) and are_leaves)))
+        # the mean and the variance of a network's heads are modules
+        or (are_leaves and (counters or gains > 1 or (alone and node.name.isdigit())))
     ):
         for child in (*means, *spreads, *counters):
             yield child, "batch_stats", _RUNNING
-
-
-def _may_normalise(node: Node) -> bool:
-    """Return whether a module of a mean and a spread is named so, or by a number alone."""
-    if re.search(_NORMALISER, node.name, re.IGNORECASE):
-        return True
-    # the mean and variance of a network's heads are modules, not arrays
-    return node.name.isdigit() and all(child.is_leaf for child in node.children.values())
 
 
 def _those(node: Node, names: frozenset[str]) -> list[Node]:
