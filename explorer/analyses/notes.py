@@ -10,6 +10,7 @@ __all__ = ["notes_of"]
 
 _MTP = "mtp"
 _MOST = 6  # sentences of a sort
+_DOUBTFUL = ("buffers", "ema", "opt_state", "state")
 _MATTERS = 0.01  # share of the parameters from which a doubt is worth a word
 
 
@@ -34,7 +35,8 @@ def _state_notes(inventory: Inventory) -> list[str]:
             key = (kind.collection, "" if kind.collection == _MTP else kind.rule)
             tensors, elements = groups.get(key, (0, 0))
             groups[key] = tensors + named, elements + named * kind.stored_size
-            if kind.collection == "buffers" and kind.rule and is_trainable(kind.dtype):
+            in_doubt = kind.collection in _DOUBTFUL or kind.rule == "measured statistics"
+            if in_doubt and kind.rule and is_trainable(kind.dtype):
                 doubtful[key] = doubtful.get(key, 0) + named * kind.size
     return [
         _state_note(collection, rule, tensors, elements)
@@ -44,7 +46,7 @@ def _state_notes(inventory: Inventory) -> list[str]:
 
 
 def _doubt(inventory: Inventory, group: tuple[str, str], elements: int) -> str:
-    """Return what a name alone decided, where it is a share that matters."""
+    """Return what names and shapes alone decided, where it is a share that matters."""
     share = elements / max(elements + inventory.num_parameters, 1)
     if share < _MATTERS or inventory.parameters_by in ("source", "model"):
         return ""
@@ -57,7 +59,7 @@ def _doubt(inventory: Inventory, group: tuple[str, str], elements: int) -> str:
     ]
     more = f" and {len(names) - 2:,} more" if len(names) > 2 else ""
     return (
-        f"; by name alone ({', '.join(names[:2])}{more}): were they learned, they would be "
+        f"; by names and shapes ({', '.join(names[:2])}{more}): were they learned, they would be "
         f"{share:.1%} of the parameters"
     )
 

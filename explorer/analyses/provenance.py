@@ -52,13 +52,13 @@ def provenance_of(inventory: Inventory) -> dict[str, str]:
     elements = _known(likewise, [*why.packed, *why.ties])
     return {
         # a figure's own name wins over a collection's
-        **_collections(kinds),
+        **_collections(kinds, inventory.parameters_by in ("source", "model")),
         "tensors": _known(declared, []),
         "parameters": parameters,
         "parameter_tensors": parameters,
         "weights": weights,
         "biases": _biases(inventory, declared or (why.guesses[:1] and [_LIKEWISE])),
-        "buffers": _known(declared, _by_names(kinds, BUFFER_COLLECTIONS)),
+        "buffers": _known(declared, _by_names(kinds, BUFFER_COLLECTIONS) or why.basis),
         "stored_elements": _known(declared, []),
         "nbytes": _known(bytes_assumed, why.ties),
         **({} if inventory.file_bytes is None else {"file_bytes": "exact"}),
@@ -120,11 +120,12 @@ def _by_names(kinds: list[Kind], collections: tuple[str, ...] | None) -> list[st
     return [f"by name and format: {', '.join(names)}"] if names else []
 
 
-def _collections(kinds: list[Kind]) -> dict[str, str]:
-    """Return how each collection is known; what a source calls by its name is exact."""
+def _collections(kinds: list[Kind], is_declared: bool) -> dict[str, str]:
+    """Return how each collection is known: exactly where the source declares its own."""
     by_rule = {kind.collection for kind in kinds if kind.rule}
+    otherwise = [] if is_declared else ["by the name of what holds it"]
     return {
-        name: _known([], ["by name and shape"] if name in by_rule else [])
+        name: _known([], ["by name and shape"] if name in by_rule else otherwise)
         for name in {kind.collection: None for kind in kinds}
         if name not in (PARAMS, *BUFFER_COLLECTIONS)
     }
@@ -138,7 +139,8 @@ def _biases(inventory: Inventory, likewise: list[str]) -> str:
 def _basis(inventory: Inventory) -> tuple[list[str], list[str]]:
     """Return what is assumed, and what is inferred, of which tensors are parameters."""
     if not inventory.num_parameter_tensors:
-        return [], []
+        is_known = inventory.parameters_by in ("source", "model")
+        return [], [] if is_known else ["by names and dtypes"]
     holder = "a plain tree" if inventory.source == "pytree" else "the format"
     match inventory.parameters_by:
         case "source" | "model":

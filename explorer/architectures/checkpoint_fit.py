@@ -227,7 +227,7 @@ def _unread_aliases(
 def _unexpected(unnamed: dict[str, Shape]) -> dict[str, Shape]:
     """Return the tensors without a row whose values would be lost by ignoring them."""
     extra = {name: shape for name, shape in unnamed.items() if not _is_buffer(name, shape)}
-    collections = mark(list(extra), None) if extra else []
+    collections = mark(list(extra), None, are_rest=True) if extra else []
     return {
         name: shape
         for (name, shape), collection in zip(extra.items(), collections, strict=True)

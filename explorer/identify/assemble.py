@@ -209,7 +209,9 @@ def _kind(
 def _basis(columns: Columns, listing: Listing, named: bool) -> Basis:
     """Return what says which of a listing's tensors are parameters."""
     numbers = {n for n, kind in enumerate(columns.kinds) if kind.is_parameter}
-    said = {""} if numbers else set()
+    if not numbers:
+        return "source" if listing.typed else "name"
+    said = {""}
     if listing.collections:
         pairs = zip(columns.numbers, listing.collections, strict=True)
         said = {word for n, word in pairs if n in numbers}

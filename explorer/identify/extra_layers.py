@@ -25,10 +25,13 @@ def suspects(templates: Iterable[bytes]) -> bool:
     return any(word in template for template in templates for word in _BYTES)
 
 
-def mark(keys: list[Key], collections: list[str] | None) -> list[str]:
+def mark(
+    keys: list[Key], collections: list[str] | None, *, are_rest: bool = False
+) -> list[str]:
     """Return the collections with those of multi-token-prediction layers set to "mtp".
 
-    Such a layer comes after those of the model: where there is none before it, it is one.
+    Such a layer comes after those of the model: where there is none before it, it is one,
+    unless the keys `are_rest`, what the layers of the model leave.
 
     >>> mark(["layers.4.eh_proj.weight", "layers.4.mlp.up.weight", "layers.3.up"], None)
     ['mtp', 'mtp', '']
@@ -37,7 +40,9 @@ def mark(keys: list[Key], collections: list[str] | None) -> list[str]:
     """
     names = list(map(name_of, keys))
     found = {prefix for name in names if (prefix := _layer_of(name))}
-    layers = tuple(prefix for prefix in found if _follows_others(prefix, names, found))
+    layers = tuple(
+        prefix for prefix in found if are_rest or _follows_others(prefix, names, found)
+    )
     return [
         COLLECTION if name.startswith(layers) else collection
         for name, collection in zip(names, collections or [""] * len(names), strict=True)

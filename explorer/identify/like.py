@@ -11,7 +11,8 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from explorer.errors import printable
+from explorer.dtypes import is_trainable
+from explorer.errors import InputError, printable
 from explorer.inventory.columns import Columns
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import PARAMS, Kind, TensorSpec, Tie
@@ -42,6 +43,9 @@ def typed_like(inventory: Inventory, like: Inventory) -> Inventory:
         inventory: of a file or tree without types.
         like: of the model; a training loop may have put names around those of its tensors.
 
+    Raises:
+        InputError: not one tensor is the model's.
+
     >>> import explorer as ex, numpy as np
     >>> file = ex.explore({"model": {"pe": np.ones((9, 4)), "w": np.ones(4)}})
     >>> model = ex.explore({"params": {"w": np.ones(4)}, "buffers": {"pe": np.ones((9, 4))}})
@@ -49,6 +53,12 @@ def typed_like(inventory: Inventory, like: Inventory) -> Inventory:
     4
     """
     match = _matched(inventory.tensors, like)
+    if not match.found:
+        raise InputError(
+            _name(like),
+            found=f"shares no tensor with {inventory.target or 'the tree'}, by name and shape",
+            expected="the model that it was saved from",
+        )
     ties = _ties(match, like, inventory)
     aliases = {key for tie in ties for key in tie.keys[1:]}
     tensors = [
@@ -59,18 +69,15 @@ def typed_like(inventory: Inventory, like: Inventory) -> Inventory:
         )
         for tensor in inventory.tensors
     ]
-    unknown = [
-        tensor.name
-        for tensor in tensors
-        if tensor.kind.is_parameter and tensor.key not in match.found
-    ]
+    known = _Known(match)
+    unknown = [tensor.name for tensor in tensors if not known.covers(tensor)]
     found = {spec.key for spec in match.found.values()}
     absent = [
         spec.name for spec in like.tensors if spec.key not in found and not spec.alias
     ]
     remarks = (*inventory.remarks, *_remarks(match, like, unknown, absent))
     typed = replace(inventory, columns=Columns.of(tensors), ties=ties, remarks=remarks)
-    if unknown or not match.found:
+    if unknown:
         return typed
     return replace(
         typed,
@@ -79,6 +86,33 @@ def typed_like(inventory: Inventory, like: Inventory) -> Inventory:
         assumptions=like.assumptions,
         rules=(),
     )
+
+
+class _Known:
+    """What the model says something of: its tensors, and what repeats one of them."""
+
+    def __init__(self, match: _Correspondence):
+        self._found = match.found
+        self._shapes: dict[_Path, tuple[int, ...]] = {}
+        for spec in match.found.values():
+            path = _path(spec)
+            self._shapes[path] = spec.shape
+            if path[:1] == (spec.collection,):
+                self._shapes[path[1:]] = spec.shape
+
+    def covers(self, tensor: TensorSpec) -> bool:
+        """Return whether a tensor is one of the model's, a moment or a copy of one, or a count.
+
+        A moment has the name of its parameter behind the names of its own, and its shape.
+        """
+        if tensor.key in self._found or not is_trainable(tensor.dtype):
+            return True
+        if tensor.kind.is_parameter:
+            return False
+        path = _path(tensor)
+        return tensor.shape in ((), (1,)) or any(
+            self._shapes.get(path[start:]) == tensor.shape for start in range(1, len(path))
+        )
 
 
 def _matched(tensors: Iterable[TensorSpec], like: Inventory) -> _Correspondence:

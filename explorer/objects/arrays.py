@@ -41,6 +41,10 @@ class Mark(NamedTuple):
     arrays_only: bool = False
 
 
+# trees whose collections are names alone: of Flax's, `params` decides
+_PLAIN = ("pytree", "haiku parameters")
+
+
 class _Figures(NamedTuple):
     shape: tuple[int, ...]
     dtype: str
@@ -68,7 +72,7 @@ def list_leaves(leaves: Leaves, form: str) -> Listing:
         dtypes=[figure.dtype for figure in figures],
         nbytes=[figure.nbytes for figure in figures],
         collections=collections,
-        typed=True,
+        typed=form not in _PLAIN,
         ties=_ties(leaves, collections),
         shardings=_shardings(leaves, figures),
     )

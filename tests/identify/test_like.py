@@ -11,6 +11,7 @@ from flax import linen as nn
 from flax import nnx
 
 import explorer as ex
+from explorer.errors import InputError
 from tests.cli.in_process import run
 
 
@@ -111,3 +112,17 @@ def test_the_command_reads_types_too(tmp_path):
     )
     done = run("show", tmp_path / "weights.npz", "--like", "made:model", cwd=tmp_path)
     assert done.stdout.splitlines()[2].startswith("12 parameters in 1 tensors")
+
+
+def test_a_model_of_other_tensors_is_refused():
+    with pytest.raises(
+        InputError, match="shares no tensor with the tree, by name and shape"
+    ):
+        ex.explore({"a": np.ones(3)}, like={"params": {"b": np.ones(3)}})
+
+
+def test_what_the_model_says_nothing_of_keeps_the_figure_from_being_exact():
+    tree = {"l": {"kernel": np.ones((4, 8))}, "anchors": np.ones((100, 4))}
+    inventory = ex.explore(tree, like={"params": {"l": {"kernel": np.ones((4, 8))}}})
+    assert ex.ledger(inventory).provenance["parameters"].startswith("inferred (")
+    assert any("anchors" in remark for remark in inventory.remarks)

@@ -60,7 +60,7 @@ def beside_models(root: Node) -> Iterator[tuple[Node, str, str]]:
             if _is_value(child) or (of_flax and child.is_leaf):
                 yield child, *_LOOSE
             elif of_flax and not _is_model(child):
-                yield child, name, ""
+                yield child, name, "arrays of other collections"
 
 
 def _is_value(node: Node) -> bool:

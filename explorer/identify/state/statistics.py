@@ -37,9 +37,13 @@ _SIZES = _names(
 _FLAGS = _names("inited initted initialized")
 _CODES = _names("embed embedding embeddings codebook codebooks code_embed")
 
-_BESIDE = (_MEANS | _SIZES) - _names("running_mean moving_mean mean_ema")
+# statistics by their own names, whatever stands beside them
+_NAMED = _names(
+    "running_mean running_var moving_mean moving_variance moving_var mean_ema var_ema"
+)
+_BESIDE = (_MEANS | _SIZES) - _NAMED
 
-_RUNNING = "running statistics"
+_RUNNING = "measured statistics"
 _CODEBOOK = "codebooks that are moving averages"
 
 
@@ -86,7 +90,8 @@ def _running(node: Node) -> Iterator[tuple[Node, str, str]]:
         or (are_leaves and (counters or gains > 1 or (alone and node.name.isdigit())))
     ):
         for child in (*means, *spreads, *counters):
-            yield child, "batch_stats", _RUNNING
+            if child.name not in _NAMED:
+                yield child, "batch_stats", _RUNNING
 
 
 def _those(node: Node, names: frozenset[str]) -> list[Node]:
