@@ -140,7 +140,8 @@ def _abstract_init(
 
 
 def _has_shape(leaf: Any) -> bool:
-    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+    is_class = isinstance(leaf, type)  # of arrays, or of their shapes: it has neither
+    return not is_class and hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
 
 def _needs_inputs(module: nn.Module) -> bool:

@@ -107,6 +107,6 @@ def _codebook(node: Node) -> Iterator[tuple[Node, str, str]]:
     averages = _those(node, _AVERAGES)
     shapes = [_shape(average) for average in averages]
     codes = [child for child in _those(node, _CODES) if _shape(child) in shapes]
-    if codes:
+    if averages:
         for child in (*codes, *averages, *_those(node, _SIZES | _FLAGS)):
             yield child, "buffers", _CODEBOOK

@@ -47,8 +47,12 @@ def refuse_shapes(
         if _works(fn, params, arrays, named):
             break
     else:
-        if _works(fn, params, inputs, kwargs):
-            return  # a size that the model asks for
+        # a size that the model asks for; shapes in a tuple are not numbers of an array
+        nested = any(
+            type(value) is tuple and any(map(_is_shape, value)) for value in inputs
+        )
+        if not nested and _works(fn, params, inputs, kwargs):
+            return
     shape, numbers = tuple(map(int, given)), f", or jnp.array({given}) for these numbers"
     raise InputError(
         name,

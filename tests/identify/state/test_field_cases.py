@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from flax import nnx
 from safetensors.numpy import save_file
 
 import explorer as ex
@@ -275,10 +276,37 @@ def kernel(*shape: int) -> dict:
         {"model": kernel(4, 4), "logit_scale": np.float32(1), "bias": np.ones(4)},
         {"params": kernel(4, 4), "gates": {"bias": np.ones(4)}},
         {"network": kernel(4, 4), "running_gain": {"scale": np.ones(4)}},
+        {"to_q": kernel(4, 4), "to_k": kernel(4, 4), "to_v": kernel(4, 4)},
+        {"norm_q": {"scale": np.ones(4)}, "norm_k": {"scale": np.ones(4)}},
+        {"tx": {"norm": kernel(4), "up": kernel(4, 8)}, "final": {"norm": kernel(4)}},
+        {"velocity_net": {"up": kernel(4, 8)}, "position_net": {"up": kernel(4, 8)}},
+        {"body": kernel(8, 8), "head": {"mu": kernel(8, 8), "nu": kernel(8, 8)}},
+        {"m": kernel(4, 4), "v": kernel(4, 4), "t": np.float32(1)},
+        {"init_conv": kernel(3, 3), "conv": kernel(3, 3)},
+        {"reference_unet": {"up": kernel(3, 3)}, "unet": {"up": kernel(3, 3)}},
+        {"tgt_encoder": {"up": kernel(3, 3)}, "encoder": {"up": kernel(3, 3)}},
+        {"policy": {"mean": kernel(4, 2), "std": kernel(4, 2), "count": np.ones(1)}},
+        {"model": kernel(4, 4), "log_std": np.ones(2), "mask_token": np.ones(4)},
     ],
 )
 def test_ordinary_models_are_counted_whole(tree):
     assert ex.count_parameters(tree) == sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def test_the_keys_of_an_attention_are_not_a_copy_of_its_queries(tmp_path):
+    """llama.cpp's names: blk.0.attn_q.weight beside blk.0.attn_k.weight of one shape."""
+    shapes = {f"blk.0.attn_{name}.weight": (8, 8) for name in "qkv"}
+    path = write_zeros(tmp_path / "model.safetensors", shapes)
+    assert ex.count_parameters(path) == 3 * 64
+
+
+def test_types_are_not_overruled_by_names():
+    class Pair(nnx.Module):
+        def __init__(self, rngs: nnx.Rngs):
+            self.policy = nnx.Linear(3, 2, rngs=rngs)
+            self.target = nnx.Linear(3, 2, rngs=rngs)
+
+    assert ex.count_parameters(Pair(nnx.Rngs(0))) == 2 * 8
 
 
 def test_another_model_beside_it_is_counted():
