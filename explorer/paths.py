@@ -143,12 +143,21 @@ def matches(key: Key, glob: str) -> bool:
     """Return whether a key matches a glob.
 
     A glob with "/" is matched against the full path. A glob without is matched against the
-    last name, and against the dotted name with `*` matching across dots.
+    last name, and against the dotted name with `*` matching across dots. The name of an NNX
+    Variable's one array may be left out.
 
     >>> matches("encoder.layer.0.bias", "bias"), matches("encoder.layer.0.bias", "*.bias")
     (True, True)
+    >>> matches(("linear", "kernel", "value"), "**/kernel")
+    True
     """
     name = name_of(key)
+    if _matches(name, glob):
+        return True
+    return name.endswith(_BOXES) and _matches("/".join(unboxed(path_of(key))), glob)
+
+
+def _matches(name: str, glob: str) -> bool:
     if "/" in glob:
         return _compile(glob).matches(name)
     if _compile(glob).matches(name.rpartition("/")[2]):

@@ -20,6 +20,7 @@ __all__ = ["assemble"]
 
 # A dict with `params` says what is in it, but NNX's statistics may be among them.
 _DICT = "flax variables"
+_AVERAGE = "ema"
 # What a source or a packing scheme adds to a tensor's header: its collection, and what it
 # is logically.
 _Mark = tuple[str, Packed | None]
@@ -114,11 +115,20 @@ def _columns(
     return Columns(keys, list(numbers), numbered, (), shardings), named
 
 
+def _open_average(listing: Listing) -> list[str] | None:
+    """Return the collections of a listing; an average of nothing else is what there is."""
+    collections = listing.collections
+    words = set(collections or ())
+    if listing.typed or _AVERAGE not in words or not words.isdisjoint(("", PARAMS)):
+        return collections
+    return [word.removeprefix(_AVERAGE) for word in collections or ()]
+
+
 def _marks(
     listing: Listing, templates: set[bytes], verdicts: dict[int, Packed]
 ) -> tuple[list[_Mark], list[int]]:
     """Return the distinct marks, and the index of each tensor's; usually there are none."""
-    collections = listing.collections
+    collections = _open_average(listing)
     if extra_layers.suspects(templates):
         collections = extra_layers.mark(listing.keys, collections)
     if collections is None and not verdicts:
