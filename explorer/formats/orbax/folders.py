@@ -61,7 +61,7 @@ def find_trees(path: str, store: Store = LOCAL) -> TreeFolders:
         folders = [] if "" in trees else _folders(path, store)
         others = [name for name in folders if name not in trees]
         remarks = [f"item {printable(name)} holds no arrays" for name in others]
-        if len(trees) == 1 and _is_default(*trees, _names(path, store)):
+        if len(trees) == 1 and _is_default(next(iter(trees)), _names(path, store)):
             trees = {"": next(iter(trees.values()))}
         return TreeFolders(path, trees, remarks)
     steps, unfinished = _steps(path, store), _unfinished(path, store)
