@@ -8,12 +8,14 @@ import inspect
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
+import jax
 import pytest
 
 ROOT = Path(__file__).parent
@@ -21,6 +23,27 @@ FOLDERS = {"training": "training", "recipes": "training"}
 # with `--dist loadfile --no-loadscope-reorder`: the longest files start first
 ORDER = ("devices", "process", "training", "slow")
 _running: list[pytest.Item] = []
+_WEEK = 7 * 24 * 3600  # seconds
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile in little time, and a program once for all workers and the runs of a week.
+
+    Programs of tests run a few times: most of their time would be the compiler's. Processes
+    that tests start compile as users' do, unless a test says otherwise: nothing is set in the
+    environment. `--cache-clear` forgets what is compiled.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    if (cache := getattr(config, "cache", None)) is None:
+        return
+    folder = cache.mkdir("compiled")
+    if not hasattr(config, "workerinput"):
+        for file in folder.iterdir():
+            if file.stat().st_mtime < time.time() - _WEEK:
+                file.unlink(missing_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +28,25 @@ from explorer.training.checkpoints.checkpoints import Checkpoints
 from explorer.training.step.state import TrainState, create_state
 
 CHECKPOINTS_WRITE = "explorer.training.checkpoints.checkpoints.write_manifest"
+# the same bits are those of programs that are compiled as in this process
+AS_HERE = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 CONFIG = {"recipe": "test", "settings": {"width": 8, "seed": 0}}
 
 
+ADAM = optax.adam(1e-3)
+
+
 def make_state(
-    width: int = 8, optimizer: optax.GradientTransformation | None = None, seed=0
-):
-    module = MultilayerPerceptron((width, 3))
-    x = jnp.ones((1, 4))
-    return create_state(module, optimizer or optax.adam(1e-3), jax.random.key(seed), x)
+    width: int = 8, optimizer: optax.GradientTransformation = ADAM, seed: int = 0
+) -> TrainState:
+    return _draw(width, optimizer)(jax.random.key(seed))
+
+
+@cache
+def _draw(width: int, optimizer: Any) -> Callable[[jax.Array], TrainState]:
+    """Return what draws a first state, compiled once for all seeds."""
+    module, x = MultilayerPerceptron((width, 3)), np.ones((1, 4), np.float32)
+    return jax.jit(lambda key: create_state(module, optimizer, key, x))
 
 
 def words(state: TrainState) -> list[np.ndarray]:
@@ -420,7 +432,9 @@ def test_killed_at_any_moment_it_has_a_checkpoint_and_all_of_it(tmp_path: Path):
     rng = random.Random(0)
     for _ in range(4):
         command = [sys.executable, "-c", KILLED, str(run), str(first)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=os.environ | AS_HERE
+        ) as process:
             assert process.stdout is not None
             while int(process.stdout.readline()) < first + 2:
                 pass
