@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+
 __all__ = ["start"]
 
 ROOT = Path(__file__).parents[2]
@@ -19,8 +21,22 @@ def start(module: str, *arguments: object, devices: int) -> subprocess.Popen[str
     return subprocess.Popen(
         [sys.executable, "-m", f"tests.training.{module}", *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu"},
+        env={**os.environ, **_kept(), "XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+    )
+
+
+def _kept() -> dict[str, str]:
+    """Return where programs are kept that are compiled; tests/conftest.py says where."""
+    folder = jax.config.jax_compilation_cache_dir  # pyright: ignore
+    return (
+        {}
+        if not folder
+        else {
+            "JAX_COMPILATION_CACHE_DIR": folder,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
     )
