@@ -42,6 +42,7 @@ def test_init_makes_what_is_declared(name, scan):
     assert shapes_of(made["params"]) == declared
 
 
+@pytest.mark.slow  # traces models of published size
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_init_of_published_models_makes_what_is_declared(name):
     architecture = architecture_of(PUBLISHED[name])

@@ -55,6 +55,7 @@ def closed_form(model: dict) -> int:
     return LENGTH * each
 
 
+@pytest.mark.slow  # traces models of published size
 @pytest.mark.parametrize("model_id", DECODERS)
 def test_work_is_the_closed_form(model_id: str):
     report = ex.report_roles(config_of(BUILT[model_id]), length=LENGTH)
@@ -64,6 +65,7 @@ def test_work_is_the_closed_form(model_id: str):
     assert sum(row.macs for row in report.rows) + report.free_macs == report.macs
 
 
+@pytest.mark.slow  # traces models of published size
 @pytest.mark.parametrize("model_id", BUILT)
 def test_use_and_name_agree_on_published_architectures(model_id: str):
     model = BUILT[model_id]
