@@ -152,12 +152,12 @@ def _states(
     listing: Listing, firsts: list[int], marks: list[_Mark], marked: list[int]
 ) -> list[State | None]:
     """Return the state of the first tensor of each distinct row, None for a parameter."""
-    # equal tensors are looked at once, unless what stands beside each of them matters
+    # equal tensors are read once, unless what stands beside each of them matters
     everyone = range(len(listing.keys))
     beside = needs_neighbours(path_of(listing.keys[index]) for index in firsts)
-    looked_at = everyone if beside else firsts
+    compared = everyone if beside else firsts
     rows = []
-    for index in looked_at:
+    for index in compared:
         collection, packed = marks[marked[index]] if marked else ("", None)
         rows.append(
             NamedArray(

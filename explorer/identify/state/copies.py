@@ -31,7 +31,7 @@ _PAIRS = {
     "momentum_encoder": _names("encoder base_encoder online_encoder"),
 }
 _LISTED = "shadow_params"  # an average as a list, whose names are lost
-_MOST, _DEEPEST = 64, 4  # neighbours and wrappers looked at: bounds the time
+_MOST, _DEEPEST = 64, 4  # neighbours and wrappers compared: bounds the time
 
 # what such copies are, their words, and the names without them that are copies; a target may
 # be the original of an average
