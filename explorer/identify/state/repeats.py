@@ -6,7 +6,7 @@ from explorer.identify.state.tree import Node
 
 __all__ = ["Repeats"]
 
-_MOST = 64  # places looked at for the arrays of one node: bounds the time
+_MOST = 64  # places compared for the arrays of one node: bounds the time
 
 
 class Repeats:
