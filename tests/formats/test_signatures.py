@@ -58,7 +58,7 @@ CONTENTS = {
     b"tjgg\x03\0\0\0" + bytes(60): "is a file of the old GGML formats",
     b"MZqFpD='\n" + bytes(60): "is a llamafile",
     b"\x7fELF\x02" + bytes(60): "is a program or library",
-    gzip.compress(b"x"): "is compressed by gzip",
+    gzip.compress(b"x", mtime=0): "is compressed by gzip",
     b"\x28\xb5\x2f\xfd" + bytes(60): "is compressed by zstd",
     b"\xfd7zXZ\0" + bytes(60): "is compressed by xz",
     b"BZh91AY&SY" + bytes(60): "is compressed by bzip2",
@@ -81,7 +81,7 @@ NAMES = (
 )
 
 
-@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize("content", CONTENTS, ids=CONTENTS.values())
 def test_a_file_is_named_as_what_it_is_under_any_name(tmp_path: Path, content: bytes):
     for name in NAMES:
         (tmp_path / name).write_bytes(content)
