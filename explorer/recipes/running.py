@@ -91,7 +91,9 @@ def _train(
                 progress.note(note)
         state = _restored(checkpoints, state, batches, progress)
         empty, document = trainer.history(state), Path(folder) / "history.jsonl"
-        with JsonlWriter(document, empty.rows, empty.columns, settings.NAME) as writer:
+        with JsonlWriter(
+            document, empty.rows, empty.columns, settings.NAME, after=int(state.step)
+        ) as writer:
             result = fit(
                 trainer,
                 state,

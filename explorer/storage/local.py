@@ -1,4 +1,4 @@
-"""The file system of this machine: the only module that opens checkpoints.
+"""The file system of this machine: the only module that opens files to read them.
 
 Only regular files are opened: a read of a fifo would wait, and a device has no end.
 """
@@ -12,7 +12,18 @@ from typing import BinaryIO
 from explorer.errors import TargetError
 from explorer.storage.store import Blob, Store
 
-__all__ = ["LOCAL", "LocalStore", "exists", "first_bytes", "read_whole", "unreadable"]
+__all__ = [
+    "LOCAL",
+    "LocalStore",
+    "exists",
+    "first_bytes",
+    "open_regular",
+    "read_whole",
+    "unreadable",
+]
+
+# what becomes a fifo between a look at it and its opening is not waited for
+_CAREFULLY = sum(getattr(os, flag, 0) for flag in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
 def unreadable(path: str, error: OSError) -> TargetError:
@@ -24,13 +35,31 @@ def _not_regular(path: str) -> TargetError:
     return TargetError(path, found="is not a regular file")
 
 
-def _open(path: str) -> BinaryIO:
+def open_regular(path: str | os.PathLike) -> BinaryIO:
+    """Open a regular file, or a link to one, to read it.
+
+    Raises:
+        TargetError: it is missing, unreadable or not a regular file.
+    """
+    place = os.fspath(path)
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise _not_regular(path)
-        return open(path, "rb")
+        _check_regular(place, os.stat(place))  # to open a device may be to act on it
+        file = os.open(place, os.O_RDONLY | _CAREFULLY)
+        try:
+            _check_regular(place, os.fstat(file))
+            return open(file, "rb")
+        except BaseException:
+            os.close(file)
+            raise
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise unreadable(place, error) from None
+    except ValueError as error:  # a path that no file can have
+        raise TargetError(place, found=f"cannot be read: {error}") from None
+
+
+def _check_regular(path: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise _not_regular(path)
 
 
 class LocalBlob(Blob):
@@ -38,7 +67,7 @@ class LocalBlob(Blob):
 
     def __init__(self, path: str):
         super().__init__(path)
-        self._file = _open(path)
+        self._file = open_regular(path)
         self._size = os.fstat(self._file.fileno()).st_size
 
     def size(self) -> int:
@@ -121,7 +150,15 @@ class LocalStore(Store):
 
     def sizes(self, folder: str) -> list[int]:
         """Return the bytes of each file below a folder, links to folders not followed."""
-        found = []
+        return [*self.files(folder).values()]
+
+    def files(self, folder: str) -> dict[str, int]:
+        """Return what `sizes` does, by the path from the folder on, parts joined by "/".
+
+        Raises:
+            TargetError: one of them is not a regular file, or cannot be read.
+        """
+        found = {}
         for inner, _, names in os.walk(folder):
             for name in names:
                 path = os.path.join(inner, name)
@@ -129,9 +166,9 @@ class LocalStore(Store):
                     status = os.stat(path)
                 except OSError as error:
                     raise unreadable(path, error) from None
-                if not stat.S_ISREG(status.st_mode):
-                    raise _not_regular(path)
-                found.append(status.st_size)
+                _check_regular(path, status)
+                below = os.path.relpath(path, folder).replace(os.sep, "/")
+                found[below] = status.st_size
         return found
 
     def local_path(self, path: str) -> str:

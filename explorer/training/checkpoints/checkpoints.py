@@ -231,7 +231,7 @@ class Checkpoints:
         for step in reversed(on_first(self.steps, list[int])):
             try:
                 folder = self.folder / str(step)
-                manifest = on_first(partial(read_manifest, folder, like), Manifest)
+                manifest = on_first(partial(read_manifest, folder, step, like), Manifest)
                 read = partial(orbax_store.restore, self._manager, step, like)
                 state = together(read)
             except FormatError as error:  # on all processes, or on none

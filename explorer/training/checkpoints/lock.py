@@ -3,15 +3,18 @@
 import errno
 import os
 import platform
+import re
 from pathlib import Path
 
 from filelock import lock_descriptor
 
 from explorer.errors import InputError, printable
+from explorer.storage.writing import open_own
 
 __all__ = ["Lock"]
 
 _NAME = ".lock"
+_CONTENT = re.compile(rb"(process \d+ on [^\n]{0,300})?")  # nothing, where a write failed
 # what flock reports on file systems without locks
 _UNSUPPORTED = {
     errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL
@@ -29,18 +32,22 @@ class Lock:
         folder: an existing folder.
 
     Raises:
-        InputError: another run holds it; the error names its process.
+        InputError: another run holds it; the error names its process. Or the file is a
+            link, or not as explorer writes it.
         OSError: the file cannot be created or written.
     """
 
     _file = -1
 
     def __init__(self, folder: Path):
-        self._file = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT, 0o666)
+        self._file = open_own(folder / _NAME)
         try:
             if not _is_locked(self._file):
                 raise _in_use(folder, _holder_in(self._file))
+            if not _CONTENT.fullmatch(os.read(self._file, 1000)):
+                raise _not_a_lock(folder)
             os.ftruncate(self._file, 0)
+            os.lseek(self._file, 0, os.SEEK_SET)
             os.write(self._file, _own_name())
         except BaseException:
             self.release()
@@ -71,6 +78,15 @@ def _holder_in(file: int) -> bytes:
         return os.read(file, 100)
     except PermissionError:  # Windows: what is locked cannot be read
         return b""
+
+
+def _not_a_lock(folder: Path) -> InputError:
+    return InputError(
+        folder / _NAME,
+        found="is not a lock that explorer wrote",
+        expected="the lock of a run, or no file of this name",
+        cure="move it away, or train into another folder",
+    )
 
 
 def _in_use(folder: Path, holder: bytes) -> InputError:

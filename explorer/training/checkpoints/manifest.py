@@ -1,13 +1,15 @@
 """The manifest of a checkpoint: its data position, tensors and the checksum of every file."""
 
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import jax
 import msgspec
 
-from explorer.errors import FormatError, InputError, printable
+from explorer.errors import FormatError, InputError, TargetError, printable
+from explorer.storage.local import LOCAL, open_regular, read_whole, unreadable
+from explorer.storage.writing import open_new
 from explorer.tree.types import PyTree
 from explorer.tree.walk import names_of
 
@@ -18,6 +20,7 @@ _OLD_NAME = "record.json"  # the manifest of older runs
 # written by Orbax after the manifest, or never read back
 _UNCHECKED = frozenset({_NAME, _OLD_NAME, "_CHECKPOINT_METADATA", "commit_success.txt"})
 _CHUNK = 1 << 20
+_LARGEST = 1 << 27  # bytes of a manifest; one of 10^6 tensors takes 0.1 GB
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,43 +82,47 @@ def differences(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write a manifest with the checksums of all files in its folder."""
     files = {
-        path.relative_to(folder).as_posix(): _checksum(path)
-        for path in folder.rglob("*")
-        if path.is_file() and path.name not in _UNCHECKED
+        name: _checksum(folder / name, size)
+        for name, size in LOCAL.files(str(folder)).items()
+        if PurePosixPath(name).name not in _UNCHECKED
     }
     manifest = msgspec.structs.replace(manifest, files=files)
     body = msgspec.json.encode(manifest)
     document = b'{"manifest":%b,"crc32":%d}' % (body, zlib.crc32(body))
-    (folder / _NAME).write_bytes(document)
+    with open_new(folder / _NAME) as file:
+        file.write(document)
 
 
-def read_manifest(folder: Path, like: PyTree) -> Manifest:
+def read_manifest(folder: Path, step: int, like: PyTree) -> Manifest:
     """Return the manifest of a checkpoint after checking every file and tensor against it.
 
     Args:
         folder: of the checkpoint.
+        step: that the folder has in its name.
         like: the tree that it should hold: arrays or their shapes.
 
     Raises:
-        FormatError: it has no manifest, or a file is missing, changed or unreadable.
+        FormatError: it has no manifest or that of another step, or a file is missing,
+            changed, unreadable or not a regular file.
         InputError: its tensors are others than those of `like`.
     """
     old = folder / _OLD_NAME
-    place = old if old.exists() else folder / _NAME
+    place = old if LOCAL.exists(str(old)) else folder / _NAME
     try:
-        document = _decode(place.read_bytes())
+        document = _decode(read_whole(str(place), _LARGEST))
         body = document.manifest or document.record
         if zlib.crc32(body) != document.crc32:
             raise FormatError(place, found="is not as it was written")
         manifest = msgspec.json.decode(body, type=Manifest)
-        for name, written in manifest.files.items():
-            if _checksum(folder / name) != written:
-                raise FormatError(folder / name, found="is not as it was written")
-    except OSError as error:
-        path = error.filename or folder
-        raise FormatError(path, found=f"cannot be read: {error.strerror}") from None
+        _check_files(folder, manifest.files)
+    except TargetError as error:
+        raise FormatError(error.place, found=error.found) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FormatError(place, found=f"is broken ({error})") from None
+    if manifest.step != step:
+        raise FormatError(
+            place, found=f"is of step {manifest.step:,}", expected=f"of step {step:,}"
+        )
     if found := differences(manifest.tensors, describe(like)):
         raise InputError(
             folder,
@@ -126,11 +133,24 @@ def read_manifest(folder: Path, like: PyTree) -> Manifest:
     return manifest
 
 
-def _checksum(path: Path) -> tuple[int, int]:
+def _check_files(folder: Path, files: dict[str, tuple[int, int]]) -> None:
+    for name, written in files.items():
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise FormatError(folder / _NAME, found=f"names {name!r}, outside its folder")
+        if _checksum(folder / name, written[0]) != written:
+            raise FormatError(folder / name, found="is not as it was written")
+
+
+def _checksum(path: Path, most: int) -> tuple[int, int]:
+    """Return the size and the CRC-32 of a file, of which `most` bytes are read and one more."""
     size = crc = 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            size, crc = size + len(chunk), zlib.crc32(chunk, crc)
+    with open_regular(path) as file:
+        try:
+            while chunk := file.read(max(0, min(_CHUNK, most + 1 - size))):
+                size, crc = size + len(chunk), zlib.crc32(chunk, crc)
+        except OSError as error:
+            raise unreadable(str(path), error) from None
     return size, crc
 
 

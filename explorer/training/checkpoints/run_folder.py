@@ -1,18 +1,21 @@
 """The folder of a run: locked for one process, and for the run whose config it was made with."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from explorer.errors import FormatError, InputError, printable
+from explorer.errors import FormatError, InputError, TargetError, printable
+from explorer.storage.local import LOCAL, read_whole
+from explorer.storage.writing import make_folders, publish
 from explorer.training.checkpoints.lock import Lock
 
 __all__ = ["lock_run_folder"]
 
 _CONFIG = "run.json"
+_LARGEST = 1 << 24  # bytes of it
+_CURE = "train into another folder"
 
 
 def lock_run_folder(folder: Path, config: Mapping[str, Any]) -> Lock:
@@ -31,7 +34,7 @@ def lock_run_folder(folder: Path, config: Mapping[str, Any]) -> Lock:
         FormatError: its run.json is broken.
     """
     try:
-        os.makedirs(folder, exist_ok=True)
+        make_folders(folder)
         _check_empty_or_run(folder)  # before anything is written into it
         lock = Lock(folder)
         try:
@@ -44,48 +47,48 @@ def lock_run_folder(folder: Path, config: Mapping[str, Any]) -> Lock:
             folder,
             found="is a file" if folder.is_file() else "exists and is not a folder",
             expected="a folder, or a name that is free",
-            cure="train into another folder",
+            cure=_CURE,
         ) from None
     except OSError as error:
         raise InputError(
             folder,
             found=f"cannot be written to ({error.strerror})",
             expected="a folder that this user may write to, with room",
-            cure="train into another folder",
+            cure=_CURE,
         ) from None
     return lock
 
 
 def _check_empty_or_run(folder: Path) -> None:
     # a hidden name is a lock, or a run.json that was not finished
-    names = [name for name in os.listdir(folder) if not name.startswith(".")]
+    names = [name for name in LOCAL.names(str(folder)) if not name.startswith(".")]
     if names and _CONFIG not in names:
         raise InputError(
             folder,
             found=f"holds {printable(min(names), 60)!r} and no {_CONFIG}",
             expected="an empty folder, or the one of this run",
-            cure="train into another folder",
+            cure=_CURE,
         )
 
 
 def _write_or_compare(folder: Path, config: Mapping[str, Any]) -> None:
     """Write the config of a new run, or check that it equals the one that was written."""
     document = folder / _CONFIG
-    if document.exists():
-        _check_same(document, document.read_bytes(), config)
+    if not LOCAL.exists(str(document)):
+        publish(document, msgspec.json.format(msgspec.json.encode(config)))
         return
-    unfinished = folder / f".{_CONFIG}"
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(config)))
-    os.replace(unfinished, document)
+    try:
+        raw = read_whole(str(document), _LARGEST)
+    except (TargetError, FormatError) as error:
+        raise FormatError(document, found=error.found, cure=_CURE) from None
+    _check_same(document, raw, config)
 
 
 def _check_same(document: Path, raw: bytes, config: Mapping[str, Any]) -> None:
     try:
         there = msgspec.json.decode(raw, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FormatError(
-            document, found=f"is broken ({error})", cure="train into another folder"
-        ) from None
+        raise FormatError(document, found=f"is broken ({error})", cure=_CURE) from None
     before, now = _flat(there), _flat(msgspec.to_builtins(config))
     missing = object()
     differing = [
@@ -98,7 +101,7 @@ def _check_same(document: Path, raw: bytes, config: Mapping[str, Any]) -> None:
             document.parent,
             found="is another run: " + ", ".join(differing[:4]),
             expected="the settings it began with",
-            cure="train into another folder",
+            cure=_CURE,
         )
 
 

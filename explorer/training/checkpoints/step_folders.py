@@ -2,14 +2,15 @@
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from explorer.errors import InputError, printable
+from explorer.errors import FormatError, InputError, TargetError, printable
+from explorer.storage.local import LOCAL, read_whole
+from explorer.storage.writing import delete_folder, rename_to_free
 
 __all__ = [
     "delete_half_written", "delete_unfinished", "folders_of", "one_line", "set_aside",
@@ -19,28 +20,39 @@ __all__ = [
 # in the name of a folder that Orbax is still writing
 _UNFINISHED = ".orbax-checkpoint-tmp"
 _METRICS = Path("metrics", "metrics")  # where a CheckpointManager stores those of a step
+_LARGEST = 1 << 26  # bytes of a file that Orbax reads without its being in the manifest
+_READ_BY_ORBAX = ("_CHECKPOINT_METADATA", "commit_success.txt")
 
 
 def steps_in(folder: Path) -> list[int]:
     """Return the steps that have a checkpoint, in ascending order."""
-    return sorted(int(n) for n in _names(folder) if n.isascii() and n.isdigit())
+    steps = [n for n in LOCAL.names(str(folder)) if n.isascii() and n.isdigit()]
+    for name in steps:
+        if (folder / name).is_symlink() or not (folder / name).is_dir():
+            raise InputError(
+                folder / name,
+                found="is not a folder",
+                expected=f"the checkpoint of step {name}, or nothing of this name",
+                cure="move it away",
+            )
+    return sorted(map(int, steps))
 
 
 def folders_of(folder: Path, step: int) -> list[Path]:
     """Return the folders of a step: the complete one, and those still being written."""
     return [
         folder / name
-        for name in _names(folder)
+        for name in LOCAL.names(str(folder))
         if name == str(step) or name.startswith(f"{step}{_UNFINISHED}")
     ]
 
 
 def delete_unfinished(folder: Path) -> None:
     """Delete the saves that an earlier process did not finish."""
-    for name in _names(folder):
+    for name in LOCAL.names(str(folder)):
         if _UNFINISHED in name:
             with one_line(f"delete {name}", folder):
-                shutil.rmtree(folder / name)
+                delete_folder(folder / name)
 
 
 def delete_half_written(folder: Path, step: int) -> None:
@@ -48,7 +60,7 @@ def delete_half_written(folder: Path, step: int) -> None:
     for path in folders_of(folder, step):
         if path.name != str(step):
             # what is still being written is deleted when the folder is next opened
-            shutil.rmtree(path, ignore_errors=True)
+            delete_folder(path, missing_ok=True)
 
 
 def set_aside(folder: Path, step: int, reason: str) -> str:
@@ -58,29 +70,45 @@ def set_aside(folder: Path, step: int, reason: str) -> str:
     """
     with one_line(f"set step {step} aside", folder):
         aside, number = f"{step}.broken", 1
-        while (folder / aside).exists():
+        while LOCAL.exists(str(folder / aside)):
             number += 1
             aside = f"{step}.broken.{number}"
-        os.rename(folder / str(step), folder / aside)
+        rename_to_free(folder / str(step), folder / aside)
     return f"{reason}; it is set aside as {aside}"
 
 
 def set_aside_unlisted(folder: Path) -> list[str]:
-    """Set aside checkpoints whose metrics are broken, over which Orbax would stumble.
+    """Set aside checkpoints that Orbax would stumble over, or read without end.
+
+    Their metrics are broken, or a file of theirs is not a regular one or endless.
 
     Returns:
         A remark for each of them.
+
+    Raises:
+        InputError: something else has the name of a step.
     """
     remarks = []
     for step in steps_in(folder):
-        path = folder / str(step) / _METRICS
         try:
-            msgspec.json.decode(path.read_bytes(), type=dict[str, float])
-        except FileNotFoundError:  # saved without a metric
-            continue
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            remarks.append(set_aside(folder, step, f"{path}: is broken ({error})"))
+            _check_readable(folder / str(step))
+        except (TargetError, FormatError) as error:
+            remarks.append(set_aside(folder, step, str(error)))
     return remarks
+
+
+def _check_readable(step: Path) -> None:
+    sizes = LOCAL.files(str(step))
+    for name in _READ_BY_ORBAX:
+        if sizes.get(name, 0) > _LARGEST:
+            raise FormatError(step / name, found=f"is larger than {_LARGEST:,} bytes")
+    path = step / _METRICS
+    if not LOCAL.exists(str(path)):  # saved without a metric
+        return
+    try:
+        msgspec.json.decode(read_whole(str(path), _LARGEST), type=dict[str, float])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FormatError(path, found=f"is broken ({error})") from None
 
 
 @contextmanager
@@ -107,8 +135,3 @@ def _reason(error: BaseException) -> str:
     if number:
         return os.strerror(int(number[1]))
     return getattr(error, "strerror", None) or printable(error)
-
-
-def _names(folder: Path) -> list[str]:
-    with one_line("be listed", folder):
-        return os.listdir(folder)

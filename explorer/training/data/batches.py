@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from explorer.errors import InputError, TargetError, check_number, check_path
+from explorer.errors import InputError, check_number, check_path
+from explorer.storage.local import LOCAL
 from explorer.training.data.order import permute
 
 __all__ = ["Arrays", "Batches", "Source", "Windows", "map_tokens"]
@@ -131,17 +132,15 @@ def map_tokens(path: str | os.PathLike, dtype: str = "uint16") -> np.ndarray:
     if dtype not in ("uint8", "uint16", "uint32"):
         raise InputError(path, found=f"tokens of {dtype}", expected="uint8, uint16, uint32")
     stored = np.dtype(dtype).newbyteorder("<")
-    try:
-        size = os.stat(path).st_size
+    with LOCAL.blob(os.fspath(path)) as blob:
+        size = blob.size()
         if size == 0 or size % stored.itemsize:
             raise InputError(
                 path,
                 found=f"has {size:,} bytes",
                 expected=f"tokens of {stored.itemsize} bytes each",
             )
-        return np.memmap(path, stored, "r")
-    except OSError as error:
-        raise TargetError(path, found=f"cannot be read: {error.strerror}") from None
+        return np.frombuffer(blob.map(), stored).view(np.memmap)
 
 
 class Batches(Iterator[Any]):

@@ -8,9 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from explorer.errors import InputError, TargetError, check_type, printable
+from explorer.storage.local import read_whole
 
 __all__ = ["Bytes", "Characters", "Tokeniser", "library_text"]
 
+_LARGEST = 1 << 24  # bytes of a source
 # of Python's own library, in every version from 3.11 on: prose and code, all of it ASCII
 _MODULES = (
     "argparse", "ast", "base64", "bdb", "bisect", "calendar", "cmd", "code", "codecs",
@@ -50,7 +52,7 @@ def library_text(limit: int = 2_000_000, folder: str | Path | None = None) -> st
         if limit <= 0:
             break
         if path.is_file():
-            parts.append(path.read_text("utf-8")[:limit])
+            parts.append(_text_of(path)[:limit])
             limit -= len(parts[-1])
     if not parts:
         raise TargetError(
@@ -60,6 +62,11 @@ def library_text(limit: int = 2_000_000, folder: str | Path | None = None) -> st
             cure="use a Python that was installed with its sources",
         )
     return "".join(parts)
+
+
+def _text_of(path: Path) -> str:
+    text = read_whole(str(path), _LARGEST).decode()
+    return text.replace("\r\n", "\n")  # as Windows ends lines
 
 
 class Tokeniser(Protocol):

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from explorer.errors import InputError, MissingPackageError, check_path
+from explorer.storage.writing import create_file, make_folders
 from explorer.training.logging.appending import AppendedFile
 from explorer.training.logging.curves import StepRecord
 
@@ -73,7 +74,7 @@ class EventWriter(AppendedFile):
                 cure="pip install 'jax-explorer[tensorboard]'",
             ) from None
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folders(self._folder)
             self._file = _new_file(self._folder, int(clock()))
         except OSError as error:
             raise _unwritable(self._folder, error.strerror) from None
@@ -121,7 +122,7 @@ def _new_file(folder: Path, seconds: int) -> int:
     while True:
         name = f"events.out.tfevents.{seconds:010d}.explorer.{os.getpid()}.{number}"
         try:
-            return os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            return create_file(folder / name)
         except FileExistsError:
             number += 1
 

@@ -1,21 +1,30 @@
-"""The numbers of a run as lines of JSON that are only ever appended, and back.
+"""The numbers of a run as lines of JSON that are appended, and back.
 
 The first line is a header: the run, and the names of the rows and columns of the watched
 table. Each other line is a step. JSON has no NaN and no infinity: they are written as null
-and "Infinity".
+and "Infinity". A run that resumes cuts off the lines that it will write again.
 """
 
 import os
 from collections.abc import Iterable, Iterator
 from math import inf, isfinite, nan
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, BinaryIO, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 
-from explorer.errors import FormatError, InputError, check_path, printable
-from explorer.training.logging.appending import AppendedFile
+from explorer.errors import (
+    FormatError,
+    InputError,
+    TargetError,
+    check_number,
+    check_path,
+    printable,
+)
+from explorer.storage.local import open_regular
+from explorer.storage.writing import open_own, reader_of
+from explorer.training.logging.appending import AppendedFile, length_until
 from explorer.training.logging.curves import StepRecord
 
 __all__ = ["JsonlWriter", "Lines", "encode", "read_lines"]
@@ -58,10 +67,14 @@ class JsonlWriter(AppendedFile):
         rows: names of the rows of the watched table.
         columns: names of its columns.
         run: a name that identifies the run.
+        after: the step of the state that the run resumes from, 0 for its beginning. Lines of
+            later steps, which a process wrote before it was killed, and a torn end are cut
+            off: with those to come, the file is that of a run without the interruption.
+            None to keep every line, and to append.
 
     Raises:
         FormatError: the file is not a history.
-        InputError: it is that of another run, or cannot be written.
+        InputError: it is that of another run, a link, or cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -78,20 +91,43 @@ class JsonlWriter(AppendedFile):
         rows: Iterable[str] = (),
         columns: Iterable[str] = (),
         run: str = "",
+        *,
+        after: int | None = None,
     ):
         check_path("path", path)
+        if after is not None:
+            check_number("after", after)
         self._path = Path(path)
         header = _Header(_VERSION, run, tuple(rows), tuple(columns))
-        is_new = not self._path.exists() or not _regular(self._path).stat().st_size
-        # a torn line is ended first, so that the next record starts a new one
-        self._is_torn = not is_new and _check_same(self._path, header)
         try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-            self._file = os.open(self._path, flags, 0o666)
+            _check_file(self._path)
+            self._file = open_own(self._path, append=True)
         except OSError as error:
             raise _failed(self._path, "written", error.strerror) from None
-        if is_new:
-            self._append(msgspec.json.encode(header))
+        try:
+            self._begin(header, after)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, header: _Header, after: int | None) -> None:
+        """Write the header, or check that it is there, and find or cut off a torn end."""
+        with reader_of(self._file) as file:
+            self._is_torn = False
+            if not os.fstat(self._file).st_size:
+                self._append(msgspec.json.encode(header))
+                return
+            lines = _lines_of(self._path, file)
+            _check_same(self._path, next(lines, b""), header)
+            if after is not None:
+                end = file.tell() + length_until(after, lines)
+                try:
+                    os.ftruncate(self._file, end)
+                except OSError as error:
+                    raise _failed(self._path, "cut off", error.strerror) from None
+            # a torn line is ended first, so that the next record starts a new one
+            file.seek(-1, os.SEEK_END)
+            self._is_torn = file.read() != b"\n"
 
     def write(self, record: StepRecord) -> None:
         """Append a record.
@@ -136,22 +172,23 @@ def read_lines(path: str | os.PathLike) -> Lines:
         FormatError: the file is not a history, or a line of it is broken.
         InputError: it cannot be read.
     """
-    place = _regular(Path(path))
-    lines = _lines_of(place)
-    header = _decode_header(place, next(lines, b""))
+    place = Path(path)
     records, remarks = [], []
-    for number, line in enumerate(lines, start=2):
-        record = _decode_record(place, number, line, header)
-        if record is None:
-            remarks.append(f"{place}: line {number:,} is torn and was skipped")
-        else:
-            records.append(record)
+    with _open(place) as file:
+        lines = _lines_of(place, file)
+        header = _decode_header(place, next(lines, b""))
+        for number, line in enumerate(lines, start=2):
+            record = _decode_record(place, number, line, header)
+            if record is None:
+                remarks.append(f"{place}: line {number:,} is torn and was skipped")
+            else:
+                records.append(record)
     return Lines(header.run, header.rows, header.columns, records, tuple(remarks))
 
 
-def _check_same(place: Path, header: _Header) -> bool:
-    """Check that a file is of the same run; return whether its last line is torn."""
-    there = _decode_header(place, next(_lines_of(place), b""))
+def _check_same(place: Path, line: bytes, header: _Header) -> None:
+    """Check by the first line of a file that it is of the same run."""
+    there = _decode_header(place, line)
     for name in ("run", "rows", "columns"):
         before, now = getattr(there, name), getattr(header, name)
         if before != now:
@@ -161,28 +198,29 @@ def _check_same(place: Path, header: _Header) -> bool:
                 expected=f"{name}: {printable(now, 80)}",
                 cure="write to another file",
             )
-    with place.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read() != b"\n"
 
 
-def _regular(place: Path) -> Path:
-    """Return a path after checking that it is a file: reading a pipe would block."""
-    if not place.is_file():
-        found = "is not a file" if place.exists() else "there is no such file"
-        raise InputError(place, found=found, expected="a history")
-    return place
-
-
-def _lines_of(place: Path) -> Iterator[bytes]:
+def _open(place: Path) -> BinaryIO:
+    _check_file(place)
     try:
-        with place.open("rb") as file:
-            while line := file.readline(_LONGEST + 1):
-                if len(line) > _LONGEST:
-                    raise FormatError(
-                        place, found="has a line of over 64 MiB", expected="a history"
-                    )
-                yield line
+        return open_regular(place)
+    except TargetError as error:
+        found = error.found if place.exists() else "there is no such file"
+        raise InputError(place, found=found, expected="a history") from None
+
+
+def _check_file(place: Path) -> None:
+    if place.exists() and not place.is_file():
+        raise InputError(place, found="is not a file", expected="a history")
+
+
+def _lines_of(place: Path, file: BinaryIO) -> Iterator[bytes]:
+    try:
+        while line := file.readline(_LONGEST + 1):
+            if len(line) > _LONGEST:
+                found = "has a line of over 64 MiB"
+                raise FormatError(place, found=found, expected="a history")
+            yield line
     except OSError as error:
         raise _failed(place, "read", error.strerror) from None
 

@@ -3,12 +3,21 @@
 import io
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from math import ceil
 from typing import Any
 
 import numpy as np
 
-from explorer.errors import InputError, MissingPackageError, printable
+from explorer.errors import (
+    FormatError,
+    InputError,
+    MissingPackageError,
+    TargetError,
+    printable,
+)
+from explorer.storage.local import read_whole
+from explorer.storage.writing import publish, replace_file
 from explorer.training.logging.curves import (
     Run,
     StepRecord,
@@ -53,6 +62,17 @@ _MOST_LABELS = 40
 _FEW = 6  # tensors, each of which has a line of its own
 _DECADES = 5  # that the colours of a heat map span at most
 _FRACTIONS = ("zeros", "dead_rows")
+_LARGEST = 1 << 28  # bytes of a saved plot
+_OTHER = "choose another .png, .svg or .pdf"
+# by which a saved plot is known again, and the field of each format that holds it
+_MARK = "explorer: the history of a run"
+_MARKS = {
+    "png": "Software",
+    "svg": "Title",
+    "pdf": "Creator",
+    "ps": "Creator",
+    "eps": "Creator",
+}
 _MANY = 100  # steps from which on the loss is smoothed
 
 
@@ -71,10 +91,11 @@ def plot_history(run: Run, column: str, path: str | os.PathLike | None = None) -
     Args:
         run: the steps and what is watched of them.
         column: what the heat map shows of each layer.
-        path: in the format of its ending; a file that is there is replaced.
+        path: in the format of its ending. An earlier plot is replaced, if its format says
+            that it is one (png, svg, pdf, ps, eps); any other file is left alone.
 
     Raises:
-        InputError: there are no steps, or the file cannot be written.
+        InputError: there are no steps, or the file is there or cannot be written.
     """
     if not run.records:
         raise InputError(
@@ -240,12 +261,28 @@ def _edges(steps: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
 
 
 def _save(figure: Figure, path: str | os.PathLike) -> None:
+    buffer, ending = io.BytesIO(), os.path.splitext(path)[1].lower().removeprefix(".")
     try:
-        figure.savefig(path, dpi=160)
+        marked = {_MARKS[ending]: _MARK} if ending in _MARKS else None
+        figure.savefig(buffer, format=ending or "png", dpi=160, metadata=marked)
+        place = path if ending else f"{os.fspath(path)}.png"
+        try:
+            publish(place, buffer.getvalue())
+        except FileExistsError:
+            _check_plot(place)
+            replace_file(place, buffer.getvalue())
     except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         why = getattr(error, "strerror", None) or str(error)
-        raise InputError(
-            path,
-            found=f"cannot be written: {why}",
-            cure="choose another .png, .svg or .pdf",
-        ) from None
+        found = f"cannot be written: {why}"
+        raise InputError(path, found=found, cure=_OTHER) from None
+
+
+def _check_plot(path: str | os.PathLike) -> None:
+    """Refuse to replace a file that does not say that it is a plot of explorer's."""
+    with suppress(TargetError, FormatError):
+        if _MARK.encode() in read_whole(os.fspath(path), _LARGEST):
+            return
+    found, expected = "is there already", "an earlier plot of explorer's, or a free name"
+    raise InputError(path, found=found, expected=expected, cure=_OTHER)

@@ -66,7 +66,7 @@ def test_the_lock_of_a_killed_process_does_not_block_the_next(tmp_path: Path):
 
 
 def test_a_file_left_behind_is_not_a_lock(tmp_path: Path):
-    (tmp_path / ".lock").write_text("process 1 on elsewhere, and more than fits\n" * 99)
+    (tmp_path / ".lock").write_text("process 1 on a machine of a longer name" + "e" * 200)
     lock = Lock(tmp_path)
     shown = (tmp_path / ".lock").read_text()
     assert shown == f"process {os.getpid()} on {os.uname().nodename}"

@@ -223,7 +223,7 @@ BAD = {
         lambda folder: map_tokens(folder / "none"),
         "{folder}/none: cannot be read: No such file or directory",
     ),
-    "a folder": (lambda folder: map_tokens(folder), "{folder}: cannot be read: Is a directory"),
+    "a folder": (lambda folder: map_tokens(folder), "{folder}: is not a regular file"),
     "format": (
         lambda folder: map_tokens(folder / "odd", "float32"),
         "{folder}/odd: tokens of float32; expected uint8, uint16, uint32",
