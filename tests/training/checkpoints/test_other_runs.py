@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from explorer.errors import InputError
+from explorer.errors import FormatError, InputError
 from explorer.training.checkpoints.checkpoints import Checkpoints
 from explorer.training.data.batches import Arrays, Batches
 from explorer.training.loop.fit import FitResult, fit
@@ -166,3 +166,32 @@ def test_where_nothing_was_saved_yet_any_state_begins(tmp_path: Path):
     with Checkpoints(tmp_path / "run", every=20) as checkpoints:
         train(started, 50, checkpoints)
     assert checkpoints.steps() == [40, 50]
+
+
+def test_steps_that_were_renamed_into_each_other_are_not_taken_for_each_other(
+    run: tuple[Path, TrainState],
+):
+    """Every file of them is as it was written: the manifest says of which step it is."""
+    folder, _ = run
+    (folder / "20").rename(folder / "other")
+    (folder / "40").rename(folder / "20")
+    (folder / "other").rename(folder / "40")
+    with (
+        Checkpoints(folder, every=20) as checkpoints,
+        pytest.raises(FormatError) as caught,
+    ):
+        checkpoints.restore(first_state())
+    assert str(caught.value) == (
+        f"{folder}: none of its checkpoints is intact ({folder}/40/manifest.json: is of step "
+        "20; expected of step 40; it is set aside as 40.broken); train into another folder"
+    )
+
+
+def test_a_step_that_was_renamed_is_passed_over(run: tuple[Path, TrainState]):
+    folder, _ = run
+    (folder / "40").rename(folder / "400")
+    with Checkpoints(folder, every=20) as checkpoints:
+        saved = checkpoints.restore(first_state())
+    assert saved is not None
+    assert saved.step == int(saved.state.step) == 20
+    assert saved.remarks[0].endswith("expected of step 400; it is set aside as 400.broken")
