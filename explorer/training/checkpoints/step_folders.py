@@ -99,8 +99,8 @@ def set_aside_unlisted(folder: Path) -> list[str]:
 
 def _check_readable(step: Path) -> None:
     sizes = LOCAL.files(str(step))
-    for name in _READ_BY_ORBAX:
-        if sizes.get(name, 0) > _LARGEST:
+    for name, size in sizes.items():
+        if name.rpartition("/")[2] in _READ_BY_ORBAX and size > _LARGEST:
             raise FormatError(step / name, found=f"is larger than {_LARGEST:,} bytes")
     path = step / _METRICS
     if not LOCAL.exists(str(path)):  # saved without a metric
