@@ -10,6 +10,7 @@ from explorer.architectures.stored_tensors import StoredTensor, stored_tensors
 from explorer.errors import TreeError, first_few, printable
 from explorer.pretrained.arrays import FLOATS, array_of
 from explorer.pretrained.leaves import origins
+from explorer.tree.nesting import check_tree
 from explorer.tree.types import Params
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def to_checkpoint(params: Params, config: Mapping[str, Any]) -> "dict[str, np.nd
     ):
         if not isinstance(given, Mapping):
             raise TreeError(place, found=f"is {type(given).__name__}", expected=wanted)
+    check_tree(params)
     architecture = architecture_of(config)
     leaves = dict(_flatten(params, ()))
     scan = any(path[0].startswith("stages_") for path in leaves)

@@ -18,6 +18,7 @@ from explorer.roles.dataflow.trainable import changed_by
 from explorer.roles.names import classify
 from explorer.roles.report import RoleReport, RoleRow, report_of_rows
 from explorer.roles.settings import is_array, split_settings
+from explorer.tree.nesting import check_tree
 from explorer.tree.types import Params, PyTree
 
 __all__ = ["report_of_call", "report_of_roles"]
@@ -84,6 +85,7 @@ def _rows(
     for path, leaf in zip(paths, leaves, strict=True):
         if not is_array(leaf):
             check_type("/".join(("params", *path)), leaf, (), "an array or its shape")
+    check_tree(roles)
     records = jax.tree.leaves(roles)
     if len(records) != len(leaves) or not all(
         isinstance(record, ParameterRole) for record in records

@@ -12,6 +12,8 @@ from typing import Any
 import jax
 from jax.tree_util import Partial, all_leaves
 
+from explorer.tree.nesting import check_tree
+
 __all__ = ["frozen", "is_array", "is_module", "split_settings"]
 
 
@@ -47,6 +49,7 @@ def split_settings(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     >>> split_settings({"kernel": 1.0})[0]
     {'kernel': 1.0}
     """
+    check_tree(tree)
     tree = frozen(tree)
     modules, outer = jax.tree.flatten(tree, is_leaf=is_module)
     if not any(map(is_module, modules)):

@@ -11,6 +11,7 @@ import numpy as np
 from jax import tree_util
 
 from explorer.errors import ExplorerError, TreeError, first_line
+from explorer.tree.nesting import check_tree
 from explorer.tree.types import PyTree
 from explorer.tree.walk import Path, atom_types, names_of, place_of
 
@@ -100,6 +101,7 @@ def map_leaves(fn: Callable[[Path, Any], Any], tree: PyTree) -> PyTree:
 
 
 def _flatten(tree: PyTree, none_is_leaf: bool = False) -> tuple[list[Path], list[Any], Any]:
+    check_tree(tree)
     atoms = (*atom_types(), type(None)) if none_is_leaf else atom_types()
     found, treedef = tree_util.tree_flatten_with_path(
         tree, is_leaf=lambda node: isinstance(node, atoms)
@@ -124,6 +126,7 @@ def _chosen_by_function(
 
 def _chosen_by_tree(mask: PyTree, tree: PyTree) -> list[bool]:
     """Return one bool per leaf of a tree, from a tree of bools that is a prefix of it."""
+    check_tree(mask)
     bools, structure = tree_util.tree_flatten_with_path(mask)
     for keys, chosen in bools:
         if not isinstance(chosen, bool | np.bool_):

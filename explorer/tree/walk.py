@@ -44,19 +44,23 @@ class Leaves(NamedTuple):
     marks: list[Any]
 
 
-def walk(tree: PyTree, enter: Enter | None = None, mark: Any = None) -> Leaves:
+def walk(
+    tree: PyTree, enter: Enter | None = None, mark: Any = None, levels: int = sys.maxsize
+) -> Leaves:
     """Return every leaf of a tree with its path, in the order of `tree_flatten_with_path`.
 
     None is an empty subtree. A dataclass not registered with JAX is a node of its fields.
 
     Args:
-        tree: any pytree, of any depth.
+        tree: any pytree, of any depth up to `levels`.
         enter: called with (path, node, mark) for every node that is not a plain dict, list
             or tuple, and for the first leaf of each type; what it returns is walked instead.
         mark: the mark of the root; nodes inherit that of their parent.
+        levels: how deep a node may be that is not empty.
 
     Raises:
-        TreeError: a container contains itself, or the keys of a dict cannot be sorted.
+        TreeError: a container contains itself, is too deep, or the keys of a dict cannot be
+            sorted.
 
     >>> walk({"b": [1, None], "a": {}}).paths
     [('b', '0')]
@@ -94,6 +98,8 @@ def walk(tree: PyTree, enter: Enter | None = None, mark: Any = None) -> Leaves:
         depth = len(path)
         del ancestors[depth:]
         ancestors.append(node)
+        if depth >= levels:
+            raise _too_deep(path, ancestors, levels)
         if depth % _LEVELS_BETWEEN_CHECKS == _LEVELS_BETWEEN_CHECKS - 1:
             _check_acyclic(path, ancestors)
     return Leaves(paths, values, marks)
@@ -175,6 +181,16 @@ def _fields(node: Any) -> list[tuple[str, Any]] | None:
     ):
         return None
     return [(f.name, getattr(node, f.name, None)) for f in dataclasses.fields(node)]
+
+
+def _too_deep(path: Path, ancestors: list[Any], levels: int) -> TreeError:
+    _check_acyclic(path, ancestors)
+    return TreeError(
+        place_of(path[:3]),
+        found=f"is nested more than {levels:,} levels deep",
+        expected="a tree that JAX can flatten",
+        cure="pass its parts one by one",
+    )
 
 
 def _check_acyclic(path: Path, ancestors: list[Any]) -> None:

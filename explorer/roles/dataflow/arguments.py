@@ -9,6 +9,7 @@ import numpy as np
 from jax.core import Tracer
 
 from explorer.errors import InputError, TreeError, first_line, printable
+from explorer.tree.nesting import check_tree
 from explorer.tree.types import Params
 
 __all__ = [
@@ -75,6 +76,7 @@ def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
 
 def split_call(inputs: Any, kwargs: Any) -> tuple[list[Any], Callable[[list[Any]], tuple]]:
     """Return the shapes of a call's arrays, and a function from arrays to its arguments."""
+    check_tree(inputs, kwargs)
     leaves, treedef = jax.tree.flatten((inputs, kwargs))
     found = [_is_array(leaf) for leaf in leaves]
 
@@ -101,6 +103,7 @@ def traced(name: str, flat: Callable, shapes: list[Any], arrays: list[Any]) -> A
 
     def outputs(shapes: list[Any], arrays: list[Any]) -> list[Any]:
         results = flat(shapes, arrays)
+        check_tree(results)
         for path, leaf in jax.tree_util.tree_flatten_with_path(results)[0]:
             if not (_is_array(leaf) or isinstance(leaf, int | float | complex)):
                 raise InputError(

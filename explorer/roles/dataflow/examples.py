@@ -13,6 +13,7 @@ import numpy as np
 
 from explorer.errors import InputError, printable
 from explorer.roles.dataflow.arguments import shape_of, split_call
+from explorer.tree.nesting import check_tree
 
 __all__ = ["refuse_shapes"]
 
@@ -38,6 +39,7 @@ def refuse_shapes(
     Raises:
         InputError: an input is a shape; the message says how to pass an array of it.
     """
+    check_tree(inputs, kwargs)
     given = next(_shapes([*inputs, *kwargs.values()]), None)
     if given is None:
         return

@@ -10,6 +10,7 @@ import msgspec
 from explorer.errors import FormatError, InputError, TargetError, printable
 from explorer.storage.local import LOCAL, open_regular, read_whole, unreadable
 from explorer.storage.writing import open_new
+from explorer.tree.nesting import check_tree
 from explorer.tree.types import PyTree
 from explorer.tree.walk import names_of
 
@@ -53,6 +54,7 @@ def describe(tree: PyTree) -> dict[str, tuple[tuple[int, ...], str]]:
     >>> describe({"dense": {"bias": jax.ShapeDtypeStruct((3,), "float32")}})
     {'dense/bias': ((3,), 'float32')}
     """
+    check_tree(tree)
     return {
         "/".join(names_of(keys)): (tuple(leaf.shape), str(leaf.dtype))
         for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from explorer.errors import InputError, check_number, check_path
 from explorer.storage.local import LOCAL
 from explorer.training.data.order import permute
+from explorer.tree.nesting import check_tree
 
 __all__ = ["Arrays", "Batches", "Source", "Windows", "map_tokens"]
 
@@ -38,6 +39,7 @@ class Arrays:
     """
 
     def __init__(self, arrays: Any, place: str = "data"):
+        check_tree(arrays)
         self._arrays = jax.tree.map(np.asarray, arrays)
         paths = jax.tree_util.tree_flatten_with_path(self._arrays)[0]
         lengths = {

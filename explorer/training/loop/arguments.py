@@ -9,6 +9,7 @@ import numpy as np
 
 from explorer.errors import InputError, TreeError, printable
 from explorer.training.watch.watch import Watch
+from explorer.tree.nesting import check_tree
 
 __all__ = [
     "check_calls",
@@ -40,6 +41,7 @@ def check_state(state: Any) -> None:
     Raises:
         InputError: a step took over its memory, or it is halted.
     """
+    check_tree(state)
     arrays = [leaf for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array)]
     if any(array.is_deleted() for array in arrays):
         raise InputError(

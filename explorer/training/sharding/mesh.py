@@ -16,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from explorer.errors import InputError, check_number, check_type
 from explorer.training.sharding.rules import DEFAULT_RULES, Rule, Rules, rules_for, spec_for
+from explorer.tree.nesting import check_tree
 from explorer.tree.walk import Path, names_of
 
 __all__ = [
@@ -102,6 +103,7 @@ def shardings_of(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> An
     ()
     """
     _check_mesh(mesh)
+    check_tree(tree)
     params = _params_of(tree)
     leaves = _leaves(tree if params is None else params)
     rules = rules_for(rules, mesh.axis_names, leaves)
@@ -160,6 +162,7 @@ def place_batch(batch: Any, mesh: Mesh, axis: int = 0) -> Any:
     >>> placed.shape, tuple(placed.sharding.spec)
     ((8, 2), (('data', 'fsdp'),))
     """
+    check_tree(batch)
     sharding = batch_sharding(mesh, axis)
     whole = (1,) * axis + (batch_devices(mesh),)
     parts = sharding.addressable_devices_indices_map(whole).values()

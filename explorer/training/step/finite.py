@@ -11,6 +11,7 @@ from jax import lax
 
 from explorer.errors import InputError, TreeError
 from explorer.paths import name_of
+from explorer.tree.nesting import check_tree
 from explorer.tree.walk import names_of
 
 __all__ = ["MAX_NAMED", "FiniteCheck", "check_finite", "names_of_bad", "update_if_finite"]
@@ -88,6 +89,7 @@ def names_of_bad(params: Any, bad: Any) -> tuple[str, ...]:
     except TypeError:
         found = f"is {type(bad).__name__}"
         raise TreeError("bad", found=found, expected='"bad" of a step\'s metrics') from None
+    check_tree(params)
     paths = [names_of(keys) for keys, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
     if max(numbers, default=0) >= len(paths):
         found = f"names tensor {max(numbers)} of {len(paths)}"

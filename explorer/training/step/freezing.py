@@ -13,6 +13,7 @@ from explorer.errors import InputError, TreeError, check_type, printable
 from explorer.inventory.tensor import Role
 from explorer.paths import matches, name_of
 from explorer.roles.names import classify
+from explorer.tree.nesting import check_tree
 from explorer.tree.types import Params, PyTree
 from explorer.tree.walk import Path, names_of
 
@@ -57,6 +58,7 @@ class Freezing:
             InputError: a role or a glob matches no parameter, or all are frozen.
             TreeError: `role_tree` has another structure.
         """
+        check_tree(params)
         leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
         for keys, leaf in leaves:
             if not hasattr(leaf, "shape"):
@@ -219,6 +221,7 @@ def _given_roles(role_tree: Any, treedef: Any) -> list[str] | None:
     def is_role(node: Any) -> bool:
         return isinstance(node, str) or hasattr(node, "role")
 
+    check_tree(role_tree)
     leaves, structure = jax.tree.flatten(role_tree, is_leaf=is_role)
     if structure != treedef or not all(map(is_role, leaves)):
         raise TreeError(

@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 
 from explorer.errors import InputError, TreeError, first_line, printable
 from explorer.training.sharding.mesh import Rule, Rules, shardings_of
+from explorer.tree.nesting import check_tree
 from explorer.tree.walk import names_of, place_of
 
 __all__ = [
@@ -94,6 +95,7 @@ def create_state(
     check_kinds(module, optimizer)
     check_rules(rules, mesh)
     key = _typed(rng)
+    check_tree(inputs, kwargs)
     leaves, treedef = jax.tree.flatten((inputs, kwargs))
     given = [i for i, leaf in enumerate(leaves) if isinstance(leaf, np.ndarray | jax.Array)]
 

@@ -15,6 +15,7 @@ from jax import tree_util
 from explorer.architectures.declaration import layer_name
 from explorer.errors import InputError, TreeError, printable
 from explorer.paths import matches
+from explorer.tree.nesting import check_tree
 from explorer.tree.walk import Path, names_of, place_of
 
 __all__ = ["Plan", "Stacks", "Watched", "natural", "plan_rows", "stacks_of"]
@@ -53,6 +54,7 @@ def plan_rows(params: Any, glob: str, stacks: Stacks | None) -> Plan:
         InputError: nothing is selected, or a tensor has fewer axes than it is to stack.
         TreeError: a leaf is not an array.
     """
+    check_tree(params)
     found, _ = tree_util.tree_flatten_with_path(params)
     leaves = [(names_of(keys), leaf) for keys, leaf in found]
     for path, leaf in leaves:

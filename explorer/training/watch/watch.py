@@ -15,6 +15,7 @@ from jax import lax
 
 from explorer.errors import InputError, TreeError
 from explorer.training.watch.rows import Plan, Stacks, plan_rows, stacks_of
+from explorer.tree.nesting import check_tree
 
 __all__ = ["Watch"]
 
@@ -91,6 +92,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
         """
         if not self.distance:
             return ()
+        check_tree(params)
         leaves, treedef = jax.tree.flatten(params)
         plan = plan_rows(params, self.glob, self.stacks)
         watched = {tensor.leaf for tensor in plan.tensors}
@@ -126,6 +128,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
             InputError: as `rows`; or the distance is asked for and `kept` has nothing.
             TreeError: a tree is not of the structure of `params`.
         """
+        check_tree(grads, updates, kept)
         plan = plan_rows(params, self.glob, self.stacks)
         if self.distance and not jax.tree.leaves(kept):
             cure = (
