@@ -2,11 +2,16 @@
 
 import csv
 import io
+import re
 
 from explorer.document.records import Cell, Document, Table, exact
 from explorer.errors import printable
 
 __all__ = ["csv_of"]
+
+# what a spreadsheet would run as a formula: a sign, also a full-width one, where a cell begins,
+# or where one would begin if the file were opened with another separator
+_FORMULA = re.compile(r'(^|[;,|\t])([ "]*[=+\-@＝＋－＠﹦﹢﹣﹫−])')
 
 
 def csv_of(document: Document) -> str:
@@ -33,6 +38,4 @@ def _guarded(cell: Cell) -> str | int | float | None:
     value = exact(cell)
     if not isinstance(value, str):
         return value
-    text = printable(value, 2000)
-    # a spreadsheet would run a cell that begins so as a formula
-    return "'" + text if text[:1] in ("=", "+", "-", "@") else text
+    return _FORMULA.sub(r"\1'\2", printable(value, 2000))

@@ -3,9 +3,11 @@
 import csv
 import io
 
+import pytest
+
 from explorer.document.csv import csv_of
 from explorer.document.markdown import markdown_of
-from explorer.document.records import Document, Notes, Paragraph
+from explorer.document.records import Column, Document, Notes, Paragraph, Table
 from explorer.views.exports import records_document
 
 
@@ -37,3 +39,36 @@ def test_markdown_text_begins_no_list_nor_heading():
     assert title == r"**\# x**"
     assert paragraphs == expected
     assert notes.splitlines() == [f"- {text}" for text in expected]
+
+
+SIGNS = "=+-@＝＋－＠﹦﹢﹣﹫−"
+
+
+def begins_a_formula(cell: str) -> bool:
+    return cell.lstrip(" \"'")[:1] in [*SIGNS] and not cell.lstrip(' "').startswith("'")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "|", "\t", ""])
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("between", ["", " ", '"', ' "', "  "])
+def test_nor_is_one_behind_a_separator_or_of_full_width(
+    separator: str, sign: str, between: str
+):
+    """A program may open the file with any separator; with each, no cell is a formula."""
+    name = f"norm{separator}{between}{sign}1+1|cmd" if separator else f"{between}{sign}1+1"
+    text = csv_of(Document("", (Table((Column("name"), Column("n")), [(name, 1)]),)))
+    for opened_with in ",;|\t":
+        for line in text.splitlines():
+            cells = line.split(opened_with)
+            for cell in cells:  # whether quotes are respected or not
+                if "1+1" in cell and (separator or opened_with):
+                    assert not begins_a_formula(cell), (opened_with, line)
+        for row in csv.reader(text.splitlines(), delimiter=opened_with):
+            assert not any(map(begins_a_formula, row))
+
+
+def test_what_is_no_formula_stays_as_it_is():
+    names = ["layers/0/mlp-norm", "a=b", "x@y", "1e-5", "a, b; c|d", "it's", "q - k"]
+    rows = [(name, -1) for name in names]
+    text = csv_of(Document("", (Table((Column("name"), Column("n")), rows),)))
+    assert [row[0] for row in csv.reader(text.splitlines())][1:] == names
