@@ -184,14 +184,22 @@ def check_type(
         raise TreeError(place, found=found, expected=expected, cure=cure)
 
 
-def check_path(place: str, value: object) -> None:
-    """Refuse a path that is not text.
+def check_path(
+    place: str, value: object, named: str = "the name of a file or a folder"
+) -> None:
+    """Refuse a path that is not text, and a text that no file can have as its name.
 
     >>> check_path("folder", 3)
     Traceback (most recent call last):
     explorer.errors.TreeError: folder: is int; expected a str or a pathlib.Path
     """
-    check_type(place, value, (str, os.PathLike), "a str or a pathlib.Path")
+    expected = "a str or a pathlib.Path"
+    check_type(place, value, (str, os.PathLike), expected)
+    text: Any = os.fspath(value)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    check_type(place, text, str, expected)
+    if "\0" in text or not text:
+        found = "holds a null character" if text else "has no name"
+        raise InputError(place, found=found, expected=named)
 
 
 def check_number(place: str, value: object) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from explorer.errors import InputError, printable
+from explorer.errors import InputError, check_type, printable
 
 if TYPE_CHECKING:
     from explorer.recipes.recipe import Settings
@@ -47,8 +47,11 @@ def settings_of(name: str, changes: Iterable[str] = ()) -> "Settings":
     >>> settings_of("linear", ["steps=500", "noise=0"]).steps
     500
     """
+    check_type("recipe", name, str, "the name of a recipe")
+    check_type("changes", changes, Iterable, 'texts such as "steps=500"')
     recipe, values = recipe_of(name), {}
     for change in changes:
+        check_type("changes", change, str, 'texts such as "steps=500"')
         key, equals, value = change.partition("=")
         if not equals:
             raise InputError(f"--set {change}", found="no value", expected="KEY=VALUE")

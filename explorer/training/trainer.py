@@ -11,7 +11,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from explorer.errors import InputError, printable
+from explorer.errors import InputError, check_type, printable
 from explorer.training.logging.history import History, Writer
 from explorer.training.sharding.mesh import Rule, Rules
 from explorer.training.step.evaluation import EvalStep, LossFn, make_eval_step
@@ -150,6 +150,7 @@ class Trainer:
             run: a name that identifies the run in the files that are written.
             writers: receive each record as it arrives: a `JsonlWriter`, an `EventWriter`.
         """
+        check_type("state", state, TrainState, "what init or a step returned")
         rows = () if self.watch is None else self.watch.rows(state.params)
         return History(rows, run=run, writers=writers)
 

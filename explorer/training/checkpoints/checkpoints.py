@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 import jax
 
-from explorer.errors import FormatError, InputError, check_number, check_path
+from explorer.errors import FormatError, InputError, check_number, check_path, check_type
 from explorer.training.checkpoints import orbax_store, step_folders
 from explorer.training.checkpoints.lock import Lock
 from explorer.training.checkpoints.manifest import (
@@ -29,6 +29,7 @@ from explorer.training.checkpoints.manifest import (
     write_manifest,
 )
 from explorer.training.checkpoints.run_folder import lock_run_folder
+from explorer.training.sharding.arrays import check_arrays, check_not_donated
 from explorer.training.sharding.processes import on_first, together
 from explorer.tree.types import PyTree
 
@@ -90,11 +91,9 @@ class Checkpoints:
         best: tuple[str, Literal["min", "max"]] | None = None,
         config: Mapping[str, Any] | None = None,
     ):
-        check_path("folder", folder)
+        check_path("folder", folder, "a folder of the run")  # not the current one
         for place, number in (("every", every), ("keep", keep)):
             check_number(place, number)
-        if not os.fspath(folder):  # it would be the current one
-            raise InputError("folder", found="has no name", expected="a folder of the run")
         if min(every, keep, 1 if keep_period is None else keep_period) < 1:
             given = f"every={every}, keep={keep}"
             period = "" if keep_period is None else f", keep_period={keep_period}"
@@ -171,6 +170,10 @@ class Checkpoints:
                 written to; it may be the save before this one that failed.
         """
         self.wait()
+        if not hasattr(state, "step") or isinstance(state, type):
+            check_type("the state", state, (), "what Trainer.init or a step returned")
+        check_arrays("the state", state)
+        check_not_donated("the state", state)
         step = int(state.step)
         if step == self.check_continues(step):
             return
@@ -227,6 +230,10 @@ class Checkpoints:
             InputError: the checkpoint is of another model (what differs is named).
             FormatError: there are checkpoints, and all of them are broken.
         """
+        check_arrays("like", like)
+        for leaf in jax.tree.leaves(like):
+            if not hasattr(leaf, "shape"):
+                check_type("like", leaf, (), "a state, of arrays or their shapes")
         remarks = list(self._remarks)
         for step in reversed(on_first(self.steps, list[int])):
             try:

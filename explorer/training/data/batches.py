@@ -11,7 +11,7 @@ import numpy.typing as npt
 from explorer.errors import InputError, check_number, check_path
 from explorer.storage.local import LOCAL
 from explorer.training.data.order import permute
-from explorer.tree.nesting import check_tree
+from explorer.training.sharding.arrays import check_arrays, check_not_donated
 
 __all__ = ["Arrays", "Batches", "Source", "Windows", "map_tokens"]
 
@@ -39,7 +39,8 @@ class Arrays:
     """
 
     def __init__(self, arrays: Any, place: str = "data"):
-        check_tree(arrays)
+        check_arrays(place, arrays)
+        check_not_donated(place, arrays)
         self._arrays = jax.tree.map(np.asarray, arrays)
         paths = jax.tree_util.tree_flatten_with_path(self._arrays)[0]
         lengths = {

@@ -1,5 +1,6 @@
 """Text to train on without a download, and the two simplest ways to make numbers of it."""
 
+import os
 import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +8,14 @@ from typing import Protocol
 
 import numpy as np
 
-from explorer.errors import InputError, TargetError, check_type, printable
+from explorer.errors import (
+    InputError,
+    TargetError,
+    check_number,
+    check_path,
+    check_type,
+    printable,
+)
 from explorer.storage.local import read_whole
 
 __all__ = ["Bytes", "Characters", "Tokeniser", "library_text"]
@@ -45,13 +53,16 @@ def library_text(limit: int = 2_000_000, folder: str | Path | None = None) -> st
     >>> library_text(22)
     '# Author: Steven J. Be'
     """
+    if folder is not None:
+        check_path("folder", folder)
+    check_number("limit", limit)
     root = Path(folder or sysconfig.get_path("stdlib"))
     parts: list[str] = []
     for module in _MODULES:
         path = root / f"{module}.py"
         if limit <= 0:
             break
-        if path.is_file():
+        if os.path.isfile(path):
             parts.append(_text_of(path)[:limit])
             limit -= len(parts[-1])
     if not parts:

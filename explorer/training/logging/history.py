@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from explorer.errors import InputError, check_path
+from explorer.errors import InputError, check_number, check_path, check_type
 from explorer.paths import matches
 from explorer.training.logging.curves import (
     Curve,
@@ -27,6 +27,7 @@ __all__ = ["History", "Writer", "read_jsonl"]
 
 # metrics of a step that are arrays, not numbers
 _ARRAYS = ("bad", "watch")
+_NARROWEST = 60  # cells of a line
 
 
 class Writer(Protocol):
@@ -95,8 +96,10 @@ class History:
             InputError: a step below 0, a metric that is not a number, a `watch` of another
                 shape; or a writer cannot write.
         """
+        check_number("step", step)
         if step < 0:
             raise InputError("step", found=str(step), expected="0 or more")
+        check_type("metrics", metrics, Mapping, "a dict of numbers by name")
         numbers = {k: _number(k, v) for k, v in metrics.items() if k not in _ARRAYS}
         table = self._table_of(metrics.get("watch") if watch is None else watch)
         record = StepRecord(int(step), numbers, table)
@@ -106,6 +109,7 @@ class History:
 
     def metric(self, name: str) -> Curve:
         """Return the values of a metric, and the numbers of the steps that have it."""
+        check_type("name", name, str, "the name of a metric")
         return metric_curve(self._records, name)
 
     def watched(self, column: str, glob: str = "**") -> tuple[tuple[str, ...], Curve]:
@@ -126,6 +130,11 @@ class History:
             glob: which rows of what is watched.
             width: cells of a line, 60 or more.
         """
+        if last is not None:
+            check_number("last", last)
+        check_number("width", width)
+        if width < _NARROWEST:
+            raise InputError("width", found=str(width), expected=f"{_NARROWEST} or more")
         return history_text(self._run(), self._rows(glob), last, width)
 
     def plot(
@@ -144,6 +153,8 @@ class History:
         from explorer.training.logging.plots import plot_history
 
         self._column(column)
+        if path is not None:
+            check_path("path", path)
         return plot_history(self._run(), column, path)
 
     def to_jsonl(self, path: str | os.PathLike) -> None:
@@ -198,12 +209,14 @@ class History:
         return table
 
     def _column(self, name: str) -> int:
+        check_type("column", name, str, "the name of a column")
         if name not in self.columns:
             known = ", ".join(self.columns)
             raise InputError("column", found=repr(name), expected=f"one of {known}")
         return self.columns.index(name)
 
     def _rows(self, glob: str) -> list[int]:
+        check_type("glob", glob, str, "a glob of names")
         rows = [row for row, name in enumerate(self.rows) if matches(name, glob)]
         if self.rows and not rows:
             raise InputError(

@@ -205,12 +205,12 @@ def _open(place: Path) -> BinaryIO:
     try:
         return open_regular(place)
     except TargetError as error:
-        found = error.found if place.exists() else "there is no such file"
+        found = error.found if os.path.exists(place) else "there is no such file"
         raise InputError(place, found=found, expected="a history") from None
 
 
 def _check_file(place: Path) -> None:
-    if place.exists() and not place.is_file():
+    if os.path.exists(place) and not os.path.isfile(place):
         raise InputError(place, found="is not a file", expected="a history")
 
 

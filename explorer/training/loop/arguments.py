@@ -7,13 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from explorer.errors import InputError, TreeError, printable
+from explorer.errors import InputError, TreeError, check_type, printable
+from explorer.training.sharding.arrays import check_not_donated
 from explorer.training.watch.watch import Watch
 from explorer.tree.nesting import check_tree
 
 __all__ = [
     "check_calls",
     "check_counts",
+    "check_parts",
     "check_state",
     "copied",
     "iterator_of",
@@ -31,7 +33,7 @@ def check_counts(**counts: Any) -> None:
     """
     for name, count in counts.items():
         if not isinstance(count, int | np.integer) or count < 0:
-            found = printable(repr(count), 60)
+            found = _shown(count)
             raise InputError(name, found=found, expected="a whole number, 0 or more")
 
 
@@ -41,15 +43,10 @@ def check_state(state: Any) -> None:
     Raises:
         InputError: a step took over its memory, or it is halted.
     """
+    if not hasattr(state, "halted") or isinstance(state, type):
+        check_type("the state", state, (), "what Trainer.init or a step returned")
     check_tree(state)
-    arrays = [leaf for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array)]
-    if any(array.is_deleted() for array in arrays):
-        raise InputError(
-            "the state",
-            found="was donated to a step, which has reused its memory",
-            expected="the newest state",
-            cure="use what the step or fit returned, or Trainer(donate=False) to keep each",
-        )
+    check_not_donated("the state", state)
     # one that memory did not do for says so here; to read from it would be to wait for ever
     jax.block_until_ready(state)
     if state.halted:
@@ -69,13 +66,29 @@ def parts_of(trainer: Any) -> tuple[Any, Watch | None]:
     """
     step, watch = getattr(trainer, "step", None), getattr(trainer, "watch", None)
     if not callable(step):
-        found = printable(repr(trainer), 60)
+        found = _shown(trainer)
         cure = "fit(trainer, state, batches, steps=...)"
         raise TreeError("trainer", found=found, expected="a Trainer", cure=cure)
     if watch is not None and not isinstance(watch, Watch):
         found = printable(repr(watch), 60)
         raise TreeError("watch", found=found, expected="the Watch of the step, or None")
     return step, watch
+
+
+def check_parts(checkpoints: Any, history: Any, progress: Any, evaluate: Any) -> None:
+    """Refuse what cannot save, record, show or evaluate; None does nothing.
+
+    Raises:
+        TreeError: it names the argument.
+    """
+    for place, given, method, expected in (
+        ("checkpoints", checkpoints, "check_continues", "a Checkpoints, or None"),
+        ("history", history, "records", "a History, or None"),
+        ("progress", progress, "report", "a LineProgress or another Progress, or None"),
+        ("evaluate", evaluate, "__call__", "a function of a state, or None"),
+    ):
+        if given is not None and (isinstance(given, type) or not hasattr(given, method)):
+            check_type(place, given, (), expected)
 
 
 def check_calls(trainer: Any, batches: Any) -> None:
@@ -124,6 +137,13 @@ def copied(evaluation: Any) -> Mapping[str, jax.Array]:
             cure='return {"loss": loss}',
         )
     return {name: _number(name, value) for name, value in evaluation.items()}
+
+
+def _shown(value: Any) -> str:
+    try:
+        return printable(repr(value), 60)
+    except Exception:  # of what cannot be shown, such as arrays that were donated
+        return f"a {type(value).__name__}"
 
 
 def _number(name: Any, value: Any) -> jax.Array:

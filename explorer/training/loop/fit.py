@@ -127,6 +127,7 @@ def fit(
     )
     step, watch = arguments.parts_of(trainer)
     arguments.check_state(state)
+    arguments.check_parts(checkpoints, history, progress, evaluate)
     arguments.check_calls(trainer, batches)
     batches = arguments.iterator_of(batches)
     done = int(state.step)

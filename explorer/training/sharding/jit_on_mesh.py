@@ -7,6 +7,8 @@ import jax
 from jax.core import Tracer
 from jax.sharding import Mesh
 
+from explorer.errors import check_type
+from explorer.training.sharding.arrays import check_arrays, check_not_donated
 from explorer.training.sharding.mesh import check_on_mesh
 from explorer.tree.types import Batch, PyTree
 
@@ -17,26 +19,26 @@ def jit_on_mesh(
     fn: Callable[[Any, Any], Any],
     mesh: Mesh | None,
     *,
+    kind: type = object,
     returns_state: bool = False,
     donate: bool = False,
 ) -> "JitOnMesh | Any":
     """Return a jitted `fn(state, batch)`, compiled once, for a state placed on a mesh.
 
     Args:
-        fn: a pure function; its state is refused, when called, if it is placed elsewhere.
-        mesh: of `make_mesh`; None for plain `jax.jit`.
-        returns_state: whether it returns `(state, ...)`: the new state is then placed as the
-            first one that it is called with, device by device.
+        fn: a pure function; its state is refused, when called, if it is of another kind,
+            placed elsewhere, or was donated before.
+        mesh: of `make_mesh`; None for the default device.
+        kind: the class of a state.
+        returns_state: whether it returns `(state, ...)`: on a mesh the new state is placed as
+            the first one that it is called with, device by device.
         donate: whether the memory of the state is used for the result.
 
     >>> double = jit_on_mesh(lambda state, batch: state * batch, None)
     >>> int(double(3, 2))
     6
     """
-    donated = 0 if donate else ()
-    if mesh is None:
-        return jax.jit(fn, donate_argnums=donated)
-    return JitOnMesh(fn, mesh, returns_state, donated)
+    return JitOnMesh(fn, mesh, kind, returns_state, 0 if donate else ())
 
 
 class JitOnMesh:
@@ -45,31 +47,44 @@ class JitOnMesh:
     def __init__(
         self,
         fn: Callable[[Any, Any], Any],
-        mesh: Mesh,
+        mesh: Mesh | None,
+        kind: type,
         returns_state: bool,
         donated: int | tuple[int, ...],
     ):
-        self._fn, self._mesh = fn, mesh
+        self._fn, self._mesh, self._kind = fn, mesh, kind
+        self.__wrapped__ = fn  # as of `jax.jit`
         self._returns_state, self._donated = returns_state, donated
-        self._jitted: Any = None if returns_state else jax.jit(fn, donate_argnums=donated)
+        self._follows_state = returns_state and mesh is not None
+        self._jitted: Any = None
+        if not self._follows_state:
+            self._jitted = jax.jit(fn, donate_argnums=donated)
 
     def __call__(self, state: PyTree, batch: Batch, /) -> Any:
-        return self._for(state)(state, batch)
+        jitted = self._for(state, batch)
+        try:
+            return jitted(state, batch)
+        except (RuntimeError, ValueError):
+            check_not_donated("the state", state)
+            check_not_donated("the batch", batch)
+            raise
 
     def trace(self, state: PyTree, batch: Batch, /) -> jax.stages.Traced:
         """Trace it for these arguments, real or abstract."""
-        return self._for(state).trace(state, batch)
+        return self._for(state, batch).trace(state, batch)
 
     def lower(self, state: PyTree, batch: Batch, /) -> jax.stages.Lowered:
         """Lower it for these arguments."""
-        return self._for(state).lower(state, batch)
+        return self._for(state, batch).lower(state, batch)
 
     def eval_shape(self, state: PyTree, batch: Batch, /) -> Any:
         """Return the shapes of what it returns."""
-        return self._for(state).eval_shape(state, batch)
+        return self._for(state, batch).eval_shape(state, batch)
 
-    def _for(self, state: PyTree) -> Any:
-        if self._jitted is not None and self._returns_state:
+    def _for(self, state: PyTree, batch: Batch) -> Any:
+        check_type("the state", state, self._kind, "what Trainer.init or a step returned")
+        check_arrays("the batch", batch)
+        if self._mesh is None or (self._jitted is not None and self._follows_state):
             return self._jitted  # its output shardings were fixed by the first state
         leaves = jax.tree.leaves(state)
         if any(isinstance(leaf, Tracer) for leaf in leaves):

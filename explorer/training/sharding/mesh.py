@@ -15,6 +15,7 @@ from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from explorer.errors import InputError, check_number, check_type
+from explorer.training.sharding.arrays import check_arrays, check_not_donated
 from explorer.training.sharding.rules import DEFAULT_RULES, Rule, Rules, rules_for, spec_for
 from explorer.tree.nesting import check_tree
 from explorer.tree.walk import Path, names_of
@@ -162,7 +163,8 @@ def place_batch(batch: Any, mesh: Mesh, axis: int = 0) -> Any:
     >>> placed.shape, tuple(placed.sharding.spec)
     ((8, 2), (('data', 'fsdp'),))
     """
-    check_tree(batch)
+    check_arrays("the batch", batch)
+    check_not_donated("the batch", batch)
     sharding = batch_sharding(mesh, axis)
     whole = (1,) * axis + (batch_devices(mesh),)
     parts = sharding.addressable_devices_indices_map(whole).values()

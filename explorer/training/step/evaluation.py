@@ -117,7 +117,7 @@ def make_eval_step(
             outcome = outcome_of(loss_fn, params, batch, context)
         return {"loss": outcome.loss, **outcome.metrics}
 
-    return jit_on_mesh(evaluate, mesh)
+    return jit_on_mesh(evaluate, mesh, kind=TrainState)
 
 
 def count_examples(batch: Any) -> int | None:
@@ -181,14 +181,14 @@ def _answer(loss_fn: LossFn, params: Any, batch: Any, context: Context) -> Any:
     """Return what a loss function returns; of shapes that do not match, one line."""
     try:
         return loss_fn(params, batch, context)
-    except (TypeError, ValueError, FlaxError) as error:
+    except (TypeError, ValueError, LookupError, FlaxError) as error:
         if isinstance(error, ExplorerError):
             raise
         given = ", ".join(
             f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"
             for leaf in jax.tree.leaves(batch)
         )
-        message = (str(error).strip() or type(error).__name__).splitlines()[0]
+        message = first_line(error)
         raise InputError(
             "loss_fn", found=f"cannot be called with a batch of ({given}): {message}"
         ) from error

@@ -60,6 +60,8 @@ class Freezing:
         """
         check_tree(params)
         leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
+        if not leaves:
+            raise TreeError("params", found="no parameters", expected="a tree of arrays")
         for keys, leaf in leaves:
             if not hasattr(leaf, "shape"):
                 place = name_of(names_of(keys)) or "params"

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from explorer.errors import InputError, TreeError, first_line, printable
+from explorer.training.sharding.arrays import check_not_donated
 from explorer.training.sharding.mesh import Rule, Rules, shardings_of
 from explorer.tree.nesting import check_tree
 from explorer.tree.walk import names_of, place_of
@@ -96,6 +97,7 @@ def create_state(
     check_rules(rules, mesh)
     key = _typed(rng)
     check_tree(inputs, kwargs)
+    check_not_donated("the inputs", (inputs, kwargs))
     leaves, treedef = jax.tree.flatten((inputs, kwargs))
     given = [i for i, leaf in enumerate(leaves) if isinstance(leaf, np.ndarray | jax.Array)]
 

@@ -103,7 +103,7 @@ def make_train_step(
     step = _single(gradient_fn, optimizer, watch)
     if steps_per_call > 1:
         step = _repeated(step, steps_per_call)
-    return jit_on_mesh(step, mesh, returns_state=True, donate=donate)
+    return jit_on_mesh(step, mesh, kind=TrainState, returns_state=True, donate=donate)
 
 
 def _single(gradient_fn: GradientFn, optimizer: Any, watch: Any) -> PureStep:

@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 
 from explorer.errors import InputError, TreeError
+from explorer.training.sharding.arrays import check_not_donated
 from explorer.training.watch.rows import Plan, Stacks, plan_rows, stacks_of
 from explorer.tree.nesting import check_tree
 
@@ -93,6 +94,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
         if not self.distance:
             return ()
         check_tree(params)
+        check_not_donated("params", params)
         leaves, treedef = jax.tree.flatten(params)
         plan = plan_rows(params, self.glob, self.stacks)
         watched = {tensor.leaf for tensor in plan.tensors}
@@ -128,7 +130,8 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
             InputError: as `rows`; or the distance is asked for and `kept` has nothing.
             TreeError: a tree is not of the structure of `params`.
         """
-        check_tree(grads, updates, kept)
+        check_tree(params, grads, updates, kept)
+        check_not_donated("the trees", (params, grads, updates, kept))
         plan = plan_rows(params, self.glob, self.stacks)
         if self.distance and not jax.tree.leaves(kept):
             cure = (
