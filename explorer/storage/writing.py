@@ -28,7 +28,7 @@ __all__ = [
 
 Path = str | os.PathLike
 
-# a fifo is not waited for and a link is not followed, where the system can be told so
+# a fifo is not waited for and a link is not followed, where the system has the flag
 _CAREFULLY = sum(
     getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
 )
@@ -38,7 +38,7 @@ def create_file(path: Path) -> int:
     """Open a new file to write to.
 
     Raises:
-        FileExistsError: anything is there, be it a link to nothing.
+        FileExistsError: anything is there, a link to nothing included.
         OSError: the system cannot create it.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -83,7 +83,7 @@ def publish(path: Path, raw: bytes) -> None:
     """Write a new file that nobody sees before it is complete.
 
     Raises:
-        FileExistsError: anything is there, be it a link to nothing.
+        FileExistsError: anything is there, a link to nothing included.
         OSError: the system cannot write it.
     """
     unfinished = _write_beside(path, raw)
@@ -127,7 +127,7 @@ def rename_to_free(source: Path, target: Path) -> None:
     """Rename a file or folder to a name that nothing has.
 
     Raises:
-        FileExistsError: anything has it, be it a link to nothing.
+        FileExistsError: anything has it, a link to nothing included.
         OSError: the system cannot rename it.
     """
     if os.path.lexists(target):

@@ -67,7 +67,7 @@ def test_nor_is_one_behind_a_separator_or_of_full_width(
             assert not any(map(begins_a_formula, row))
 
 
-def test_what_is_no_formula_stays_as_it_is():
+def test_names_that_are_not_formulas_are_unchanged():
     names = ["layers/0/mlp-norm", "a=b", "x@y", "1e-5", "a, b; c|d", "it's", "q - k"]
     rows = [(name, -1) for name in names]
     text = csv_of(Document("", (Table((Column("name"), Column("n")), rows),)))

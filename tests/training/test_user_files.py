@@ -201,7 +201,7 @@ def test_the_command_says_so_in_one_line(case: str, tmp_path: Path):
     folder = tmp_path / "run"
     folder.mkdir()
     path = folder / case.split()[0]
-    if path.name in ("history.jsonl", "200"):  # beside which a run has begun
+    if path.name in ("history.jsonl", "200"):  # beside the config of a run
         (folder / "run.json").write_bytes(_config(tmp_path))
     OBSTACLES[obstacle](path)
     (folder / "thesis.txt").exists() and (folder / "thesis.txt").rename(tmp_path / "mine")

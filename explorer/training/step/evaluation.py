@@ -9,7 +9,7 @@ from flax.errors import FlaxError
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from explorer.errors import ExplorerError, InputError, printable
+from explorer.errors import ExplorerError, InputError, first_line, printable
 from explorer.training.sharding.activations import activations_follow_batch
 from explorer.training.sharding.jit_on_mesh import jit_on_mesh
 from explorer.training.sharding.mesh import split_over_mesh
