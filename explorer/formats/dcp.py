@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from explorer import dtypes
 from explorer.errors import FormatError, printable
+from explorer.formats.bounds import shape_fault
 from explorer.formats.pytorch.machine import Global, Instance
 from explorer.formats.pytorch.pickles import load
 from explorer.formats.pytorch.torch_names import finder
@@ -34,7 +35,6 @@ _CURE = (
     "FOLDER FILE"
 )
 _OPAQUE = ("torch.distributed.", "megatron.", "pathlib.", "torch.futures.")
-_MAX_RANK = 64
 
 
 def read(path: str, store: Store = LOCAL) -> Listing:
@@ -61,7 +61,10 @@ def read(path: str, store: Store = LOCAL) -> Listing:
         if size is None:  # a pickled object: a number, a learning rate
             objects += 1
             continue
-        rows.append((name, _shape(place, name, size), _dtype(place, name, entry)))
+        shape, dtype = _shape(place, name, size), _dtype(place, name, entry)
+        if fault := shape_fault(shape, dtypes.find(dtype).nbytes(1)):
+            raise _refuse(place, f"{printable(name, 80)!r} has {fault}")
+        rows.append((name, shape, dtype))
     words = [collection_of_path(name.split(".")) for name, _, _ in rows]
     listing = Listing(
         "dcp",
@@ -117,9 +120,9 @@ def _field(record: object, name: str) -> object:
 
 
 def _shape(place: str, name: str, size: object) -> tuple[int, ...]:
-    if not isinstance(size, tuple) or len(size) > _MAX_RANK:
+    if not isinstance(size, tuple):
         raise _refuse(place, f"{printable(name, 80)!r} has no size")
-    if not all(type(n) is int and 0 <= n < 1 << 63 for n in size):
+    if not all(type(n) is int and n >= 0 for n in size):
         raise _refuse(place, f"{printable(name, 80)!r} has no valid size")
     return size
 

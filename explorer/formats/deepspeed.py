@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from explorer import dtypes
 from explorer.errors import FormatError, printable
 from explorer.formats import pytorch
+from explorer.formats.bounds import shape_fault
 from explorer.formats.pytorch.records import Tensor
 from explorer.formats.pytorch.storages import open_checkpoint
 from explorer.inventory.gc_pause import paused_gc
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["read", "values"]
 
 _MASTER = "float32"  # what ZeRO 3 keeps of a parameter, in the optimizer states
-_MAX_RANK = 64
+_MASTER_BYTES = 4
 _Shape = tuple[int, ...]
 
 
@@ -127,10 +128,11 @@ def _shapes(path: str, groups: list[object]) -> dict[str, _Shape]:
             if (
                 not isinstance(name, str)
                 or sizes is None
-                or len(sizes) > _MAX_RANK
-                or not all(type(n) is int and 0 <= n < 1 << 63 for n in sizes)
+                or not all(type(n) is int and n >= 0 for n in sizes)
             ):
                 raise _refuse(path, f"{printable(name, 80)!r} has no shape")
+            if fault := shape_fault(sizes, _MASTER_BYTES):
+                raise _refuse(path, f"{printable(name, 80)!r} has {fault}")
             shapes[name] = sizes
     if not shapes:
         raise _refuse(path, "its param_shapes are empty")

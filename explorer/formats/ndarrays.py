@@ -11,9 +11,7 @@ from explorer.storage.window import Bytes, Window
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["MAX_RANK", "descr_name", "item_bytes", "numpy_dtype", "view", "writable_view"]
-
-MAX_RANK = 64  # NumPy's own limit; it keeps the product of a claimed shape small
+__all__ = ["descr_name", "item_bytes", "numpy_dtype", "view", "writable_view"]
 
 _KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
 

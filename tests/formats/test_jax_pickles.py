@@ -202,7 +202,7 @@ def test_joblib_that_is_not_plain_arrays(tmp_path: Path):
         "joblib.numpy_pickle",
         "NumpyArrayWrapper",
         (),
-        {"shape": (1 << 60,), "dtype": dtype},
+        {"shape": (1 << 58,), "dtype": dtype},
     )
     path.write_bytes(pickled({"w": wrapper, "x": Raw(b"K\x01")}))
     with pytest.raises(FormatError, match="beyond its end"):

@@ -10,8 +10,9 @@ from math import prod
 import msgspec
 
 from explorer.errors import FormatError, printable
+from explorer.formats.bounds import MAX_RANK, check_shape
 from explorer.formats.flax_msgpack.items import Item, next_item, text
-from explorer.formats.ndarrays import MAX_RANK, item_bytes
+from explorer.formats.ndarrays import item_bytes
 from explorer.storage.window import Bytes
 
 __all__ = ["MsgpackLeaf", "walk"]
@@ -173,6 +174,7 @@ class _StateDictWalk:
         item = item_bytes(leaf.dtype)
         if item is None:
             raise self._refuse(leaf.path, f"has dtype {leaf.dtype!r}", "a number format")
+        check_shape(self.path, f"leaf {printable('/'.join(leaf.path))!r}", leaf.shape, item)
         if leaf.nbytes != prod(leaf.shape) * item:
             raise self._refuse(
                 leaf.path,

@@ -10,7 +10,8 @@ from math import prod
 from typing import NamedTuple
 
 from explorer.errors import FormatError, printable
-from explorer.formats.ndarrays import MAX_RANK, descr_name, item_bytes
+from explorer.formats.bounds import check_shape
+from explorer.formats.ndarrays import descr_name, item_bytes
 
 __all__ = ["TEXT", "NpyHeader", "parse"]
 
@@ -63,6 +64,7 @@ def parse(
         )
     descr, is_fortran, shape = literal
     dtype, item = _format_of(path, what, descr)
+    check_shape(path, what, shape, item)
     nbytes = prod(shape) * item
     if begin + nbytes != size and (is_last or begin + nbytes > size):
         raise FormatError(
@@ -116,7 +118,7 @@ def _literal(raw: bytes) -> tuple[object, bool, tuple[int, ...]] | None:
     descr, is_fortran, shape = header["descr"], header["fortran_order"], header["shape"]
     if not isinstance(is_fortran, bool) or not isinstance(shape, tuple):
         return None
-    if len(shape) > MAX_RANK or not all(type(n) is int and n >= 0 for n in shape):
+    if not all(type(n) is int and n >= 0 for n in shape):
         return None
     return descr, is_fortran, shape
 

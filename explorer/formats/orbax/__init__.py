@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from explorer import dtypes
 from explorer.errors import FormatError, printable
+from explorer.formats.orbax.documents import Head
 from explorer.formats.orbax.folders import detect, find_trees
 from explorer.formats.orbax.metadata import (
     OrbaxTree,
@@ -18,7 +19,7 @@ from explorer.formats.orbax.metadata import (
     read_shardings,
     read_tree,
 )
-from explorer.formats.orbax.store import Head, ZarrStore
+from explorer.formats.orbax.store import ZarrStore
 from explorer.inventory.listing import Listing, Sharding
 from explorer.paths import Key
 from explorer.storage.local import LOCAL
@@ -32,6 +33,7 @@ __all__ = ["detect", "read", "values"]
 
 # zstd, the densest of the stores' compressors, needs 4 bytes for a block of 128 KiB
 _MAX_COMPRESSION = 2**15
+_FREE = 64_000_000  # bytes of zeros that no file holds
 
 _Path = tuple[str, ...]
 
@@ -92,7 +94,10 @@ def values(
         file_bytes = sum(store.sizes(folder))  # first: tensorstore would wait for a fifo
         stored = _stored(folder, store)
         _check_sizes(folder, stored, file_bytes)
-        leaves = [leaf for leaf in stored.tree.leaves if wanted(_key(item, leaf))]
+        rows = zip(stored.tree.leaves, stored.nbytes, strict=True)
+        chosen = [(leaf, size) for leaf, size in rows if wanted(_key(item, leaf))]
+        leaves = [leaf for leaf, _ in chosen]
+        _check_total(folder, sum(size for _, size in chosen), file_bytes)
         names = list(map(".".join, leaves))
         found = stored.arrays.arrays(names, stored.tree.is_complete)
         arrays.update(zip([_key(item, leaf) for leaf in leaves], found, strict=True))
@@ -154,11 +159,27 @@ def _check_sizes(folder: str, stored: _Stored, file_bytes: int) -> None:
         )
 
 
+def _check_total(folder: str, nbytes: int, file_bytes: int) -> None:
+    """Refuse to make more of the files than compression can have put there.
+
+    Chunks of zeros need not be stored, so that a listing may claim more.
+    """
+    limit = _FREE + _MAX_COMPRESSION * file_bytes
+    if nbytes > limit:
+        raise FormatError(
+            folder,
+            found=f"claims arrays of {nbytes:,} bytes in files of {file_bytes:,}",
+            expected=f"at most {limit:,} bytes",
+            cure="select other tensors",
+        )
+
+
 def _add(listing: Listing, item: str, folder: str, stored: _Stored, store: Store) -> None:
     """Add the tensors of one tree to a listing."""
     key_formats, saved = read_key_formats(folder, store), read_shardings(folder, store)
     shapes, names = [], []
-    for leaf, (shape, dtype) in zip(stored.tree.leaves, stored.heads, strict=True):
+    for leaf, head in zip(stored.tree.leaves, stored.heads, strict=True):
+        shape, dtype = head.shape, head.dtype
         key, name = _key(item, leaf), ".".join(leaf)
         if sharding := saved.get(name):
             shard = dtypes.find(dtype).nbytes(sharding.shard_size(shape))

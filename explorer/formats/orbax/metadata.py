@@ -13,12 +13,14 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from explorer.errors import FormatError, printable
+from explorer.formats.bounds import MAX_RANK
 from explorer.storage.local import LOCAL
 from explorer.storage.store import Store
 
 __all__ = ["NamedSharding", "OrbaxTree", "read_key_formats", "read_shardings", "read_tree"]
 
 _MAX_BYTES = 1_000_000_000
+_MAX_DEVICES = 1 << 31
 _KEY_METADATA = re.compile(rb'"key_metadata"\s*:')
 _KEY_TAGS = {"threefry2x32": "fry", "rbg": "rbg", "unsafe_rbg": "urbg"}  # JAX's names
 
@@ -205,7 +207,10 @@ def _named(path: str, text: str) -> NamedSharding | None:
     if sharding.sharding_type != "NamedSharding":  # on one device
         return None
     names = [name for over in sharding.partition_spec for name in _axis_names(over)]
-    is_named = len(sharding.axis_names) == len(sharding.shape)
+    is_named = len(sharding.axis_names) == len(sharding.shape) <= MAX_RANK
+    # an axis of a mesh splits one axis of an array, so that the product is bounded
+    if len(set(names)) < len(names) or max(sharding.shape, default=1) > _MAX_DEVICES:
+        is_named = False
     if not is_named or not set(names) <= set(sharding.axis_names):
         raise FormatError(
             path,

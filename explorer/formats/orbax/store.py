@@ -8,12 +8,10 @@ it needs a folder of this machine.
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from explorer.errors import FormatError, MissingPackageError, TargetError, printable
-from explorer.formats.ndarrays import MAX_RANK, descr_name, item_bytes
+from explorer.formats.orbax.documents import Head, read_head
 from explorer.storage.store import Store
 
 if TYPE_CHECKING:
@@ -21,28 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Head", "ZarrStore"]
 
-_Natural = Annotated[int, msgspec.Meta(ge=0)]
 _AT_ONCE = 32  # arrays that are read at a time
 _CACHE_BYTES = 100_000_000  # the database's tree nodes, else read anew for every key
 # the exceptions that tensorstore raises for its status codes
 _TENSORSTORE_ERRORS = (ValueError, IndexError, NotImplementedError, OSError, MemoryError)
-
-
-class Head(NamedTuple):
-    """The shape and format in an array's document."""
-
-    shape: tuple[int, ...]
-    dtype: str
-
-
-class _Zarr2(msgspec.Struct, gc=False):
-    shape: tuple[_Natural, ...]
-    dtype: str
-
-
-class _Zarr3(msgspec.Struct, gc=False):
-    shape: tuple[_Natural, ...]
-    data_type: str
 
 
 class ZarrStore:
@@ -166,27 +146,8 @@ class ZarrStore:
         return os.path.join(self._spec["path"], name, "") if is_file else f"{name}/"
 
     def _head(self, name: str, raw: bytes) -> Head:
-        try:
-            if self.is_zarr3:
-                found = _decode_zarr3(raw)
-                shape, spelled = found.shape, found.data_type
-            else:
-                found = _decode_zarr2(raw)
-                shape, spelled = found.shape, found.dtype
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise FormatError(
-                self.folder,
-                found=f"{self._document[1:]} of {printable(name)!r} is broken ({error})",
-                expected="a Zarr array's document",
-            ) from None
-        dtype = descr_name(spelled) or (spelled if item_bytes(spelled) else None)
-        if dtype is None or len(shape) > MAX_RANK:
-            raise FormatError(
-                self.folder,
-                found=f"array {printable(name)!r} of rank {len(shape)} holds {spelled!r}",
-                expected=f"a number format, and a rank of at most {MAX_RANK}",
-            )
-        return Head(shape, dtype)
+        document = self._document[1:]
+        return read_head(self.folder, document, name, raw, is_zarr3=self.is_zarr3)
 
     def _broken(self, error: Exception) -> FormatError:
         return FormatError(
@@ -194,7 +155,3 @@ class ZarrStore:
             found=f"tensorstore cannot read it ({printable(error, 300)})",
             cure="copy the checkpoint again, or take an earlier step",
         )
-
-
-_decode_zarr2 = msgspec.json.Decoder(_Zarr2).decode
-_decode_zarr3 = msgspec.json.Decoder(_Zarr3).decode

@@ -9,9 +9,8 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from explorer import dtypes
-from explorer.errors import FormatError, printable
-from explorer.formats.ndarrays import numpy_dtype
+from explorer.errors import printable
+from explorer.formats.pytorch.arrays import mapped, unpickled
 from explorer.formats.pytorch.plain_names import PickledArray
 from explorer.formats.pytorch.records import Tensor
 from explorer.formats.pytorch.sparse import dense, sparse_remarks
@@ -27,7 +26,6 @@ from explorer.inventory.listing import Listing
 from explorer.paths import Key, name_of, path_of
 from explorer.storage.local import LOCAL
 from explorer.storage.store import Blob, Store
-from explorer.storage.window import Window
 from explorer.tree.collections import collection_of
 
 if TYPE_CHECKING:
@@ -92,12 +90,12 @@ def values(
         for key, tensor, _, sparse in leaves:
             if wanted(key):
                 if isinstance(tensor, PickledArray):
-                    arrays[key] = _unpickled(path, tensor)
+                    arrays[key] = unpickled(path, tensor)
                 elif sparse is not None:
-                    stored = partial(_mapped, checkpoint, key, storage_bytes=storage_bytes)
+                    stored = partial(mapped, checkpoint, key, storage_bytes=storage_bytes)
                     arrays[key] = dense(path, name_of(key), sparse, stored)
                 else:
-                    arrays[key] = _mapped(checkpoint, key, tensor, storage_bytes)
+                    arrays[key] = mapped(checkpoint, key, tensor, storage_bytes)
     return arrays
 
 
@@ -151,79 +149,3 @@ def _remarks(checkpoint: TorchCheckpoint, leaves: list[TorchLeaf]) -> list[str]:
             f"{checkpoint.constants:,} bytes of constants of the program are not listed"
         )
     return remarks
-
-
-# Values
-
-
-_INTEGERS_OF = {"qint8": "int8", "quint8": "uint8", "qint32": "int32"}
-
-
-def _unpickled(path: str, array: PickledArray) -> "np.ndarray":
-    import numpy as np
-
-    assert array.dtype is not None  # others are not leaves
-    try:
-        raw = array.data.encode("latin-1") if isinstance(array.data, str) else array.data
-    except UnicodeEncodeError:
-        found = "has a NumPy array whose bytes are spelled as other text than Latin-1"
-        raise FormatError(path, found=found, cure="save the file again") from None
-    raw = bytes(raw) if isinstance(raw, Window) else raw
-    dtype = numpy_dtype(path, array.dtype.name or "")
-    dtype = dtype.newbyteorder(">") if array.dtype.order == ">" else dtype
-    flat = np.frombuffer(raw, dtype)
-    return flat.reshape(array.shape, order="F" if array.fortran else "C")
-
-
-def _mapped(
-    checkpoint: TorchCheckpoint,
-    key: Key,
-    tensor: Tensor,
-    storage_bytes: "Callable[[str], np.ndarray]",
-) -> "np.ndarray":
-    import numpy as np
-
-    storage = tensor.storage
-    if storage is None:
-        raise FormatError(
-            checkpoint.path,
-            found=f"tensor {printable(name_of(key))!r} is on the meta device",
-            expected="a tensor with values",
-            cure="select other tensors",
-        )
-    raw = storage_bytes(storage.key)[storage.start * storage.unit :]
-    dtype = dtypes.find(tensor.dtype)
-    if dtype.block > 1:
-        name = "uint8" if tensor.dtype.startswith("quint") else tensor.dtype
-        raw, dtype = _unpacked(raw, dtype.block), numpy_dtype(checkpoint.path, name)
-    else:
-        name = _INTEGERS_OF.get(tensor.dtype, tensor.dtype)
-        dtype = numpy_dtype(checkpoint.path, name)
-        raw = _in_order(raw, dtype, checkpoint.big_endian)
-    if 0 in tensor.shape:
-        return np.empty(tensor.shape, dtype)
-    # the stride of an axis of one is any number
-    steps = zip(tensor.stride, tensor.shape, strict=True)
-    strides = tuple(step * dtype.itemsize if size > 1 else 0 for step, size in steps)
-    for flag in tensor.flags:  # on what is stored: a view may repeat it endlessly
-        stored = raw[: len(raw) - len(raw) % dtype.itemsize].view(dtype)
-        raw = (stored.conj() if flag == "conj" else -stored).view(np.uint8)
-    return np.ndarray(tensor.shape, dtype, raw, tensor.offset * dtype.itemsize, strides)
-
-
-def _unpacked(raw: "np.ndarray", block: int) -> "np.ndarray":
-    """Return packed numbers, one in each byte; of a byte, the lowest bits come first."""
-    import numpy as np
-
-    bits = 8 // block
-    parts = [raw >> (bits * part) & ((1 << bits) - 1) for part in range(block)]
-    return np.stack(parts, axis=-1).reshape(-1)
-
-
-def _in_order(raw: "np.ndarray", dtype: "np.dtype", big_endian: bool) -> "np.ndarray":
-    """Return bytes in little-endian order, number by number; a complex one has two."""
-    width = dtype.itemsize // (2 if dtype.kind == "c" else 1)
-    if not big_endian or width == 1:
-        return raw
-    numbers = raw[: len(raw) - len(raw) % width]
-    return numbers.reshape(-1, width)[:, ::-1].reshape(-1)

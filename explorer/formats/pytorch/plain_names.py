@@ -10,6 +10,7 @@ from math import prod
 
 import msgspec
 
+from explorer.formats.bounds import shape_fault
 from explorer.formats.ndarrays import item_bytes
 from explorer.formats.pytorch.machine import (
     BrokenError,
@@ -21,8 +22,6 @@ from explorer.formats.pytorch.machine import (
 from explorer.storage.window import Window
 
 __all__ = ["PLAIN_NAMES", "ArrayDtype", "PickledArray"]
-
-MAX_DIMENSIONS = 64  # as in NumPy
 
 
 class ArrayDtype(msgspec.Struct, eq=False):
@@ -75,19 +74,16 @@ class PickledArray(msgspec.Struct, eq=False):
             raise BrokenError("has a NumPy array without a dtype")
         if dtype.name is None:  # of text or objects: not a tensor
             return
-        if type(shape) is not tuple or len(shape) > MAX_DIMENSIONS:
-            raise BrokenError("has a NumPy array without a shape")
-        if not all(type(size) is int and 0 <= size < 1 << 63 for size in shape):
-            raise BrokenError("has a NumPy array with sizes that are not natural numbers")
+        sizes = _check_shape(shape, dtype)
         if not isinstance(data, bytes | memoryview | Window | str):
             raise BrokenError("has a NumPy array without bytes")
-        nbytes = prod(shape) * (item_bytes(dtype.name) or 0)
+        nbytes = prod(sizes) * (item_bytes(dtype.name) or 0)
         if nbytes != len(data):
             raise BrokenError(
                 f"has a NumPy array of shape {shape} and type {dtype.name} "
                 f"in {len(data):,} bytes, not {nbytes:,}"
             )
-        self.dtype, self.shape, self.data, self.fortran = dtype, shape, data, fortran
+        self.dtype, self.shape, self.data, self.fortran = dtype, sizes, data, fortran
 
     def _describe(self, state: object) -> None:
         """Take the attributes of joblib's NumpyArrayWrapper."""
@@ -99,10 +95,7 @@ class PickledArray(msgspec.Struct, eq=False):
             raise BrokenError(
                 "has an array of Python objects, which joblib pickles by itself"
             )
-        if not all(type(size) is int and 0 <= size < 1 << 63 for size in shape):
-            raise BrokenError(
-                "has an array of joblib's with sizes that are not natural numbers"
-            )
+        _check_shape(shape, dtype)
         self.dtype, self.shape = dtype, shape
         self.fortran = fields.get("order") == "F"
         self.padding = 1 if fields.get("numpy_array_alignment_bytes") is not None else 0
@@ -114,6 +107,17 @@ class PickledArray(msgspec.Struct, eq=False):
         assert self.dtype is not None  # `_describe` has set it
         data = machine.take(prod(self.shape) * (item_bytes(self.dtype.name or "") or 0))
         self._set(self.dtype, self.shape, data, self.fortran)
+
+
+def _check_shape(shape: object, dtype: ArrayDtype) -> tuple[int, ...]:
+    """Return a shape, and refuse what no NumPy array has as one."""
+    if type(shape) is not tuple:
+        raise BrokenError("has a NumPy array without a shape")
+    if not all(type(n) is int and n >= 0 for n in shape):
+        raise BrokenError("has a NumPy array with sizes that are not natural numbers")
+    if fault := shape_fault(shape, item_bytes(dtype.name or "") or 1):
+        raise BrokenError(f"has a NumPy array of {fault}")
+    return shape
 
 
 _DTYPE_NAMES = {

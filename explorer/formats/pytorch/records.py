@@ -7,6 +7,7 @@ what those functions would build; nothing is built.
 import msgspec
 
 from explorer import dtypes
+from explorer.formats.bounds import MAX_RANK, shape_fault
 from explorer.formats.pytorch.machine import BrokenError, Global, describe
 
 __all__ = [
@@ -26,7 +27,6 @@ __all__ = [
     "storage_of",
 ]
 
-MAX_DIMENSIONS = 64  # as in NumPy
 _LIMIT = 1 << 63
 
 
@@ -134,7 +134,7 @@ def _view_start(view: object) -> int:
 
 def _are_naturals(numbers: object) -> bool:
     """Return whether these are valid sizes or strides: naturals, and not too many."""
-    if type(numbers) is not tuple or len(numbers) > MAX_DIMENSIONS:
+    if type(numbers) is not tuple or len(numbers) > MAX_RANK:
         return False
     for number in numbers:  # faster than all() where there are one or two
         if type(number) is not int or not 0 <= number < _LIMIT:
@@ -159,6 +159,8 @@ def make_tensor(
     if type(offset) is not int or not 0 <= offset < _LIMIT or len(shape) != len(stride):  # pyright: ignore
         raise BrokenError("has a tensor with an offset or a stride that makes no sense")
     form = dtype or storage.dtype
+    if form == "bool" and "neg" in flags:
+        raise BrokenError("has a tensor of bools that is to be negated")
     return Tensor(storage, offset, shape, stride, form, flags, scales)  # pyright: ignore
 
 
@@ -229,7 +231,9 @@ def make_meta(dtype: object, shape: object, stride: object, *_: object) -> Tenso
     """Return the record of a tensor that has a shape and no storage."""
     if not _are_naturals(shape) or not _are_naturals(stride):
         raise BrokenError("has a tensor with sizes or strides that are not natural numbers")
-    return Tensor(None, 0, shape, stride, _dtype(dtype))  # pyright: ignore
+    form = _dtype(dtype)
+    _check_shape(shape, form)  # pyright: ignore
+    return Tensor(None, 0, shape, stride, form)  # pyright: ignore
 
 
 def make_sparse(layout: object, parts: object, *_: object) -> Sparse:
@@ -247,6 +251,7 @@ def make_sparse(layout: object, parts: object, *_: object) -> Sparse:
     if not all(type(part) is Tensor for part in stored) or not _are_naturals(size):
         raise BrokenError("has a sparse tensor without a size or without its parts")
     *indices, values = zip(names, stored, strict=True)
+    _check_shape(size, values[1].dtype)  # pyright: ignore
     return Sparse(kind, size, values[1], dict(indices))
 
 
@@ -267,6 +272,11 @@ def make_of_type(function: object, of: object, arguments: object, *_: object) ->
     if type(arguments) is not tuple:
         raise BrokenError("rebuilds a tensor without a tuple of arguments")
     return function.build(*arguments)  # pyright: ignore[reportOptionalCall]
+
+
+def _check_shape(shape: tuple[int, ...], dtype: str) -> None:
+    if fault := shape_fault(shape, dtypes.find(dtype).nbytes(1)):
+        raise BrokenError(f"has a tensor of {fault}")
 
 
 def _dtype(named: object) -> str:

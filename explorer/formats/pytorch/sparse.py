@@ -51,6 +51,12 @@ def dense(
     """
     import numpy as np
 
+    if any(_is_repeated(part) for part in (tensor.values, *tensor.indices.values())):
+        raise FormatError(
+            path,
+            found=f"sparse tensor {printable(name)!r} has parts larger than what is stored",
+            cure="select other tensors",
+        )
     nbytes = dtypes.find(tensor.values.dtype).nbytes(prod(tensor.shape))
     values = stored(tensor.values)
     parts = [stored(part) for part in tensor.indices.values()]
@@ -77,6 +83,12 @@ def dense(
             path, found=f"sparse tensor {printable(name)!r} has indices outside its shape"
         ) from None
     return array
+
+
+def _is_repeated(part: Tensor) -> bool:
+    """Return whether a part has more elements than its storage, or rows without any."""
+    stored = part.storage.nbytes if part.storage else 0
+    return prod(size or 1 for size in part.shape) > max(stored, 1)
 
 
 def _add_compressed(

@@ -8,11 +8,12 @@ is made. Any other spelling, and any rule broken, is left to the decoders of rec
 import re
 from functools import lru_cache
 from itertools import accumulate
+from math import prod
 
 import msgspec
 
 from explorer import dtypes
-from explorer.formats.safetensors.layout import bounded_product
+from explorer.formats.bounds import shape_fault
 from explorer.formats.safetensors.text import split_metadata
 from explorer.inventory.listing import Listing, Numbered, firsts_of, number
 from explorer.paths import templates_of_text
@@ -94,7 +95,8 @@ def _read_layout(text: bytes) -> tuple[tuple[int, ...], str, int]:
     if match is None or dtype is None:
         raise ValueError
     shape = tuple(map(int, match[2].split(b","))) if match[2] else ()
-    size = bounded_product(shape)
+    _require(not shape_fault(shape, dtype.nbytes(1)))
+    size = prod(shape)
     _require(size % dtype.block == 0)
     return shape, dtype.name, dtype.nbytes(size)
 

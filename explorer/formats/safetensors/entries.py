@@ -6,7 +6,8 @@ import msgspec
 
 __all__ = ["Entry", "Header"]
 
-_Natural = Annotated[int, msgspec.Meta(ge=0)]
+# more than 2^62 is left to the strict decoder
+_Natural = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 
 
 class Entry(msgspec.Struct, gc=False):

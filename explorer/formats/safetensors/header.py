@@ -34,7 +34,7 @@ def _decode_fast(raw: bytes) -> tuple[dict[str, Entry], dict[str, str]] | None:
     """
     raw = raw.rstrip(b" ")  # the padding that the format allows
     if not raw.startswith(b"{") or any(
-        byte in raw for byte in (b"\\", b" ", b"\n", b"\r", b"\t")
+        byte in raw for byte in (b"\\", b" ", b"\n", b"\r", b"\t", b":-", b"[-", b",-")
     ):
         return None
     try:

@@ -1,15 +1,17 @@
 """Checks that the tensors of a header fill the file as the format requires."""
 
+from math import prod
 from operator import attrgetter, sub
 from typing import TYPE_CHECKING
 
 from explorer import dtypes
 from explorer.errors import FormatError, printable
+from explorer.formats.bounds import check_shape, shape_fault
 
 if TYPE_CHECKING:
     from explorer.formats.safetensors.entries import Header
 
-__all__ = ["bounded_product", "check_offsets", "fits", "refuse_entry"]
+__all__ = ["check_offsets", "fits", "refuse_entry"]
 
 
 def check_offsets(path: str, header: "Header") -> list[int]:
@@ -56,18 +58,10 @@ def fits(dtype: str, shape: tuple[int, ...], nbytes: int) -> bool:
     known = dtypes.find_safetensors(dtype)
     if known is None:
         return False
-    size = bounded_product(shape)
+    if shape_fault(shape, known.nbytes(1)):  # a million sizes must not become one number
+        return False
+    size = prod(shape)
     return known.nbytes(size) == nbytes and size % known.block == 0
-
-
-def bounded_product(shape: tuple[int, ...]) -> int:
-    """Return the product of a shape; a million 64-bit sizes must not become one number."""
-    product = 0 if 0 in shape else 1
-    for size in shape:
-        product *= size
-        if product >= 1 << 64:
-            return 1 << 64
-    return product
 
 
 def refuse_entry(path: str, header: "Header") -> None:
@@ -84,7 +78,8 @@ def refuse_entry(path: str, header: "Header") -> None:
                 found=f"{tensor} has dtype {printable(entry.dtype, 40)!r}",
                 expected="a dtype of the format, such as F32, BF16 or F8_E4M3",
             )
-        shape, size = printable(list(entry.shape), 60), bounded_product(entry.shape)
+        check_shape(path, tensor, entry.shape, dtype.nbytes(1))
+        shape, size = printable(list(entry.shape), 60), prod(entry.shape)
         if size % dtype.block:
             raise FormatError(
                 path,

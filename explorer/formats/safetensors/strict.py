@@ -1,7 +1,10 @@
 """The strict decoder of a header: field by field, so that an error names the tensor."""
 
 import json
+import re
 from collections import Counter
+from itertools import accumulate
+from math import isinf
 from typing import Any
 
 from explorer.errors import FormatError, printable
@@ -10,12 +13,15 @@ from explorer.formats.safetensors.entries import Entry
 __all__ = ["decode_strictly"]
 
 _MAX_DIGITS = 100
+_MAX_DEPTH = 127  # the reference's parser stops there
+_NATURALS = 1 << 64
 
 
 def decode_strictly(path: str, raw: bytes) -> tuple[dict[str, Entry], dict[str, str]]:
     """Decode a header, or raise a FormatError that says what is wrong where."""
     header = _strict_object(path, raw)
-    metadata = header.pop("__metadata__", {})
+    metadata = header.pop("__metadata__", None)
+    metadata = {} if metadata is None else metadata
     if not isinstance(metadata, dict) or not all(
         isinstance(text, str) for text in metadata.values()
     ):
@@ -39,15 +45,29 @@ def _strict_object(path: str, raw: bytes) -> dict[str, Any]:
             raise FormatError(path, found=f"key {printable(twice)!r} is given twice")
         return fields
 
-    def bounded(digits: str) -> int:
+    def bounded(digits: str) -> float:
         if len(digits) > _MAX_DIGITS:
             raise FormatError(path, found=f"has a number of {len(digits):,} digits")
-        return int(digits)
+        return -0.0 if digits == "-0" else int(digits)  # no natural number, as in Rust
+
+    def finite(digits: str) -> float:
+        if isinf(number := float(digits)):
+            raise FormatError(path, found=f"has the number {printable(digits, 40)}")
+        return number
+
+    def no_number(word: str) -> float:
+        raise FormatError(path, found=f"the header is not JSON (it has {word})")
 
     try:
         header = json.loads(
-            raw.decode(), object_pairs_hook=without_duplicates, parse_int=bounded
+            raw.decode(),
+            object_pairs_hook=without_duplicates,
+            parse_int=bounded,
+            parse_float=finite,
+            parse_constant=no_number,
         )
+        if _depth(raw) > _MAX_DEPTH:
+            raise RecursionError
     except UnicodeDecodeError as error:
         raise FormatError(
             path, found=f"the header is not UTF-8 ({error.reason} at byte {error.start})"
@@ -63,6 +83,13 @@ def _strict_object(path: str, raw: bytes) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise FormatError(path, found="the header is not a JSON object")
     return header
+
+
+def _depth(raw: bytes) -> int:
+    """Return how deeply the objects and lists of a JSON text are nested."""
+    outside = re.sub(rb'"(?:[^"\\\\]|\\\\.)*"', b"", raw)
+    steps = ((byte in b"{[") - (byte in b"}]") for byte in outside)
+    return max(accumulate(steps), default=0)
 
 
 def _strict_entry(path: str, name: str, entry: object) -> Entry:
@@ -81,11 +108,11 @@ def _strict_entry(path: str, name: str, entry: object) -> Entry:
         raise refuse(f"has dtype {printable(dtype, 40)}", "a name such as F32")
     for field, numbers in (("shape", shape), ("data_offsets", offsets)):
         if not isinstance(numbers, list) or not all(
-            type(number) is int and number >= 0 for number in numbers
+            type(number) is int and 0 <= number < _NATURALS for number in numbers
         ):
             raise refuse(
                 f"has {field} {printable(json.dumps(numbers), 60)}",
-                "a list of non-negative integers",
+                "a list of non-negative integers below 2^64",
             )
     if len(offsets) != 2:
         raise refuse(f"has {len(offsets)} data_offsets", "two")

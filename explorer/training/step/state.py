@@ -29,6 +29,7 @@ __all__ = [
     "create_state",
 ]
 
+_MAX_ARRAY = 1 << 50  # bytes: a pebibyte
 Begin = Callable[[Any, list[Any]], "TrainState"]
 
 
@@ -111,6 +112,7 @@ def create_state(
         variables = _init(module, init_rng, args, keywords)
         params = cast_floats(variables.get("params", {}), param_dtype)
         check_trainable(params)
+        _check_sizes(variables)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
@@ -148,6 +150,22 @@ def check_trainable(params: Any) -> None:
                 found=f"a parameter of {dtype}",
                 expected="floating point, as only that has a gradient",
                 cure="keep it in another collection than params",
+            )
+
+
+def _check_sizes(variables: Any) -> None:
+    """Refuse arrays beyond what XLA can address: it would end the process.
+
+    Raises:
+        InputError: the path of the first one is named.
+    """
+    for keys, leaf in jax.tree_util.tree_flatten_with_path(variables)[0]:
+        if (nbytes := leaf.size * jnp.result_type(leaf).itemsize) > _MAX_ARRAY:
+            raise InputError(
+                place_of(names_of(keys)),
+                found=f"an array of {nbytes:,} bytes",
+                expected=f"at most {_MAX_ARRAY:,}",
+                cure="check the sizes of the module",
             )
 
 
