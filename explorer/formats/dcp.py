@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from explorer import dtypes
 from explorer.errors import FormatError, printable
-from explorer.formats.bounds import shape_fault
+from explorer.formats.bounds import MAX_RANK, shape_fault
 from explorer.formats.pytorch.machine import Global, Instance
 from explorer.formats.pytorch.pickles import load
 from explorer.formats.pytorch.torch_names import finder
@@ -122,7 +122,7 @@ def _field(record: object, name: str) -> object:
 def _shape(place: str, name: str, size: object) -> tuple[int, ...]:
     if not isinstance(size, tuple):
         raise _refuse(place, f"{printable(name, 80)!r} has no size")
-    if not all(type(n) is int and n >= 0 for n in size):
+    if len(size) <= MAX_RANK and not all(type(n) is int and n >= 0 for n in size):
         raise _refuse(place, f"{printable(name, 80)!r} has no valid size")
     return size
 

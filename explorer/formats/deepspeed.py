@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from explorer import dtypes
 from explorer.errors import FormatError, printable
 from explorer.formats import pytorch
-from explorer.formats.bounds import shape_fault
+from explorer.formats.bounds import MAX_RANK, shape_fault
 from explorer.formats.pytorch.records import Tensor
 from explorer.formats.pytorch.storages import open_checkpoint
 from explorer.inventory.gc_pause import paused_gc
@@ -49,7 +49,8 @@ def read(path: str, store: Store = LOCAL) -> Listing:
         if isinstance(root, dict) and isinstance(root.get("module"), dict):
             return pytorch.read(path, store)
         raise _refuse(path, "has no param_shapes and no module")
-    shapes = _shapes(path, [root["param_shapes"], root.get("frozen_param_shapes")])
+    groups = [root["param_shapes"], root.get("frozen_param_shapes")]
+    shapes = _shapes(path, groups, file_bytes)
     module = root.get("module")
     stored = {
         name: tensor
@@ -116,19 +117,22 @@ def _refuse(path: str, fault: str) -> FormatError:
     )
 
 
-def _shapes(path: str, groups: list[object]) -> dict[str, _Shape]:
+def _shapes(path: str, groups: list[object], file_bytes: int) -> dict[str, _Shape]:
     """Return the shape of every parameter: of the groups that are trained, and frozen ones."""
     shapes: dict[str, _Shape] = {}
     flat = [
         part for group in groups for part in (group if isinstance(group, list) else [group])
     ]
+    # one group may be listed again and again
+    if sum(len(group) for group in flat if isinstance(group, dict)) > 4 * file_bytes:
+        raise _refuse(path, "its param_shapes repeat far beyond its own length")
     for group in flat:
         for name, shape in group.items() if isinstance(group, dict) else ():
             sizes = shape if isinstance(shape, tuple) else None
             if (
                 not isinstance(name, str)
                 or sizes is None
-                or not all(type(n) is int and n >= 0 for n in sizes)
+                or (len(sizes) <= MAX_RANK and not all(map(_is_natural, sizes)))
             ):
                 raise _refuse(path, f"{printable(name, 80)!r} has no shape")
             if fault := shape_fault(sizes, _MASTER_BYTES):
@@ -137,6 +141,10 @@ def _shapes(path: str, groups: list[object]) -> dict[str, _Shape]:
     if not shapes:
         raise _refuse(path, "its param_shapes are empty")
     return shapes
+
+
+def _is_natural(number: object) -> bool:
+    return type(number) is int and number >= 0
 
 
 def _texts(names: object) -> set[str]:
@@ -165,7 +173,8 @@ def _ties(shared: object, stored: dict[str, Tensor], names: list[str]) -> list[T
     for name in names:
         tensor, storage = stored.get(name), stored[name].storage if name in stored else None
         if tensor and storage and 0 not in tensor.shape:
-            form = (storage.key, storage.start, tensor.offset, tensor.shape, tensor.stride)
+            # as text: hashes of tuples of numbers can be made to collide
+            form = f"{storage.key}:{storage.start}:{tensor.offset}:{tensor.shape}{tensor.stride}"
             owners.setdefault(form, []).append(name)
     ties = [
         Tie(tuple(group), "same storage in the file", shown=True)

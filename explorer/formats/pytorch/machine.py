@@ -1,7 +1,8 @@
 """The stack machine that a pickle is a program for, and the records that it builds.
 
 Every length in the stream is a claim, checked before it is used, and no step copies what
-another has built, so that the length of the stream bounds the memory.
+another has built. What one byte of the stream can build, a dict or a tuple, is counted, so that
+the length of the stream bounds the memory; keys that can be made to collide are few.
 """
 
 import struct
@@ -18,6 +19,10 @@ MAX_TEXT = 1 << 28
 MAX_LINE = 1 << 20
 MAX_INTEGER_BYTES = 256
 MAX_GAP = 1_000  # Python 2 began to count at 1
+MAX_ARGUMENTS = 64  # of a call, and parts of a key: more could be passed again and again
+MAX_ODD_KEYS = 4_000
+# bytes of objects: those that a short pickle may build, and those for each of its bytes
+ROOM, ROOM_PER_BYTE = 24_000_000, 24
 VIEWED_BYTES = 4096  # longer byte strings are not copied
 
 
@@ -52,6 +57,9 @@ class BrokenError(Exception):
 
 # Keys are hashed: a deeply nested tuple among them would overflow the C stack.
 _KEY_TYPES = {str, int, float, bool, bytes, type(None), Global, Instance}
+_HASHED_AS_ONE = (1 << 61) - 1  # multiples of it have one hash; text has none that is known
+# bytes of objects, with what the collector keeps of each
+_OF_GLOBAL, _OF_CALL, _OF_STORED, _OF_FIRST_ITEM, _OF_ITEM = 600, 240, 80, 168, 80
 
 
 class Machine:
@@ -74,6 +82,9 @@ class Machine:
         self.stack: list = []
         self.marks: list[list] = []
         self.memo: list = []
+        self.odd_keys = 0
+        length = self.size - start
+        self.most = self.room = ROOM + ROOM_PER_BYTE * length
         self.globals: dict[tuple[str, str], Global] = {}
 
     def put(self, index: int, value: object) -> None:
@@ -81,8 +92,16 @@ class Machine:
         memo = self.memo
         if index > len(memo) + MAX_GAP:
             raise BrokenError(f"puts memo entry {index:,} after {len(memo):,}")
-        memo.extend([_HOLE] * (index + 1 - len(memo)))
+        if (new := index + 1 - len(memo)) > 0:
+            self.spend(16 * new)  # twice, while the list grows
+            memo.extend([_HOLE] * new)
         memo[index] = value
+
+    def spend(self, nbytes: int) -> None:
+        """Count the memory of what is built."""
+        self.room -= nbytes
+        if self.room < 0:
+            raise BrokenError(f"builds objects of more than {self.most:,} bytes")
 
     def unpacker(self, layout: str) -> Callable[..., tuple[int, ...]]:
         """Return the function (data, offset) -> numbers of a `struct` layout."""
@@ -147,6 +166,7 @@ class Machine:
         """Push the stand-in for a name."""
         key = (module, name)
         if key not in self.globals:
+            self.spend(_OF_GLOBAL)
             self.globals[key] = self.find(module, name)
         self.stack.append(self.globals[key])
 
@@ -156,6 +176,10 @@ class Machine:
             raise BrokenError(f"calls {describe(function)}, which is not a function")
         if type(arguments) is not tuple:
             raise BrokenError(f"calls {describe(function)} without a tuple of arguments")
+        if len(arguments) > MAX_ARGUMENTS:
+            count = f"{len(arguments):,} arguments, more than {MAX_ARGUMENTS}"
+            raise BrokenError(f"calls {describe(function)} with {count}")
+        self.spend(_OF_CALL + _OF_ITEM * len(arguments))
         try:
             return function.build(*arguments)
         except TypeError:
@@ -165,6 +189,7 @@ class Machine:
         """Return the record of an object that is stored outside the pickle."""
         if self.persistent is None:
             raise BrokenError("refers to an object outside itself")
+        self.spend(_OF_STORED)
         return self.persistent(identity)
 
     def set_items(self, items: list) -> None:
@@ -172,10 +197,20 @@ class Machine:
         target, keys = self.stack[-1], items[::2]
         if type(target) is not dict or len(items) % 2:
             raise BrokenError(f"sets items of {describe(target)}")
-        unusual = set(map(type, keys)) - _KEY_TYPES
-        if unusual:
-            check_keys(keys)
+        self.check_keys(keys)
+        self.spend(_OF_ITEM * len(keys) + (0 if target else _OF_FIRST_ITEM))
         target.update(zip(keys, items[1::2], strict=True))
+
+    def check_keys(self, keys: list) -> None:
+        """Refuse keys that are not plain, and many that can be made to have one hash."""
+        if {str}.issuperset(map(type, keys)):
+            return
+        check_keys(keys)
+        self.odd_keys += sum(map(_is_odd, keys))
+        if self.odd_keys > MAX_ODD_KEYS:
+            raise BrokenError(
+                f"has more than {MAX_ODD_KEYS:,} keys that are large integers or tuples of numbers"
+            )
 
     def extend(self, items: list) -> None:
         """Append to the list on the stack."""
@@ -189,9 +224,18 @@ def check_keys(keys: list) -> None:
     """Refuse keys that are neither plain values nor tuples of plain values."""
     for key in keys:
         parts = key if type(key) is tuple else (key,)
+        if len(parts) > MAX_ARGUMENTS:
+            raise BrokenError(f"has a key of {len(parts):,} parts")
         for part in parts:
             if type(part) not in _KEY_TYPES:
                 raise BrokenError(f"has {describe(part)} in a key")
+
+
+def _is_odd(key: object) -> bool:
+    """Return whether a key's hash is known to who writes it, and shared by many others."""
+    if type(key) is tuple:
+        return not any(type(part) in (str, bytes) for part in key)
+    return type(key) is int and not -_HASHED_AS_ONE < key < _HASHED_AS_ONE
 
 
 def describe(thing: object) -> str:

@@ -13,6 +13,7 @@ from explorer.formats.pytorch.machine import BrokenError, Machine, describe
 __all__ = ["OPCODES"]
 
 NEWEST_PROTOCOL = 5
+_OF_CONTAINER = 96  # bytes of a list with its first items, or of an empty dict
 
 
 def _push_taken(width: int, take: Callable[[Machine, int], object]):
@@ -125,13 +126,25 @@ def _tuple3(machine: Machine) -> None:
         raise IndexError
 
 
+def _push_new(kind: type):
+    """Push what is empty, of one byte in the stream."""
+
+    def act(machine: Machine) -> None:
+        machine.spend(_OF_CONTAINER)
+        machine.stack.append(kind())
+
+    return act
+
+
 def _list(machine: Machine) -> None:
     items = machine.unmark()
+    machine.spend(_OF_CONTAINER)
     machine.stack.append(items)
 
 
 def _dict(machine: Machine) -> None:
     items = machine.unmark()
+    machine.spend(_OF_CONTAINER)
     machine.stack.append({})
     machine.set_items(items)
 
@@ -225,9 +238,9 @@ OPCODES: dict[int, Callable[[Machine], None]] = {
         "C": _push_taken(1, Machine.take),
         "\x8e": _push_taken(8, Machine.take),
         "\x96": _push_taken(8, Machine.take),
-        "]": lambda machine: machine.stack.append([]),
-        "}": lambda machine: machine.stack.append({}),
-        "\x8f": lambda machine: machine.stack.append([]),  # a set: a list, never hashed
+        "]": _push_new(list),
+        "}": _push_new(dict),
+        "\x8f": _push_new(list),  # a set: a list, never hashed
         "l": _list,
         "d": _dict,
         "\x87": _tuple3,

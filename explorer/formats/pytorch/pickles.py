@@ -155,6 +155,7 @@ def _run(machine: Machine) -> object:
                 stack.append(read_i4(data, at)[0])
                 at += 4
             elif op == 0x85:  # TUPLE1
+                machine.spend(64)
                 stack[-1] = (stack[-1],)
             elif op == 0x71:  # BINPUT
                 machine.put(data[at], stack[-1])

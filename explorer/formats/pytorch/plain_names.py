@@ -10,7 +10,7 @@ from math import prod
 
 import msgspec
 
-from explorer.formats.bounds import shape_fault
+from explorer.formats.bounds import MAX_RANK, shape_fault
 from explorer.formats.ndarrays import item_bytes
 from explorer.formats.pytorch.machine import (
     BrokenError,
@@ -113,7 +113,7 @@ def _check_shape(shape: object, dtype: ArrayDtype) -> tuple[int, ...]:
     """Return a shape, and refuse what no NumPy array has as one."""
     if type(shape) is not tuple:
         raise BrokenError("has a NumPy array without a shape")
-    if not all(type(n) is int and n >= 0 for n in shape):
+    if len(shape) <= MAX_RANK and not all(type(n) is int and n >= 0 for n in shape):
         raise BrokenError("has a NumPy array with sizes that are not natural numbers")
     if fault := shape_fault(shape, item_bytes(dtype.name or "") or 1):
         raise BrokenError(f"has a NumPy array of {fault}")

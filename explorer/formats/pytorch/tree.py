@@ -10,6 +10,7 @@ from math import prod
 from typing import NamedTuple
 
 from explorer.errors import FormatError, printable
+from explorer.formats.bounds import most_tensors
 from explorer.formats.pytorch.jax_names import content_of
 from explorer.formats.pytorch.machine import Global, Instance
 from explorer.formats.pytorch.plain_names import PickledArray
@@ -20,6 +21,8 @@ from explorer.paths import Key, name_of, path_of
 __all__ = ["EMA", "TorchLeaf", "collection_of_path", "leaves_of"]
 
 MAX_DEPTH = 100
+# steps and characters of a walk: of a short pickle, for each byte of it, and of a tensor
+STEPS, STEPS_PER_BYTE, STEPS_OF_TENSOR = 1_000_000, 4, 32
 MAX_WRAPPERS = 4  # a Variable of PRNG keys has two
 EMA, OPTIMIZER, TRAINING = "ema", "opt_state", "training_state"
 _EMA_STARTS = ("model_ema.", "ema_model.", "ema.")
@@ -67,7 +70,7 @@ def leaves_of(
         FormatError: the records contain themselves, nest too deeply, repeat without end,
             or give two tensors one name.
     """
-    walk = _RecordWalk(path, 4 * pickle_bytes + 1_000_000, classes)
+    walk = _RecordWalk(path, pickle_bytes, classes)
     if isinstance(root, Tensor | PickledArray | Sparse):
         walk.add((), 0, "tensor", root, "")
     else:
@@ -87,8 +90,12 @@ def leaves_of(
 
 
 class _RecordWalk:
-    def __init__(self, path: str, steps: int, classes: Callable[[str], Declared | None]):
-        self.path, self.steps, self.classes = path, steps, classes
+    def __init__(
+        self, path: str, pickle_bytes: int, classes: Callable[[str], Declared | None]
+    ):
+        self.path, self.classes = path, classes
+        self.steps = STEPS + STEPS_PER_BYTE * pickle_bytes
+        self.most = most_tensors(pickle_bytes)
         self.leaves: list[TorchLeaf] = []
         self.taken: set[Key] = set()
         self.open: set[int] = set()
@@ -102,7 +109,7 @@ class _RecordWalk:
         Args:
             node: the container.
             prefix: names on the path to it.
-            length: characters of those names.
+            length: characters of those names, and one for each.
             inherited: collection of what is in it, if known.
         """
         if id(node) in self.open:
@@ -119,7 +126,7 @@ class _RecordWalk:
                 self.spend(length + len(text))
                 parts = (*prefix, *text.split("."))
                 collection = inherited or word or _collection(text, child)
-                self.enter(child, parts, length + len(text), collection)
+                self.enter(child, parts, length + len(text) + 1, collection)
         self.open.discard(id(node))
 
     def children(self, node: object) -> Iterable[tuple[object, object, str]]:
@@ -160,7 +167,7 @@ class _RecordWalk:
         tensor: Tensor | PickledArray | Sparse,
         collection: str,
     ) -> None:
-        self.spend(length + len(name))
+        self.spend(STEPS_OF_TENSOR + length + len(name))
         if not collection:
             collection = _collection_of_tensor(name)
         key: Key = (*prefix, *name.split(".")) if prefix else name
@@ -185,6 +192,8 @@ class _RecordWalk:
         """Add a leaf, whose key is that of no other."""
         if key in self.taken:
             raise self.fault(f"holds two tensors named {_shown(key)}")
+        if len(self.leaves) >= self.most:
+            raise self.fault(f"repeats its parts: it lists more than {self.most:,} tensors")
         self.taken.add(key)
         self.leaves.append(leaf)
 

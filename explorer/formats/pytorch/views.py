@@ -20,6 +20,7 @@ __all__ = ["Views", "measure", "shared"]
 BY = "same storage in the file"
 MAX_REMARKS = 5
 MAX_ELEMENTS = 1 << 59  # of 16 bytes: what a 63-bit address reaches
+_MOST_FORMS = 512  # hashes of tuples of numbers can be made to collide
 _Form = tuple[tuple[int, ...], tuple[int, ...]]
 
 
@@ -64,7 +65,9 @@ def measure(
         form = (tensor.shape, tensor.stride)
         extent = extents.get(form)
         if extent is None:
-            extent = extents[form] = _extent(*form)
+            extent = _extent(*form)
+            if len(extents) < _MOST_FORMS:
+                extents[form] = extent
         dtype = widths.get(tensor.dtype)
         if dtype is None:
             dtype = widths[tensor.dtype] = dtypes.find(tensor.dtype)
@@ -184,7 +187,7 @@ def _owners(
     last: _View | None = None  # the counted view that reaches furthest
     for view in sorted((v for v in group if v.end > v.begin), key=order):
         tensor = leaves[view.number].tensor
-        form = (view.begin, tensor.shape, tensor.stride, tensor.dtype)  # pyright: ignore
+        form = (view.begin, str(tensor.shape), str(tensor.stride), tensor.dtype)  # pyright: ignore
         covered = cover is not None and view.end <= cover.end
         if cover and covered and is_state(view) >= is_state(cover):
             owners[cover.number].append(view.number)
