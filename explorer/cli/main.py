@@ -77,6 +77,9 @@ class _Explorer(click.Group):
             _leave(_usage(error), 2)
         except (KeyboardInterrupt, click.Abort):
             _leave("explorer: stopped", 130)
+        except (MemoryError, RecursionError) as error:
+            what = "memory" if isinstance(error, MemoryError) else "depth of calls"
+            _leave(f"explorer: this needs more {what} than there is", 2)
         except OSError as error:  # from writing: readers raise explorer's own errors
             _drop_output()
             _leave(f"explorer: standard output: cannot be written: {error.strerror}", 2)

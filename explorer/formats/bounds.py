@@ -4,12 +4,13 @@ A shape is a claim. NumPy, tensorstore and XLA raise errors of their own, or abo
 more axes or more bytes than they can address, also where an axis of zero leaves no element.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from math import prod
 
 from explorer.errors import FormatError
 
-__all__ = ["MAX_RANK", "check_shape", "most_tensors", "shape_fault"]
+__all__ = ["MAX_RANK", "check_shape", "most_tensors", "shape_fault", "within_memory"]
 
 MAX_RANK = 64  # NumPy's own limit; it keeps the product of a claimed shape small
 _ADDRESSED = 1 << 63  # bytes
@@ -61,3 +62,24 @@ def most_tensors(file_bytes: int) -> int:
     130000
     """
     return _FEW_TENSORS + file_bytes // _BYTES_EACH
+
+
+@contextmanager
+def within_memory(place: str) -> Iterator[None]:
+    """Say in one line what Python raises where memory, or its stack, is used up.
+
+    >>> with within_memory("a.npz"):
+    ...     raise MemoryError
+    Traceback (most recent call last):
+    explorer.errors.FormatError: a.npz: needs more memory than there is; select fewer tensors
+    """
+    try:
+        yield
+    except MemoryError:
+        raise FormatError(
+            place, found="needs more memory than there is", cure="select fewer tensors"
+        ) from None
+    except RecursionError:
+        raise FormatError(
+            place, found="is nested too deeply", cure="fetch or write the file again"
+        ) from None

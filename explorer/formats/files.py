@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from explorer.errors import InputError, TargetError, printable
+from explorer.formats.bounds import within_memory
 from explorer.formats.folders import (
     ENDINGS,
     SINGLE,
@@ -63,7 +64,7 @@ def list_path(path: str, store: Store = LOCAL) -> Listing:
         FormatError: a file breaks the rules of its format, or a shard is missing.
     """
     choice = _choose(path, store)
-    with paused_gc():
+    with paused_gc(), within_memory(path):
         listings = [reader_of(part.module).read(part.path, store) for part in choice.parts]
     listing = listings[0]
     if choice.shard_index or len(listings) > 1:
@@ -119,7 +120,8 @@ def _load(
 ) -> "dict[Key, np.ndarray]":
     arrays: dict[Key, np.ndarray] = {}
     for part in _choose(path, store).parts:
-        arrays.update(reader_of(part.module).values(part.path, wanted, store))
+        with within_memory(part.path):
+            arrays.update(reader_of(part.module).values(part.path, wanted, store))
     return arrays
 
 

@@ -64,7 +64,7 @@ def numpy_dtype(path: str, name: str) -> "np.dtype":
 
 
 def view(
-    data: Bytes | bytes,
+    data: Bytes | bytes | bytearray,
     offset: int,
     shape: tuple[int, ...],
     dtype: "np.dtype",

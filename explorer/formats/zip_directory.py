@@ -7,12 +7,21 @@ no entry inflates beyond what deflate can do.
 
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from explorer.errors import FormatError, printable
 from explorer.storage.store import Blob
+from explorer.storage.window import Bytes
 
-__all__ = ["ZipEntry", "data_start", "read_directory", "read_entry"]
+__all__ = [
+    "ZipEntry",
+    "check_sum",
+    "data_start",
+    "inflated",
+    "read_directory",
+    "read_entry",
+]
 
 STORED, DEFLATED = 0, 8
 _MAX_RATIO = 1032  # of deflate
@@ -20,18 +29,21 @@ _MAX_DIRECTORY = 1 << 26  # bytes of 600,000 tensors: each takes about 100
 _MAX_TAIL = 22 + 65_535  # end record and its longest comment
 _END, _END64, _LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 _ENTRY, _LOCAL = b"PK\x01\x02", b"PK\x03\x04"
-_read_entry = struct.Struct("<4s4xHH8xIIHHH8xI").unpack_from
+_read_entry = struct.Struct("<4s4xHH4xIIIHHH8xI").unpack_from
 _ENTRY_BYTES, _LOCAL_BYTES = 46, 30
+_PIECE = 1 << 18  # bytes that are inflated at a time
+_FULL16 = 0xFFFF
 _FULL = 0xFFFFFFFF  # "see the zip64 field"
 
 
 class ZipEntry(NamedTuple):
-    """One file of the archive: its compression, its bytes, and the offset of its header."""
+    """One file of the archive: its compression, bytes, checksum, and the offset of its header."""
 
     method: int
     packed: int
     size: int
     header: int
+    crc: int = 0
 
 
 def read_directory(blob: Blob) -> dict[str, ZipEntry]:
@@ -59,11 +71,14 @@ def _find_directory(blob: Blob, tail: bytes, tail_begin: int) -> tuple[int, int,
     count, size, begin = struct.unpack_from("<HII", tail, at + 10)
     end = tail_begin + at
     if at >= 20 and tail[at - 20 : at - 16] == _LOCATOR64:
-        (end,) = struct.unpack_from("<Q", tail, at - 12)
-        record = blob.read(end, 56) if end + 56 <= file_bytes else b""
-        if len(record) < 56 or record[:4] != _END64:
+        (place,) = struct.unpack_from("<Q", tail, at - 12)
+        record = blob.read(place, 56) if place + 56 <= file_bytes else b""
+        if record[:4] == _END64:
+            end = place
+            count, size, begin = struct.unpack_from("<QQQ", record, 32)
+        elif _FULL in (size, begin) or count == _FULL16:
             raise _broken(path, "has a zip64 locator that points to nothing")
-        count, size, begin = struct.unpack_from("<QQQ", record, 32)
+        # else a stale one, which other readers pass over too
     if begin + size > end or count * _ENTRY_BYTES > size or size > _MAX_DIRECTORY:
         raise _broken(
             path,
@@ -79,7 +94,7 @@ def _parse(path: str, raw: bytes, count: int) -> dict[str, ZipEntry]:
     for _ in range(count):
         if end - at < _ENTRY_BYTES:
             raise _broken(path, "has a central directory that ends early")
-        magic, flags, method, packed, size, name, extra, comment, header = _read_entry(
+        magic, flags, method, crc, packed, size, name, extra, comment, header = _read_entry(
             raw, at
         )
         at += _ENTRY_BYTES
@@ -90,7 +105,7 @@ def _parse(path: str, raw: bytes, count: int) -> dict[str, ZipEntry]:
         if packed == _FULL or size == _FULL or header == _FULL:
             field = raw[at + name : at + name + extra]
             packed, size, header = _widen(path, field, packed, size, header)
-        entries[text] = ZipEntry(method, packed, size, header)
+        entries[text] = ZipEntry(method, packed, size, header, crc)
         at += name + extra + comment
     if len(entries) < count:
         raise _broken(path, "names an entry twice")
@@ -158,18 +173,63 @@ def read_entry(blob: Blob, name: str, entry: ZipEntry, limit: int) -> bytes:
     # deflate grows what it cannot shrink by less than a thousandth
     if entry.size > limit or entry.packed > limit + (limit >> 10) + 1024:
         raise _broken(path, f"has {entry.size:,} bytes in {label!r}, of {limit:,} at most")
-    raw = blob.read(data_start(blob, name, entry), entry.packed)
     if entry.method == STORED:
-        return raw
+        return blob.read(data_start(blob, name, entry), entry.packed)
+    return bytes(inflated(blob, name, entry))
+
+
+def inflated(blob: Blob, name: str, entry: ZipEntry) -> bytearray:
+    """Return the bytes of a deflated entry, which are in memory once.
+
+    Raises:
+        FormatError: they are not as many as the directory claims.
+    """
+    path, label = blob.name, printable(name)
     if entry.method != DEFLATED:
         raise _broken(path, f"packs {label!r} by method {entry.method}, not by deflate")
+    plain, reached = bytearray(entry.size), 0
     try:
-        inflated = zlib.decompressobj(-15).decompress(raw, entry.size + 1)
+        for part in _parts(blob, data_start(blob, name, entry), entry):
+            if reached + len(part) > entry.size:
+                reached = -1  # more than it claims
+                break
+            plain[reached : reached + len(part)] = part
+            reached += len(part)
     except zlib.error as error:
         raise _broken(path, f"has {label!r} that does not inflate ({error})") from None
-    if len(inflated) != entry.size:
+    if reached != entry.size:
         raise _broken(path, f"has {label!r} that does not inflate to {entry.size:,} bytes")
-    return inflated
+    return plain
+
+
+def _parts(blob: Blob, begin: int, entry: ZipEntry) -> Iterator[bytes]:
+    """Yield what a deflated entry inflates to, a bounded part at a time."""
+    inflater = zlib.decompressobj(-15)
+    for at in range(0, entry.packed, _PIECE):
+        piece = blob.read(begin + at, min(_PIECE, entry.packed - at))
+        while piece and not inflater.eof:
+            yield inflater.decompress(piece, _PIECE)
+            piece = inflater.unconsumed_tail
+    while part := inflater.decompress(b"", _PIECE):  # what it still holds
+        yield part
+
+
+def check_sum(
+    path: str, name: str, entry: ZipEntry, data: Bytes | bytes | bytearray, begin: int
+) -> None:
+    """Refuse an entry whose bytes, in `data` from `begin` on, differ from its checksum.
+
+    Raises:
+        FormatError: they do; the message has both.
+    """
+    found, end = 0, begin + entry.size
+    for at in range(begin, end, _PIECE):
+        found = zlib.crc32(data[at : min(at + _PIECE, end)], found)
+    if found != entry.crc:
+        raise _broken(
+            path,
+            f"has {printable(name)!r} whose checksum is {found:08x}, not {entry.crc:08x}",
+        )
 
 
 def _broken(path: str, fault: str) -> FormatError:

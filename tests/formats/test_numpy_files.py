@@ -263,7 +263,7 @@ def test_member_that_inflates_to_less_than_claimed(tmp_path):
     raw = path.read_bytes()
     at = raw.index(b"PK\x01\x02") + 24
     raw = raw[:at] + struct.pack("<I", len(text) + 2000) + raw[at + 4 :]
-    assert f"member 'a.npy' does not inflate to {len(text) + 2000:,} bytes" in refusal(
+    assert f"has 'a.npy' that does not inflate to {len(text) + 2000:,} bytes" in refusal(
         path, raw
     )
 

@@ -10,7 +10,7 @@ from math import prod
 import msgspec
 
 from explorer.errors import FormatError, printable
-from explorer.formats.bounds import MAX_RANK, check_shape
+from explorer.formats.bounds import MAX_RANK, check_shape, most_tensors
 from explorer.formats.flax_msgpack.items import Item, next_item, text
 from explorer.formats.ndarrays import item_bytes
 from explorer.storage.window import Bytes
@@ -60,7 +60,7 @@ class _StateDictWalk:
     def __init__(self, path: str, data: Bytes, stem: str):
         self.path, self.data, self.stem = path, data, (stem,)
         self.leaves: list[MsgpackLeaf] = []
-        self._names = 0
+        self._names, self._most = 0, most_tensors(len(data))
         self._known: dict[int, tuple[bytes, MsgpackLeaf]] = {}
         end = self._value(0, ())
         if end != len(data):
@@ -98,7 +98,7 @@ class _StateDictWalk:
             return begin + int(number)
         if kind != "nil":
             dtype = _dtype_of(kind, number)
-            self.leaves.append(MsgpackLeaf(path or self.stem, dtype, (), [], number))
+            self._add(MsgpackLeaf(path or self.stem, dtype, (), [], number))
         return begin
 
     def _map(self, item: Item, path: tuple[str, ...]) -> int:
@@ -120,6 +120,14 @@ class _StateDictWalk:
             self.leaves[first:] = [self._joined(path or self.stem, len(path), first)]
         return at
 
+    def _add(self, leaf: MsgpackLeaf) -> None:
+        if len(self.leaves) >= self._most:
+            raise FormatError(
+                self.path,
+                found=f"lists more than {self._most:,} tensors in {len(self.data):,} bytes",
+            )
+        self.leaves.append(leaf)
+
     def _extension(self, at: int, end: int, path: tuple[str, ...]) -> None:
         code = self.data[at]
         if code == _COMPLEX:
@@ -130,9 +138,9 @@ class _StateDictWalk:
             if not is_pair or imag.begin != end:
                 raise self._refuse(path, "is not a complex number", "two floats")
             number = complex(real.number, imag.number)
-            self.leaves.append(MsgpackLeaf(path, "complex64", (), [], number))
+            self._add(MsgpackLeaf(path, "complex64", (), [], number))
         elif code in (_ARRAY, _SCALAR):
-            self.leaves.append(self._array(at + 1, end, path))
+            self._add(self._array(at + 1, end, path))
         else:
             raise self._refuse(path, f"is an extension of type {code}", "Flax's 1, 2 or 3")
 
@@ -194,6 +202,7 @@ class _StateDictWalk:
             len(parts) != 1 + len(shape) + len(chunks)  # the marker, and nothing else
             or len(dtypes) != 1
             or len(spans) != len(chunks)
+            or not shape
             or len(sizes) != len(shape)
             or len(sizes) > MAX_RANK
             or min(sizes, default=0) < 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from explorer.errors import FormatError, printable
 from explorer.formats.ndarrays import numpy_dtype, view
 from explorer.formats.numpy_files.header import TEXT, NpyHeader, parse
-from explorer.formats.numpy_files.members import Member, head, inflate, members
+from explorer.formats.numpy_files.members import Member, content, head, members
 from explorer.inventory.listing import Listing
 from explorer.paths import Key, path_of
 from explorer.storage.local import LOCAL
@@ -27,6 +27,7 @@ __all__ = ["read", "values"]
 _ENDING, _LEAVES = ".npy", ".eqx"
 _MAGIC = b"\x93NUMPY"
 _MAX_LINE = 1 << 20  # of hyperparameters
+_MAX_HEADERS = 1_000_000  # bytes of all of a small .npz, which are deflated
 
 
 class _Array(NamedTuple):
@@ -87,22 +88,23 @@ def values(
     with store.blob(path) as blob:
         data = indexed(blob)
         return {
-            array.key: _value(path, data, array)
+            array.key: _value(blob, data, array)
             for array in _arrays(blob, data)[0]
             if wanted(array.key)
         }
 
 
-def _value(path: str, data: Bytes, array: _Array) -> "np.ndarray":
+def _value(blob: Blob, data: Bytes, array: _Array) -> "np.ndarray":
     header, member = array.header, array.member
-    dtype = numpy_dtype(path, header.dtype)
+    dtype = numpy_dtype(blob.name, header.dtype)
     if header.descr[0] == ">":
         dtype = dtype.newbyteorder(">")
-    if member and member.is_deflated:
-        plain = inflate(path, data, member)
-        return view(plain, header.begin, header.shape, dtype, header.is_fortran)
-    begin = header.begin + (member.begin if member else array.start)
-    return view(data, begin, header.shape, dtype, header.is_fortran)
+    held, begin = content(blob, data, member) if member else (data, array.start)
+    begin += header.begin
+    if not isinstance(held, bytearray):
+        return view(held, begin, header.shape, dtype, header.is_fortran)
+    array_of = view(held, begin, header.shape, dtype.newbyteorder("="), header.is_fortran)
+    return array_of if dtype.isnative else array_of.byteswap(inplace=True)
 
 
 def _is_zip(data: Bytes) -> bool:
@@ -179,6 +181,7 @@ def _follows(
 def _zipped_arrays(blob: Blob, data: Bytes) -> tuple[list[_Array], list[str]]:
     """Return the arrays of a zip, and the names of its other members."""
     path, arrays, others = blob.name, [], []
+    described, most = 0, _MAX_HEADERS + 2 * blob.size()
     for member in members(blob, data):
         if not member.name.endswith(_ENDING):
             others.append(member.name)
@@ -188,6 +191,9 @@ def _zipped_arrays(blob: Blob, data: Bytes) -> tuple[list[_Array], list[str]]:
             return head(path, data, member, count)
 
         header = parse(path, member.what, start, member.size)
+        described += header.begin
+        if described > most:
+            raise FormatError(path, found=f"has headers of more than {most:,} bytes")
         arrays.append(_Array(member.name.removesuffix(_ENDING), header, member))
     if others and not arrays:
         raise FormatError(

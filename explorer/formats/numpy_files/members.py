@@ -5,23 +5,38 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from explorer.errors import FormatError, printable
-from explorer.formats.zip_directory import DEFLATED, STORED, ZipEntry, read_directory
+from explorer.formats.zip_directory import (
+    DEFLATED,
+    STORED,
+    ZipEntry,
+    check_sum,
+    inflated,
+    read_directory,
+)
 from explorer.storage.store import Blob
-from explorer.storage.window import Bytes
+from explorer.storage.window import Bytes, Window
 
-__all__ = ["Member", "head", "inflate", "members"]
+__all__ = ["Member", "content", "head", "members"]
 
 _LOCAL_BYTES = 30
 
 
 class Member(NamedTuple):
-    """One member: `size` bytes, at `begin` in the file in `packed` bytes."""
+    """One member: its row of the directory, and where its bytes begin in the file."""
 
     name: str
     begin: int
-    size: int
-    packed: int
-    is_deflated: bool
+    entry: ZipEntry
+
+    @property
+    def size(self) -> int:
+        """Its bytes, inflated."""
+        return self.entry.size
+
+    @property
+    def is_deflated(self) -> bool:
+        """Whether they are packed."""
+        return self.entry.method == DEFLATED
 
     @property
     def what(self) -> str:
@@ -57,7 +72,7 @@ def _located(path: str, data: Bytes, name: str, entry: ZipEntry) -> Member:
         raise FormatError(
             path, found=f"{what} is not inside the file", cure="fetch it again"
         )
-    return Member(name, begin, entry.size, entry.packed, entry.method == DEFLATED)
+    return Member(name, begin, entry)
 
 
 def head(path: str, data: Bytes, member: Member, count: int) -> bytes:
@@ -66,28 +81,7 @@ def head(path: str, data: Bytes, member: Member, count: int) -> bytes:
     if not member.is_deflated:
         return data[member.begin : member.begin + count]
     # deflate grows what it cannot shrink by a few bytes in every block
-    packed = data[member.begin : member.begin + min(member.packed, 2 * count + 1024)]
-    return _inflate(path, member, packed, count)
-
-
-def inflate(path: str, data: Bytes, member: Member) -> bytes:
-    """Return all bytes of a deflated member.
-
-    Raises:
-        FormatError: they are not as many as the archive claims.
-    """
-    packed = data[member.begin : member.begin + member.packed]
-    plain = _inflate(path, member, packed, member.size + 1)
-    if len(plain) != member.size:
-        raise FormatError(
-            path,
-            found=f"{member.what} does not inflate to {member.size:,} bytes",
-            cure="fetch it again",
-        )
-    return plain
-
-
-def _inflate(path: str, member: Member, packed: bytes, count: int) -> bytes:
+    packed = data[member.begin : member.begin + min(member.entry.packed, 2 * count + 1024)]
     try:
         # a limit of 0 would mean none
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, max(count, 1))
@@ -95,3 +89,20 @@ def _inflate(path: str, member: Member, packed: bytes, count: int) -> bytes:
         raise FormatError(
             path, found=f"{member.what} does not inflate ({error})", cure="fetch it again"
         ) from None
+
+
+def content(
+    blob: Blob, data: Bytes, member: Member
+) -> tuple[Bytes | bytes | bytearray, int]:
+    """Return bytes that hold a member, and its offset in them, its checksum compared.
+
+    Raises:
+        FormatError: they are not what the archive claims.
+    """
+    plain, begin = data, member.begin
+    if member.is_deflated:
+        plain, begin = inflated(blob, member.name, member.entry), 0
+    elif isinstance(data, Window):  # read once
+        plain, begin = data[begin : begin + member.size], 0
+    check_sum(blob.name, member.name, member.entry, plain, begin)
+    return plain, begin

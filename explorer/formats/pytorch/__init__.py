@@ -85,8 +85,9 @@ def values(
     """
     arrays: dict[Key, np.ndarray] = {}
     with store.blob(path) as blob:
-        checkpoint, leaves, _, _ = _open(blob)
-        storage_bytes = storage_reader(checkpoint)
+        checkpoint, leaves, _, views = _open(blob)
+        reached = {key: sum(v.end - v.begin for v in group) for key, group in views.items()}
+        storage_bytes = storage_reader(checkpoint, reached)
         for key, tensor, _, sparse in leaves:
             if wanted(key):
                 if isinstance(tensor, PickledArray):

@@ -6,7 +6,6 @@ pickled list of keys, and each storage as its size and its bytes. A pickle that 
 differently is one of plain data.
 """
 
-import re
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
@@ -17,8 +16,15 @@ from explorer.errors import FormatError, printable
 from explorer.formats.ndarrays import writable_view
 from explorer.formats.pytorch.pickles import Global, load
 from explorer.formats.pytorch.records import Storage, storage_of
+from explorer.formats.pytorch.scripts import Declared, declared_classes
 from explorer.formats.pytorch.torch_names import finder
-from explorer.formats.zip_directory import ZipEntry, data_start, read_directory, read_entry
+from explorer.formats.zip_directory import (
+    ZipEntry,
+    data_start,
+    inflated,
+    read_directory,
+    read_entry,
+)
 from explorer.storage.store import Blob
 from explorer.storage.window import Bytes, indexed
 
@@ -27,13 +33,12 @@ if TYPE_CHECKING:
 
 __all__ = ["TorchCheckpoint", "open_checkpoint", "storage_reader"]
 
-MAX_PACKED = 64 << 20  # bytes of a deflated pickle; others are read in place
-MAX_RATIO = 64
-MAX_CODE = 16 << 20
+# What is deflated may unfold to so many bytes, and so many times its own. Pickles that are not
+# deflated are read in place.
+MAX_PLAIN, MAX_RATIO = 2_000_000, 16
+MAX_UNUSED = 32_000_000  # bytes of deflated storages that no tensor reaches
 _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
-
-Declared = tuple[frozenset[str], frozenset[str]]
 
 
 class TorchCheckpoint(msgspec.Struct):
@@ -83,10 +88,19 @@ def open_checkpoint(blob: Blob) -> TorchCheckpoint:
     return _open_stream(blob, indexed(blob))
 
 
-def storage_reader(checkpoint: TorchCheckpoint) -> "Callable[[str], np.ndarray]":
+def storage_reader(
+    checkpoint: TorchCheckpoint, reached: dict[str, int]
+) -> "Callable[[str], np.ndarray]":
     """Return the function from a storage's key to its bytes, which can be written to.
 
     They map the file, copy on write, unless they are packed or the file cannot be mapped.
+
+    Args:
+        checkpoint: the opened file.
+        reached: bytes of each storage that its tensors reach.
+
+    Raises:
+        FormatError: from the function, of deflated storages that hold much else.
     """
     import numpy as np
 
@@ -94,13 +108,23 @@ def storage_reader(checkpoint: TorchCheckpoint) -> "Callable[[str], np.ndarray]"
     data = indexed(blob, copy_on_write=True)
     byte = np.dtype(np.uint8)
 
+    unused = 0
+
     @cache
     def storage(key: str) -> np.ndarray:
         entry, begin = checkpoint.entries.get(key), checkpoint.begins.get(key, 0)
         if entry is not None:
             if entry.method:
-                raw = read_entry(blob, f"data/{key}", entry, entry.size)
-                return np.frombuffer(bytearray(raw), byte)
+                nonlocal unused
+                unused += entry.size - min(reached.get(key, 0), entry.size)
+                if unused > MAX_UNUSED + MAX_RATIO * blob.size():
+                    raise FormatError(
+                        blob.name,
+                        found=f"unfolds to {unused:,} bytes that none of its tensors has",
+                        expected=f"at most {MAX_UNUSED + MAX_RATIO * blob.size():,}",
+                        cure="save it again",
+                    )
+                return np.frombuffer(inflated(blob, f"data/{key}", entry), byte)
             begin = data_start(blob, f"data/{key}", entry)
         return writable_view(data, begin, (checkpoint.sizes[key],), byte)
 
@@ -116,11 +140,20 @@ def _open_archive(blob: Blob) -> TorchCheckpoint:
     script = f"{prefix}constants.pkl" in entries
     find = finder(path, script=script)
 
-    def read(name: str, limit: int) -> bytes:
-        entry = entries.get(prefix + name)
-        return read_entry(blob, prefix + name, entry, limit) if entry else b""
+    left = MAX_PLAIN
 
-    order = read("byteorder", 16) or b"little"
+    def read(name: str) -> bytes:
+        """Return a file of the archive; all of them together are bounded."""
+        nonlocal left
+        entry = entries.get(prefix + name)
+        if entry is None:
+            return b""
+        left += MAX_RATIO * entry.packed
+        raw = read_entry(blob, prefix + name, entry, left)
+        left -= len(raw)
+        return raw
+
+    order = read("byteorder") or b"little"
     if order not in (b"little", b"big"):
         raise FormatError(
             path,
@@ -137,7 +170,7 @@ def _open_archive(blob: Blob) -> TorchCheckpoint:
     )
     folder = f"{prefix}data/"
     if script:
-        checkpoint.classes = _classes(read)
+        checkpoint.classes = declared_classes(path, read)
         constants = _inside(entries, f"{prefix}constants/")
         if constants and not _inside(entries, folder):
             # a frozen program: its parameters are among its constants
@@ -161,8 +194,7 @@ def _unpickle(
     """
     entry = entries[name]
     if entry.method:
-        limit = min(MAX_PACKED, MAX_RATIO * (entry.packed + 1024))
-        data = read_entry(blob, name, entry, limit)
+        data = read_entry(blob, name, entry, MAX_PLAIN + MAX_RATIO * entry.packed)
         return load(blob.name, data, find, storage_of)[0], entry.size
     begin = data_start(blob, name, entry)
     end = begin + entry.size
@@ -195,33 +227,6 @@ def _prefix(path: str, entries: dict[str, ZipEntry]) -> str:
     )
 
 
-_CLASS = re.compile(
-    r"^class (\w+)\(Module\):\n  __parameters__ = \[(.*)\]\n  __buffers__ = \[(.*)\]$",
-    re.MULTILINE,
-)
-_QUOTED = re.compile(r'"([^"]*)"')
-
-
-def _classes(read: Callable[[str, int], bytes]) -> Callable[[str], Declared | None]:
-    """Return the function from a TorchScript class to what its source text declares."""
-    files: dict[str, dict[str, Declared]] = {}
-
-    def declared(name: str) -> Declared | None:
-        module, _, of = name.rpartition(".")
-        if module not in files:
-            source = read(f"code/{module.replace('.', '/')}.py", MAX_CODE)
-            files[module] = {
-                found[1]: (
-                    frozenset(_QUOTED.findall(found[2])),
-                    frozenset(_QUOTED.findall(found[3])),
-                )
-                for found in _CLASS.finditer(source.decode("utf-8", "replace"))
-            }
-        return files[module].get(of)
-
-    return declared
-
-
 # Streams
 
 
@@ -236,6 +241,13 @@ def _open_stream(blob: Blob, data: Bytes) -> TorchCheckpoint:
 
     find = finder(path)
     root, at = load(path, data, find)
+    if type(root) is int and root != _MAGIC:
+        raise FormatError(
+            path,
+            found=f"starts with the number {root:#x}",
+            expected=f"{_MAGIC:#x}, as torch.save writes, or a pickle of tensors",
+            cure="fetch or save it again",
+        )
     if root != _MAGIC:
         return TorchCheckpoint(blob, "pickle", root, at)
     version, at = load(path, data, find, start=at)

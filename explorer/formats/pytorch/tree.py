@@ -20,6 +20,8 @@ from explorer.paths import Key, name_of, path_of
 
 __all__ = ["EMA", "TorchLeaf", "collection_of_path", "leaves_of"]
 
+_Classes = Callable[[str], Declared | None]
+
 MAX_DEPTH = 100
 # steps and characters of a walk: of a short pickle, for each byte of it, and of a tensor
 STEPS, STEPS_PER_BYTE, STEPS_OF_TENSOR = 1_000_000, 4, 32
@@ -53,7 +55,7 @@ def leaves_of(
     path: str,
     root: object,
     pickle_bytes: int,
-    classes: Callable[[str], Declared | None] = lambda name: None,
+    classes: _Classes = lambda name: None,
 ) -> list[TorchLeaf]:
     """Return every tensor of a checkpoint, in its order.
 
@@ -90,9 +92,7 @@ def leaves_of(
 
 
 class _RecordWalk:
-    def __init__(
-        self, path: str, pickle_bytes: int, classes: Callable[[str], Declared | None]
-    ):
+    def __init__(self, path: str, pickle_bytes: int, classes: _Classes):
         self.path, self.classes = path, classes
         self.steps = STEPS + STEPS_PER_BYTE * pickle_bytes
         self.most = most_tensors(pickle_bytes)
