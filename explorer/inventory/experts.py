@@ -6,7 +6,7 @@ axes of stacked layers are the same on all of them.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from math import prod
 
 import msgspec
@@ -34,43 +34,67 @@ def find_experts(tensors: Iterable[_Tensor]) -> list[Mixture]:
     >>> found[0].number, found[0].router
     (4, ('c',))
     """
-    by_scope: dict[_Path, list[_Tensor]] = defaultdict(list)
+    kernels = _Kernels()
     matrices: list[_Tensor] = []
     for path, shape in tensors:
         if len(shape) > 1:
             matrices.append((path, shape))
         if len(shape) > 2:
-            for depth in range(max(0, len(path) - 4), len(path)):
-                by_scope[path[:depth]].append((path, shape))
+            kernels.add(path, shape)
     found = []
     for router, shape in matrices:
         # its own module, then those around it: `router/kernel` is beside `experts/up/kernel`
         for depth in range(len(router) - 1, max(-1, len(router) - 4), -1):
-            mixture = _beside(router, shape, by_scope.get(router[:depth], ()))
+            mixture = _beside(router, shape, kernels, router[:depth])
             if mixture:
                 found.append(mixture)
                 break
     return found
 
 
+class _Kernels:
+    """Kernels by the module they are in and the sizes they have, so that each is found at once."""
+
+    def __init__(self) -> None:
+        # module, leading axes as text, the axis before or at the end, and its size
+        self._by_side: dict[tuple[_Path, str, int, int], dict[_Path, int]] = defaultdict(
+            dict
+        )
+        self._joined: dict[tuple[_Path, str, int], tuple[tuple[_Path, ...], int, bool]] = {}
+
+    def add(self, path: _Path, shape: tuple[int, ...]) -> None:
+        leading, size = str(shape[:-2]), prod(shape)
+        for depth in range(max(0, len(path) - 4), len(path)):
+            for side in (-2, -1):
+                self._by_side[path[:depth], leading, side, shape[side]][path] = size
+
+    def joined(
+        self, scope: _Path, leading: tuple[int, ...], width: int
+    ) -> tuple[tuple[_Path, ...], int, bool]:
+        """Return the kernels into and out of a width, their elements, and whether they differ.
+
+        None are returned where one of the two is missing.
+        """
+        place = scope, str(leading), width
+        if place not in self._joined:
+            into = self._by_side.get((scope, place[1], -2, width), {})
+            out = self._by_side.get((scope, place[1], -1, width), {})
+            both = into | out if into and out else {}
+            differ = into.keys() != out.keys()
+            self._joined[place] = tuple(sorted(both)), sum(both.values()), differ
+        return self._joined[place]
+
+
 def _beside(
-    router: _Path, shape: tuple[int, ...], kernels: Sequence[_Tensor]
+    router: _Path, shape: tuple[int, ...], kernels: _Kernels, scope: _Path
 ) -> Mixture | None:
     """Return the mixture of a router and the kernels around it; None if it routes nothing."""
     *layers, rows, columns = shape
     for width, number in ((rows, columns), (columns, rows)):
         if number < 2 or width <= number:
             continue
-        stacked = [
-            (path, sides)
-            for path, sides in kernels
-            if path != router and list(sides[:-2]) == [*layers, number]
-        ]
-        into = {path for path, sides in stacked if sides[-2] == width}
-        out = {path for path, sides in stacked if sides[-1] == width}
-        both = into | out
+        both, size, differ = kernels.joined(scope, (*layers, number), width)
         # a few square matrices may as well be the taps of a convolution
-        if into and out and (into != out or (len(both) > 1 and number >= _MOST_TAPS)):
-            size = sum(prod(sides) for path, sides in stacked if path in both)
-            return Mixture(number, tuple(sorted(both)), router, size)
+        if both and (differ or (len(both) > 1 and number >= _MOST_TAPS)):
+            return Mixture(number, both, router, size)
     return None

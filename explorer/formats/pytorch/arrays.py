@@ -144,7 +144,7 @@ def _packed(path: str, key: Key, tensor: Tensor, raw: "np.ndarray") -> "np.ndarr
     if span > _MAX_SPREAD * prod(tensor.shape):
         raise FormatError(
             path,
-            found=f"tensor {printable(name_of(key))!r} has packed numbers far apart",
+            found=f"tensor {printable(name_of(key))!r} has packed numbers with others between them",
             expected="one after another",
             cure="select other tensors",
         )

@@ -21,9 +21,8 @@ from explorer.paths import Key, name_of, path_of
 __all__ = ["EMA", "TorchLeaf", "collection_of_path", "leaves_of"]
 
 _Classes = Callable[[str], Declared | None]
-
 MAX_DEPTH = 100
-# steps and characters of a walk: of a short pickle, for each byte of it, and of a tensor
+# steps of a walk, or characters: those that a short pickle has, of a byte, of a tensor
 STEPS, STEPS_PER_BYTE, STEPS_OF_TENSOR = 1_000_000, 4, 32
 MAX_WRAPPERS = 4  # a Variable of PRNG keys has two
 EMA, OPTIMIZER, TRAINING = "ema", "opt_state", "training_state"
@@ -189,7 +188,6 @@ class _RecordWalk:
             self.put(key, TorchLeaf(key, inner, word))
 
     def put(self, key: Key, leaf: TorchLeaf) -> None:
-        """Add a leaf, whose key is that of no other."""
         if key in self.taken:
             raise self.fault(f"holds two tensors named {_shown(key)}")
         if len(self.leaves) >= self.most:
