@@ -1,0 +1,1 @@
+"""Hostile files: built bombs and mutated seeds, each measured in a process of its own."""

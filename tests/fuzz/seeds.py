@@ -1,0 +1,193 @@
+"""A small file of each format, cut into the parts that its mutator changes, and joined again."""
+
+import io
+import json
+import pickletools
+import re
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgpack
+import numpy as np
+
+from tests.formats.torch_bytes import Call, pickled, tensor, write_legacy, write_zip, zeros
+
+__all__ = ["FORMATS", "Seed"]
+
+Parts = list[bytes]
+_TOKEN = re.compile(rb'"[^"]*"|-?[0-9.]+|[\[\]{}:,]|\s+|\w+')
+
+
+class Seed(NamedTuple):
+    """The parts of one file, and the function that writes a case of changed parts."""
+
+    parts: Parts
+    write: Callable[[Path, Parts], Path]
+
+
+def _file(
+    name: str, frame: Callable[[bytes], bytes] = bytes
+) -> Callable[[Path, Parts], Path]:
+    def write(folder: Path, parts: Parts) -> Path:
+        path = folder / name
+        path.write_bytes(frame(b"".join(parts)))
+        return path
+
+    return write
+
+
+def _words(raw: bytes, width: int = 4) -> Parts:
+    """Cut at the first bytes that are not text, and into numbers of one width otherwise."""
+    pieces = re.findall(rb"[\x20-\x7e]{3,}|[^\x20-\x7e]{1,%d}|." % width, raw, re.DOTALL)
+    return list(pieces)
+
+
+def _opcodes(raw: bytes) -> Parts:
+    at = [position for _, _, position in pickletools.genops(raw)]
+    return [raw[i:j] for i, j in zip(at, [*at[1:], len(raw)], strict=True)]
+
+
+def _safetensors() -> Seed:
+    entries = {
+        "__metadata__": {"format": "pt"},
+        "a.weight": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
+        "b": {"dtype": "BF16", "shape": [4], "data_offsets": [24, 32]},
+    }
+    raw = json.dumps(entries, separators=(",", ":")).encode()
+    return Seed(
+        _TOKEN.findall(raw),
+        _file("a.safetensors", lambda raw: struct.pack("<Q", len(raw)) + raw + bytes(32)),
+    )
+
+
+def _gguf() -> Seed:
+    head = b"GGUF" + struct.pack("<IQQ", 3, 2, 2)
+    pairs = (
+        struct.pack("<Q", 20)
+        + b"general.architecture"
+        + struct.pack("<IQ", 8, 5)
+        + b"llama"
+    )
+    pairs += struct.pack("<Q", 3) + b"abc" + struct.pack("<IIQ4I", 9, 4, 4, 1, 2, 3, 4)
+    rows = struct.pack("<Q", 8) + b"tok_embd" + struct.pack("<I2QIQ", 2, 4, 8, 0, 0)
+    rows += struct.pack("<Q", 8) + b"blk.0.qq" + struct.pack("<I2QIQ", 2, 32, 2, 2, 128)
+    raw = head + pairs + rows
+    raw += bytes(-len(raw) % 32)
+    return Seed(_words(raw, 8), _file("a.gguf", lambda raw: raw + bytes(192)))
+
+
+def _npy() -> Seed:
+    stream = io.BytesIO()
+    np.save(stream, np.zeros((2, 3), np.float32))
+    raw = stream.getvalue()
+    head, rest = raw[:10], raw[10:]
+    return Seed(
+        [head[:8], *_TOKEN.findall(rest[:118].replace(b"'", b'"'))],
+        _file(
+            "a.npy",
+            lambda raw: (
+                raw[:8]
+                + struct.pack("<H", len(raw[8:]) & 0xFFFF)
+                + raw[8:].replace(b'"', b"'")
+                + bytes(24)
+            ),
+        ),
+    )
+
+
+def _npz() -> Seed:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, a=np.zeros((2, 3)), b=np.arange(4, dtype=">i2"))
+    return Seed(_words(stream.getvalue()), _file("a.npz"))
+
+
+def _packed(array: np.ndarray) -> msgpack.ExtType:
+    """An array as Flax packs it; Flax itself would make the process large, and forks slow."""
+    parts = (array.shape, array.dtype.name, array.tobytes())
+    return msgpack.ExtType(1, msgpack.packb(parts))
+
+
+def _msgpack() -> Seed:
+    chunks = {"0": _packed(np.ones(2, np.float32))}
+    tree = {
+        "params": {
+            "w": _packed(np.ones((2, 3), np.float32)),
+            "b": _packed(np.ones(3, np.int8)),
+        },
+        "chunked": {"__msgpack_chunked_array__": True, "shape": {"0": 2}, "chunks": chunks},
+        "step": 3,
+    }
+    return Seed(_words(msgpack.packb(tree), 2), _file("a.msgpack"))
+
+
+def _torch_root() -> dict:
+    half = tensor("1", (2, 2), (1, 2), kind="Half")
+    array = Call(
+        "numpy.core.multiarray",
+        "_reconstruct",
+        (),
+        (1, (2,), Call("numpy", "dtype", ("f4", False, True)), False, b"\0" * 8),
+    )
+    return {"model": {"a.weight": tensor("0", (2, 3)), "b": half}, "n": array, "epoch": 3}
+
+
+def _torch() -> Seed:
+    def write(folder: Path, parts: Parts) -> Path:
+        storages = {"0": zeros(6), "1": zeros(4, 2)}
+        return Path(write_zip(folder / "a.pt", b"".join(parts), storages))
+
+    return Seed(_opcodes(pickled(_torch_root())), write)
+
+
+def _torch_zip() -> Seed:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", pickled({"w": tensor("0", (3,))}))
+        archive.writestr("archive/data/0", zeros(3))
+    return Seed(_words(stream.getvalue()), _file("a.pt"))
+
+
+def _pickle() -> Seed:
+    root = {"n": _torch_root()["n"], "list": [1, (2.5, "x"), {3: b"y"}], "none": None}
+    return Seed(_opcodes(pickled(root)), _file("a.pkl"))
+
+
+def _legacy(folder: Path) -> Seed:
+    path = folder / "seed.pt"
+    write_legacy(path, {"w": tensor("0", (3,))}, {"0": (3, zeros(3))})
+    return Seed(_words(path.read_bytes(), 2), _file("a.pt"))
+
+
+def _orbax() -> Seed:
+    from tests.formats.test_hostile_shapes import orbax
+
+    def write(folder: Path, parts: Parts) -> Path:
+        path = orbax(folder / "o")
+        (path / "w/.zarray").write_bytes(b"".join(parts))
+        return path
+
+    document = {"zarr_format": 2, "shape": [4, 4], "chunks": [2, 4], "dtype": "<f4"}
+    document |= {"compressor": {"id": "zstd", "level": 1}, "filters": None, "order": "C"}
+    document |= {"fill_value": 0, "dimension_separator": "."}
+    return Seed(_TOKEN.findall(json.dumps(document).encode()), write)
+
+
+def seeds(folder: Path) -> dict[str, Seed]:
+    """Return the seed of each format; the folder is for those that are files."""
+    return {name: make() for name, make in FORMATS.items()} | {"legacy": _legacy(folder)}
+
+
+FORMATS: dict[str, Callable[[], Seed]] = {
+    "safetensors": _safetensors,
+    "gguf": _gguf,
+    "npy": _npy,
+    "npz": _npz,
+    "msgpack": _msgpack,
+    "torch": _torch,
+    "torch zip": _torch_zip,
+    "pickle": _pickle,
+    "orbax": _orbax,
+}
