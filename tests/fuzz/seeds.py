@@ -18,7 +18,7 @@ from tests.formats.torch_bytes import Call, pickled, tensor, write_legacy, write
 __all__ = ["FORMATS", "Seed"]
 
 Parts = list[bytes]
-_TOKEN = re.compile(rb'"[^"]*"|-?[0-9.]+|[\[\]{}:,]|\s+|\w+')
+_TOKEN = re.compile(rb'"[^"]*"|-?[0-9.]+|\s+|\w+|.', re.DOTALL)
 
 
 class Seed(NamedTuple):

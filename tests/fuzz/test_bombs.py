@@ -1,5 +1,7 @@
 """Every built bomb keeps the promises of docs/security.md, and a few changed seeds of each format."""
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -10,14 +12,11 @@ from tests.fuzz.bombs import BOMBS
 from tests.fuzz.measure import broken_promise, run
 from tests.fuzz.seeds import FORMATS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 
 def in_a_new_process(*options: str) -> str:
     """What `make fuzz` prints: children are forked from a process that has nothing else."""
-    import subprocess
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", *options], capture_output=True, text=True
     )
