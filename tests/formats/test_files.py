@@ -177,7 +177,7 @@ def test_a_disk_that_fails_while_it_is_read(tmp_path: Path, monkeypatch):
             raise OSError(5, "Input/output error")
 
     folder = write_folder(tmp_path / "m", LAYOUT)
-    monkeypatch.setattr(local, "_open", FailingFile)
+    monkeypatch.setattr(local, "open_regular", FailingFile)
     with pytest.raises(TargetError, match="cannot be read: Input/output error"):
         ex.explore(folder)
 
