@@ -27,7 +27,7 @@ def test_the_picture_is_current():
 
 def test_tests_mirror_the_rooms():
     """A folder of tests is named as the room that it tests."""
-    beside = {"conformance", "data", "docs", "real"}
+    beside = {"conformance", "data", "docs", "fuzz", "real"}
     for folder in {
         path.parent.relative_to(ROOT / "tests")
         for path in (ROOT / "tests").rglob("test_*.py")
