@@ -90,6 +90,9 @@ def _train(
             for note in notes(trainer, state):
                 progress.note(note)
         state = _restored(checkpoints, state, batches, progress)
+        jax.block_until_ready(
+            state
+        )  # one number alone would wait for ever for a failed rest
         empty, document = trainer.history(state), Path(folder) / "history.jsonl"
         with JsonlWriter(
             document, empty.rows, empty.columns, settings.NAME, after=int(state.step)

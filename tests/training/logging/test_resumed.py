@@ -86,7 +86,7 @@ def test_killed_at_once_a_recipe_leaves_the_lines_of_an_uninterrupted_run(tmp_pa
     """SIGKILL, twice, at moments that no run chooses."""
     command = [sys.executable, "-m", "explorer", "train", "linear"]
     command += [part for change in CHANGES for part in ("--set", change)]
-    # in processes the same: this one may compile with other flags
+    # both in child processes: this one may compile with other flags
     whole = [*command, "--out", str(tmp_path / "whole")]
     subprocess.run(whole, check=True, capture_output=True)
     lines = (tmp_path / "whole" / "history.jsonl").read_bytes()
