@@ -49,6 +49,15 @@ def read(path: str, store: Store = LOCAL) -> Listing:
         if isinstance(root, dict) and isinstance(root.get("module"), dict):
             return pytorch.read(path, store)
         raise _refuse(path, "has no param_shapes and no module")
+    ranks = root.get("mp_world_size")
+    if isinstance(ranks, int) and ranks > 1:
+        raise FormatError(
+            path,
+            found=f"is one of {ranks:,} tensor-parallel ranks of a DeepSpeed checkpoint: it "
+            "holds a slice of every matrix",
+            expected="one mp_rank",
+            cure="convert the folder with DeepSpeed's ds_to_universal.py",
+        )
     groups = [root["param_shapes"], root.get("frozen_param_shapes")]
     shapes = _shapes(path, groups, file_bytes)
     module = root.get("module")

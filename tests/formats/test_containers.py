@@ -286,6 +286,9 @@ def test_deepspeed_in_several_slices_is_refused(tmp_path: Path):
         FormatError, match="a DeepSpeed checkpoint in 2 tensor-parallel ranks"
     ):
         ex.explore(tmp_path)
+    alone = write_states(tmp_path / "alone", {**root, "mp_world_size": 2})
+    with pytest.raises(FormatError, match="is one of 2 tensor-parallel ranks"):
+        ex.explore(alone / "mp_rank_00_model_states.pt")
     write_states(tmp_path / "pipe", root, "layer_00-model_00-model_states.pt")
     with pytest.raises(FormatError, match="a DeepSpeed checkpoint in pipeline stages"):
         ex.explore(tmp_path / "pipe")

@@ -58,18 +58,20 @@ def read(path: str, store: Store = LOCAL) -> Listing:
         dtypes=[_dtype_of(leaf.tensor) for leaf in leaves],
         nbytes=nbytes,
         collections=collections if any(collections) else None,
-        typed="params" not in collections
-        or all(
-            leaf.collection == word
-            for leaf, word in zip(leaves, collections, strict=True)
-            if word == "params"
-        ),  # that word comes from modules and Variables, or from the name of a collection
+        typed=_are_declared(leaves, collections),
         ties=ties,
         remarks=[*_remarks(checkpoint, leaves), *remarks],
         file_bytes=blob.size(),
         files=1,
         metadata=_metadata(checkpoint.root),
     )
+
+
+def _are_declared(leaves: list[TorchLeaf], collections: list[str]) -> bool:
+    """Return whether modules and Variables say which tensors are parameters, and no names."""
+    declared = [leaf.collection == "params" for leaf in leaves]
+    said = [word == "params" for word in collections]
+    return any(declared) and declared == said
 
 
 def values(

@@ -375,8 +375,9 @@ def test_what_training_loops_save_with_torch(name: str, tmp_path):
         "losses": zeros(500),
         "count": zeros(1, 8),
     }
-    path = write_zip(tmp_path / "checkpoint.pt", root, data)
-    assert ex.count_parameters(path) == expected
+    ledger = ex.ledger(write_zip(tmp_path / "checkpoint.pt", root, data))
+    assert ledger.parameters == expected
+    assert ledger.provenance["parameters"].startswith("inferred (")
 
 
 # ---- collections of one's own
