@@ -13,6 +13,7 @@ __all__ = [
     "Key",
     "matches",
     "name_of",
+    "name_set",
     "path_of",
     "template_of",
     "templates_of",
@@ -55,6 +56,15 @@ def unboxed(path: tuple[str, ...]) -> tuple[str, ...]:
     (('linear', 'kernel'), ('linear', 'kernel'))
     """
     return path[:-1] if len(path) > 1 and path[-1] in _BOXES else path
+
+
+def name_set(text: str) -> frozenset[str]:
+    """Return the names in a text; tables of names are written so.
+
+    >>> sorted(name_set("weight bias"))
+    ['bias', 'weight']
+    """
+    return frozenset(text.split())
 
 
 def template_of(key: Key) -> bytes:

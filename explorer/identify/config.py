@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from explorer.errors import FormatError
+from explorer.paths import name_set
 from explorer.storage.local import exists, read_whole
 
 __all__ = ["MODEL_TYPES", "Config", "read_config", "read_config_file"]
@@ -13,13 +14,9 @@ __all__ = ["MODEL_TYPES", "Config", "read_config", "read_config_file"]
 _MAX_BYTES = 5_000_000  # one with 20,000 labels has 2 million
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 # Where config.json leaves it unset, the default of transformers' class decides. These are the
 # defaults of 4.57, read off its classes; of other model types nothing is known.
-_TIED = _names(
+_TIED = name_set(
     """
     albert bart bert bert-generation big_bird bigbird_pegasus biogpt blenderbot
     blenderbot-small blip blip-2 bloom camembert cohere cohere2 convbert ctrl
@@ -36,7 +33,7 @@ _TIED = _names(
     xlm-roberta xlm-roberta-xl xlnet xmod yoso zamba zamba2
     """
 )
-_UNTIED = _names(
+_UNTIED = name_set(
     """
     apertus arcee aria_text bamba bitnet blt chameleon code_llama codegen dbrx
     deepseek_v2 deepseek_v3 diffllama doge dots1 emu3 exaone4 falcon_h1 flex_olmo

@@ -12,6 +12,7 @@ from explorer.paths import Key, path_of
 from explorer.roles.call import Call
 from explorer.roles.names import classify, component_of_module
 from explorer.roles.settings import frozen, is_array, is_module
+from explorer.tree.nest import nest
 from explorer.tree.types import PyTree
 from explorer.tree.walk import Path, children_of
 
@@ -47,7 +48,7 @@ def call_of_module(module: Any, inputs: tuple[Any, ...], kwargs: Mapping[str, An
     fn.__name__ = type(module).__name__
     return Call(
         fn=fn,
-        params=_nested({path: leaves[number] for path, number in learned.items()}),
+        params=nest({path: leaves[number] for path, number in learned.items()}),
         inputs=inputs,
         kwargs=kwargs,
         name=type(module).__name__,
@@ -100,16 +101,6 @@ def _classes(module: Any) -> dict[Path, str]:
 
 
 _DEEPEST = 64
-
-
-def _nested(leaves: Mapping[Path, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for path, leaf in leaves.items():
-        node = tree
-        for name in path[:-1]:
-            node = node.setdefault(name, {})
-        node[path[-1]] = leaf
-    return tree
 
 
 def _at(tree: Any, path: Path) -> Any:

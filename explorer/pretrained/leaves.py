@@ -9,11 +9,12 @@ from explorer.architectures.architecture import Architecture
 from explorer.architectures.declaration import DeclaredTensor, declare, layer_name
 from explorer.architectures.stored_tensors import StoredTensor
 from explorer.errors import InputError, printable
+from explorer.tree.nest import nest
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["LeafOrigin", "gather", "nest", "origins"]
+__all__ = ["LeafOrigin", "gather", "origins"]
 
 Path = tuple[str, ...]
 _ALIGNMENT = 64  # bytes; XLA's requirement for memory on a CPU
@@ -155,18 +156,3 @@ def _common(formats: "set[np.dtype]") -> "np.dtype":
     import jax.numpy as jnp
 
     return reduce(jnp.promote_types, formats)
-
-
-def nest(leaves: Mapping[Path, Any]) -> dict[str, Any]:
-    """Return a nested dict of leaves by path.
-
-    >>> nest({("a", "b"): 1, ("a", "c"): 2})
-    {'a': {'b': 1, 'c': 2}}
-    """
-    tree: dict[str, Any] = {}
-    for path, leaf in leaves.items():
-        node = tree
-        for name in path[:-1]:
-            node = node.setdefault(name, {})
-        node[path[-1]] = leaf
-    return tree

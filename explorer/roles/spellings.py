@@ -8,6 +8,7 @@ dense_relu_dense).
 from typing import Literal
 
 from explorer.inventory.tensor import Component, Role
+from explorer.paths import name_set
 
 __all__ = [
     "FACTORS",
@@ -29,10 +30,6 @@ __all__ = [
 Tag = Component | Literal["moe", "shared"]
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 # ---- leaves -> role; `weight` and `w` depend on their module and shape
 LEAVES: dict[Role, str] = {
     "bias": """bias biases b beta offset bias_n bias_ih bias_hh bias_ih_l bias_hh_l
@@ -48,13 +45,13 @@ LEAVES: dict[Role, str] = {
         rope_factors_short""",
 }
 # the factors of a low-rank adapter
-FACTORS = _names("lora_a lora_b lora_embedding_a lora_embedding_b")
+FACTORS = name_set("lora_a lora_b lora_embedding_a lora_embedding_b")
 # a table whose name has one of these words, and not bias, has a row for each position
-POSITIONS = _names("pe wpe pos position positions positional")
+POSITIONS = name_set("pe wpe pos position positions positional")
 # modules whose weight is a table although embedding is not in their name
-TABLES = _names("relative_attention_bias attn_rel_b")
+TABLES = name_set("relative_attention_bias attn_rel_b")
 # an embedding with one of these words is a projection (patches, factorised tables)
-PROJECTIONS = _names("patch proj project projection mapping")
+PROJECTIONS = name_set("patch proj project projection mapping")
 
 # ---- modules -> component: the full name
 MODULES: dict[Tag, str] = {
@@ -101,6 +98,6 @@ WEAK: dict[Tag, str] = {
     "mlp": "fc1 fc2 linear1 linear2 gate_proj up_proj down_proj intermediate",
 }
 # wrappers, which are ignored
-WRAPPERS = FACTORS | _names("default base_layer modules_to_save")
+WRAPPERS = FACTORS | name_set("default base_layer modules_to_save")
 # outermost modules that are the entire model
-ROOTS = _names("params model module orig_mod base_model language_model")
+ROOTS = name_set("params model module orig_mod base_model language_model")

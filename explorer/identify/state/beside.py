@@ -5,16 +5,13 @@ from collections.abc import Iterator
 
 from explorer.identify.state.tree import Node
 from explorer.inventory.tensor import PARAMS
+from explorer.paths import name_set
 
 __all__ = ["adapter_settings", "beside_models"]
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 # items that are a model, where a training loop saved several things
-_MODELS = _names(
+_MODELS = name_set(
     """
     params model state_dict model_state_dict model_state net network module weights
     variables online student policy actor generator
@@ -29,8 +26,8 @@ _VALUES = (
     r"kl|grad_norms?|normali[sz]ers?|statistics|stats|rms)$"
 )
 # leaves that only a layer has
-_LEARNED = _names("kernel embedding weight bias w b scale gamma beta")
-_MATRICES = _names("kernel embedding weight w bias")
+_LEARNED = name_set("kernel embedding weight bias w b scale gamma beta")
+_MATRICES = name_set("kernel embedding weight w bias")
 
 _FACTORS = re.compile(r"^(lora|loha|hada|lokr|oft|boft|diff|glora|ia3)_?")
 _LOOSE = ("state", "values beside the model")

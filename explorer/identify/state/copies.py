@@ -8,27 +8,28 @@ shapes are not copies, nor is a `target_embedding` beside a `source_embedding`.
 from collections.abc import Iterator
 
 from explorer.identify.state.tree import Node
+from explorer.paths import name_set
 
 __all__ = ["copies_in"]
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 # words of a name that say nothing of which network it is
-_GENERIC = _names("params parameters model state dict variables weights net network module")
+_GENERIC = name_set(
+    "params parameters model state dict variables weights net network module"
+)
 # words of the original beside its copy
-_COUNTERPARTS = _names("online student main current learner base local policy")
+_COUNTERPARTS = name_set("online student main current learner base local policy")
 # names of a whole model: an `old_policy` is a copy of it, an `init_conv` is not one of a conv
-_WHOLE = _names("params parameters model state_dict policy variables weights")
+_WHOLE = name_set("params parameters model state_dict policy variables weights")
 # networks that come in pairs of one shape: a copy's original says online, or the like
-_TOWERS = _names("encoder decoder embed embedding embeddings embedder emb head vocab unet")
+_TOWERS = name_set(
+    "encoder decoder embed embedding embeddings embedder emb head vocab unet"
+)
 # a copy that no such word marks, and its originals
 _PAIRS = {
-    "encoder_k": _names("encoder_q"),
-    "base_encoder_k": _names("base_encoder_q"),
-    "momentum_encoder": _names("encoder base_encoder online_encoder"),
+    "encoder_k": name_set("encoder_q"),
+    "base_encoder_k": name_set("base_encoder_q"),
+    "momentum_encoder": name_set("encoder base_encoder online_encoder"),
 }
 _LISTED = "shadow_params"  # an average as a list, whose names are lost
 _MOST, _DEEPEST = 64, 4  # neighbours and wrappers compared: bounds the time
@@ -38,13 +39,17 @@ _MOST, _DEEPEST = 64, 4  # neighbours and wrappers compared: bounds the time
 _WORDS: tuple[tuple[str, frozenset[str], frozenset[str] | None], ...] = (
     (
         "moving averages of parameters",
-        _names("ema swa averaged average averages polyak"),
+        name_set("ema swa averaged average averages polyak"),
         None,
     ),
-    ("moving averages of parameters", _names("avg shadow"), _WHOLE),
-    ("teacher copies", _names("teacher"), _WHOLE | {"", "net", "network"}),
-    ("earlier copies", _names("old prev previous best ref reference init initial"), _WHOLE),
-    ("target copies", _names("targ target targets"), None),
+    ("moving averages of parameters", name_set("avg shadow"), _WHOLE),
+    ("teacher copies", name_set("teacher"), _WHOLE | {"", "net", "network"}),
+    (
+        "earlier copies",
+        name_set("old prev previous best ref reference init initial"),
+        _WHOLE,
+    ),
+    ("target copies", name_set("targ target targets"), None),
 )
 _ALL = frozenset[str]().union(*(words for _, words, _ in _WORDS))
 

@@ -9,13 +9,14 @@ from math import prod
 
 from explorer import dtypes
 from explorer.identify.state.tables import IN_CONTEXT, KINDS, LEAVES, OWNERS, ROOTS, State
+from explorer.paths import name_set
 from explorer.roles.names import component_of_module, split_names
 
 __all__ = ["kind_of", "named_state", "state_of"]
 
 # of one number each; an array of the name is something else
 _SCALES = ("quantization", "activation and cache scales")
-_SCALE_NAMES = frozenset(("k_scale", "v_scale", "q_scale", "input_scale", "output_scale"))
+_SCALE_NAMES = name_set("k_scale v_scale q_scale input_scale output_scale")
 _STATISTICS = ("batch_stats", "running statistics")
 _POWER_ITERATION = ("buffers", "power iteration vectors")
 _FIXED = ("buffers", "fixed projections of distances")

@@ -9,17 +9,14 @@ from collections.abc import Iterator
 
 from explorer.identify.state.repeats import Repeats
 from explorer.identify.state.tree import Node
+from explorer.paths import name_set
 
 __all__ = ["optimizers_in"]
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 # Of each state: the fields that hold trees of the parameters' structure, then all others.
 _STATES = tuple(
-    (_names(slots), _names(slots) | _names(others))
+    (name_set(slots), name_set(slots) | name_set(others))
     for slots, others in (
         ("mu nu nu_max", "count ns_coeffs hessian_fn_state"),
         ("trace", ""),
@@ -54,8 +51,8 @@ _STATES = tuple(
     )
 )
 _SLOTS = frozenset[str]().union(*(slots for slots, _ in _STATES))
-# fields that no other thing has for a name: one of them beside a counter is enough
-_OWN = _names(
+# fields that few other things have for a name: one of them needs no counter beside it
+_OWN = name_set(
     """
     mu nu nu_max v_row v_col acc_grads e_g e_x exp_avg exp_avg_sq max_exp_avg_sq
     momentum_buffer square_avg acc_delta trace grad_sum_sq diff_params_memory grad_acc
@@ -63,7 +60,7 @@ _OWN = _names(
     init_particles cumulative_gradients subgradients
     """
 )
-_FACTORS = _names("v_row v_col")
+_FACTORS = name_set("v_row v_col")
 # names that are enough, and names that need a tree of the parameters' structure inside
 _SURE = re.compile(r"^(.*_)?(opt|optim|optimi[sz]ers?|tx)_?states?$")
 _LIKELY = re.compile(

@@ -4,41 +4,37 @@ import re
 from collections.abc import Iterable, Iterator
 
 from explorer.identify.state.tree import Node
-from explorer.paths import unboxed
+from explorer.paths import name_set, unboxed
 
 __all__ = ["needs_neighbours", "statistics_in"]
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_MEANS = _names("mean running_mean moving_mean mean_ema avg_mean _mean rm loc μ")
-_SPREADS = _names(
+_MEANS = name_set("mean running_mean moving_mean mean_ema avg_mean _mean rm loc μ")
+_SPREADS = name_set(
     "var _var _std variance std stddev std_dev running_var running_std moving_variance moving_var var_ema "
     "avg_var _variance riv σ² summed_variance sum_of_squares sumsq m2 M2 inv_std istd scale_diag"
 )
-_GAINS = _names("scale bias weight gamma beta offset")
-_COUNTERS = _names("count counter n num steps total_count")
+_GAINS = name_set("scale bias weight gamma beta offset")
+_COUNTERS = name_set("count counter n num steps total_count")
 # a long pattern, compiled when it is needed
 _NORMALISER = (
     r"(norm|normali[sz]e|normali[sz]er|normali[sz]ation|batch_?stats?|bn\d*|rms|statistics|stats|"
     r"scaler|standardi[sz]er|cmvn|whiten(ing)?|preprocess\w*)(_?(state|stats|\d+))?$"
 )
 # beside a codebook that is an average of vectors: their averages, and how many each had
-_AVERAGES = _names(
+_AVERAGES = name_set(
     "embed_avg embedding_avg embed_sum embedding_sum codebook_avg ema_w _ema_w "
     "ema_dw embed_ema ema_embed codebook_ema"
 )
-_SIZES = _names(
+_SIZES = name_set(
     "cluster_size cluster_usage ema_cluster_size _ema_cluster_size codebook_usage "
     "embed_count cluster_counts"
 )
-_FLAGS = _names("inited initted initialized")
-_CODES = _names("embed embedding embeddings codebook codebooks code_embed")
+_FLAGS = name_set("inited initted initialized")
+_CODES = name_set("embed embedding embeddings codebook codebooks code_embed")
 
 # statistics by their own names, whatever stands beside them
-_NAMED = _names(
+_NAMED = name_set(
     "running_mean running_var moving_mean moving_variance moving_var mean_ema var_ema"
 )
 _BESIDE = (_MEANS | _SIZES) - _NAMED
