@@ -59,6 +59,7 @@ def test_published_totals_and_breakdown(tmp_path: Path, model_id: str):
     assert inventory.num_weights + inventory.num_biases == inventory.num_parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_id", ONDISK)
 def test_published_layouts_on_disk(tmp_path: Path, model_id: str):
     model = MODELS[model_id]
@@ -68,6 +69,7 @@ def test_published_layouts_on_disk(tmp_path: Path, model_id: str):
     assert breakdown(inventory) == model["breakdown"]
 
 
+@pytest.mark.slow
 def test_deepseek_v3_of_688_gb(tmp_path: Path):
     """Every figure of the published file: 684,531,386,000 stored elements explained."""
     model = MODELS["deepseek-ai/DeepSeek-V3"]

@@ -44,6 +44,7 @@ def test_published_layouts_agree(tmp_path: Path, model_id: str):
     assert agreement.parameters == agreement.found == BUILT[model_id]["total_parameters"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model_id", ["openai-community/gpt2", "deepseek-ai/DeepSeek-V3", "openai/gpt-oss-20b"]
 )

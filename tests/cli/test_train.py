@@ -55,6 +55,7 @@ def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
             pytest.fail(f"ended with {process.wait(0.01)}")
 
 
+@pytest.mark.training
 def test_linear_prints_the_line_and_what_is_in_the_model(tmp_path: Path):
     done = run_command("train", "linear", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

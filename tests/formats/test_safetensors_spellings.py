@@ -68,6 +68,7 @@ def write(folder: Path, raw: bytes, data: int) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(headers())
 def test_all_decoders_find_the_same_or_refuse_equally(
