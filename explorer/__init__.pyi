@@ -11,6 +11,7 @@ from .api import (
     explore,
     ledger,
     load,
+    plan,
     report_roles,
     summarize,
 )
@@ -31,6 +32,7 @@ from .pretrained.loading import load_pretrained
 from .pretrained.saving import to_checkpoint
 from .roles.dataflow.records import ParameterRole
 from .roles.dataflow.tracing import trace_roles
+from .sizing.records import Lora, MemoryPlan, Term, Workload
 from .tree.partition import combine, partition
 
 __version__: str
@@ -43,15 +45,19 @@ __all__ = [
     "Inventory",
     "Kind",
     "Ledger",
+    "Lora",
+    "MemoryPlan",
     "MismatchError",
     "MissingPackageError",
     "ParameterRole",
     "Summary",
     "TargetError",
     "TensorSpec",
+    "Term",
     "Tie",
     "TreeError",
     "UnsafePickleError",
+    "Workload",
     "audit_roles",
     "build_model",
     "combine",
@@ -65,6 +71,7 @@ __all__ = [
     "load",
     "load_pretrained",
     "partition",
+    "plan",
     "report_roles",
     "split_weights_biases",
     "summarize",

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 from explorer.errors import TreeError, printable
 from explorer.inventory.inventory import Inventory
 from explorer.targets import as_path, call_of, resolve
-from explorer.targets.inventories import architecture_of, inventory_of
+from explorer.targets.inventories import (
+    architecture_of,
+    inventory_of,
+    known_architecture_of,
+)
 
 if TYPE_CHECKING:
     from explorer.analyses.comparison import Comparison
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
     from explorer.analyses.summary import By, Summary
     from explorer.models.transformer import Transformer
     from explorer.roles.report import RoleReport
+    from explorer.sizing.records import MemoryPlan, Workload
     from explorer.tree.types import Params, PyTree
 
 __all__ = [
@@ -27,6 +32,7 @@ __all__ = [
     "explore",
     "ledger",
     "load",
+    "plan",
     "report_roles",
     "summarize",
 ]
@@ -282,3 +288,37 @@ def load(path: str | os.PathLike, select: str | None = None) -> "dict[str, Any]"
     from explorer.formats.nested import load_tree
 
     return load_tree(as_path(path), select)
+
+
+def plan(
+    target: Any,
+    *inputs: Any,
+    workload: "Workload | None" = None,
+    device: str | None = None,
+    optimizer: Any = None,
+    **settings: Any,
+) -> "MemoryPlan":
+    """Return what a model needs to run or to train, term by term, and what it fits.
+
+    Args:
+        target, *inputs: as for `explore`.
+        workload: what the model is to do; None for inference of one sequence.
+        device: a name of `explorer devices`, with a number ("h200:8"), or "here".
+        optimizer: an optax transformation, whose state is measured from its own `init`.
+        **settings: fields of the workload, over those of `workload`: `context=8192`.
+
+    Raises:
+        InputError: as `explore`; also a setting, device, engine or scheme that does not exist.
+
+    >>> found = plan("llama-2-7b", context=4096, dtype="float16")
+    >>> {term.name: term.bytes for term in found.terms if term.is_exact}
+    {'parameters': 13476831232, 'kv_cache': 2147483648}
+    """
+    from explorer.sizing.plan import plan_of
+    from explorer.sizing.subject import Subject
+    from explorer.sizing.workloads import workload_of
+
+    found = resolve(target, *inputs)
+    inventory = inventory_of(found)
+    subject = Subject(inventory.target, inventory, known_architecture_of(found))
+    return plan_of(subject, workload_of(workload, settings), device, optimizer)

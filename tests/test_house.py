@@ -25,8 +25,9 @@ FLOORS = [
     {"recipes", "testing"},
     {"api"},
     {"targets"},
-    {"pretrained"},
-    {"training", "views"},
+    {"pretrained", "views"},
+    {"sizing"},
+    {"training"},
     {"models", "objects", "formats"},
     {"architectures"},
     {"identify"},
@@ -38,7 +39,7 @@ FLOORS = [
 # rooms whose modules, and all that they import, load without an array library
 JAX_FREE = {
     "analyses", "api", "architectures", "cli", "document", "dtypes", "errors", "formats", "identify",
-    "inventory", "paths", "storage", "targets", "testing", "views",
+    "inventory", "paths", "sizing", "storage", "targets", "testing", "views",
 }  # fmt: skip
 ARRAY_LIBRARIES = {"jax", "jaxlib", "flax", "optax", "chex", "numpy", "ml_dtypes"}
 FLOOR_OF = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -292,11 +293,11 @@ def test_no_pickle_is_ever_loaded():
 
 def test_public_names_are_pinned():
     assert ex.__all__ == [
-        "Comparison", "ExplorerError", "FormatError", "InputError", "Inventory", "Kind", "Ledger",
-        "MismatchError", "MissingPackageError", "ParameterRole", "Summary", "TargetError", "TensorSpec", "Tie",
-        "TreeError", "UnsafePickleError", "audit_roles", "build_model", "combine", "compare", "count_bytes",
+        "Comparison", "ExplorerError", "FormatError", "InputError", "Inventory", "Kind", "Ledger", "Lora", "MemoryPlan",
+        "MismatchError", "MissingPackageError", "ParameterRole", "Summary", "TargetError", "TensorSpec", "Term", "Tie",
+        "TreeError", "UnsafePickleError", "Workload", "audit_roles", "build_model", "combine", "compare", "count_bytes",
         "count_parameters", "count_tensors", "decay_mask", "explore", "ledger", "load", "load_pretrained",
-        "partition", "report_roles", "split_weights_biases", "summarize", "to_checkpoint", "trace_roles",
+        "partition", "plan", "report_roles", "split_weights_biases", "summarize", "to_checkpoint", "trace_roles",
     ]  # fmt: skip
     for name in ex.__all__:
         value = getattr(ex, name)

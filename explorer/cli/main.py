@@ -20,6 +20,7 @@ __all__ = ["cli", "main"]
 _MODULES = {
     "show": "show",
     "count": "count",
+    "plan": "plan",
     "catalog": "catalog",
     "roles": "roles",
     "train": "train",
@@ -131,6 +132,7 @@ def cli() -> None:
     Examples:
       explorer show model.safetensors
       explorer count model-a/ model-b.gguf llama-2-70b
+      explorer plan llama-3.1-8b --quantize Q4_K_M --device rtx-4090
       explorer roles deepseek-v3
       explorer lock model/ > params.lock
       explorer check model/ params.lock

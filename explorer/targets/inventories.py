@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from explorer.formats.composites import Composite
     from explorer.inventory.listing import Listing
 
-__all__ = ["architecture_of", "inventory_of"]
+__all__ = ["architecture_of", "inventory_of", "known_architecture_of"]
 
 _NO_WEIGHTS = "the folder holds no weights that explorer knows: its config.json is shown"
 
@@ -133,3 +133,16 @@ def architecture_of(target: Target) -> "Architecture | None":
         case Call() | Tree():
             return target.architecture
     return None
+
+
+def known_architecture_of(target: Target) -> "Architecture | None":
+    """Return the architecture behind a target; None also for weights without a config.
+
+    Raises:
+        InputError: a config.json that is not one of a known model.
+    """
+    if isinstance(target, Checkpoint) and not exists(
+        os.path.join(target.folder, "config.json")
+    ):
+        return None
+    return architecture_of(target)

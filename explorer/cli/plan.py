@@ -1,0 +1,54 @@
+"""plan: what a model needs to run or to train, and what it fits."""
+
+from typing import Any
+
+import click
+
+from explorer.api import plan as plan_target
+from explorer.cli.console import echo_result, format_option, target_argument
+from explorer.document.records import Document
+
+__all__ = ["plan"]
+
+
+@click.command()
+@target_argument
+@click.option("--context", type=int, help="Tokens of one sequence.")
+@click.option("--batch", type=int, help="Sequences at a time.")
+@click.option("--parallel", type=int, help="Slots that share llama.cpp's context.")
+@click.option("--dtype", help="Of the parameters: bfloat16, float32, ...")
+@click.option("--kv-dtype", help="Of the cache: float16, q8_0, fp8, ...")
+@click.option("--quantize", metavar="SCHEME", help="Q4_K_M, nf4, int4:g128, fp8, ...")
+@click.option("--engine", help="jax, llama.cpp, vllm or sglang.")
+@click.option("--device", metavar="NAME[:N]", help="A name of `explorer devices`, or here.")
+@click.option("--train", is_flag=True, default=None, help="Plan training, not inference.")
+@click.option("--optimizer", help="adamw, lion, adafactor, sgd, ...")
+@click.option("--lora", metavar="rank=16,targets=q,v", help="Train adapters alone.")
+@click.option("--mesh", metavar="fsdp=8,tensor=2", help="Devices as a mesh with axes.")
+@click.option("--remat", help="none, selective or full.")
+@click.option("--tokens", type=int, help="To train on or to generate: for time and cost.")
+@click.option("--price", type=float, help="Dollars per device and hour.")
+@format_option
+def plan(target: str, form: str, device: str | None, **settings: Any) -> None:
+    """Print what a model needs to run or to train, term by term, and what it fits.
+
+    \b
+    Examples:
+      explorer plan llama-2-70b
+      explorer plan llama-3.1-8b --quantize Q4_K_M --engine llama.cpp --device rtx-4090
+      explorer plan llama-3.1-8b --train --optimizer adamw --device tpu-v5e --mesh fsdp=16
+    """
+    from explorer.sizing.workloads import lora_of, mesh_of
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    for name, parse in (("lora", lora_of), ("mesh", mesh_of)):
+        if name in given:
+            given[name] = parse(given[name])
+    found = plan_target(target, device=device, **given)
+
+    def document() -> Document:
+        from explorer.views.plan import plan_document
+
+        return plan_document(found)
+
+    echo_result(form, document=document, records=lambda: found.terms, value=lambda: found)

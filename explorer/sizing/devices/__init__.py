@@ -1,0 +1,1 @@
+"""Accelerators and laptops: memory, bandwidth, peaks; what fits them."""

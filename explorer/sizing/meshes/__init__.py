@@ -1,0 +1,1 @@
+"""Devices in a mesh: what each holds, by the rules that training uses."""

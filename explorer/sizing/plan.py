@@ -1,0 +1,46 @@
+"""A subject and a workload -> the plan: terms from every room, and their sums."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from explorer.sizing.cache.terms import cache_terms
+from explorer.sizing.meshes.placement import Placement
+from explorer.sizing.records import MemoryPlan, Term, Workload
+from explorer.sizing.subject import Subject
+from explorer.sizing.weights.weights import weights_of
+
+__all__ = ["plan_of"]
+
+_CONTEXT = 4096
+
+
+def plan_of(
+    subject: Subject, workload: Workload, device: str | None = None, optimizer: Any = None
+) -> MemoryPlan:
+    """Return what a subject needs for a workload.
+
+    Raises:
+        InputError: a workload that the subject cannot have.
+    """
+    if workload.context is None:
+        workload = replace(workload, context=_CONTEXT)
+    placement = Placement(mesh=workload.mesh)
+    weights = weights_of(subject, workload, placement)
+    terms: list[Term] = [*weights.terms()]
+    if subject.architecture is not None and not workload.train:
+        terms += cache_terms(subject.architecture, workload, placement)
+    parameters = subject.inventory.num_parameters
+    return MemoryPlan(
+        target=subject.name,
+        workload=workload,
+        engine=workload.engine,
+        parameters=parameters,
+        trainable_parameters=parameters if workload.train else 0,
+        bits_per_weight=8 * weights.bytes / parameters if parameters else None,
+        terms=tuple(terms),
+        total_bytes=sum(term.bytes for term in terms),
+        low_bytes=sum(term.low for term in terms),
+        high_bytes=sum(term.high for term in terms),
+        per_device_bytes=sum(term.on_device for term in terms),
+    )

@@ -1,0 +1,203 @@
+"""The records of sizing: what is asked for, what one term takes, what a whole plan is."""
+
+from typing import Any, Literal
+
+import msgspec
+
+__all__ = ["TERMS", "DeviceFit", "Lora", "MemoryPlan", "Term", "Workload"]
+
+TermName = Literal[
+    "parameters",
+    "quantization",
+    "kv_cache",
+    "recurrent_state",
+    "gradients",
+    "optimizer",
+    "master_parameters",
+    "activations",
+    "logits",
+    "workspace",
+    "reserve",
+]
+TERMS: tuple[TermName, ...] = TermName.__args__
+
+
+class Term(msgspec.Struct, frozen=True, kw_only=True):
+    """The bytes of one thing that memory is needed for, over all devices.
+
+    Attributes:
+        name: what it is.
+        bytes: the best figure; `low` and `high` are equal to it where it is exact.
+        low, high: bounds of an estimate.
+        provenance: "exact", "inferred (rule)", "estimated (how)" or "assumed (why)".
+        note: what explains the figure.
+        per_device: bytes on the fullest device; None for `bytes` of one device.
+
+    >>> Term.exact("kv_cache", 64, "2 layers x 4 heads").high
+    64
+    """
+
+    name: TermName
+    bytes: int
+    low: int
+    high: int
+    provenance: str
+    note: str = ""
+    per_device: int | None = None
+
+    @classmethod
+    def exact(
+        cls, name: TermName, nbytes: int, note: str = "", per_device: int | None = None
+    ) -> "Term":
+        """Return a term that shapes, formats or a compiler decide."""
+        return cls(
+            name=name,
+            bytes=nbytes,
+            low=nbytes,
+            high=nbytes,
+            provenance="exact",
+            note=note,
+            per_device=per_device,
+        )
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing about it is estimated."""
+        return self.provenance.startswith("exact")
+
+    @property
+    def on_device(self) -> int:
+        """Bytes on the fullest device."""
+        return self.bytes if self.per_device is None else self.per_device
+
+
+class Lora(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Low-rank adapters: trained beside frozen kernels.
+
+    Attributes:
+        rank: rows of A, columns of B.
+        targets: names of projections ("q", "v", "q_proj") or a group: "attention", "mlp", "all".
+        dtype: of the adapters.
+        dora: whether each adapted kernel learns its magnitudes too.
+
+    >>> Lora(rank=16).targets
+    ('q', 'v')
+    """
+
+    rank: int
+    targets: tuple[str, ...] = ("q", "v")
+    dtype: str = "float32"
+    dora: bool = False
+
+
+class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model is to do: one frozen record of settings.
+
+    Attributes:
+        context: tokens of one sequence; None for 4,096 or all positions, the fewer.
+        batch: sequences at a time (of one micro-batch in training).
+        parallel: slots that share llama.cpp's context.
+        prompt: tokens of a prompt that are computed at once; None for the engine's own.
+        dtype: of the parameters; None for that of the published weights or of the file.
+        kv_dtype: of the cache; None for `dtype` or the engine's own.
+        quantize: a scheme for the weights: "Q4_K_M", "nf4", "int4:g128", "fp8", ...
+        engine: whose rules the cache follows: "jax", "llama.cpp", "vllm" or "sglang".
+        train: whether the model is trained.
+        optimizer: a name ("adamw"); an optax transformation is given beside the workload.
+        lora: adapters; the model below is frozen.
+        remat: what is computed again in the backward pass: "none", "selective" or "full".
+        accumulate: micro-batches a step.
+        mesh: sizes of the mesh axes "data", "fsdp", "tensor", "expert".
+        zero: stage of ZeRO over the data axis, 0 to 3.
+        tokens: tokens to train on, or to generate, for times and cost.
+        price: dollars per device and hour.
+
+    >>> Workload(context=8192, engine="llama.cpp").batch
+    1
+    """
+
+    context: int | None = None
+    batch: int = 1
+    parallel: int = 1
+    prompt: int | None = None
+    dtype: str | None = None
+    kv_dtype: str | None = None
+    quantize: str | None = None
+    engine: str = "jax"
+    train: bool = False
+    optimizer: str = "adamw"
+    lora: Lora | None = None
+    remat: str = "none"
+    accumulate: int = 1
+    mesh: dict[str, int] = {}
+    zero: int = 0
+    tokens: int | None = None
+    price: float | None = None
+
+
+class DeviceFit(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a plan fits one kind of device.
+
+    Attributes:
+        name: of the device.
+        count: how many of them.
+        memory: bytes that one of them offers.
+        fits: whether the best figure fits; None where the plan has no figure.
+        longest_context: the longest context with which it fits; None where none does.
+    """
+
+    name: str
+    count: int
+    memory: int
+    fits: bool | None
+    longest_context: int | None
+
+
+class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model needs for a workload, term by term.
+
+    Attributes:
+        target: what was asked about.
+        workload: for which workload.
+        engine: whose rules the cache follows.
+        device: the device asked about, with its number ("h200:8"); None for none.
+        parameters: of the model.
+        trainable_parameters: of them, or of the adapters, those that are trained.
+        bits_per_weight: bits of stored weights over parameters.
+        terms: each thing that needs memory; their bytes add up to `total_bytes`.
+        total_bytes: over all devices; `low_bytes` and `high_bytes` are its bounds.
+        per_device_bytes: on the fullest device.
+        fits: whether that is at most what a device offers; None without a device.
+        longest_context: the longest context with which it fits; None without a device.
+        devices: common devices, each with whether one of it suffices.
+        not_modelled: what the figures leave out.
+        advice: the options that would make it fit.
+        decode_tokens_per_second: a bound for one step over all sequences.
+        prefill_seconds: a bound for one prompt.
+
+    >>> import explorer as ex
+    >>> found = ex.plan("llama-2-7b", context=4096, dtype="float16")
+    >>> found.parameters, found.terms[0].bytes
+    (6738415616, 13476831232)
+    """
+
+    target: str
+    workload: Workload
+    engine: str
+    device: str | None = None
+    parameters: int
+    trainable_parameters: int
+    bits_per_weight: float | None
+    terms: tuple[Term, ...]
+    total_bytes: int
+    low_bytes: int
+    high_bytes: int
+    per_device_bytes: int
+    fits: bool | None = None
+    longest_context: int | None = None
+    devices: tuple[DeviceFit, ...] = ()
+    not_modelled: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+    decode_tokens_per_second: dict[str, Any] | None = None
+    prefill_seconds: dict[str, Any] | None = None
+    cost: dict[str, Any] = {}

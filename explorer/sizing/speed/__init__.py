@@ -1,0 +1,1 @@
+"""Bounds of speed from bytes and operations, and what they cost."""

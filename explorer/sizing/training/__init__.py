@@ -1,0 +1,1 @@
+"""What training needs beside the weights: gradients, optimizer, activations; what adapters change."""

@@ -1,0 +1,1 @@
+"""Bytes of the weights: as a dtype, as a file stores them, or under a quantisation scheme."""

@@ -1,0 +1,26 @@
+"""A memory plan as a document: the answer, a bar a term, the devices it fits, what is left out."""
+
+from explorer.document.records import Column, Document, Notes, Paragraph, Table
+from explorer.sizing.records import MemoryPlan
+from explorer.views import units
+
+__all__ = ["plan_document"]
+
+_TERMS = (
+    Column("term"),
+    Column("bytes", "right"),
+    Column("how it is known", least=24, lines=2),
+)
+
+
+def plan_document(plan: MemoryPlan) -> Document:
+    """Return the plan of one target."""
+    largest = max((term.bytes for term in plan.terms), default=0) or 1
+    rows = [
+        (term.name.replace("_", " "), units.size(term.bytes), term.note or term.provenance)
+        for term in plan.terms
+    ]
+    bars = tuple(term.bytes / largest for term in plan.terms)
+    total = f"{units.size(plan.total_bytes)} for {plan.parameters:,} parameters"
+    notes = [Notes(plan.not_modelled)] if plan.not_modelled else []
+    return Document(plan.target, (Paragraph(total), Table(_TERMS, rows, bars=bars), *notes))
