@@ -5,9 +5,20 @@ dtypes have exact integer sizes. Names are those of NumPy and ml_dtypes; block-q
 dtypes have ggml's names.
 """
 
+import difflib
 from typing import Literal, NamedTuple
 
-__all__ = ["DType", "find", "find_ggml", "find_safetensors", "find_torch", "is_trainable"]
+from explorer.errors import InputError, printable
+
+__all__ = [
+    "DType",
+    "find",
+    "find_ggml",
+    "find_safetensors",
+    "find_torch",
+    "is_trainable",
+    "parse",
+]
 
 Kind = Literal["float", "complex", "int", "uint", "bool", "key", "text"]
 
@@ -172,6 +183,37 @@ def find(name: str) -> DType:
     if dtype is not None:
         return dtype
     return DType(name, "key" if name.startswith("key<") else "text", 1, 0)
+
+
+# what people call the dtypes that have longer names
+_SHORT = {
+    "f64": "float64", "fp64": "float64", "double": "float64", "f32": "float32", "fp32": "float32",
+    "float": "float32", "f16": "float16", "fp16": "float16", "half": "float16", "bf16": "bfloat16",
+    "fp8": "float8_e4m3fn", "f8": "float8_e4m3fn", "e4m3": "float8_e4m3fn", "e5m2": "float8_e5m2",
+    "fp4": "float4_e2m1fn", "i8": "int8", "i4": "int4",
+}  # fmt: skip
+
+
+def parse(place: str, text: str) -> DType:
+    """Return the dtype that a user names, by its long name or a short one.
+
+    Raises:
+        InputError: no dtype has that name; the error suggests the nearest.
+
+    >>> parse("--dtype", "BF16").name, parse("--dtype", "q8_0").bits
+    ('bfloat16', 8.5)
+    """
+    wanted = text.strip().lower()
+    dtype = _by_name.get(_SHORT.get(wanted, wanted))
+    if dtype is not None:
+        return dtype
+    near = difflib.get_close_matches(wanted, [*_by_name, *_SHORT], 1, 0.5)
+    raise InputError(
+        place,
+        found=f"no dtype is called {printable(text, 40)!r}",
+        expected="bfloat16, float32, float16, float8_e4m3fn, int8, int4 or another",
+        cure=f"did you mean {near[0]}?" if near else "",
+    )
 
 
 def find_safetensors(name: str) -> DType | None:

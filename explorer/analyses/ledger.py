@@ -1,12 +1,13 @@
 """The ledger: every figure of an inventory, how it is known, and what explains it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from explorer.analyses.active import ActiveParameters, active_parameters
 from explorer.analyses.notes import notes_of
 from explorer.analyses.provenance import provenance_of
+from explorer.analyses.widths import WIDTHS, bytes_at
 from explorer.inventory.card import Advertised, Agreement
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import PARAMS, Kind
@@ -22,8 +23,9 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     `roles` and `components` add up to `parameters`; `dtypes` and `collections` to all
     unique elements. `active_parameters` is None where no architecture says how many experts
     a token uses; `advertised` what the publisher claims, `agreement` how a checkpoint fits
-    its config, `checkpoint_tensors` how many tensors its checkpoints have. `provenance` says of each figure whether it is "exact", "inferred (rule)"
-    or "assumed (why)".
+    its config, `checkpoint_tensors` how many tensors its checkpoints have. `bytes_at` is what the
+    parameters take at numbers of bits each. `provenance` says of each figure whether it is
+    "exact", "inferred (rule)" or "assumed (why)".
 
     >>> import explorer as ex, numpy as np
     >>> layer = {"kernel": np.ones((4, 3)), "bias": np.ones(3)}
@@ -44,6 +46,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     nbytes: int
     file_bytes: int | None
     bits_per_weight: float | None
+    bytes_at: dict[str, int]
     roles: dict[str, int]
     components: dict[str, int]
     dtypes: dict[str, int]
@@ -57,8 +60,8 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
 
 
-def ledger_of(inventory: Inventory) -> Ledger:
-    """Return the ledger of an inventory."""
+def ledger_of(inventory: Inventory, widths: Sequence[str] = WIDTHS) -> Ledger:
+    """Return the ledger of an inventory; `widths` are the numbers of bits of `bytes_at`."""
     card = inventory.card
     return Ledger(
         target=inventory.target,
@@ -73,6 +76,7 @@ def ledger_of(inventory: Inventory) -> Ledger:
         nbytes=inventory.nbytes,
         file_bytes=inventory.file_bytes,
         bits_per_weight=bits_per_weight(inventory),
+        bytes_at=bytes_at(inventory.num_parameters, widths),
         roles=_group(inventory, lambda kind: kind.role, parameters_only=True),
         components=_group(inventory, lambda kind: kind.component, parameters_only=True),
         dtypes=_group(inventory, lambda kind: kind.dtype),

@@ -23,6 +23,7 @@ __all__ = [
     "style",
     "target_argument",
     "width",
+    "widths_options",
 ]
 
 _WIDTHS = (60, 250)
@@ -51,6 +52,15 @@ def format_option(function: Callable) -> Callable:
         show_default=True,
         help="How to print.",
     )(function)
+
+
+def widths_options(function: Callable) -> Callable:
+    """Add --bits and --dtype, what "in memory" is printed for, to a command."""
+    bits = click.option("--bits", type=float, help="Print memory at so many bits alone.")
+    dtype = click.option(
+        "--dtype", help="Print memory in this dtype alone: bfloat16, int4."
+    )
+    return bits(dtype(function))
 
 
 def width() -> int:

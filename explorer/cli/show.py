@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from explorer.analyses.widths import widths_of
 from explorer.api import explore
-from explorer.cli.console import echo_result, format_option, target_argument
+from explorer.cli.console import echo_result, format_option, target_argument, widths_options
 from explorer.document.records import Document
 from explorer.inventory.inventory import Inventory
 
@@ -37,6 +38,7 @@ _SORTS = ["parameters", "nbytes", "tensors", "name"]
 )
 @click.option("--all", "every", is_flag=True, help="Every tensor, nothing folded.")
 @click.option("--keys", is_flag=True, help="Every tensor, by the name in its source.")
+@widths_options
 @format_option
 def show(
     target: str,
@@ -47,6 +49,8 @@ def show(
     like: str | None,
     every: bool,
     keys: bool,
+    bits: float | None,
+    dtype: str | None,
     form: str,
 ) -> None:
     """Print a target's ledger and tree.
@@ -59,13 +63,14 @@ def show(
       explorer show state.msgpack --like my_project.model:abstract_model
       explorer show checkpoint.pt --depth 2 --sort parameters
     """
+    widths = widths_of(bits, dtype)
     inventory = explore(target, like=like)
     if glob is not None:
         inventory = inventory.select(glob)
     if by is not None:
         _show_groups(inventory, by, depth, form)
     else:
-        _show_tensors(inventory, every, keys, depth, sort, form)
+        _show_tensors(inventory, widths, every, keys, depth, sort, form)
 
 
 def _show_groups(inventory: Inventory, by: "By", depth: int | None, form: str) -> None:
@@ -83,6 +88,7 @@ def _show_groups(inventory: Inventory, by: "By", depth: int | None, form: str) -
 
 def _show_tensors(
     inventory: Inventory,
+    widths: tuple[str, ...],
     every: bool,
     keys: bool,
     depth: int | None,
@@ -98,8 +104,10 @@ def _show_tensors(
         from explorer.views.tree import tensors_table, tree_table
 
         if every or keys:
-            return inventory_document(inventory, tensors_table(inventory, keys))
-        return inventory_document(inventory, tree_table(inventory, depth=depth, sort=sort))
+            return inventory_document(inventory, tensors_table(inventory, keys), widths)
+        return inventory_document(
+            inventory, tree_table(inventory, depth=depth, sort=sort), widths
+        )
 
     def records() -> list[dict[str, Any]]:
         if every or keys:
@@ -110,5 +118,5 @@ def _show_tensors(
         form,
         document=document,
         records=records,
-        value=lambda: {"ledger": ledger_of(inventory), "tensors": records()},
+        value=lambda: {"ledger": ledger_of(inventory, widths), "tensors": records()},
     )

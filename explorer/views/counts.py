@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from explorer.analyses.ledger import Ledger
-from explorer.document.records import Column, Document, Table
+from explorer.document.records import Column, Document, Table, Terms
 from explorer.views import units
 
 __all__ = ["counts_document"]
@@ -51,7 +51,15 @@ def counts_document(ledgers: Sequence[Ledger]) -> Document:
         at = columns.index(_KNOWN)
         columns = columns[:at] + columns[at + 1 :]
         rows = [row[:at] + row[at + 1 :] for row in rows]
-    return Document(blocks=(Table(columns, rows).without_empty_columns(),))
+    counted = [each for each in ledgers if each.parameters]
+    alone = len(counted) == 1
+    items = tuple(
+        ("in memory" if alone else each.target, units.in_memory(each.bytes_at))
+        for each in counted
+    )
+    width = max((len(name) for name, _ in items), default=0)
+    memory = [Terms(items, min(width, 24))] if items else []
+    return Document(blocks=(Table(columns, rows).without_empty_columns(), *memory))
 
 
 def _mark(ledger: Ledger) -> str | None:

@@ -1,6 +1,9 @@
 """An inventory as a document: its ledger above its tree, in a terminal or a notebook."""
 
+from collections.abc import Sequence
+
 from explorer.analyses.ledger import ledger_of
+from explorer.analyses.widths import WIDTHS
 from explorer.document.records import Document, Table
 from explorer.inventory.inventory import Inventory
 from explorer.views.ledger import ledger_document
@@ -9,9 +12,11 @@ from explorer.views.tree import tree_table
 __all__ = ["inventory_document", "inventory_html", "inventory_text"]
 
 
-def inventory_document(inventory: Inventory, tensors: Table | None = None) -> Document:
+def inventory_document(
+    inventory: Inventory, tensors: Table | None = None, widths: Sequence[str] = WIDTHS
+) -> Document:
     """Return the ledger and a table of the tensors: the folded tree, or another one."""
-    ledger = ledger_document(ledger_of(inventory))
+    ledger = ledger_document(ledger_of(inventory, widths))
     if tensors is None:
         tensors = tree_table(inventory)
     return Document(ledger.title, (*ledger.blocks, tensors))

@@ -32,11 +32,17 @@ def ledger_document(ledger: Ledger) -> Document:
                 f"{ledger.parameter_tensors:,} tensors "
                 f"= {ledger.weights:,} weights + {ledger.biases:,} biases"
             ),
+            *_in_memory(ledger),
             Table(_COLUMNS, figures),
             *([Terms(groups, len("components"))] if groups else []),
             *([notes] if notes.items else []),
         ),
     )
+
+
+def _in_memory(ledger: Ledger) -> Iterator[Paragraph]:
+    if ledger.parameters:
+        yield Paragraph(f"in memory: {units.in_memory(ledger.bytes_at)}")
 
 
 def _mark(ledger: Ledger) -> str:

@@ -1,6 +1,8 @@
 """Figures as text: decimal sizes, percentages, shapes, bits for one weight."""
 
-__all__ = ["bits", "shape", "share", "size"]
+__all__ = ["bits", "in_memory", "shape", "share", "size"]
+
+_UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
 def size(nbytes: int) -> str:
@@ -9,7 +11,7 @@ def size(nbytes: int) -> str:
     >>> size(90868376), size(512)
     ('90.9 MB', '512 B')
     """
-    for unit, scale in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+    for unit, scale in _UNITS:
         if nbytes >= scale:
             return f"{nbytes / scale:.1f} {unit}"
     return f"{nbytes} B"
@@ -54,3 +56,20 @@ def bits(number: float | None) -> str:
     '7.36'
     """
     return "" if number is None else f"{number:.2f}"
+
+
+def in_memory(bytes_at: dict[str, int]) -> str:
+    """Return what parameters take at numbers of bits each; a unit is named where it changes.
+
+    >>> in_memory({"32": 32121044992, "16": 16060522496, "4": 4015130624})
+    '32.1 GB at 32 bits, 16.1 at 16, 4.0 at 4'
+    >>> in_memory({"16": 1342052808704, "8": 671026404352})
+    '1.3 TB at 16 bits, 671.0 GB at 8'
+    """
+    unit, parts = "", []
+    for width, nbytes in bytes_at.items():
+        number, its_unit = size(nbytes).split(" ")
+        named = "" if its_unit == unit else f" {its_unit}"
+        parts.append(f"{number}{named} at {width}{'' if parts else ' bits'}")
+        unit = its_unit
+    return ", ".join(parts)

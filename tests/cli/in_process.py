@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from explorer.cli.main import cli
 
-__all__ = ["Outcome", "run"]
+__all__ = ["Outcome", "printed", "run"]
 
 
 class Outcome(NamedTuple):
@@ -38,3 +38,10 @@ def run(*args: object, cwd: Path | None = None, **env: str) -> Outcome:
     if not isinstance(done.exception, SystemExit | None):
         raise done.exception
     return Outcome(done.exit_code, done.stdout, done.stderr)
+
+
+def printed(*args: object) -> str:
+    """Return what a command that succeeds prints; nothing is on stderr."""
+    done = run(*args)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout

@@ -3,13 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.cli.in_process import run
-
-
-def printed(*arguments: str) -> str:
-    done = run(*arguments)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+from tests.cli.in_process import printed, run
 
 
 def test_roles_of_bert_by_use():
@@ -44,7 +38,7 @@ def test_exact_counts_stand_beside_advertised_ones():
     ]
     lines = [line.split() for line in printed("count", *names).splitlines()]
     assert lines[0][:5] == ["target", "tensors", "parameters", "active", "advertised"]
-    found = {line[0]: line[2:] for line in lines[1:]}
+    found = {line[0]: line[2:] for line in lines[1 : len(names) + 1]}
     assert found["gpt2-xl"][:2] == ["1,557,611,200", "1.5B"]
     assert found["llama-2-7b"][:2] == ["6,738,415,616", "7B"]
     assert found["llama-2-70b"][:2] == ["68,976,648,192", "70B"]
