@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-__all__ = ["TERMS", "DeviceFit", "Lora", "MemoryPlan", "Term", "Workload"]
+__all__ = ["TERMS", "DeviceFit", "Lora", "MemoryPlan", "Term", "Variation", "Workload"]
 
 TermName = Literal[
     "parameters",
@@ -133,6 +133,28 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     zero: int = 0
     tokens: int | None = None
     price: float | None = None
+
+
+class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What if: changes of a model before it is planned. They compose.
+
+    Attributes:
+        layers: this many blocks: the first ones, or the last stage repeated.
+        vocab: rows of the table of tokens and outputs of the head.
+        experts: routed experts of each mixture.
+        untie: a head of its own, where it is the table of tokens.
+        prune: kernels of the layers pruned: a share ("0.5") or n of m kept ("2:4"), and
+            after a colon how they are stored: "dense" (the default), "bitmask" or "csr".
+
+    >>> Variation(layers=16, untie=True)
+    Variation(layers=16, vocab=None, experts=None, untie=True, prune=None)
+    """
+
+    layers: int | None = None
+    vocab: int | None = None
+    experts: int | None = None
+    untie: bool = False
+    prune: str | None = None
 
 
 class DeviceFit(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,1 @@
+"""What if: a model with more layers, another vocabulary, untied heads, pruned kernels."""
