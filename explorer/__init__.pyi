@@ -14,6 +14,7 @@ from .api import (
     plan,
     report_roles,
     summarize,
+    sweep,
 )
 from .errors import (
     ExplorerError,
@@ -32,7 +33,8 @@ from .pretrained.loading import load_pretrained
 from .pretrained.saving import to_checkpoint
 from .roles.dataflow.records import ParameterRole
 from .roles.dataflow.tracing import trace_roles
-from .sizing.records import Lora, MemoryPlan, Term, Workload
+from .sizing.records import Lora, MemoryPlan, Term, Variation, Workload
+from .sizing.sweep import Sweep
 from .tree.partition import combine, partition
 
 __version__: str
@@ -51,12 +53,14 @@ __all__ = [
     "MissingPackageError",
     "ParameterRole",
     "Summary",
+    "Sweep",
     "TargetError",
     "TensorSpec",
     "Term",
     "Tie",
     "TreeError",
     "UnsafePickleError",
+    "Variation",
     "Workload",
     "audit_roles",
     "build_model",
@@ -75,6 +79,7 @@ __all__ = [
     "report_roles",
     "split_weights_biases",
     "summarize",
+    "sweep",
     "to_checkpoint",
     "trace_roles",
 ]

@@ -1,7 +1,7 @@
 """The public functions: each resolves its target once and calls one room."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from explorer.errors import TreeError, printable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from explorer.models.transformer import Transformer
     from explorer.roles.report import RoleReport
     from explorer.sizing.records import MemoryPlan, Workload
+    from explorer.sizing.sweep import Sweep
     from explorer.tree.types import Params, PyTree
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "plan",
     "report_roles",
     "summarize",
+    "sweep",
 ]
 
 
@@ -305,7 +307,8 @@ def plan(
         workload: what the model is to do; None for inference of one sequence.
         device: a name of `explorer devices`, with a number ("h200:8"), or "here".
         optimizer: an optax transformation, whose state is measured from its own `init`.
-        **settings: fields of the workload, over those of `workload`: `context=8192`.
+        **settings: fields of the workload, over those of `workload` (`context=8192`), and of
+            a `Variation` of the model (`layers=16`).
 
     Raises:
         InputError: as `explore`; also a setting, device, engine or scheme that does not exist.
@@ -314,11 +317,53 @@ def plan(
     >>> {term.name: term.bytes for term in found.terms if term.is_exact}
     {'parameters': 13476831232, 'kv_cache': 2147483648}
     """
+    return _planner(target, inputs, workload, device, optimizer)(settings)
+
+
+def sweep(
+    target: Any,
+    axes: "Mapping[str, Sequence[Any]]",
+    *inputs: Any,
+    workload: "Workload | None" = None,
+    device: str | None = None,
+    optimizer: Any = None,
+    **settings: Any,
+) -> "Sweep":
+    """Return a table of plans over every combination of settings.
+
+    Args:
+        target, workload, device, optimizer, **settings: as for `plan`.
+        axes: the values of each setting that varies; "device" may be one.
+        *inputs: as for `explore`.
+
+    Raises:
+        InputError: as `plan`; also no combination, or more than 10,000.
+
+    >>> table = sweep("llama-2-7b", {"dtype": ["float32", "float16"], "batch": [1, 8]})
+    >>> [row.terms["kv_cache"] // 2**20 for row in table.rows]
+    [4096, 32768, 2048, 16384]
+    """
+    from explorer.sizing.sweep import sweep_of
+
+    planned = _planner(target, inputs, workload, device, optimizer)
+    return sweep_of(lambda combination: planned({**settings, **combination}), axes)
+
+
+def _planner(
+    target: Any, inputs: tuple, workload: Any, device: str | None, optimizer: Any
+) -> "Callable[[dict[str, Any]], MemoryPlan]":
+    """Return what plans a target, resolved once, for settings."""
     from explorer.sizing.plan import plan_of
     from explorer.sizing.subject import Subject
-    from explorer.sizing.workloads import workload_of
+    from explorer.sizing.workloads import settings_of
 
     found = resolve(target, *inputs)
     inventory = inventory_of(found)
     subject = Subject(inventory.target, inventory, known_architecture_of(found))
-    return plan_of(subject, workload_of(workload, settings), device, optimizer)
+
+    def plan_for(settings: dict[str, Any]) -> "MemoryPlan":
+        where = settings.get("device", device)
+        rest = {name: value for name, value in settings.items() if name != "device"}
+        return plan_of(subject, *settings_of(workload, rest), where, optimizer)
+
+    return plan_for

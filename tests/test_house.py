@@ -294,10 +294,10 @@ def test_no_pickle_is_ever_loaded():
 def test_public_names_are_pinned():
     assert ex.__all__ == [
         "Comparison", "ExplorerError", "FormatError", "InputError", "Inventory", "Kind", "Ledger", "Lora", "MemoryPlan",
-        "MismatchError", "MissingPackageError", "ParameterRole", "Summary", "TargetError", "TensorSpec", "Term", "Tie",
-        "TreeError", "UnsafePickleError", "Workload", "audit_roles", "build_model", "combine", "compare", "count_bytes",
+        "MismatchError", "MissingPackageError", "ParameterRole", "Summary", "Sweep", "TargetError", "TensorSpec", "Term", "Tie",
+        "TreeError", "UnsafePickleError", "Variation", "Workload", "audit_roles", "build_model", "combine", "compare", "count_bytes",
         "count_parameters", "count_tensors", "decay_mask", "explore", "ledger", "load", "load_pretrained",
-        "partition", "plan", "report_roles", "split_weights_biases", "summarize", "to_checkpoint", "trace_roles",
+        "partition", "plan", "report_roles", "split_weights_biases", "summarize", "sweep", "to_checkpoint", "trace_roles",
     ]  # fmt: skip
     for name in ex.__all__:
         value = getattr(ex, name)

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from explorer.api import plan as plan_target
+from explorer.api import sweep as sweep_target
 from explorer.cli.console import echo_result, format_option, target_argument
 from explorer.document.records import Document
 
@@ -28,8 +29,22 @@ __all__ = ["plan"]
 @click.option("--remat", help="none, selective or full.")
 @click.option("--tokens", type=int, help="To train on or to generate: for time and cost.")
 @click.option("--price", type=float, help="Dollars per device and hour.")
+@click.option("--layers", type=int, help="What if: this many blocks.")
+@click.option("--vocab", type=int, help="What if: this many tokens in the vocabulary.")
+@click.option("--experts", type=int, help="What if: this many experts in each mixture.")
+@click.option("--untie", is_flag=True, default=None, help="What if: a head of its own.")
+@click.option("--prune", metavar="0.5|2:4[:STORED]", help="What if: pruned kernels.")
+@click.option(
+    "--sweep",
+    "axes",
+    multiple=True,
+    metavar="SETTING=A,B,...",
+    help="A table over values of a setting, or of two.",
+)
 @format_option
-def plan(target: str, form: str, device: str | None, **settings: Any) -> None:
+def plan(
+    target: str, form: str, device: str | None, axes: tuple[str, ...], **settings: Any
+) -> None:
     """Print what a model needs to run or to train, term by term, and what it fits.
 
     \b
@@ -37,13 +52,18 @@ def plan(target: str, form: str, device: str | None, **settings: Any) -> None:
       explorer plan llama-2-70b
       explorer plan llama-3.1-8b --quantize Q4_K_M --engine llama.cpp --device rtx-4090
       explorer plan llama-3.1-8b --train --optimizer adamw --device tpu-v5e --mesh fsdp=16
+      explorer plan gpt2 --layers 24 --vocab 32000 --untie
+      explorer plan llama-3.1-8b --sweep quantize=Q4_K_M,Q8_0 --sweep context=8192,32768
     """
-    from explorer.sizing.workloads import lora_of, mesh_of
+    from explorer.sizing.workloads import axis_of, lora_of, mesh_of
 
     given = {name: value for name, value in settings.items() if value is not None}
     for name, parse in (("lora", lora_of), ("mesh", mesh_of)):
         if name in given:
             given[name] = parse(given[name])
+    if axes:
+        _print_sweep(target, form, dict(map(axis_of, axes)), device, given)
+        return
     found = plan_target(target, device=device, **given)
 
     def document() -> Document:
@@ -52,3 +72,21 @@ def plan(target: str, form: str, device: str | None, **settings: Any) -> None:
         return plan_document(found)
 
     echo_result(form, document=document, records=lambda: found.terms, value=lambda: found)
+
+
+def _print_sweep(
+    target: str, form: str, axes: dict[str, Any], device: str | None, given: dict[str, Any]
+) -> None:
+    found = sweep_target(target, axes, device=device, **given)
+
+    def document() -> Document:
+        from explorer.views.sweep import sweep_document
+
+        return sweep_document(found)
+
+    def records() -> list[dict[str, Any]]:
+        from explorer.views.sweep import sweep_records
+
+        return sweep_records(found)
+
+    echo_result(form, document=document, records=records, value=lambda: found)

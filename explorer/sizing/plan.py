@@ -6,23 +6,36 @@ from msgspec.structs import replace
 
 from explorer.sizing.cache.terms import cache_terms
 from explorer.sizing.meshes.placement import Placement
-from explorer.sizing.records import MemoryPlan, Term, Workload
+from explorer.sizing.records import Before, MemoryPlan, Term, Variation, Workload
 from explorer.sizing.subject import Subject
+from explorer.sizing.variations.subjects import varied_subject
 from explorer.sizing.weights.weights import weights_of
 
 __all__ = ["plan_of"]
 
 _CONTEXT = 4096
+UNCHANGED = Variation()
 
 
 def plan_of(
-    subject: Subject, workload: Workload, device: str | None = None, optimizer: Any = None
+    subject: Subject,
+    workload: Workload,
+    variation: Variation = UNCHANGED,
+    device: str | None = None,
+    optimizer: Any = None,
 ) -> MemoryPlan:
     """Return what a subject needs for a workload.
 
     Raises:
         InputError: a workload that the subject cannot have.
     """
+    changes = variation != UNCHANGED or workload.lora is not None
+    before = None
+    if changes:
+        bare = replace(workload, lora=None)
+        before = _before(plan_of(subject, bare, UNCHANGED, device, optimizer))
+    if variation != UNCHANGED:
+        subject = varied_subject(subject, variation)
     if workload.context is None:
         workload = replace(workload, context=_CONTEXT)
     placement = Placement(mesh=workload.mesh)
@@ -34,6 +47,8 @@ def plan_of(
     return MemoryPlan(
         target=subject.name,
         workload=workload,
+        variation=variation,
+        before=before,
         engine=workload.engine,
         parameters=parameters,
         trainable_parameters=parameters if workload.train else 0,
@@ -43,4 +58,14 @@ def plan_of(
         low_bytes=sum(term.low for term in terms),
         high_bytes=sum(term.high for term in terms),
         per_device_bytes=sum(term.on_device for term in terms),
+    )
+
+
+def _before(plan: MemoryPlan) -> Before:
+    return Before(
+        parameters=plan.parameters,
+        trainable_parameters=plan.trainable_parameters,
+        terms={term.name: term.bytes for term in plan.terms},
+        total_bytes=plan.total_bytes,
+        per_device_bytes=plan.per_device_bytes,
     )

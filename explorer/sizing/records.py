@@ -175,12 +175,23 @@ class DeviceFit(msgspec.Struct, frozen=True, kw_only=True):
     longest_context: int | None
 
 
+class Before(msgspec.Struct, frozen=True, kw_only=True):
+    """The same plan without adapters and variations: what the changes are measured from."""
+
+    parameters: int
+    trainable_parameters: int
+    terms: dict[str, int]
+    total_bytes: int
+    per_device_bytes: int
+
+
 class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a model needs for a workload, term by term.
 
     Attributes:
         target: what was asked about.
         workload: for which workload.
+        variation: of which variation of the model.
         engine: whose rules the cache follows.
         device: the device asked about, with its number ("h200:8"); None for none.
         parameters: of the model.
@@ -192,6 +203,7 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
         fits: whether that is at most what a device offers; None without a device.
         longest_context: the longest context with which it fits; None without a device.
         devices: common devices, each with whether one of it suffices.
+        before: the plan without adapters and variations; None where there are none.
         not_modelled: what the figures leave out.
         advice: the options that would make it fit.
         decode_tokens_per_second: a bound for one step over all sequences.
@@ -205,6 +217,7 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     target: str
     workload: Workload
+    variation: Variation = Variation()
     engine: str
     device: str | None = None
     parameters: int
@@ -218,6 +231,7 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
     fits: bool | None = None
     longest_context: int | None = None
     devices: tuple[DeviceFit, ...] = ()
+    before: Before | None = None
     not_modelled: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
     decode_tokens_per_second: dict[str, Any] | None = None

@@ -8,14 +8,37 @@ import msgspec
 
 from explorer import dtypes
 from explorer.errors import InputError, check_number, check_type, printable
-from explorer.sizing.records import Lora, Workload
+from explorer.sizing.records import Lora, Variation, Workload
 
-__all__ = ["lora_of", "mesh_of", "workload_of"]
+__all__ = ["axis_of", "lora_of", "mesh_of", "settings_of", "workload_of"]
 
 ENGINES = ("jax", "llama.cpp", "vllm", "sglang")
 REMATS = ("none", "selective", "full")
 AXES = ("data", "fsdp", "tensor", "expert")
 _COUNTS = ("context", "batch", "parallel", "prompt", "accumulate", "tokens")
+
+
+def settings_of(
+    workload: Workload | None, settings: Mapping[str, Any]
+) -> tuple[Workload, Variation]:
+    """Return a workload with settings changed, and the variation that others describe.
+
+    Raises:
+        InputError: a setting that does not exist or has a wrong value.
+
+    >>> settings_of(None, {"batch": 4, "layers": 2})[1].layers
+    2
+    """
+    known = (*Workload.__struct_fields__, *Variation.__struct_fields__)
+    for name in settings:
+        if name not in known:
+            raise _unknown("plan()", "setting", name, known)
+    change = {n: v for n, v in settings.items() if n in Variation.__struct_fields__}
+    for name in ("layers", "vocab", "experts"):
+        if change.get(name) is not None:
+            _check_count(name, change[name])
+    rest = {name: value for name, value in settings.items() if name not in change}
+    return workload_of(workload, rest), Variation(**change)
 
 
 def workload_of(base: Workload | None, settings: Mapping[str, Any]) -> Workload:
@@ -29,9 +52,6 @@ def workload_of(base: Workload | None, settings: Mapping[str, Any]) -> Workload:
     """
     if base is not None:
         check_type("workload", base, Workload, "an explorer.Workload")
-    for name in settings:
-        if name not in Workload.__struct_fields__:
-            raise _unknown("plan()", "setting", name, Workload.__struct_fields__)
     workload = msgspec.structs.replace(base or Workload(), **settings)
     for name in _COUNTS:
         value = getattr(workload, name)
@@ -40,6 +60,10 @@ def workload_of(base: Workload | None, settings: Mapping[str, Any]) -> Workload:
     for name, known in (("engine", ENGINES), ("remat", REMATS)):
         if getattr(workload, name) not in known:
             raise _unknown(name, "word", getattr(workload, name), known)
+    if workload.dtype is not None:
+        check_type("dtype", workload.dtype, str, "a dtype's name, such as bfloat16")
+        name = dtypes.parse("dtype", workload.dtype).name
+        workload = msgspec.structs.replace(workload, dtype=name)
     return workload
 
 
@@ -92,7 +116,7 @@ def lora_from(fields: Mapping[str, tuple[str, ...]]) -> Lora:
     if "targets" in fields:
         settings["targets"] = fields["targets"]
     if "dtype" in fields:
-        settings["dtype"] = dtypes.find(fields["dtype"][0]).name
+        settings["dtype"] = dtypes.parse("lora", fields["dtype"][0]).name
     if "dora" in fields:
         settings["dora"] = fields["dora"][0].lower() in ("", "1", "true", "yes")
     return Lora(**settings)
@@ -120,3 +144,39 @@ def mesh_of(text: str) -> dict[str, int]:
             )
         mesh[axis.strip()] = int(size)
     return mesh
+
+
+def axis_of(text: str) -> tuple[str, list[Any]]:
+    """Return the setting and the values that a command line sweeps over.
+
+    Values of "lora" are ranks; "mesh" takes sizes of its fsdp axis.
+
+    Raises:
+        InputError: a text of another form, or a setting that does not exist.
+
+    >>> axis_of("context=4096,8192"), axis_of("quantize=Q4_K_M,Q8_0")
+    (('context', [4096, 8192]), ('quantize', ['Q4_K_M', 'Q8_0']))
+    """
+    name, sign, values = text.partition("=")
+    name = name.strip().replace("-", "_")
+    known = ("device", *Workload.__struct_fields__, *Variation.__struct_fields__)
+    if name not in known:
+        raise _unknown("sweep", "setting", name, known)
+    parts = [part.strip() for part in values.split(",") if part.strip()]
+    if not sign or not parts:
+        raise InputError(
+            "sweep", found=printable(text, 60), expected="a setting and values: batch=1,8"
+        )
+    return name, [_value(name, part) for part in parts]
+
+
+def _value(name: str, text: str) -> Any:
+    if name == "lora":
+        return lora_of(f"rank={text}")
+    if name == "mesh":
+        return mesh_of(f"fsdp={text}")
+    if name in ("train", "untie"):
+        return text.lower() in ("1", "true", "yes")
+    if text.isdecimal():
+        return int(text)
+    return float(text) if name == "price" else text
