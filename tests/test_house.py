@@ -32,7 +32,8 @@ FLOORS = [
     {"architectures"},
     {"identify"},
     {"roles", "analyses"},
-    {"inventory", "tree", "storage", "document"},
+    {"document"},
+    {"inventory", "tree", "storage"},
     {"dtypes", "paths"},
     {"errors"},
 ]

@@ -116,7 +116,7 @@ WRITERS = {
         lambda path: write_events(path.parent),
     ),
     "plot": Case(
-        "training.logging.plots", "run.png", lambda path: history().plot(path)
+        "document.figures", "run.png", lambda path: history().plot(path)
     ),
 }  # fmt: skip
 # what explorer may take for its own: nothing is lost in an empty file; and a run, events and

@@ -143,19 +143,25 @@ class History:
         """Return a figure of the loss, the update ratios and a column, layer by layer.
 
         Args:
-            path: where to save it as well, in the format of its ending.
+            path: where to save it as well, in the format of its ending. An earlier plot is
+                replaced if its format says that it is one (png, svg, pdf, ps, eps); any
+                other file is left alone.
             column: what the heat map shows.
 
         Raises:
             MissingPackageError: matplotlib is not installed.
             InputError: no steps, no such column, or the file cannot be written.
         """
-        from explorer.training.logging.plots import plot_history
+        from explorer.document.figures import save_figure
+        from explorer.training.logging.plots import MARK, plot_history
 
         self._column(column)
         if path is not None:
             check_path("path", path)
-        return plot_history(self._run(), column, path)
+        figure = plot_history(self._run(), column)
+        if path is not None:
+            save_figure(figure, path, MARK)
+        return figure
 
     def to_jsonl(self, path: str | os.PathLike) -> None:
         """Append to a file the steps that it does not hold; `read_jsonl` reads them back.

@@ -1,23 +1,17 @@
 """A run as a figure: its loss, how fast its parts learn, and one statistic layer by layer."""
 
-import io
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from math import ceil
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
 
-from explorer.errors import (
-    FormatError,
-    InputError,
-    MissingPackageError,
-    TargetError,
-    printable,
-)
-from explorer.storage.local import read_whole
-from explorer.storage.writing import publish, replace_file
+from explorer.document.figures import COLOURS, INK, Picture, in_style
+from explorer.errors import InputError, printable
 from explorer.training.logging.curves import (
     Run,
     StepRecord,
@@ -30,82 +24,35 @@ from explorer.training.logging.curves import (
     spans_decades,
 )
 
-try:
-    from matplotlib import colormaps, rc_context
-    from matplotlib.axes import Axes
-    from matplotlib.colors import LogNorm, Normalize
-    from matplotlib.figure import Figure
-except ImportError:
-    raise MissingPackageError(
-        "History.plot",
-        found="needs matplotlib, which is not installed",
-        cure="pip install 'jax-explorer[plot]'",
-    ) from None
+__all__ = ["MARK", "plot_history"]
 
-__all__ = ["plot_history"]
-
-# Okabe and Ito's colours, which people distinguish with any colour vision
-_COLOURS = (
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F",
-)  # fmt: skip
-_INK, _FAINT, _NO_VALUE = "#333333", "#DDDDDD", "#EEEEEE"
-_STYLE: dict[Any, Any] = {
-    "font.size": 9.0, "axes.titlesize": 10.5, "axes.titleweight": "bold",
-    "axes.titlelocation": "left", "axes.edgecolor": _INK, "axes.labelcolor": _INK,
-    "text.color": _INK, "xtick.color": _INK, "ytick.color": _INK, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": True, "grid.color": _FAINT,
-    "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False,
-    "figure.facecolor": "white", "axes.facecolor": "white",
-}  # fmt: skip
+_NO_VALUE = "#EEEEEE"
 _WIDTH, _PANEL, _LINE = 9.0, 2.5, 0.17  # inches: of all, of a panel, of a layer
 _MOST_LABELS = 40
 _FEW = 6  # tensors, each of which has a line of its own
 _DECADES = 5  # that the colours of a heat map span at most
 _FRACTIONS = ("zeros", "dead_rows")
-_LARGEST = 1 << 28  # bytes of a saved plot
-_OTHER = "choose another .png, .svg or .pdf"
-# by which a saved plot is known again, and the field of each format that holds it
-_MARK = "explorer: the history of a run"
-_MARKS = {
-    "png": "Software",
-    "svg": "Title",
-    "pdf": "Creator",
-    "ps": "Creator",
-    "eps": "Creator",
-}
+MARK = "explorer: the history of a run"  # by which a saved plot is known again
 _MANY = 100  # steps from which on the loss is smoothed
 
 
-class _Picture(Figure):
-    """A figure that notebooks show by itself, with no global state of pyplot's."""
-
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=110)
-        return buffer.getvalue()
-
-
-def plot_history(run: Run, column: str, path: str | os.PathLike | None = None) -> Figure:
-    """Return the figure of a run, and save it where a path is given.
+def plot_history(run: Run, column: str) -> Figure:
+    """Return the figure of a run.
 
     Args:
         run: the steps and what is watched of them.
         column: what the heat map shows of each layer.
-        path: in the format of its ending. An earlier plot is replaced, if its format says
-            that it is one (png, svg, pdf, ps, eps); any other file is left alone.
 
     Raises:
-        InputError: there are no steps, or the file is there or cannot be written.
+        InputError: there are no steps.
     """
     if not run.records:
         raise InputError(
             "History.plot", found="no steps", expected="a run that has started"
         )
-    with rc_context(_STYLE):
-        figure = _Picture(layout="constrained")
+    with in_style():
+        figure = Picture(layout="constrained")
         _draw(figure, run, column)
-    if path is not None:
-        _save(figure, path)
     return figure
 
 
@@ -141,10 +88,10 @@ def _limits(records: Sequence[StepRecord]) -> tuple[float, float]:
 def _draw_loss(panel: Axes, records: Sequence[StepRecord]) -> None:
     names = metric_names(records)
     losses = [name for name in names if name.endswith("loss")] or names[:1]
-    shown = losses[: len(_COLOURS)]
+    shown = losses[: len(COLOURS)]
     curves = [metric_curve(records, name) for name in shown]
     is_log = spans_decades(curves)
-    for name, colour, (steps, values) in zip(shown, _COLOURS, curves):
+    for name, colour, (steps, values) in zip(shown, COLOURS, curves):
         is_rare = len(steps) < len(records) / 2
         style: dict[str, Any] = {"color": colour, "label": printable(name, 24)}
         if len(steps) >= _MANY and not is_rare:
@@ -174,8 +121,8 @@ def _draw_ratios(panel: Axes, run: Run) -> None:
     # what is 0 has no place on a logarithmic axis
     positive = np.where((values > 0) & np.isfinite(values), values, np.nan)
     # of many lines, some from the first to the last
-    shown = np.linspace(0, len(groups) - 1, min(len(groups), len(_COLOURS))).round()
-    for colour, number in zip(_COLOURS, shown.astype(int).tolist()):
+    shown = np.linspace(0, len(groups) - 1, min(len(groups), len(COLOURS))).round()
+    for colour, number in zip(COLOURS, shown.astype(int).tolist()):
         label, mark = printable(groups[number], 32), "o" if len(steps) < 3 else None
         style: dict[str, Any] = {"color": colour, "linewidth": 1.4, "marker": mark, "ms": 4}
         panel.plot(steps, positive[:, number], label=label, **style)
@@ -183,7 +130,7 @@ def _draw_ratios(panel: Axes, run: Run) -> None:
         panel.set_yscale("log")
     panel.set_title(column)
     if column == "update_ratio":
-        panel.axhline(1e-3, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        panel.axhline(1e-3, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         panel.set_title(
             "norm of the update / norm of the parameters (1e-3 is a common aim)"
         )
@@ -192,7 +139,7 @@ def _draw_ratios(panel: Axes, run: Run) -> None:
 
 def _legend(panel: Axes, lines: int) -> None:
     """Say which line is which, and of how many where not all are drawn."""
-    some = f"{len(_COLOURS)} of {lines:,}" if lines > len(_COLOURS) else None
+    some = f"{len(COLOURS)} of {lines:,}" if lines > len(COLOURS) else None
     found = panel.legend(
         loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0, title=some
     )
@@ -258,31 +205,3 @@ def _scale(values: np.ndarray, column: str) -> tuple[Any, Any]:
 def _edges(steps: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
     """Return where cells begin and end: each has the steps that are nearest to its own."""
     return np.concatenate([limits[:1], (steps[1:] + steps[:-1]) / 2, limits[1:]])
-
-
-def _save(figure: Figure, path: str | os.PathLike) -> None:
-    buffer, ending = io.BytesIO(), os.path.splitext(path)[1].lower().removeprefix(".")
-    try:
-        marked = {_MARKS[ending]: _MARK} if ending in _MARKS else None
-        figure.savefig(buffer, format=ending or "png", dpi=160, metadata=marked)
-        place = path if ending else f"{os.fspath(path)}.png"
-        try:
-            publish(place, buffer.getvalue())
-        except FileExistsError:
-            _check_plot(place)
-            replace_file(place, buffer.getvalue())
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        why = getattr(error, "strerror", None) or str(error)
-        found = f"cannot be written: {why}"
-        raise InputError(path, found=found, cure=_OTHER) from None
-
-
-def _check_plot(path: str | os.PathLike) -> None:
-    """Refuse to replace a file that does not say that it is a plot of explorer's."""
-    with suppress(TargetError, FormatError):
-        if _MARK.encode() in read_whole(os.fspath(path), _LARGEST):
-            return
-    found, expected = "is there already", "an earlier plot of explorer's, or a free name"
-    raise InputError(path, found=found, expected=expected, cure=_OTHER)

@@ -185,7 +185,8 @@ def test_notebooks_show_it_and_no_state_is_left():
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.delitem(sys.modules, "explorer.training.logging.plots", raising=False)
-    with pytest.raises(MissingPackageError, match=r"^History.plot: needs matplotlib, which is not installed; pip install 'jax-explorer\[plot\]'$"):  # fmt: skip
+    monkeypatch.delitem(sys.modules, "explorer.document.figures", raising=False)
+    with pytest.raises(MissingPackageError, match=r"^plot: needs matplotlib, which is not installed; pip install 'jax-explorer\[plot\]'$"):  # fmt: skip
         run_of(1).plot()
 
 
