@@ -1,6 +1,6 @@
 """plan: what a model needs to run or to train, and what it fits."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -8,6 +8,9 @@ from explorer.api import plan as plan_target
 from explorer.api import sweep as sweep_target
 from explorer.cli.console import echo_result, format_option, target_argument
 from explorer.document.records import Document
+
+if TYPE_CHECKING:
+    from explorer.sizing.records import MemoryPlan
 
 __all__ = ["plan"]
 
@@ -41,9 +44,15 @@ __all__ = ["plan"]
     metavar="SETTING=A,B,...",
     help="A table over values of a setting, or of two.",
 )
+@click.option("--plot", "picture", metavar="FILE.png", help="Draw it: .png, .svg or .pdf.")
 @format_option
 def plan(
-    target: str, form: str, device: str | None, axes: tuple[str, ...], **settings: Any
+    target: str,
+    form: str,
+    device: str | None,
+    axes: tuple[str, ...],
+    picture: str | None,
+    **settings: Any,
 ) -> None:
     """Print what a model needs to run or to train, term by term, and what it fits.
 
@@ -65,6 +74,13 @@ def plan(
         _print_sweep(target, form, dict(map(axis_of, axes)), device, given)
         return
     found = plan_target(target, device=device, **given)
+    if picture is not None:
+        from explorer.views.plan_plot import plot_plans
+
+        def plan_for(changed: dict[str, Any]) -> "MemoryPlan":
+            return plan_target(target, device=device, **{**given, **changed})
+
+        plot_plans(found, plan_for, picture)
 
     def document() -> Document:
         from explorer.views.plan import plan_document
