@@ -104,4 +104,7 @@ def main(python: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    if len(sys.argv) == 2:
+        main(sys.argv[1])
+    else:  # the peers bring PyTorch: not in the environment of the other benchmarks
+        print("plan_peers.py: give it the interpreter of an environment with the peers")
