@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
+from explorer.errors import printable
+from explorer.inventory.inventory import Inventory
 from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.subject import Subject
 from explorer.sizing.weights.linear import linear_weights
 from explorer.sizing.weights.schemes import LinearScheme, Options, Sizes, linear_scheme
 from explorer.sizing.weights.totals import Weights
 
-__all__ = ["published_weights"]
+__all__ = ["published_weights", "unread_method"]
 
 _FP8_BLOCKS = "FP8 in blocks of 128 x 128"
 _EXPERTS = "experts in MXFP4"
@@ -40,13 +44,23 @@ def published_weights(subject: Subject, placement: Placement) -> Weights | None:
     return _noted(found, note)
 
 
+def unread_method(inventory: Inventory) -> str:
+    """Return the method of a `quantization_config` that has no rule here; "" for none."""
+    packing = inventory.card.packing if inventory.card is not None else {}
+    if not packing or _by_method(_method(packing), packing) is not None:
+        return ""
+    return printable(packing.get("quant_method", "quantised"), 40)
+
+
+def _method(packing: Mapping[str, Any]) -> str:
+    return str(packing.get("quant_method", "")).lower()
+
+
 def _dtype(subject: Subject) -> str:
     return subject.architecture.dtype if subject.architecture else "their own dtype"
 
 
 def _noted(weights: Weights, note: str) -> Weights:
-    from msgspec.structs import replace
-
     return replace(weights, note=note)
 
 
@@ -63,7 +77,7 @@ def _by_format(form: str) -> LinearScheme | None:
 def _by_config(
     subject: Subject, packing: Mapping[str, Any], placement: Placement
 ) -> Weights | None:
-    method = str(packing.get("quant_method", "")).lower()
+    method = _method(packing)
     scheme = _by_method(method, packing)
     if scheme is None:
         return None

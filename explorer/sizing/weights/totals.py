@@ -43,6 +43,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
         active_bytes: of both, those that one token's step reads: of experts its share, of
             tables that are looked up one row; None where nothing says which are experts.
         buffers: bytes of stored buffers, which are not counted.
+        low: the least that the values may take, where they are not exact.
     """
 
     values: int
@@ -54,6 +55,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     device_scales: int | None = None
     active_bytes: int | None = None
     buffers: int = 0
+    low: int | None = None
 
     @property
     def bytes(self) -> int:
@@ -65,7 +67,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
         values = Term(
             name="parameters",
             bytes=self.values,
-            low=self.values,
+            low=self.values if self.low is None else self.low,
             high=self.values,
             provenance=self.provenance,
             note=self.note,

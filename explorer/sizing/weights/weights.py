@@ -1,5 +1,7 @@
 """A subject and a workload -> the bytes of its weights, type by type."""
 
+from msgspec.structs import replace
+
 from explorer import dtypes
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import BUFFER_COLLECTIONS
@@ -13,6 +15,7 @@ from explorer.sizing.weights.groups import (
     is_routed,
     share_of,
 )
+from explorer.sizing.weights.published import published_weights, unread_method
 from explorer.sizing.weights.totals import Piece, Tally, Weights
 
 __all__ = ["weights_of"]
@@ -33,12 +36,23 @@ def weights_of(subject: Subject, workload: Workload, placement: Placement) -> We
         return _cast(subject, workload.dtype, placement)
     if not subject.inventory.is_declared:
         return _stored(subject.inventory, placement)
-    if not workload.train:
-        from explorer.sizing.weights.published import published_weights
+    published = None if workload.train else published_weights(subject, placement)
+    if published is not None:
+        return published
+    found = _cast(subject, None, placement)
+    method = unread_method(subject.inventory)
+    return _unpacked(found, method) if method and not workload.train else found
 
-        if (found := published_weights(subject, placement)) is not None:
-            return found
-    return _cast(subject, None, placement)
+
+def _unpacked(weights: Weights, method: str) -> Weights:
+    """Return weights as they are before packing, where nothing says how they are packed."""
+    elements = sum(total.elements for total in weights.by_type.values())
+    return replace(
+        weights,
+        provenance=f"assumed (as before packing: {method} has no rule here)",
+        note=f"its config says {method} weights, which take less",
+        low=elements // 8,  # a bit each
+    )
 
 
 def _buffers(inventory: Inventory) -> int:
