@@ -1,6 +1,7 @@
 """A GGUF file's weights from the architecture alone: llama.cpp's mixes, or one type for all."""
 
 from explorer.architectures.architecture import Architecture
+from explorer.architectures.declaration import declare
 from explorer.errors import InputError
 from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.subject import Subject
@@ -77,6 +78,9 @@ def gguf_weights(subject: Subject, wanted: Wanted, placement: Placement) -> Weig
     architecture = subject.architecture
     tally = Tally(placement)
     router = architecture.router
+    # a leaf's own shape decides over which devices it is split
+    several = placement.devices > 1
+    shapes = {t.path: t.shape for t in declare(architecture)} if several else {}
     stored = 0
     for tensor, kind in tensor_types(architecture, wanted):
         piece = block_piece(kind, tensor.shape)
@@ -86,8 +90,8 @@ def gguf_weights(subject: Subject, wanted: Wanted, placement: Placement) -> Weig
             share = (router.per_token, router.experts)
         elif _is_looked_up(tensor.name, architecture):
             share = (1, tensor.shape[0])
-        path = tensor.leaves[0] if tensor.leaves else (tensor.name,)
-        tally.add(piece, path, tensor.shape, share=share)
+        leaf = tensor.leaves[0] if tensor.leaves else (tensor.name,)
+        tally.add(piece, leaf, shapes.get(leaf, tensor.shape), share=share)
     note = _note(subject, wanted)
     if (left := subject.inventory.num_parameters - stored) > 0:
         note += f"; its converter leaves out {left:,} parameters"
@@ -100,7 +104,13 @@ def _note(subject: Subject, wanted: Wanted) -> str:
     else:
         matrix = " with an importance matrix" if needs_importances(wanted.name) else ""
         note = f"GGUF tensors by llama.cpp's mixing rule for {wanted.name}{matrix}"
-    return f"{note}; {LOGICAL}" if is_packed(subject.inventory) else note
+    if is_packed(subject.inventory):
+        return f"{note}; {LOGICAL}"
+    card = subject.inventory.card
+    packed = card is not None and (
+        card.packing or (card.advertised is not None and card.advertised.file_format)
+    )
+    return f"{note}, from a source in 16 bits" if packed else note
 
 
 def _is_looked_up(name: str, architecture: Architecture) -> bool:

@@ -79,7 +79,7 @@ def _plain(name: str, stored: StoredTensor) -> GgufTensor:
 
 
 def _halves(latent: object, name: str, stored: StoredTensor) -> Iterator[GgufTensor]:
-    """Yield a tensor; of latent attention's `attn_kv_b`, keys and values apart."""
+    """Yield a tensor; of latent attention's `attn_kv_b`, keys and values separately."""
     if not name.endswith("attn_kv_b.weight") or not isinstance(latent, LatentAttentionSpec):
         yield _plain(name, stored)
         return
@@ -103,7 +103,7 @@ def _factors(architecture: Architecture) -> Iterator[GgufTensor]:
 
 
 def is_quantised(tensor: GgufTensor) -> bool:
-    """Return whether llama-quantize changes a tensor: a matrix that is no norm, router or table
+    """Return whether llama-quantize changes a tensor: a matrix other than norms, routers and tables
     of positions or types.
 
     >>> is_quantised(GgufTensor("blk.0.ffn_gate_inp.weight", (8, 4096), ()))

@@ -231,6 +231,8 @@ def linear_scheme(name: str, options: Options = _PLAIN) -> LinearScheme:
     Sizes(values=32768, scales=8)
     """
     build, allowed = _SCHEMES[name]
+    if "group" in allowed and options.scales == "channel":
+        options = options._replace(group=0, scales=_PLAIN.scales)
     given = {f for f in Options._fields if getattr(options, f) != getattr(_PLAIN, f)}
     if given - allowed:
         words = {"group": "g64", "bits": "b8", "scales": "block"}

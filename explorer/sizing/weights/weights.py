@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from explorer import dtypes
+from explorer.errors import InputError
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import BUFFER_COLLECTIONS
 from explorer.sizing.meshes.placement import Placement
@@ -20,6 +21,8 @@ from explorer.sizing.weights.totals import Piece, Tally, Weights
 
 __all__ = ["weights_of"]
 
+_LARGEST_PLAIN_BLOCK = 8  # of 3-bit integers
+
 
 def weights_of(subject: Subject, workload: Workload, placement: Placement) -> Weights:
     """Return the bytes of a subject's weights, as a workload wants them stored.
@@ -33,9 +36,10 @@ def weights_of(subject: Subject, workload: Workload, placement: Placement) -> We
     if workload.quantize is not None:
         return _quantised(subject, workload, placement)
     if workload.dtype is not None:
+        _check_plain(workload.dtype)
         return _cast(subject, workload.dtype, placement)
     if not subject.inventory.is_declared:
-        return _stored(subject.inventory, placement)
+        return _stored(subject, placement)
     published = None if workload.train else published_weights(subject, placement)
     if published is not None:
         return published
@@ -55,13 +59,30 @@ def _unpacked(weights: Weights, method: str) -> Weights:
     )
 
 
+def _check_plain(dtype: str) -> None:
+    """Raise an InputError for a block format, which not every parameter can be cast to."""
+    if dtype in ("nf4", "fp4") or dtypes.find(dtype).block > _LARGEST_PLAIN_BLOCK:
+        raise InputError(
+            "dtype",
+            found=f"{dtype} is a format of blocks with scales",
+            expected="a dtype of single values, such as bfloat16",
+            cure=f"--quantize {dtype if dtype in ('nf4', 'fp4') else dtype.upper() + ':pure'}",
+        )
+
+
 def _buffers(inventory: Inventory) -> int:
     return inventory.total(lambda k: k.nbytes, lambda k: k.collection in BUFFER_COLLECTIONS)
 
 
+def _tally(subject: Subject, placement: Placement) -> Tally:
+    """Return an empty tally; without a placement for a file whose names no sharding rule knows."""
+    own = subject.inventory.is_declared or subject.architecture is None
+    return Tally(placement if own else Placement())
+
+
 def _cast(subject: Subject, dtype: str | None, placement: Placement) -> Weights:
     """Return every parameter in one dtype, or each in its own."""
-    inventory, tally = subject.inventory, Tally(placement)
+    inventory, tally = subject.inventory, _tally(subject, placement)
     for group in groups_of(inventory, placement.devices > 1):
         kind = group.kind
         if kind.is_parameter:
@@ -70,6 +91,8 @@ def _cast(subject: Subject, dtype: str | None, placement: Placement) -> Weights:
             share = share_of(group, inventory)
             tally.add(piece, group.path, kind.shape, group.number, share)
     note = f"every parameter in {dtype}" if dtype else "every parameter in its own dtype"
+    if dtype is not None and dtypes.find(dtype).bits <= 8:
+        note = f"{note}, without scales"
     if dtype is not None and is_packed(inventory):
         note = f"{note}, {LOGICAL}"
     return tally.weights(
@@ -77,11 +100,11 @@ def _cast(subject: Subject, dtype: str | None, placement: Placement) -> Weights:
     )
 
 
-def _stored(inventory: Inventory, placement: Placement) -> Weights:
+def _stored(subject: Subject, placement: Placement) -> Weights:
     """Return what the tensors of a file or a tree take as they are."""
     from explorer.sizing.weights.gguf_blocks import TYPES, block_piece
 
-    tally = Tally(placement)
+    inventory, tally = subject.inventory, _tally(subject, placement)
     for group in groups_of(inventory, placement.devices > 1):
         kind = group.kind
         if kind.collection == "quantization":

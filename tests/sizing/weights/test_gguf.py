@@ -1,6 +1,7 @@
 """GGUF: block types, llama.cpp's mixes and whole files, against published figures."""
 
 import re
+from math import prod
 
 import gguf
 import pytest
@@ -10,6 +11,7 @@ from explorer.architectures.resolve import resolve
 from explorer.errors import InputError
 from explorer.sizing.weights.gguf_blocks import MIXES, TYPES, block_piece, fitting_type
 from explorer.sizing.weights.gguf_files import tensor_types
+from explorer.sizing.weights.gguf_tensors import gguf_tensors
 from explorer.sizing.weights.parsing import parse_scheme
 from tests.sizing.weights.subjects import facts, subject, weights
 
@@ -174,3 +176,24 @@ def test_every_parameter_is_in_the_file():
         elements = sum(total.elements for total in found.by_type.values())
         beside = elements - sized.inventory.num_parameters
         assert 0 <= beside < 20_000, name  # correction biases and rotary factors
+
+
+def test_deepseek_r1_with_both_forms_of_latent_attention():
+    """A file of a fork keeps `attn_kv_b` beside its halves: 672.050 B, 670.196 B in layers."""
+    found = gguf_tensors(resolve("deepseek-r1").architecture)
+    sizes = {tensor.name: prod(tensor.shape) for tensor in found}
+    halves = sum(
+        n
+        for name, n in sizes.items()
+        if name.endswith(("attn_k_b.weight", "attn_v_b.weight"))
+    )
+    layers = halves + sum(n for name, n in sizes.items() if name.startswith("blk."))
+    outside = sum(n for name, n in sizes.items() if not name.startswith("blk."))
+    assert f"{(layers + outside) / 1e9:.3f} {layers / 1e9:.3f}" == "672.050 670.196"
+
+
+def test_eight_billion_parameters_in_four_bits_and_in_32():
+    """Of llama.cpp's README: 32.1 GB become 4.9."""
+    plain = weights("llama-3.1-8b", dtype="float32").bytes
+    quantised = weights("llama-3.1-8b", quantize="Q4_K_M").bytes
+    assert f"{plain / 1e9:.1f} {quantised / 1e9:.1f}" == "32.1 4.9"

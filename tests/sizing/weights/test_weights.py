@@ -7,6 +7,7 @@ import pytest
 
 import explorer as ex
 from explorer.architectures.catalog.entries import entries
+from explorer.errors import InputError
 from tests.checkpoints import Layout, write_folder
 from tests.sizing.weights.subjects import subject, weights
 
@@ -27,6 +28,14 @@ def test_the_seeds_table():
     ]
     assert [f"{size:.1f}" for size in sizes] == ["3.1", "13.5"]
     assert f"{weights('llama-2-70b', dtype='float16').bytes / 1e9:.0f}" == "138"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "cure"), [("nf4", "--quantize nf4"), ("q8_0", "--quantize Q8_0:pure")]
+)
+def test_a_format_of_blocks_is_not_a_dtype(dtype: str, cure: str):
+    with pytest.raises(InputError, match=f"{dtype} is a format of blocks.*{cure}"):
+        weights("gpt2", dtype=dtype)
 
 
 def test_a_tied_head_counts_once():
@@ -74,7 +83,7 @@ def test_a_packed_checkpoint_agrees_with_the_scheme(tmp_path: Path):
     assert (planned.values, planned.scales) == (stored.values, stored.scales)
 
 
-def test_buffers_are_told_apart(tmp_path: Path):
+def test_buffers_are_counted_separately(tmp_path: Path):
     layout: Layout = {
         "bert.embeddings.position_ids": ((1, 512), "I64"),
         "bert.pooler.dense.weight": ((8, 8), "F32"),
