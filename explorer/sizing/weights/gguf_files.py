@@ -45,7 +45,7 @@ def tensor_types(
     tensors = gguf_tensors(architecture)
     default = wanted.name if wanted.name in TYPES else MIXES[wanted.name]
     if importances is None:
-        importances = needs_importances(wanted.name)
+        importances = wanted.imatrix or needs_importances(wanted.name)
     chosen = [tensor for tensor in tensors if is_quantised(tensor)]
     if wanted.pure or default not in TYPES:
         types = [default] * len(chosen)
@@ -102,7 +102,8 @@ def _note(subject: Subject, wanted: Wanted) -> str:
     if wanted.pure or wanted.name in _UNIFORM:
         note = f"GGUF tensors: every matrix {wanted.name}, norms and biases float32"
     else:
-        matrix = " with an importance matrix" if needs_importances(wanted.name) else ""
+        given = wanted.imatrix or needs_importances(wanted.name)
+        matrix = " with an importance matrix" if given else ""
         note = f"GGUF tensors by llama.cpp's mixing rule for {wanted.name}{matrix}"
     if is_packed(subject.inventory):
         return f"{note}; {LOGICAL}"

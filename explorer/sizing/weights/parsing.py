@@ -23,12 +23,14 @@ class Wanted(NamedTuple):
         name: as explorer spells it: "nf4", or "Q4_K_M" for llama.cpp's.
         gguf: whether it is one of llama.cpp's.
         pure: whether all of its tensors have the one type (`llama-quantize --pure`).
+        imatrix: whether an importance matrix is given where none must be.
         options: of a scheme for linear layers.
     """
 
     name: str
     gguf: bool
     pure: bool = False
+    imatrix: bool = False
     options: Options = Options()
 
 
@@ -43,23 +45,25 @@ def parse_scheme(text: str) -> Wanted:
     """
     name, *words = [part.strip() for part in text.strip().split(":")]
     lower, upper = name.lower(), name.upper()
+    words = [word.lower() for word in words]
     lower = _OTHER.get(lower, lower)
-    pure = "pure" in [word.lower() for word in words]
+    pure = "pure" in words
     if lower in NAMES and not pure:
         return Wanted(lower, False, options=_options(text, words))
     upper = _SHORT.get(upper, upper)
     if upper in MIXES or (pure and lower in TYPES):
-        rest = [word for word in words if word.lower() != "pure"]
-        if rest:
-            raise _unknown(text, f"option {printable(rest[0], 30)!r} of {upper}", ["pure"])
-        mixed = _SHORT.get(name.upper(), upper) if not pure else upper
-        return Wanted(lower if pure and lower in TYPES else mixed, True, pure)
+        for word in words:
+            if word not in ("pure", "imatrix"):
+                what = f"option {printable(word, 30)!r} of {upper}"
+                raise _unknown(text, what, ["pure", "imatrix"])
+        kind = lower if pure and lower in TYPES else upper
+        return Wanted(kind, True, pure, "imatrix" in words)
     raise _unknown(text, f"scheme called {printable(name, 40)!r}", [*NAMES, *MIXES])
 
 
 def _options(text: str, words: list[str]) -> Options:
     options = Options()
-    for word in map(str.lower, words):
+    for word in words:
         if found := _GROUP.fullmatch(word):
             options = options._replace(group=int(found[1]))
         elif found := _BITS.fullmatch(word):

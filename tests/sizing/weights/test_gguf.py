@@ -128,6 +128,15 @@ def test_a_row_that_llama_cpp_refuses():
         weights(config | {"n_positions": 8, "vocab_size": 9}, quantize="Q4_1")
 
 
+def test_an_importance_matrix_spares_the_first_layers():
+    """Without one, llama.cpp raises ffn_down in the first eighth of an IQ4_XS file."""
+    raised = weights("llama-3.1-8b", quantize="IQ4_XS").bytes
+    spared = weights("llama-3.1-8b", quantize="IQ4_XS:imatrix").bytes
+    assert raised - spared == 4 * 14336 * 4096 // 256 * (176 - 136)
+    again = weights("llama-3.1-8b", quantize="IQ3_XXS:imatrix").bytes
+    assert again == weights("llama-3.1-8b", quantize="IQ3_XXS").bytes  # needs one anyway
+
+
 def test_one_type_for_all():
     found = weights("llama-2-7b", quantize="Q4_K:pure")
     assert set(found.by_type) == {"q4_k", "float32"}
