@@ -4,7 +4,7 @@ import difflib
 import re
 from typing import NamedTuple
 
-from explorer.errors import InputError, printable
+from explorer.errors import InputError, check_type, printable
 from explorer.sizing.weights.gguf_blocks import MIXES, TYPES
 from explorer.sizing.weights.schemes import NAMES, Options
 
@@ -43,6 +43,7 @@ def parse_scheme(text: str) -> Wanted:
     >>> parse_scheme("q4_k_m").name, parse_scheme("int4:g64").options.group
     ('Q4_K_M', 64)
     """
+    check_type("quantize", text, str, "a scheme's name, such as Q4_K_M or nf4")
     name, *words = [part.strip() for part in text.strip().split(":")]
     lower, upper = name.lower(), name.upper()
     words = [word.lower() for word in words]

@@ -1,5 +1,7 @@
 """Schemes for linear layers, against the arithmetic of their formats and published sizes."""
 
+from typing import Any
+
 import pytest
 
 from explorer.errors import InputError
@@ -82,10 +84,11 @@ def test_groups_that_a_format_refuses(text: str, shape: tuple[int, int], found: 
         ("int4:h128", "no option 'h128'"),
         ("nf4:g64", "nf4 has no option for group; expected nf4, nf4:double"),
         ("", "no scheme called ''"),
+        (4, "a scheme's name, such as Q4_K_M or nf4"),
         ("Q4_K_M:g64", "no option 'g64' of Q4_K_M"),
     ],
 )
-def test_slips(text: str, message: str):
+def test_slips(text: Any, message: str):
     with pytest.raises(InputError) as error:
         weights("gpt2", quantize=text)
     assert message in str(error.value)
