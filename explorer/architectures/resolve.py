@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -31,12 +32,16 @@ _NO_DTYPE = "config.json specifies no dtype: bytes are those of float32"
 
 
 class ResolvedArchitecture(NamedTuple):
-    """An architecture, the name it was requested by, and its publisher's own figures."""
+    """An architecture, the name it was requested by, and its publisher's own figures.
+
+    `packing` is the `quantization_config` of the config that describes it.
+    """
 
     architecture: Architecture
     name: str = ""
     advertised: Advertised | None = None
     remarks: tuple[str, ...] = ()
+    packing: Mapping[str, Any] = MappingProxyType({})
 
 
 def resolve(target: str | os.PathLike | Mapping[str, Any]) -> ResolvedArchitecture:
@@ -93,7 +98,7 @@ def inventory_of(resolved: ResolvedArchitecture, scan: bool = False) -> Inventor
     assumptions = (*inventory.assumptions, *assumed)
     return replace(
         inventory,
-        card=card,
+        card=replace(card, packing=dict(resolved.packing)),
         remarks=remarks,
         assumptions=assumptions,
         parameters_by="model",
@@ -104,7 +109,9 @@ def _from_config(content: Mapping[str, Any], place: str, name: str) -> ResolvedA
     unset = content.get("torch_dtype") is None and content.get("dtype") is None
     remarks = tuple(filter(None, (_NO_DTYPE if unset else "", _packing(content))))
     architecture = with_own_code(architecture_of(content, place), content)
-    return ResolvedArchitecture(architecture, name, None, remarks)
+    packing = content.get("quantization_config")
+    packing = packing if isinstance(packing, Mapping) else {}
+    return ResolvedArchitecture(architecture, name, None, remarks, packing)
 
 
 def _packing(content: Mapping[str, Any]) -> str:

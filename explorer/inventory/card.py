@@ -1,5 +1,7 @@
 """What a config or the catalogue says of a model beyond its tensors."""
 
+from typing import Any
+
 import msgspec
 
 __all__ = ["Advertised", "Agreement", "Card"]
@@ -53,7 +55,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     `experts` of which each token uses `experts_per_token` are 0 in a dense model.
     `checkpoint_tensors` are those of its checkpoints, under Hugging Face's names: experts
     separately, queries, keys and values perhaps joined. `agreement` is there where a checkpoint
-    was checked against its config.
+    was checked against its config. `packing` is the `quantization_config` of a config.json.
     """
 
     family: str
@@ -64,3 +66,4 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_tensors: int = 0
     advertised: Advertised | None = None
     agreement: Agreement | None = None
+    packing: dict[str, Any] = {}

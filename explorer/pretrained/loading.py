@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from explorer.architectures.families import checkpoint_names_of
+from explorer.architectures.gguf_names import gguf_names
 from explorer.errors import InputError, TargetError, TreeError
 from explorer.formats.files import is_config, list_path, load_path
 from explorer.formats.gguf.metadata import metadata
@@ -12,8 +13,8 @@ from explorer.identify.config import read_config
 from explorer.paths import Key
 from explorer.pretrained.gguf.config import translate
 from explorer.pretrained.gguf.decoders import TensorFacts
+from explorer.pretrained.gguf.halves import rejoined
 from explorer.pretrained.gguf.keys import with_gguf_keys
-from explorer.pretrained.gguf.names import gguf_names, rejoined
 from explorer.pretrained.gguf.rotary import FACTORS
 from explorer.pretrained.tensors import architecture_from, build
 from explorer.storage.local import LOCAL, exists, first_bytes

@@ -52,6 +52,7 @@ def plan_of(
         engine=workload.engine,
         parameters=parameters,
         trainable_parameters=parameters if workload.train else 0,
+        by_type=weights.by_type,
         bits_per_weight=8 * weights.bytes / parameters if parameters else None,
         terms=tuple(terms),
         total_bytes=sum(term.bytes for term in terms),

@@ -4,7 +4,16 @@ from typing import Any, Literal
 
 import msgspec
 
-__all__ = ["TERMS", "DeviceFit", "Lora", "MemoryPlan", "Term", "Variation", "Workload"]
+__all__ = [
+    "TERMS",
+    "DeviceFit",
+    "Lora",
+    "MemoryPlan",
+    "Term",
+    "TypeTotal",
+    "Variation",
+    "Workload",
+]
 
 TermName = Literal[
     "parameters",
@@ -69,6 +78,14 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
     def on_device(self) -> int:
         """Bytes on the fullest device."""
         return self.bytes if self.per_device is None else self.per_device
+
+
+class TypeTotal(msgspec.Struct, frozen=True, kw_only=True):
+    """What the tensors of one storage type add up to, scales included."""
+
+    tensors: int
+    elements: int
+    bytes: int
 
 
 class Lora(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -197,6 +214,7 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
         parameters: of the model.
         trainable_parameters: of them, or of the adapters, those that are trained.
         bits_per_weight: bits of stored weights over parameters.
+        by_type: what the stored weights of each type add up to.
         terms: each thing that needs memory; their bytes add up to `total_bytes`.
         total_bytes: over all devices; `low_bytes` and `high_bytes` are its bounds.
         per_device_bytes: on the fullest device.
@@ -223,6 +241,7 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     trainable_parameters: int
     bits_per_weight: float | None
+    by_type: dict[str, TypeTotal] = {}
     terms: tuple[Term, ...]
     total_bytes: int
     low_bytes: int

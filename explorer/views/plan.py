@@ -3,6 +3,7 @@
 from explorer.document.records import Column, Document, Notes, Paragraph, Table
 from explorer.sizing.records import MemoryPlan
 from explorer.views import units
+from explorer.views.plan_types import types_table
 
 __all__ = ["plan_document"]
 
@@ -23,4 +24,6 @@ def plan_document(plan: MemoryPlan) -> Document:
     bars = tuple(term.bytes / largest for term in plan.terms)
     total = f"{units.size(plan.total_bytes)} for {plan.parameters:,} parameters"
     notes = [Notes(plan.not_modelled)] if plan.not_modelled else []
-    return Document(plan.target, (Paragraph(total), Table(_TERMS, rows, bars=bars), *notes))
+    types = types_table(plan)
+    tables = [Table(_TERMS, rows, bars=bars), *([types] if types else [])]
+    return Document(plan.target, (Paragraph(total), *tables, *notes))

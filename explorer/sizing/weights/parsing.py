@@ -1,0 +1,91 @@
+"""What a user calls a scheme -> its name and options, with every slip one clear line."""
+
+import difflib
+import re
+from typing import NamedTuple
+
+from explorer.errors import InputError, check_type, printable
+from explorer.sizing.weights.gguf_blocks import MIXES, TYPES
+from explorer.sizing.weights.schemes import NAMES, Options
+
+__all__ = ["Wanted", "parse_scheme"]
+
+_SHORT = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "FP16": "F16"}
+_OTHER = {"llm.int8": "int8", "bnb-nf4": "nf4", "bnb-fp4": "fp4", "int8_wo": "int8wo"}
+_GROUP = re.compile("(?:g|group)([1-9][0-9]{0,5})")
+_BITS = re.compile("b([2348])|([2348])bit")
+
+
+class Wanted(NamedTuple):
+    """A scheme by its name.
+
+    Attributes:
+        name: as explorer spells it: "nf4", or "Q4_K_M" for llama.cpp's.
+        gguf: whether it is one of llama.cpp's.
+        pure: whether all of its tensors have the one type (`llama-quantize --pure`).
+        imatrix: whether an importance matrix is given where none must be.
+        options: of a scheme for linear layers.
+    """
+
+    name: str
+    gguf: bool
+    pure: bool = False
+    imatrix: bool = False
+    options: Options = Options()
+
+
+def parse_scheme(text: str) -> Wanted:
+    """Return the scheme that a user names.
+
+    Raises:
+        InputError: no scheme or option has that name; the error suggests the nearest.
+
+    >>> parse_scheme("q4_k_m").name, parse_scheme("int4:g64").options.group
+    ('Q4_K_M', 64)
+    """
+    check_type("quantize", text, str, "a scheme's name, such as Q4_K_M or nf4")
+    name, *words = [part.strip() for part in text.strip().split(":")]
+    lower, upper = name.lower(), name.upper()
+    words = [word.lower() for word in words]
+    lower = _OTHER.get(lower, lower)
+    pure = "pure" in words
+    if lower in NAMES and not pure:
+        return Wanted(lower, False, options=_options(text, words))
+    upper = _SHORT.get(upper, upper)
+    if upper in MIXES or (pure and lower in TYPES):
+        for word in words:
+            if word not in ("pure", "imatrix"):
+                what = f"option {printable(word, 30)!r} of {upper}"
+                raise _unknown(text, what, ["pure", "imatrix"])
+        kind = lower if pure and lower in TYPES else upper
+        return Wanted(kind, True, pure, "imatrix" in words)
+    raise _unknown(text, f"scheme called {printable(name, 40)!r}", [*NAMES, *MIXES])
+
+
+def _options(text: str, words: list[str]) -> Options:
+    options = Options()
+    for word in words:
+        if found := _GROUP.fullmatch(word):
+            options = options._replace(group=int(found[1]))
+        elif found := _BITS.fullmatch(word):
+            options = options._replace(bits=int(found[1] or found[2]))
+        elif word in ("double", "act"):
+            options = options._replace(**{word: True})
+        elif word in ("tensor", "channel", "block"):
+            options = options._replace(scales=word)
+        else:
+            known = ["g128", "b4", "double", "act", "tensor", "channel", "block", "pure"]
+            raise _unknown(text, f"option {printable(word, 30)!r}", known)
+    return options
+
+
+def _unknown(text: str, what: str, known: list[str]) -> InputError:
+    spelled = {each.lower(): each for each in known}
+    wanted = re.findall(r"'([^']*)'", what)
+    near = difflib.get_close_matches(wanted[0].lower() if wanted else text, spelled, 1, 0.5)
+    return InputError(
+        "quantize",
+        found=f"no {what}",
+        expected=", ".join(known),
+        cure=f"did you mean {spelled[near[0]]}?" if near else "",
+    )
