@@ -62,9 +62,9 @@ def peers_of(python: str, name: str) -> dict[str, list]:
     entry, architecture = find(name), resolve(name).architecture
     stored = iter_stored(architecture, checkpoint_names_of(architecture))
     tensors = {key: {"shape": list(t.shape), "dtype": "BF16"} for key, t in stored}
-    told = json.dumps([entry.config, tensors, CONTEXT])
+    request = json.dumps([entry.config, tensors, CONTEXT])
     done = subprocess.run(
-        [python, "-c", _PEERS], input=told, capture_output=True, text=True, check=True
+        [python, "-c", _PEERS], input=request, capture_output=True, text=True, check=True
     )
     return json.loads(done.stdout)
 
