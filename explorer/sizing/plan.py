@@ -39,7 +39,7 @@ def plan_of(
     if workload.context is None:
         workload = replace(workload, context=_CONTEXT)
     placement = Placement(mesh=workload.mesh)
-    weights = weights_of(subject, workload, placement)
+    weights = weights_of(subject, workload, placement, variation.prune)
     terms: list[Term] = [*weights.terms()]
     if subject.architecture is not None and not workload.train:
         terms += cache_terms(subject.architecture, workload, placement)

@@ -44,6 +44,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
             tables that are looked up one row; None where nothing says which are experts.
         buffers: bytes of stored buffers, which are not counted.
         low: the least that the values may take, where they are not exact.
+        scales_are: what `scales` holds, in words.
     """
 
     values: int
@@ -56,6 +57,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     active_bytes: int | None = None
     buffers: int = 0
     low: int | None = None
+    scales_are: str = "scales, zero points and codes of the quantised weights"
 
     @property
     def bytes(self) -> int:
@@ -81,7 +83,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
             low=self.scales,
             high=self.scales,
             provenance=self.provenance,
-            note="scales, zero points and codes of the quantised weights",
+            note=self.scales_are,
             per_device=self.device_scales,
         )
         return values, scales

@@ -11,6 +11,7 @@ from explorer.sizing.records import Workload
 from explorer.sizing.subject import Subject
 from explorer.sizing.weights.groups import (
     LOGICAL,
+    declared,
     groups_of,
     is_packed,
     is_routed,
@@ -24,15 +25,20 @@ __all__ = ["weights_of"]
 _LARGEST_PLAIN_BLOCK = 8  # of 3-bit integers
 
 
-def weights_of(subject: Subject, workload: Workload, placement: Placement) -> Weights:
+def weights_of(
+    subject: Subject, workload: Workload, placement: Placement, prune: str | None = None
+) -> Weights:
     """Return the bytes of a subject's weights, as a workload wants them stored.
 
     With `quantize`, under that scheme; with `dtype`, every parameter cast; with neither, as
-    the file stores them, or as the model is published.
+    the file stores them, or as the model is published. With `prune` ("2:4", "0.5:csr"),
+    kernels of layers without their zeros.
 
     Raises:
-        InputError: a scheme that does not exist, or that the subject cannot have.
+        InputError: a scheme or a pattern that does not exist, or that the subject cannot have.
     """
+    if prune is not None:
+        return _pruned(subject, workload, placement, prune)
     if workload.quantize is not None:
         return _quantised(subject, workload, placement)
     if workload.dtype is not None:
@@ -138,3 +144,29 @@ def _quantised(subject: Subject, workload: Workload, placement: Placement) -> We
 
     scheme = linear_scheme(wanted.name, wanted.options)
     return linear_weights(subject, scheme, workload.dtype, placement)
+
+
+def _pruned(
+    subject: Subject, workload: Workload, placement: Placement, prune: str
+) -> Weights:
+    from explorer.sizing.weights.linear import linear_weights
+    from explorer.sizing.weights.parsing import parse_scheme
+    from explorer.sizing.weights.pruning import parse_pruning, pruned_scheme
+    from explorer.sizing.weights.schemes import linear_scheme
+
+    pruning = parse_pruning(prune)
+    base = workload.dtype or declared(subject).columns.kinds[0].dtype
+    if workload.quantize is not None:
+        wanted = parse_scheme(workload.quantize)
+        if wanted.gguf and pruning.stored != "dense":
+            raise InputError(
+                "prune",
+                found=f"{prune} with {workload.quantize}: GGUF has no sparse tensors",
+                expected="a scheme for linear layers such as int8 or nf4, or 0.5:dense",
+            )
+        if wanted.gguf:
+            return weights_of(subject, workload, placement)
+        base = linear_scheme(wanted.name, wanted.options)
+    found = linear_weights(subject, pruned_scheme(pruning, base), workload.dtype, placement)
+    holds = "scales, and indices" if workload.quantize else "indices"
+    return replace(found, scales_are=f"{holds} of the elements that are kept")
