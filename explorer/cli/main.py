@@ -21,6 +21,7 @@ _MODULES = {
     "show": "show",
     "count": "count",
     "plan": "plan",
+    "devices": "devices",
     "catalog": "catalog",
     "roles": "roles",
     "train": "train",
