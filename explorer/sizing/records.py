@@ -121,6 +121,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         engine: whose rules the cache follows: "jax", "llama.cpp", "vllm" or "sglang".
         train: whether the model is trained.
         optimizer: a name ("adamw"); an optax transformation is given beside the workload.
+        master: dtype of copies of the trained parameters that the optimizer updates; None
+            for none, as where the parameters themselves are float32.
         lora: adapters; the model below is frozen.
         remat: what is computed again in the backward pass: "none", "selective" or "full".
         accumulate: micro-batches a step.
@@ -143,6 +145,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     engine: str = "jax"
     train: bool = False
     optimizer: str = "adamw"
+    master: str | None = None
     lora: Lora | None = None
     remat: str = "none"
     accumulate: int = 1

@@ -1,0 +1,140 @@
+"""Adapters by target and rank: which matrices of a checkpoint they adapt, what they add.
+
+An adapter of a stored matrix [outputs, inputs] is A [rank, inputs] and B [outputs, rank]:
+rank x (inputs + outputs) parameters, as in peft. A fused projection (GPT-2's c_attn) is one
+matrix. DoRA adds a magnitude for each output.
+
+References:
+    Hu et al., LoRA (2021); Liu et al., DoRA (2024); huggingface/peft tuners/lora (2025).
+"""
+
+import difflib
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from explorer.architectures.architecture import Architecture
+from explorer.architectures.families import checkpoint_names_of
+from explorer.architectures.stored_tensors import iter_stored
+from explorer.architectures.tensor_layout import TRANSPOSED
+from explorer.errors import InputError, printable
+from explorer.sizing.records import Lora
+
+__all__ = ["Adapted", "adapted_matrices", "adapter_parameters"]
+
+# explorer's words for projections, and what people call them
+_WORDS = {
+    "q": ("query", "query_up"), "k": ("key",), "v": ("value",), "o": ("out",),
+    "query": ("query", "query_up"), "key": ("key",), "value": ("value",), "out": ("out",),
+    "gate": ("gate_proj",), "up": ("up_proj",), "down": ("down_proj",),
+}  # fmt: skip
+_GROUPS = ("attention", "mlp", "all", "all-linear")
+
+
+class Adapted(NamedTuple):
+    """A stored matrix that is adapted, or one for each of `experts`.
+
+    Attributes:
+        name: of the stored tensor.
+        inputs, outputs: its sizes.
+        leaves: the paths of the kernels that it holds.
+    """
+
+    name: str
+    inputs: int
+    outputs: int
+    leaves: tuple[tuple[str, ...], ...]
+
+    def parameters(self, lora: Lora) -> int:
+        """Parameters of its adapter."""
+        magnitudes = self.outputs if lora.dora else 0
+        return lora.rank * (self.inputs + self.outputs) + magnitudes
+
+
+def adapter_parameters(architecture: Architecture, lora: Lora) -> int:
+    """Return the parameters that adapters add to a model.
+
+    Raises:
+        InputError: as `adapted_matrices`.
+
+    >>> from explorer.architectures.resolve import resolve
+    >>> adapter_parameters(resolve("qwen2.5-3b").architecture, Lora(rank=16))
+    3686400
+    """
+    return sum(
+        each.parameters(lora) for each in adapted_matrices(architecture, lora.targets)
+    )
+
+
+@lru_cache(64)
+def adapted_matrices(
+    architecture: Architecture, targets: tuple[str, ...]
+) -> tuple[Adapted, ...]:
+    """Return the matrices that targets name.
+
+    Args:
+        architecture: the model.
+        targets: names of modules as its checkpoints spell them ("q_proj", "c_attn"),
+            explorer's ("query", "up_proj"), short ones ("q", "v", "o", "gate"), or the groups
+            "attention", "mlp" and "all" (every linear layer but the head).
+
+    Raises:
+        InputError: a target that names no matrix; the error lists those that there are.
+
+    >>> from explorer.architectures.resolve import resolve
+    >>> adapted_matrices(resolve("gpt2").architecture, ("c_attn",))[0][:3]
+    ('transformer.h.0.attn.c_attn.weight', 768, 2304)
+    """
+    matrices = tuple(_matrices(architecture))
+    found: dict[str, Adapted] = {}
+    for target in targets:
+        fitting = [each for each in matrices if _fits(each, target)]
+        if not fitting:
+            raise _unknown(target, matrices)
+        found |= {each.name: each for each in fitting}
+    return tuple(found.values())
+
+
+def _matrices(architecture: Architecture) -> Iterator[Adapted]:
+    """Yield the linear layers inside blocks, by their stored names."""
+    for name, stored in iter_stored(architecture, checkpoint_names_of(architecture)):
+        in_block = stored.leaves[0][0].startswith("layers_")
+        is_kernel = all(leaf[-1] == "kernel" for leaf in stored.leaves)
+        if not in_block or not is_kernel or len(stored.shape) != 2:
+            continue
+        if any("router" in leaf for leaf in stored.leaves):
+            continue
+        outputs, inputs = stored.shape
+        if stored.layout != TRANSPOSED and stored.layout.axes is None:
+            inputs, outputs = stored.shape  # GPT-2's layers are stored as they are used
+        yield Adapted(name, inputs, outputs, stored.leaves)
+
+
+def _module(name: str) -> str:
+    """Return the last name of a module: "q_proj" of "...self_attn.q_proj.weight"."""
+    return name.removesuffix(".weight").rpartition(".")[2]
+
+
+def _fits(matrix: Adapted, target: str) -> bool:
+    parents = {leaf[-2] for leaf in matrix.leaves}
+    if target in ("all", "all-linear"):
+        return True
+    if target in ("attention", "mlp"):
+        is_attention = any("attention" in leaf for leaf in matrix.leaves)
+        return is_attention == (target == "attention")
+    return (
+        target == _module(matrix.name)
+        or matrix.name.removesuffix(".weight").endswith(f".{target}")
+        or not parents.isdisjoint(_WORDS.get(target, (target,)))
+    )
+
+
+def _unknown(target: str, matrices: tuple[Adapted, ...]) -> InputError:
+    names = sorted({_module(each.name) for each in matrices})
+    near = difflib.get_close_matches(target, [*names, *_WORDS, *_GROUPS], 1, 0.5)
+    return InputError(
+        "lora",
+        found=f"no linear layer is called {printable(target, 40)!r}",
+        expected=f"one of {', '.join(names)}, or attention, mlp, all",
+        cure=f"did you mean {near[0]}?" if near else "",
+    )
