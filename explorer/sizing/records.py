@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from explorer.sizing.device_records import CompiledMemory, MeshFit
+
 __all__ = [
     "TERMS",
     "DeviceFit",
@@ -222,6 +224,9 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
         longest_context: the longest context with which it fits; None without a device.
         devices: common devices, each with whether one of it suffices.
         before: the plan without adapters and variations; None where there are none.
+        meshes: meshes of a number of devices, each with whether it fits.
+        compiled: what a compiler says, where it was asked.
+        notes: what to know about how the model is placed.
         not_modelled: what the figures leave out.
         advice: the options that would make it fit.
         decode_tokens_per_second: a bound for one step over all sequences.
@@ -251,6 +256,9 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
     longest_context: int | None = None
     devices: tuple[DeviceFit, ...] = ()
     before: Before | None = None
+    meshes: tuple[MeshFit, ...] = ()
+    compiled: CompiledMemory | None = None
+    notes: tuple[str, ...] = ()
     not_modelled: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
     decode_tokens_per_second: dict[str, Any] | None = None
