@@ -28,7 +28,8 @@ class CompiledMemory(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         program: what was compiled.
-        compiler: which compiler, for which platform, of which versions.
+        compiler: which compiler, of which versions.
+        platform: what it compiled for: "cpu", "v5e:4x4".
         devices: how many the program is for.
         arguments: bytes of all arguments; `parameters`, `optimizer` and `batch` are of them.
         outputs: bytes of all results; `aliased` of them take the place of arguments.
@@ -40,6 +41,7 @@ class CompiledMemory(msgspec.Struct, frozen=True, kw_only=True):
 
     program: str
     compiler: str
+    platform: str
     devices: int
     arguments: int = 0
     parameters: int = 0
