@@ -15,10 +15,35 @@ from explorer.sizing.subject import Subject
 if TYPE_CHECKING:
     import jax
 
-__all__ = ["REPLACED", "compiled_memory", "compiled_terms", "notes_of", "terms_of"]
+__all__ = ["compiled_memory", "compiled_terms", "terms_of", "with_compiled"]
 
 # the estimates that a compiled program stands for
-REPLACED: tuple[TermName, ...] = ("gradients", "activations", "logits", "workspace")
+_REPLACED: tuple[TermName, ...] = ("gradients", "activations", "logits", "workspace")
+_STATE: tuple[TermName, ...] = ("parameters", "master_parameters", "optimizer")
+
+
+def with_compiled(
+    terms: list[Term],
+    subject: Subject,
+    workload: Workload,
+    placement: Placement,
+    optimizer: Any,
+    device: str | None,
+) -> tuple[list[Term], CompiledMemory, tuple[str, ...]]:
+    """Return a plan's terms with the compiler's instead of estimates, and what to say of it.
+
+    Where the compiler refuses the program, the estimates stay.
+
+    Args, Raises: as of `compiled_terms`.
+    """
+    masters = any(term.name == "master_parameters" for term in terms)
+    own, memory = compiled_terms(
+        subject, workload, placement, optimizer, device, workload.topology, masters
+    )
+    kept = [term for term in terms if not own or term.name not in _REPLACED]
+    if masters and own:  # the copy in the loss is among the temporaries
+        kept = [term for term in kept if term.name != "parameters"]
+    return [*kept, *own], memory, _notes(memory, kept)
 
 
 def compiled_terms(
@@ -153,25 +178,22 @@ def _term(name: TermName, nbytes: int, note: str, memory: CompiledMemory) -> Ter
     )
 
 
-def notes_of(memory: CompiledMemory, terms: tuple[Term, ...]) -> tuple[str, ...]:
-    """Return what was compiled by what, and that the terms agree with its arguments.
-
-    Args:
-        memory: what the compiler said.
-        terms: of the plan; their parameters, masters and optimizer are the compiler's too.
-    """
+def _notes(memory: CompiledMemory, terms: list[Term]) -> tuple[str, ...]:
+    """Return what was compiled by what, and whether the plan's state is its arguments."""
     took = memory.lowering_seconds + memory.compiling_seconds
     notes = [f"compiled: {memory.program}; by {memory.compiler} in {took:.0f} s"]
     if memory.refused:
         return *notes, f"the compiler refuses it: {memory.refused}"
     if memory.peak is not None:
         notes.append(f"the compiler's own peak: {memory.peak:,} bytes a chip")
-    state = ("parameters", "master_parameters", "optimizer")
-    planned = sum(term.on_device for term in terms if term.name in state)
+    planned = sum(term.on_device for term in terms if term.name in _STATE)
     found = memory.parameters + memory.optimizer
-    if planned != found:
+    arguments = f"of the compiler's {memory.arguments:,} bytes of arguments a device"
+    if planned == found:
+        notes.append(f"parameters and optimizer, {found:,} bytes, are {arguments}")
+    else:
         notes.append(
-            f"parameters and optimizer are {found:,} bytes a device of the compiler's "
-            f"arguments, and {planned:,} by the terms above"
+            f"parameters and optimizer are {found:,} {arguments}, "
+            f"and {planned:,} by the terms above"
         )
     return tuple(notes)

@@ -19,7 +19,7 @@ __all__ = ["Platform", "platform_for", "topology_of"]
 # chips of a slice -> its layout, of chips that are in a plane and of those in a cube
 _PLANES = {1: "1x1", 4: "2x2", 8: "2x4", 16: "4x4", 32: "4x8", 64: "8x8", 128: "8x16", 256: "16x16"}  # fmt: skip
 _CUBES = {4: "2x2x1", 8: "2x2x2", 16: "2x2x4", 32: "2x4x4", 64: "4x4x4", 128: "4x4x8"}
-_TPUS = {"v4": _CUBES, "v5e": _PLANES, "v5p": _CUBES, "v6e": _PLANES}
+_TPUS = {"v5e": _PLANES, "v5p": _CUBES, "v6e": _PLANES}
 _AS_NO_TPU_IS_HERE = {
     "TPU_SKIP_MDS_QUERY": "1",  # no cloud is asked which TPU this machine has
     "TPU_ACCELERATOR_TYPE": "v5litepod-1",

@@ -79,7 +79,9 @@ def program_of(
     )
     if not workload.train:
         return _forward(model, workload, placement, mesh)
-    return _training(model, workload, placement, mesh, optimizer, dtype if masters else None)
+    return _training(
+        model, workload, placement, mesh, optimizer, dtype if masters else None
+    )
 
 
 def _check_covered(workload: Workload) -> None:

@@ -22,7 +22,6 @@ from explorer.training.sharding.rules import names_in
 __all__ = ["Laid", "check_axes", "laid_out", "notes_on", "share_of_fullest"]
 
 Shape = tuple[int, ...]
-_PART = {"tensor": "layer", "expert": "mixture's experts", "fsdp": "parameter"}
 
 
 class Laid(NamedTuple):
@@ -33,13 +32,13 @@ class Laid(NamedTuple):
 
     path: tuple[str, ...]
     shape: Shape
-    count: int
+    copies: int
     shards: int
 
     @property
     def size(self) -> int:
         """Elements of all of them together."""
-        return self.count * prod(self.shape)
+        return self.copies * prod(self.shape)
 
 
 def laid_out(subject: Subject, placement: Placement) -> tuple[Laid, ...]:
@@ -53,15 +52,15 @@ def laid_out(subject: Subject, placement: Placement) -> tuple[Laid, ...]:
     >>> subject = Subject("gpt2", inventory_of(gpt2), gpt2.architecture)
     >>> laid = laid_out(subject, Placement(mesh={"fsdp": 8}))
     >>> sum(each.size for each in laid), laid[0]
-    (124439808, Laid(path=('embed', 'embedding'), shape=(50257, 768), count=1, shards=8))
+    (124439808, Laid(path=('embed', 'embedding'), shape=(50257, 768), copies=1, shards=8))
     """
     if subject.architecture is None:
         found = _of_inventory(subject)
     else:
         found = _of_architecture(subject.architecture, placement.scan)
     return tuple(
-        Laid(path, shape, count, placement.shards(path, shape))
-        for path, shape, count in found
+        Laid(path, shape, copies, placement.shards(path, shape))
+        for path, shape, copies in found
     )
 
 
@@ -115,7 +114,8 @@ def check_axes(subject: Subject, placement: Placement) -> None:
         InputError: the axis is named, and what it would have to divide.
     """
     laid = [
-        (each.path, each.shape) for each in laid_out(subject, Placement(scan=placement.scan))
+        (each.path, each.shape)
+        for each in laid_out(subject, Placement(scan=placement.scan))
     ]
     for axis, size in placement.mesh.items():
         if size == 1 or axis == "data":
@@ -125,7 +125,7 @@ def check_axes(subject: Subject, placement: Placement) -> None:
             continue
         raise InputError(
             "mesh",
-            found=f"{axis}={size} divides no {_PART[axis]} of {subject.name}",
+            found=f"{axis}={size} divides no parameter of {subject.name}",
             expected=_wanted(subject, axis),
         )
 
@@ -135,11 +135,11 @@ def _wanted(subject: Subject, axis: str) -> str:
     if axis == "expert":
         router = architecture.router if architecture else None
         if router is None:
-            return "no such axis for a model without experts"
+            return "other axes: it has no stacked experts"
         return f"a divisor of its {router.experts} experts"
     if architecture is None:
-        return "an axis for which the tensors have a rule, of a size that divides them"
-    return f"a divisor of {architecture.size}, its hidden size"
+        return "another size or axis"
+    return f"a divisor of its sizes, such as {architecture.size}"
 
 
 def notes_on(
@@ -172,18 +172,17 @@ def notes_on(
             f"the batch is raised from {workload.batch} to {batch}: "
             f"data x fsdp = {parts} divides it"
         )
-    whole = _not_split(laid_out(subject, placement), placement)
-    if whole:
-        names, elements = whole
-        nbytes = f"{round(elements * Fraction(element_bytes)):,} bytes a device"
-        notes.append(f"replicated, as not every axis divides them: {names}: {nbytes}")
+    if (more := _held_more_than_once(laid_out(subject, placement), placement)) is not None:
+        names, elements = more
+        nbytes = round(elements * Fraction(element_bytes))
+        notes.append(f"on more devices than one: {names}: {nbytes:,} bytes of each")
     return tuple(notes)
 
 
-def _not_split(
+def _held_more_than_once(
     laid: tuple[Laid, ...], placement: Placement
 ) -> tuple[str, Fraction] | None:
-    """Return which tensors are on several devices though the mesh could split them.
+    """Return which parameters no axis but "data" splits, or not each, and their elements.
 
     Copies over "data" are its purpose, those over "expert" of what is no expert too.
     """

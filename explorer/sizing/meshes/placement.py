@@ -4,6 +4,7 @@ By the very rules that training places its state by (`explorer.training.sharding
 never pad: an axis that does not divide is replicated.
 """
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from math import prod
@@ -106,7 +107,8 @@ def placement_of(workload: Workload, devices: int | None = None) -> Placement:
 
     Args:
         workload: with its mesh.
-        devices: how many are asked about ("h200:8"); None where the mesh says it.
+        devices: how many are asked about ("h200:8"); None where the mesh or the topology
+            says it.
 
     Raises:
         InputError: a mesh of another number of devices.
@@ -115,10 +117,13 @@ def placement_of(workload: Workload, devices: int | None = None) -> Placement:
     ({'tensor': 8}, {'fsdp': 8})
     """
     mesh = workload.mesh
+    if devices is None and workload.topology is not None:
+        devices = prod(map(int, re.findall(r"\d+", workload.topology)))
     if not mesh:
+        if devices is None or devices == 1:
+            return Placement()
         axis = "fsdp" if workload.train else "tensor"
-        several = devices is not None and devices > 1
-        return Placement(mesh={axis: devices} if several else {}, implied=several)
+        return Placement(mesh={axis: devices}, implied=True)
     if devices is not None and prod(mesh.values()) != devices:
         raise InputError(
             "mesh",

@@ -4,9 +4,18 @@ from collections.abc import Callable, Iterator, Sequence
 
 from explorer.errors import InputError
 from explorer.sizing.device_records import MeshFit
+from explorer.sizing.meshes.placed import check_axes, laid_out, share_of_fullest
 from explorer.sizing.meshes.placement import Placement
+from explorer.sizing.subject import Subject
 
-__all__ = ["axes_for", "mesh_table", "meshes_of", "slices_of", "smallest_slice"]
+__all__ = [
+    "axes_for",
+    "mesh_table",
+    "meshes_of",
+    "slices_of",
+    "smallest_slice",
+    "suitable_meshes",
+]
 
 NeededOn = Callable[[Placement], int]
 _MOST = 4096  # devices of the largest mesh that is looked for
@@ -39,6 +48,31 @@ def meshes_of(devices: int, axes: Sequence[str]) -> Iterator[dict[str, int]]:
                 yield {axes[0]: size, **rest} if size > 1 else rest
 
 
+def suitable_meshes(subject: Subject, devices: int, train: bool) -> list[dict[str, int]]:
+    """Return the meshes of a number of devices whose every axis splits something.
+
+    Those of which each device holds least of the parameters come first.
+
+    Raises:
+        InputError: fewer than one device, more than 4,096, or no mesh that suits.
+
+    >>> from explorer.architectures.resolve import resolve, inventory_of
+    >>> gpt2 = resolve("gpt2")
+    >>> subject = Subject("gpt2", inventory_of(gpt2), gpt2.architecture)
+    >>> suitable_meshes(subject, 4, train=False)
+    [{'tensor': 4}, {'data': 2, 'tensor': 2}, {'data': 4}]
+    """
+    router = subject.architecture.router if subject.architecture else None
+    axes = axes_for(train, router.experts if router else 0)
+
+    def share(placement: Placement) -> int:
+        check_axes(subject, placement)
+        return int(share_of_fullest(laid_out(subject, placement)) * 10**12)
+
+    rows = mesh_table(share, devices, axes)
+    return [row.mesh for row in rows if row.per_device_bytes is not None]
+
+
 def mesh_table(
     needed_on: NeededOn,
     devices: int,
@@ -62,7 +96,9 @@ def mesh_table(
     [({'fsdp': 4}, 20, True), ({'data': 2, 'fsdp': 2}, 40, False), ({'data': 4}, 80, False)]
     """
     if not 1 <= devices <= _MOST:
-        raise InputError("meshes", found=f"is {devices}", expected=f"1 to {_MOST:,} devices")
+        raise InputError(
+            "meshes", found=f"is {devices}", expected=f"1 to {_MOST:,} devices"
+        )
     rows = [_row(needed_on, mesh, devices, memory) for mesh in meshes_of(devices, axes)]
     return tuple(sorted(rows, key=_need))
 

@@ -21,9 +21,7 @@ _AS_PARAMETERS: tuple[TermName, ...] = (
 )
 
 
-def placed_terms(
-    terms: tuple[Term, ...], subject: Subject, placement: Placement
-) -> tuple[Term, ...]:
+def placed_terms(terms: list[Term], subject: Subject, placement: Placement) -> list[Term]:
     """Return terms with the bytes of the fullest device, where they lack them.
 
     What has as many values a parameter everywhere is divided exactly as the parameters are.
@@ -32,15 +30,15 @@ def placed_terms(
     >>> gpt2 = resolve("gpt2")
     >>> subject = Subject("gpt2", inventory_of(gpt2), gpt2.architecture)
     >>> term = Term.exact("parameters", 4 * 124_439_808)
-    >>> placed_terms((term,), subject, Placement(mesh={"fsdp": 8}))[0].on_device
-    62650368
+    >>> placed_terms([term], subject, Placement(mesh={"fsdp": 8}))[0].on_device
+    62644608
     """
     if placement.devices == 1:
         return terms
     share = share_of_fullest(laid_out(subject, placement))
-    return tuple(
+    return [
         replace(term, per_device=ceil(term.bytes * share))
         if term.per_device is None and term.name in _AS_PARAMETERS
         else term
         for term in terms
-    )
+    ]
