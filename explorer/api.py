@@ -307,7 +307,8 @@ def plan(
         target, *inputs: as for `explore`.
         workload: what the model is to do; None for inference of one sequence.
         device: a name of `explorer devices`, with a number ("h200:8"), or "here".
-        optimizer: an optax transformation, whose state is measured from its own `init`.
+        optimizer: an optax transformation, whose state is measured from its own `init`; or
+            the name of one.
         **settings: fields of the workload, over those of `workload` (`context=8192`), and of
             a `Variation` of the model (`layers=16`).
 
@@ -366,7 +367,12 @@ def _planner(
     from explorer.sizing.plan import plan_of
     from explorer.sizing.workloads import settings_of
 
+    named: dict[str, Any] = {}
+    if isinstance(optimizer, str):
+        named, optimizer = {"optimizer": optimizer}, None
+
     def plan_for(settings: dict[str, Any]) -> "MemoryPlan":
+        settings = named | settings
         where = settings.get("device", device)
         rest = {name: value for name, value in settings.items() if name != "device"}
         return plan_of(subject, *settings_of(workload, rest), where, optimizer)

@@ -34,7 +34,7 @@ def plan_of(
     changes = variation != UNCHANGED or workload.lora is not None
     before = None
     if changes:
-        bare = replace(workload, lora=None)
+        bare = replace(workload, lora=None, compile=False, topology=None)
         before = _before(plan_of(subject, bare, UNCHANGED, device, optimizer))
     if variation != UNCHANGED:
         subject = varied_subject(subject, variation)

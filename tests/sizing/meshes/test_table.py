@@ -19,7 +19,8 @@ V5E = 16 * 10**9  # bytes, as the book below counts them
 
 
 # "How to Scale Your Model", chapter 8 (applied inference), question 2: the smallest
-# topologies of TPU v5e for LLaMA 3-70B: 4x4 in bf16, 4x2 in int8, 2x2 in int4
+# topologies of TPU v5e for LLaMA 3-70B: 4x4 in bf16, 4x2 in int8, 2x2 in int4 (there 45 GB,
+# where 4 bits of 70e9 parameters are 35 GB)
 @pytest.mark.parametrize(("bits", "chips"), [(16, 16), (8, 8), (4, 4)])
 def test_the_smallest_slice_of_a_70b_model(bits: int, chips: int):
     subject = published("llama-3.1-70b")
@@ -31,9 +32,6 @@ def test_the_smallest_slice_of_a_70b_model(bits: int, chips: int):
     found = smallest_slice(weights, V5E, ("tensor",), slices_of("tpu"))
     assert found is not None
     assert (found.devices, found.fits) == (chips, True)
-    # what the slice has left for caches; of int4 the book says 19 of 64, which is 29
-    left = {16: 115, 8: 57, 4: 28}[bits]
-    assert chips * V5E - bits * 70.55e9 / 8 == pytest.approx(left * 1e9, rel=0.03)
 
 
 def test_no_slice_may_suffice():
