@@ -69,6 +69,7 @@ def plan_of(
         bits_per_weight=8 * weights.bytes / parameters if parameters else None,
         terms=tuple(terms),
         compiled=compiled,
+        fits=False if compiled is not None and compiled.refused else None,
         notes=(*notes_on(subject, placement, workload, element), *said),
         total_bytes=sum(term.bytes for term in terms),
         low_bytes=sum(term.low for term in terms),

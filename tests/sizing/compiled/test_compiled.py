@@ -1,6 +1,7 @@
 """The compiler's own figures, beside shapes, the real optimizer state and formulas."""
 
 import math
+from importlib.util import find_spec
 from typing import Any
 
 import jax
@@ -159,7 +160,7 @@ def test_a_plan_says_what_was_compiled():
         ),
         ("gpt2", {"dtype": "int8"}, "--compile: dtype int8; expected bfloat16"),
         ("gpt2", {"train": True, "zero": 2}, "name the axis: --mesh fsdp=N"),
-        ("gpt2", {"train": True, "optimizer": "adamv"}, "did you mean adamw?"),
+        ("gpt2", {"train": True, "optimizer": "adamv"}, "did you mean adam?"),
         (
             {"kernel": jax.ShapeDtypeStruct((8, 8), "float32")},
             {},
@@ -220,3 +221,22 @@ def test_layouts_have_as_many_chips_as_they_say(device: str):
     for chips, layout in layouts.items():
         assert math.prod(map(int, layout.split("x"))) == chips
         assert platforms.topology_of(device, chips).endswith(f":{layout}")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("libtpu") is None, reason="libtpu is not installed")
+def test_a_tpu_slice_compiles_or_refuses():
+    settings: dict[str, Any] = {"train": True, "compile": True, "context": 128}
+    plan = ex.plan("gpt2", device="tpu-v5e", topology="2x2", **settings)
+    memory = plan.compiled
+    assert memory is not None
+    assert plan.workload.mesh == {}
+    assert (memory.platform, memory.devices) == ("v5e:2x2", 4)
+    assert memory.peak is not None
+    assert memory.peak > memory.arguments >= memory.parameters + memory.optimizer
+    refused = ex.plan("gpt2", device="tpu-v5e", batch=4096, **settings)
+    assert refused.fits is False
+    assert refused.compiled is not None
+    assert refused.compiled.platform == "v5e:1x1"
+    assert "exceeds available HBM" in refused.compiled.refused
+    assert any(note.startswith("the compiler refuses it: ") for note in refused.notes)
