@@ -28,7 +28,13 @@ def optimizer_named(name: str) -> Any:
     if short == "momentum":
         return optax.sgd(1e-3, momentum=0.9)
     make = getattr(optax, short, None) or getattr(optax.contrib, short, None)
-    if short not in OPTIMIZERS or make is None:
+    if short in OPTIMIZERS and make is None:
+        raise InputError(
+            "--optimizer",
+            found=f"optax {optax.__version__} has no {short}",
+            cure="pip install -U optax",
+        )
+    if short not in OPTIMIZERS:
         near = difflib.get_close_matches(short, OPTIMIZERS, 1, 0.5)
         raise InputError(
             "--optimizer",

@@ -151,6 +151,7 @@ DEFAULT_RULES: Rules = (
             Rule(("tensor",), glob=f"**/{layer}/bias"),
         )
     ),
+    Rule((), glob="**/attention/sinks/sinks"),
     Rule((), role="bias"),
     Rule((), role="scale"),
 )

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import optax
 import pytest
-from jax.sharding import AbstractMesh, AxisType
 
 import explorer as ex
 from explorer import explore
@@ -84,12 +83,6 @@ def corrections(params: Any) -> int:
     )
 
 
-def abstract(placement: Placement) -> AbstractMesh:
-    axes = ("data", "fsdp", "tensor", "expert")
-    sizes = tuple(placement.size(axis) for axis in axes)
-    return AbstractMesh(sizes, axes, (AxisType.Auto,) * 4)
-
-
 def shapes(name: str, scan: bool) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
     """Yield path, shape and sharding of every parameter, by JAX, on each mesh."""
     subject = subject_of(name)
@@ -98,7 +91,7 @@ def shapes(name: str, scan: bool) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
     params = jax.eval_shape(model.init, jax.random.key(0), inputs)["params"]
     for mesh in MESHES:
         placement = Placement(mesh=mesh, scan=scan)
-        shardings = jax.tree.leaves(shardings_of(params, abstract(placement)))
+        shardings = jax.tree.leaves(shardings_of(params, real_mesh(placement)))
         leaves = jax.tree_util.tree_leaves_with_path(params)
         yield (
             placement,
