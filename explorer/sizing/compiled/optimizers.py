@@ -27,13 +27,6 @@ def optimizer_named(name: str) -> Any:
     short = name.strip().lower()
     if short == "momentum":
         return optax.sgd(1e-3, momentum=0.9)
-    make = getattr(optax, short, None) or getattr(optax.contrib, short, None)
-    if short in OPTIMIZERS and make is None:
-        raise InputError(
-            "--optimizer",
-            found=f"optax {optax.__version__} has no {short}",
-            cure="pip install -U optax",
-        )
     if short not in OPTIMIZERS:
         near = difflib.get_close_matches(short, OPTIMIZERS, 1, 0.5)
         raise InputError(
@@ -41,5 +34,12 @@ def optimizer_named(name: str) -> Any:
             found=f"no optimizer is called {printable(name, 40)!r}",
             expected=f"one of {', '.join(OPTIMIZERS)}, momentum",
             cure=f"did you mean {near[0]}?" if near else "",
+        )
+    make = getattr(optax, short, None) or getattr(optax.contrib, short, None)
+    if make is None:
+        raise InputError(
+            "--optimizer",
+            found=f"optax {optax.__version__} has no {short}",
+            cure="pip install -U optax",
         )
     return make(1e-3)

@@ -15,6 +15,7 @@ from explorer.errors import InputError, MissingPackageError
 from explorer.sizing.compiled import platforms
 from explorer.sizing.compiled.compile import compiled_memory, compiled_terms, terms_of
 from explorer.sizing.compiled.optimizers import OPTIMIZERS, optimizer_named
+from explorer.sizing.compiled.programs import program_of
 from explorer.sizing.device_records import CompiledMemory
 from explorer.sizing.meshes.placed import laid_out, share_of_fullest
 from explorer.sizing.meshes.placement import Placement
@@ -50,6 +51,33 @@ def test_state_and_batch_are_the_arguments(name: str, mesh: dict[str, int], scan
     assert memory.batch == tokens + labels
     assert memory.arguments == 3 * parameters + count + tokens + labels + COUNTERS
     assert memory.temporaries > parameters  # gradients are among them
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "mesh"),
+    [
+        ("llama-3.1-405b", {"fsdp": 128, "tensor": 2}),
+        ("deepseek-v3", {"fsdp": 16, "expert": 16}),
+        ("gpt-oss-120b", {"fsdp": 8, "expert": 4}),
+        ("gemma-2-27b", {"data": 2, "fsdp": 4, "tensor": 8}),
+        ("bert-large-uncased", {"tensor": 16}),
+    ],
+)
+def test_large_models_are_the_arguments_that_a_plan_says(name: str, mesh: dict[str, int]):
+    subject, placement = published(name), Placement(mesh=mesh)
+    workload = Workload(train=True, context=16)
+    devices = platforms.platform_for(placement.devices).devices
+    program = program_of(
+        subject.architecture, workload, placement, devices, optax.adamw(1e-3)
+    )
+    plan = ex.plan(name, train=True, mesh=mesh)
+    parameters = next(term for term in plan.terms if term.name == "parameters")
+    # the correction of DeepSeek's routers is a buffer, which its module has in params
+    router = subject.architecture.router
+    correction = 58 * router.experts * 2 if router and router.correction else 0
+    assert program.parameters == parameters.on_device + correction
+    assert program.optimizer == 2 * program.parameters + 4
 
 
 @pytest.mark.slow
