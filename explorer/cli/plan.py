@@ -9,6 +9,7 @@ from explorer.api import plan as plan_target
 from explorer.api import sweep as sweep_target
 from explorer.cli.console import echo_result, format_option, target_argument
 from explorer.document.records import Document
+from explorer.errors import InputError
 
 if TYPE_CHECKING:
     from explorer.sizing.records import MemoryPlan
@@ -91,6 +92,8 @@ def plan(
     if axes or meshes is not None:
         swept: dict[str, Any] = dict(map(axis_of, axes))
         if meshes is not None:
+            if "mesh" in {*swept, *given}:
+                raise InputError("--meshes", found="a mesh as well", expected="one of both")
             swept = {"mesh": meshes, **swept}
         _print_sweep(target, form, swept, device, given)
         return

@@ -190,7 +190,11 @@ def _notes(memory: CompiledMemory, terms: list[Term]) -> tuple[str, ...]:
     if memory.refused:
         return *notes, f"the compiler refuses it: {memory.refused}"
     if memory.peak is not None:
-        notes.append(f"the compiler's own peak: {memory.peak:,} bytes a chip")
+        own = memory.parameters + memory.optimizer + memory.batch
+        notes.append(
+            f"the compiler's own peak: {memory.peak:,} bytes a chip; "
+            f"{memory.arguments - own:,} of the arguments are counters and padding"
+        )
     if memory.platform == "cpu":
         notes.append(_ELSEWHERE)
     planned = sum(term.on_device for term in terms if term.name in _STATE)

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from explorer.errors import InputError
 from explorer.sizing.device_records import MeshFit
 from explorer.sizing.meshes.placed import check_axes, laid_out, share_of_fullest
-from explorer.sizing.meshes.placement import Placement
+from explorer.sizing.meshes.placement import Placement, mesh_text
 from explorer.sizing.subject import Subject
 
 __all__ = [
     "axes_for",
     "mesh_table",
     "meshes_of",
+    "slice_advice",
     "slices_of",
     "smallest_slice",
     "suitable_meshes",
@@ -127,6 +128,34 @@ def slices_of(kind: str) -> tuple[int, ...]:
     ((1, 4, 8, 16), (1, 2, 4, 8))
     """
     return _TPU_SLICES if kind == "tpu" else tuple(2**n for n in range(13))
+
+
+def slice_advice(
+    needed_on: NeededOn, device: str, memory: int, train: bool, at_least: int = 1
+) -> str | None:
+    """Return the option that names the smallest slice of a kind of device that suffices.
+
+    All of its devices are one axis: "fsdp" for training, "tensor" for inference.
+
+    Args:
+        needed_on: as of `mesh_table`.
+        device: its name.
+        memory: bytes that one offers.
+        train: whether the plan is for training.
+        at_least: bytes that are needed of all devices together.
+
+    >>> slice_advice(lambda mesh: 80 // mesh.devices, "tpu-v5e", 16, train=True, at_least=80)
+    '--device tpu-v5e:8 (mesh fsdp=8) needs 10 bytes of each'
+    """
+    kind = "tpu" if device.startswith("tpu") else "gpu"
+    counts = [count for count in slices_of(kind) if count * memory >= at_least]
+    axis = "fsdp" if train else "tensor"
+    found = smallest_slice(needed_on, memory, (axis,), counts)
+    if found is None:
+        return None
+    name = f"{device}:{found.devices}" if found.devices > 1 else device
+    mesh = f" (mesh {mesh_text(found.mesh)})" if found.mesh else ""
+    return f"--device {name}{mesh} needs {found.per_device_bytes:,} bytes of each"
 
 
 def smallest_slice(

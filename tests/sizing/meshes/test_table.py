@@ -9,6 +9,7 @@ from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.meshes.table import (
     mesh_table,
     meshes_of,
+    slice_advice,
     slices_of,
     smallest_slice,
     suitable_meshes,
@@ -32,6 +33,17 @@ def test_the_smallest_slice_of_a_70b_model(bits: int, chips: int):
     found = smallest_slice(weights, V5E, ("tensor",), slices_of("tpu"))
     assert found is not None
     assert (found.devices, found.fits) == (chips, True)
+
+
+def test_the_smallest_slice_is_the_fewest_devices_with_which_a_plan_fits():
+    def needed(placement: Placement) -> int:
+        return ex.plan("llama-3.1-70b", mesh=placement.mesh, dtype="bf16").per_device_bytes
+
+    total = ex.plan("llama-3.1-70b", dtype="bf16").total_bytes
+    said = slice_advice(needed, "tpu-v5e", V5E, train=False, at_least=total)
+    assert said is not None
+    assert said.startswith("--device tpu-v5e:16 (mesh tensor=16) needs ")
+    assert needed(Placement(mesh={"tensor": 8})) > V5E
 
 
 def test_no_slice_may_suffice():
