@@ -19,12 +19,18 @@ from explorer.sizing.records import Workload
 from explorer.sizing.subject import Subject
 from explorer.training.sharding.rules import names_in
 
-__all__ = ["Laid", "check_axes", "laid_out", "notes_on", "share_of_fullest"]
+__all__ = [
+    "PlacedParameters",
+    "check_axes",
+    "notes_on",
+    "placed_parameters",
+    "share_of_fullest",
+]
 
 Shape = tuple[int, ...]
 
 
-class Laid(NamedTuple):
+class PlacedParameters(NamedTuple):
     """Equal parameters: the path of the first, the shape of each, how many, in how many parts.
 
     With stacked layers a tensor holds those of all layers, and is one.
@@ -41,7 +47,9 @@ class Laid(NamedTuple):
         return self.copies * prod(self.shape)
 
 
-def laid_out(subject: Subject, placement: Placement) -> tuple[Laid, ...]:
+def placed_parameters(
+    subject: Subject, placement: Placement
+) -> tuple[PlacedParameters, ...]:
     """Return the parameters of a subject with the parts that the mesh makes of each.
 
     Those of an architecture come from its records, as its Flax module would have them; those
@@ -50,16 +58,16 @@ def laid_out(subject: Subject, placement: Placement) -> tuple[Laid, ...]:
     >>> from explorer.architectures.resolve import resolve, inventory_of
     >>> gpt2 = resolve("gpt2")
     >>> subject = Subject("gpt2", inventory_of(gpt2), gpt2.architecture)
-    >>> laid = laid_out(subject, Placement(mesh={"fsdp": 8}))
-    >>> sum(each.size for each in laid), laid[0]
-    (124439808, Laid(path=('embed', 'embedding'), shape=(50257, 768), copies=1, shards=8))
+    >>> placed = placed_parameters(subject, Placement(mesh={"fsdp": 8}))
+    >>> sum(each.size for each in placed), placed[0]
+    (124439808, PlacedParameters(path=('embed', 'embedding'), shape=(50257, 768), copies=1, shards=8))
     """
     if subject.architecture is None:
         found = _of_inventory(subject)
     else:
         found = _of_architecture(subject.architecture, placement.scan)
     return tuple(
-        Laid(path, shape, copies, placement.shards(path, shape))
+        PlacedParameters(path, shape, copies, placement.shards(path, shape))
         for path, shape, copies in found
     )
 
@@ -94,14 +102,14 @@ def _of_inventory(subject: Subject) -> Iterator[tuple[tuple[str, ...], Shape, in
             yield tensor.path, tensor.shape, 1
 
 
-def share_of_fullest(laid: tuple[Laid, ...]) -> Fraction:
+def share_of_fullest(placed: tuple[PlacedParameters, ...]) -> Fraction:
     """Return which share of all elements the fullest device holds.
 
-    >>> share_of_fullest((Laid(("a",), (8,), 1, 4), Laid(("b",), (2,), 1, 1)))
+    >>> share_of_fullest((PlacedParameters(("a",), (8,), 1, 4), PlacedParameters(("b",), (2,), 1, 1)))
     Fraction(2, 5)
     """
-    whole = sum(each.size for each in laid)
-    held = sum((Fraction(each.size, each.shards) for each in laid), Fraction(0))
+    whole = sum(each.size for each in placed)
+    held = sum((Fraction(each.size, each.shards) for each in placed), Fraction(0))
     return held / whole if whole else Fraction(1)
 
 
@@ -113,15 +121,16 @@ def check_axes(subject: Subject, placement: Placement) -> None:
     Raises:
         InputError: the axis is named, and what it would have to divide.
     """
-    laid = [
-        (each.path, each.shape)
-        for each in laid_out(subject, Placement(scan=placement.scan))
-    ]
-    for axis, size in placement.mesh.items():
-        if size == 1 or axis == "data":
-            continue
-        specs = (placement.spec(*each) for each in laid)
-        if any(axis in names_in(entry) for spec in specs for entry in spec):
+    split = {n: size for n, size in placement.mesh.items() if size > 1 and n != "data"}
+    if not split:
+        return
+    specs = {
+        placement.spec(each.path, each.shape)
+        for each in placed_parameters(subject, placement)
+    }
+    used = {axis for spec in specs for entry in spec for axis in names_in(entry)}
+    for axis, size in split.items():
+        if axis in used:
             continue
         raise InputError(
             "mesh",
@@ -172,7 +181,9 @@ def notes_on(
             f"the batch is raised from {workload.batch} to {batch}: "
             f"data x fsdp = {parts} divides it"
         )
-    if (more := _held_more_than_once(laid_out(subject, placement), placement)) is not None:
+    if (
+        more := _held_more_than_once(placed_parameters(subject, placement), placement)
+    ) is not None:
         names, elements = more
         nbytes = round(elements * Fraction(element_bytes))
         notes.append(f"on more devices than one: {names}: {nbytes:,} bytes of each")
@@ -180,15 +191,15 @@ def notes_on(
 
 
 def _held_more_than_once(
-    laid: tuple[Laid, ...], placement: Placement
+    placed: tuple[PlacedParameters, ...], placement: Placement
 ) -> tuple[str, Fraction] | None:
     """Return which parameters no axis but "data" splits, or not each, and their elements.
 
-    Copies over "data" are its purpose, those over "expert" of what is no expert too.
+    Copies over "data" are its purpose; so are those over "expert" of anything but experts.
     """
     split = placement.size("fsdp", "tensor")
     names: dict[str, Fraction] = {}
-    for each in laid:
+    for each in placed:
         parts = each.shards // (placement.size("expert") if "experts" in each.path else 1)
         if max(parts, 1) < split:
             name = _short(each)
@@ -199,7 +210,7 @@ def _held_more_than_once(
     return first_few(largest), sum(names.values(), Fraction(0))
 
 
-def _short(each: Laid) -> str:
+def _short(each: PlacedParameters) -> str:
     """Return the name of a kind of tensors, without that of its layer, and its shape."""
     stacked = each.path[0].startswith("stages_")
     path = each.path[2:] if stacked else each.path

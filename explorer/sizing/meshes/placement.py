@@ -137,7 +137,7 @@ def counted(device: str | None) -> tuple[str | None, int | None]:
     """Return the name of a device and the number after its colon; None where there is none.
 
     Raises:
-        InputError: what stands after the colon is no number.
+        InputError: what stands after the colon is not a number.
 
     >>> counted("h200:8"), counted("here")
     (('h200', 8), ('here', None))

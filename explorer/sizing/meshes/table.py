@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from explorer.errors import InputError
 from explorer.sizing.device_records import MeshFit
-from explorer.sizing.meshes.placed import check_axes, laid_out, share_of_fullest
+from explorer.sizing.meshes.placed import check_axes, placed_parameters, share_of_fullest
 from explorer.sizing.meshes.placement import Placement, mesh_text
 from explorer.sizing.subject import Subject
 
@@ -68,7 +68,7 @@ def suitable_meshes(subject: Subject, devices: int, train: bool) -> list[dict[st
 
     def share(placement: Placement) -> int:
         check_axes(subject, placement)
-        return int(share_of_fullest(laid_out(subject, placement)) * 10**12)
+        return int(share_of_fullest(placed_parameters(subject, placement)) * 10**12)
 
     rows = mesh_table(share, devices, axes)
     return [row.mesh for row in rows if row.per_device_bytes is not None]

@@ -4,14 +4,14 @@ from math import ceil
 
 from msgspec.structs import replace
 
-from explorer.sizing.meshes.placed import laid_out, share_of_fullest
+from explorer.sizing.meshes.placed import placed_parameters, share_of_fullest
 from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.records import Term, TermName
 from explorer.sizing.subject import Subject
 
 __all__ = ["placed_terms"]
 
-# what lies where the parameters lie, in proportion to them
+# what is placed as the parameters are, in proportion to them
 _AS_PARAMETERS: tuple[TermName, ...] = (
     "parameters",
     "quantization",
@@ -35,7 +35,7 @@ def placed_terms(terms: list[Term], subject: Subject, placement: Placement) -> l
     """
     if placement.devices == 1:
         return terms
-    share = share_of_fullest(laid_out(subject, placement))
+    share = share_of_fullest(placed_parameters(subject, placement))
     return [
         replace(term, per_device=ceil(term.bytes * share))
         if term.per_device is None and term.name in _AS_PARAMETERS

@@ -17,7 +17,7 @@ from explorer.sizing.compiled.compile import compiled_memory, compiled_terms, te
 from explorer.sizing.compiled.optimizers import OPTIMIZERS, optimizer_named
 from explorer.sizing.compiled.programs import program_of
 from explorer.sizing.device_records import CompiledMemory
-from explorer.sizing.meshes.placed import laid_out, share_of_fullest
+from explorer.sizing.meshes.placed import placed_parameters, share_of_fullest
 from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.records import Lora, Workload
 from tests.sizing.subjects import published, subject_of
@@ -41,7 +41,7 @@ def test_state_and_batch_are_the_arguments(name: str, mesh: dict[str, int], scan
     """The law of plans: what they say of parameters, optimizer and batch is XLA's."""
     subject, placement = subject_of(name), Placement(mesh=mesh, scan=scan)
     memory = compiled_memory(subject, TRAIN, placement, optax.adamw(1e-3))
-    share = share_of_fullest(laid_out(subject, placement))
+    share = share_of_fullest(placed_parameters(subject, placement))
     parameters = 4 * subject.inventory.num_parameters * share
     count = 4
     tokens = 4 * 16 * 4 // placement.size("data", "fsdp")
@@ -88,7 +88,7 @@ def test_any_optimizer_is_an_argument_as_it_begins(name: str):
     memory = compiled_memory(subject, workload, Placement())
     params = {
         "/".join(each.path): jax.ShapeDtypeStruct(each.shape, "float32")
-        for each in laid_out(subject, Placement())
+        for each in placed_parameters(subject, Placement())
     }
     if name == "muon":  # looks at the shapes of a tree, not at its names
         slots = jax.eval_shape(optax.contrib.muon(1e-3).init, params)

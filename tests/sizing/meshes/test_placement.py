@@ -14,7 +14,12 @@ from explorer import explore
 from explorer.errors import InputError
 from explorer.models.transformer import Transformer
 from explorer.sizing.compiled.platforms import platform_for
-from explorer.sizing.meshes.placed import check_axes, laid_out, notes_on, share_of_fullest
+from explorer.sizing.meshes.placed import (
+    check_axes,
+    notes_on,
+    placed_parameters,
+    share_of_fullest,
+)
 from explorer.sizing.meshes.placement import Placement, placement_of
 from explorer.sizing.meshes.terms import placed_terms
 from explorer.sizing.records import Term, Workload
@@ -53,7 +58,7 @@ def real_mesh(placement: Placement) -> Any:
         ("deepseek_v3", MESHES[3]),
     ],
 )
-def test_a_real_state_lies_as_placement_says(name: str, mesh: dict[str, int], scan: bool):
+def test_a_real_state_is_placed_as_is_said(name: str, mesh: dict[str, int], scan: bool):
     subject, placement = subject_of(name), Placement(mesh=mesh, scan=scan)
     model = Transformer(subject.architecture, scan=scan)
     key, inputs = jax.random.key(0), inputs_of(subject.architecture)
@@ -67,7 +72,7 @@ def test_a_real_state_lies_as_placement_says(name: str, mesh: dict[str, int], sc
     for leaf in jax.tree.leaves(state.opt_state):
         held.update({shard.device: shard.data.nbytes for shard in leaf.addressable_shards})
     counter, correction = 4, corrections(state.params)
-    share = share_of_fullest(laid_out(subject, placement))
+    share = share_of_fullest(placed_parameters(subject, placement))
     assert set(held.values()) == {
         3 * (4 * subject.inventory.num_parameters * share + correction) + counter
     }
@@ -107,7 +112,7 @@ BUILT = [name for name in CONFIGS if not subject_of(name).architecture.unbuilt]
 
 @pytest.mark.parametrize("scan", [False, True])
 @pytest.mark.parametrize("name", BUILT)
-def test_every_family_lies_as_jax_shards_it(name: str, scan: bool):
+def test_every_family_is_placed_as_jax_shards_it(name: str, scan: bool):
     subject = subject_of(name)
     for placement, leaves in shapes(name, scan):
         for path, shape, part in leaves:
@@ -116,16 +121,16 @@ def test_every_family_lies_as_jax_shards_it(name: str, scan: bool):
         parameters = [
             part for path, _, part in leaves if path[-1] != "e_score_correction_bias"
         ]
-        laid = laid_out(subject, placement)
-        held = share_of_fullest(laid) * subject.inventory.num_parameters
+        placed = placed_parameters(subject, placement)
+        held = share_of_fullest(placed) * subject.inventory.num_parameters
         assert held == sum(map(prod, parameters))
 
 
-def test_a_tree_without_an_architecture_lies_as_its_names_say():
+def test_a_tree_without_an_architecture_is_placed_by_its_names():
     tree = {"mlp": {"kernel": jax.ShapeDtypeStruct((8, 64), "float32")}}
     found = explore({**tree, "bias": jax.ShapeDtypeStruct((64,), "float32")})
-    laid = laid_out(Subject("tree", found), Placement(mesh={"fsdp": 4}))
-    assert {(each.path, each.shards) for each in laid} == {
+    placed = placed_parameters(Subject("tree", found), Placement(mesh={"fsdp": 4}))
+    assert {(each.path, each.shards) for each in placed} == {
         (("mlp", "kernel"), 4),
         (("bias",), 1),
     }
@@ -200,7 +205,7 @@ def test_an_axis_for_experts_has_to_divide_them():
 
 def test_terms_of_the_state_are_divided_and_others_are_not():
     subject, placement = subject_of("llama"), Placement(mesh={"data": 2, "fsdp": 2})
-    share = share_of_fullest(laid_out(subject, placement))
+    share = share_of_fullest(placed_parameters(subject, placement))
     terms = [Term.exact("optimizer", 8_000_000), Term.exact("activations", 100)]
     optimizer, activations = placed_terms(terms, subject, placement)
     assert optimizer.on_device == -(-8_000_000 * share.numerator // share.denominator)

@@ -4,7 +4,7 @@ import pytest
 
 import explorer as ex
 from explorer.errors import InputError
-from explorer.sizing.meshes.placed import laid_out, share_of_fullest
+from explorer.sizing.meshes.placed import placed_parameters, share_of_fullest
 from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.meshes.table import (
     mesh_table,
@@ -27,7 +27,7 @@ def test_the_smallest_slice_of_a_70b_model(bits: int, chips: int):
     subject = published("llama-3.1-70b")
 
     def weights(placement: Placement) -> int:
-        share = share_of_fullest(laid_out(subject, placement))
+        share = share_of_fullest(placed_parameters(subject, placement))
         return int(subject.inventory.num_parameters * share * bits / 8)
 
     found = smallest_slice(weights, V5E, ("tensor",), slices_of("tpu"))
