@@ -47,7 +47,7 @@ def plan_of(
     terms: list[Term] = [*weights.terms()]
     if subject.architecture is not None and not workload.train:
         terms += cache_terms(subject.architecture, workload, placement)
-    terms = placed_terms(terms, subject, placement)
+    terms = placed_terms(terms, subject, placement, workload.zero)
     compiled, said = None, ()
     if workload.compile:
         from explorer.sizing.compiled.compile import with_compiled

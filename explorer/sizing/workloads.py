@@ -60,6 +60,9 @@ def workload_of(base: Workload | None, settings: Mapping[str, Any]) -> Workload:
     for name, known in (("engine", ENGINES), ("remat", REMATS)):
         if getattr(workload, name) not in known:
             raise _unknown(name, "word", getattr(workload, name), known)
+    check_number("zero", workload.zero)
+    if not 0 <= workload.zero <= 3:
+        raise InputError("zero", found=f"is {workload.zero}", expected="a stage, 0 to 3")
     if workload.topology is not None and not workload.compile:
         raise InputError("topology", found="nothing is compiled", cure="add --compile")
     if workload.dtype is not None:

@@ -103,7 +103,8 @@ def placement_of(workload: Workload, devices: int | None = None) -> Placement:
     """Return the mesh of a workload; without one, that which a number of devices implies.
 
     Devices alone are "tensor" for inference, where each token should be made fast, and
-    "fsdp" for training, where everything that is kept is divided.
+    "fsdp" for training, where everything that is kept is divided; with a stage of ZeRO, which
+    divides what copies of the model would hold each, they are "data".
 
     Args:
         workload: with its mesh.
@@ -111,11 +112,23 @@ def placement_of(workload: Workload, devices: int | None = None) -> Placement:
             says it.
 
     Raises:
-        InputError: a mesh of another number of devices.
+        InputError: a mesh of another number of devices, or ZeRO without the axis "data".
 
     >>> placement_of(Workload(), 8).mesh, placement_of(Workload(train=True), 8).mesh
     ({'tensor': 8}, {'fsdp': 8})
     """
+    found = _placement_of(workload, devices)
+    if workload.zero and found.size("data") == 1:
+        raise InputError(
+            "zero",
+            found=f"is {workload.zero}, and nothing is copied over data",
+            expected="what several devices hold of the same model",
+            cure="--mesh data=8",
+        )
+    return found
+
+
+def _placement_of(workload: Workload, devices: int | None) -> Placement:
     mesh = workload.mesh
     if devices is None and workload.topology is not None:
         devices = prod(map(int, re.findall(r"\d+", workload.topology)))
@@ -123,6 +136,7 @@ def placement_of(workload: Workload, devices: int | None = None) -> Placement:
         if devices is None or devices == 1:
             return Placement()
         axis = "fsdp" if workload.train else "tensor"
+        axis = "data" if workload.zero else axis
         return Placement(mesh={axis: devices}, implied=True)
     if devices is not None and prod(mesh.values()) != devices:
         raise InputError(

@@ -187,7 +187,11 @@ def test_a_plan_says_what_was_compiled():
             "leave out --lora",
         ),
         ("gpt2", {"dtype": "int8"}, "--compile: dtype int8; expected bfloat16"),
-        ("gpt2", {"train": True, "zero": 2}, "name the axis: --mesh fsdp=N"),
+        (
+            "gpt2",
+            {"train": True, "zero": 2, "mesh": {"data": 2}},
+            "name the axis: --mesh fsdp=N",
+        ),
         ("gpt2", {"train": True, "optimizer": "adamv"}, "did you mean adam?"),
         (
             {"kernel": jax.ShapeDtypeStruct((8, 8), "float32")},

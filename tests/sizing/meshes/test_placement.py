@@ -212,3 +212,32 @@ def test_terms_of_the_state_are_divided_and_others_are_not():
     assert activations.per_device is None
     mine = Term.exact("parameters", 64, per_device=5)
     assert placed_terms([mine], subject, placement) == [mine]
+
+
+# Rajbhandari et al. 2020, figure 1: 7.5B parameters, 64 devices, mixed precision with Adam
+@pytest.mark.parametrize(
+    ("stage", "gigabytes"), [(0, "120"), (1, "31.4"), (2, "16.6"), (3, "1.88")]
+)
+def test_stages_of_zero_divide_what_copies_hold(stage: int, gigabytes: str):
+    n = 7_500_000_000
+    kernel = jax.ShapeDtypeStruct((n // 1000, 1000), "float32")
+    subject = Subject("7.5B", explore({"mlp": {"kernel": kernel}}))
+    parts: dict[Any, int] = {"parameters": 2, "gradients": 2, "optimizer": 12}
+    terms = [Term.exact(name, each * n) for name, each in parts.items()]
+    placement = placement_of(Workload(train=True, zero=stage, mesh={"data": 64}))
+    held = sum(t.on_device for t in placed_terms(terms, subject, placement, stage)) / 1e9
+    digits = len(gigabytes.partition(".")[2])
+    assert f"{held:.{digits}f}" == gigabytes
+
+
+def test_zero_is_about_copies():
+    assert placement_of(Workload(train=True, zero=1), 8).mesh == {"data": 8}
+    with pytest.raises(InputError, match="zero: is 1, and nothing is copied over data"):
+        placement_of(Workload(train=True, zero=1))
+    with pytest.raises(InputError, match="zero: is 4; expected a stage, 0 to 3"):
+        ex.plan("gpt2", train=True, zero=4)
+    whole, divided = (
+        ex.plan("gpt2", train=True, mesh={"data": 4}, zero=stage) for stage in (2, 3)
+    )
+    parameters = 4 * 124_439_808
+    assert [p.terms[0].on_device for p in (whole, divided)] == [parameters, parameters // 4]
