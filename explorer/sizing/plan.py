@@ -5,8 +5,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from explorer.sizing.cache.terms import cache_terms
+from explorer.sizing.devices.choice import choose
 from explorer.sizing.meshes.placed import check_axes, notes_on
-from explorer.sizing.meshes.placement import counted, placement_of
+from explorer.sizing.meshes.placement import placement_of
 from explorer.sizing.meshes.terms import placed_terms
 from explorer.sizing.records import Before, MemoryPlan, Term, Variation, Workload
 from explorer.sizing.subject import Subject
@@ -40,8 +41,9 @@ def plan_of(
         subject = varied_subject(subject, variation)
     if workload.context is None:
         workload = replace(workload, context=_CONTEXT)
-    kind, number = counted(device)
-    placement = placement_of(workload, number)
+    choice = None if device is None else choose(device)
+    counted = choice is not None and (":" in str(device) or choice.count > 1)
+    placement = placement_of(workload, choice.count if choice and counted else None)
     check_axes(subject, placement)
     weights = weights_of(subject, workload, placement, variation.prune)
     terms: list[Term] = [*weights.terms()]
@@ -53,7 +55,7 @@ def plan_of(
         from explorer.sizing.compiled.compile import with_compiled
 
         terms, compiled, said = with_compiled(
-            terms, subject, workload, placement, optimizer, kind
+            terms, subject, workload, placement, optimizer, choice and choice.device.key
         )
     parameters = subject.inventory.num_parameters
     element = weights.bytes / parameters if parameters else 0

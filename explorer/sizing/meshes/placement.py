@@ -11,11 +11,11 @@ from math import prod
 
 import msgspec
 
-from explorer.errors import InputError, printable
+from explorer.errors import InputError
 from explorer.sizing.records import Workload
 from explorer.training.sharding.rules import DEFAULT_RULES, Spec, names_in, spec_for
 
-__all__ = ["Placement", "counted", "mesh_text", "placement_of"]
+__all__ = ["Placement", "mesh_text", "placement_of"]
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,24 +145,3 @@ def _placement_of(workload: Workload, devices: int | None) -> Placement:
             expected=f"axes whose sizes multiply to {devices}, the number of devices",
         )
     return Placement(mesh=mesh)
-
-
-def counted(device: str | None) -> tuple[str | None, int | None]:
-    """Return the name of a device and the number after its colon; None where there is none.
-
-    Raises:
-        InputError: what stands after the colon is not a number.
-
-    >>> counted("h200:8"), counted("here")
-    (('h200', 8), ('here', None))
-    """
-    if device is None or ":" not in device:
-        return device, None
-    name, _, number = device.partition(":")
-    if not number.isdecimal() or not 0 < int(number) < 2**20:
-        raise InputError(
-            "--device",
-            found=f"{printable(device, 40)!r} names {printable(number, 20)!r} devices",
-            expected="a name and a number, as h200:8",
-        )
-    return name, int(number)

@@ -186,8 +186,8 @@ def test_a_batch_is_raised_to_what_the_mesh_divides():
         ),
         (
             {"device": "h100:eight"},
-            "--device: 'h100:eight' names 'eight' devices; expected a name and a number, "
-            "as h200:8",
+            "device: h100:eight: a number 'eight'; expected a name and a number from 1 to "
+            "1,048,576: h200:8",
         ),
         ({"topology": "4x4"}, "topology: nothing is compiled; add --compile"),
     ],
