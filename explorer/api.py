@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from explorer.models.transformer import Transformer
     from explorer.roles.report import RoleReport
     from explorer.sizing.records import MemoryPlan, Workload
+    from explorer.sizing.subject import Subject
     from explorer.sizing.sweep import Sweep
     from explorer.tree.types import Params, PyTree
 
@@ -306,7 +307,8 @@ def plan(
         target, *inputs: as for `explore`.
         workload: what the model is to do; None for inference of one sequence.
         device: a name of `explorer devices`, with a number ("h200:8"), or "here".
-        optimizer: an optax transformation, whose state is measured from its own `init`.
+        optimizer: an optax transformation, whose state is measured from its own `init`; or
+            the name of one.
         **settings: fields of the workload, over those of `workload` (`context=8192`), and of
             a `Variation` of the model (`layers=16`).
 
@@ -317,7 +319,8 @@ def plan(
     >>> {term.name: term.bytes for term in found.terms if term.is_exact}
     {'parameters': 13476831232, 'kv_cache': 2147483648}
     """
-    return _planner(target, inputs, workload, device, optimizer)(settings)
+    subject = _subject(target, inputs)
+    return _planner(subject, workload, device, optimizer)(settings)
 
 
 def sweep(
@@ -333,7 +336,8 @@ def sweep(
 
     Args:
         target, workload, device, optimizer, **settings: as for `plan`.
-        axes: the values of each setting that varies; "device" may be one.
+        axes: the values of each setting that varies; "device" may be one. A number for
+            "mesh" is every mesh of so many devices that suits the model.
         *inputs: as for `explore`.
 
     Raises:
@@ -345,25 +349,40 @@ def sweep(
     """
     from explorer.sizing.sweep import sweep_of
 
-    planned = _planner(target, inputs, workload, device, optimizer)
+    subject = _subject(target, inputs)
+    planned = _planner(subject, workload, device, optimizer)
+    if isinstance(number := axes.get("mesh"), int):
+        from explorer.sizing.meshes.table import suitable_meshes
+
+        train = settings.get("train", workload is not None and workload.train)
+        meshes = suitable_meshes(subject, number, train)
+        axes = {**axes, "mesh": meshes}
     return sweep_of(lambda combination: planned({**settings, **combination}), axes)
 
 
 def _planner(
-    target: Any, inputs: tuple, workload: Any, device: str | None, optimizer: Any
+    subject: "Subject", workload: Any, device: str | None, optimizer: Any
 ) -> "Callable[[dict[str, Any]], MemoryPlan]":
-    """Return what plans a target, resolved once, for settings."""
+    """Return what plans a subject for settings."""
     from explorer.sizing.plan import plan_of
-    from explorer.sizing.subject import Subject
     from explorer.sizing.workloads import settings_of
 
-    found = resolve(target, *inputs)
-    inventory = inventory_of(found)
-    subject = Subject(inventory.target, inventory, known_architecture_of(found))
+    named: dict[str, Any] = {}
+    if isinstance(optimizer, str):
+        named, optimizer = {"optimizer": optimizer}, None
 
     def plan_for(settings: dict[str, Any]) -> "MemoryPlan":
+        settings = named | settings
         where = settings.get("device", device)
         rest = {name: value for name, value in settings.items() if name != "device"}
         return plan_of(subject, *settings_of(workload, rest), where, optimizer)
 
     return plan_for
+
+
+def _subject(target: Any, inputs: tuple[Any, ...]) -> "Subject":
+    from explorer.sizing.subject import Subject
+
+    found = resolve(target, *inputs)
+    inventory = inventory_of(found)
+    return Subject(inventory.target, inventory, known_architecture_of(found))

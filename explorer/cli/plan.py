@@ -1,5 +1,6 @@
 """plan: what a model needs to run or to train, and what it fits."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,6 +9,7 @@ from explorer.api import plan as plan_target
 from explorer.api import sweep as sweep_target
 from explorer.cli.console import echo_result, format_option, target_argument
 from explorer.document.records import Document
+from explorer.errors import InputError
 
 if TYPE_CHECKING:
     from explorer.sizing.records import MemoryPlan
@@ -29,6 +31,15 @@ __all__ = ["plan"]
 @click.option("--optimizer", help="adamw, lion, adafactor, sgd, ...")
 @click.option("--lora", metavar="rank=16,targets=q,v", help="Train adapters alone.")
 @click.option("--mesh", metavar="fsdp=8,tensor=2", help="Devices as a mesh with axes.")
+@click.option("--zero", type=int, help="Stage of ZeRO over the data axis, 0 to 3.")
+@click.option("--meshes", type=int, help="A table over all meshes of so many devices.")
+@click.option(
+    "--compile",
+    is_flag=True,
+    default=None,
+    help="Compile the real program, for exact figures instead of estimates.",
+)
+@click.option("--topology", metavar="4x4", help="Layout of the TPU slice to compile for.")
 @click.option("--remat", help="none, selective or full.")
 @click.option("--tokens", type=int, help="To train on or to generate: for time and cost.")
 @click.option("--price", type=float, help="Dollars per device and hour.")
@@ -51,16 +62,23 @@ def plan(
     form: str,
     device: str | None,
     axes: tuple[str, ...],
+    meshes: int | None,
     picture: str | None,
     **settings: Any,
 ) -> None:
     """Print what a model needs to run or to train, term by term, and what it fits.
+
+    With --compile, XLA compiles the real step for shapes alone: for CPU, or with
+    `--device tpu-v5e --topology 4x4` for TPU (pip install 'jax-explorer[tpu-aot]'). A
+    compiler that refuses a program that does not fit is an answer: the plan says so, with exit code 0.
 
     \b
     Examples:
       explorer plan llama-2-70b
       explorer plan llama-3.1-8b --quantize Q4_K_M --engine llama.cpp --device rtx-4090
       explorer plan llama-3.1-8b --train --optimizer adamw --device tpu-v5e --mesh fsdp=16
+      explorer plan llama-3.1-8b --train --meshes 16
+      explorer plan llama-3.1-8b --train --mesh fsdp=16 --remat full --compile
       explorer plan gpt2 --layers 24 --vocab 32000 --untie
       explorer plan llama-3.1-8b --sweep quantize=Q4_K_M,Q8_0 --sweep context=8192,32768
     """
@@ -70,8 +88,15 @@ def plan(
     for name, parse in (("lora", lora_of), ("mesh", mesh_of)):
         if name in given:
             given[name] = parse(given[name])
-    if axes:
-        _print_sweep(target, form, dict(map(axis_of, axes)), device, given)
+    if given.get("compile") and device != "here":
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")  # no accelerator is taken
+    if axes or meshes is not None:
+        swept: dict[str, Any] = dict(map(axis_of, axes))
+        if meshes is not None:
+            if "mesh" in {*swept, *given}:
+                raise InputError("--meshes", found="a mesh as well", expected="one of both")
+            swept = {"mesh": meshes, **swept}
+        _print_sweep(target, form, swept, device, given)
         return
     found = plan_target(target, device=device, **given)
     if picture is not None:

@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from explorer.sizing.device_records import CompiledMemory
+
 __all__ = [
     "TERMS",
     "DeviceFit",
@@ -128,6 +130,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         accumulate: micro-batches a step.
         mesh: sizes of the mesh axes "data", "fsdp", "tensor", "expert".
         zero: stage of ZeRO over the data axis, 0 to 3.
+        compile: whether the real program is compiled, for exact figures instead of estimates.
+        topology: layout of the TPU slice that it is compiled for ("4x4").
         tokens: tokens to train on, or to generate, for times and cost.
         price: dollars per device and hour.
 
@@ -151,6 +155,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     accumulate: int = 1
     mesh: dict[str, int] = {}
     zero: int = 0
+    compile: bool = False
+    topology: str | None = None
     tokens: int | None = None
     price: float | None = None
 
@@ -225,6 +231,8 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
         longest_context: the longest context with which it fits; None without a device.
         devices: common devices, each with whether one of it suffices.
         before: the plan without adapters and variations; None where there are none.
+        compiled: what a compiler says, where it was asked.
+        notes: what to know about how the model is placed.
         not_modelled: what the figures leave out.
         advice: the options that would make it fit.
         decode_tokens_per_second: a bound for one step over all sequences.
@@ -254,6 +262,8 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
     longest_context: int | None = None
     devices: tuple[DeviceFit, ...] = ()
     before: Before | None = None
+    compiled: CompiledMemory | None = None
+    notes: tuple[str, ...] = ()
     not_modelled: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
     decode_tokens_per_second: dict[str, Any] | None = None

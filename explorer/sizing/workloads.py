@@ -60,6 +60,11 @@ def workload_of(base: Workload | None, settings: Mapping[str, Any]) -> Workload:
     for name, known in (("engine", ENGINES), ("remat", REMATS)):
         if getattr(workload, name) not in known:
             raise _unknown(name, "word", getattr(workload, name), known)
+    check_number("zero", workload.zero)
+    if not 0 <= workload.zero <= 3:
+        raise InputError("zero", found=f"is {workload.zero}", expected="a stage, 0 to 3")
+    if workload.topology is not None and not workload.compile:
+        raise InputError("topology", found="nothing is compiled", cure="add --compile")
     if workload.dtype is not None:
         check_type("dtype", workload.dtype, str, "a dtype's name, such as bfloat16")
         name = dtypes.parse("dtype", workload.dtype).name
@@ -175,7 +180,7 @@ def _value(name: str, text: str) -> Any:
         return lora_of(f"rank={text}")
     if name == "mesh":
         return mesh_of(f"fsdp={text}")
-    if name in ("train", "untie"):
+    if name in ("train", "untie", "compile"):
         return text.lower() in ("1", "true", "yes")
     if text.isdecimal():
         return int(text)

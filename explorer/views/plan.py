@@ -23,7 +23,7 @@ def plan_document(plan: MemoryPlan) -> Document:
     ]
     bars = tuple(term.bytes / largest for term in plan.terms)
     total = f"{units.size(plan.total_bytes)} for {plan.parameters:,} parameters"
-    notes = [Notes(plan.not_modelled)] if plan.not_modelled else []
+    notes = [Notes(said) for said in (plan.notes, plan.not_modelled) if said]
     types = types_table(plan)
     tables = [Table(_TERMS, rows, bars=bars), *([types] if types else [])]
     return Document(plan.target, (Paragraph(total), *tables, *notes))

@@ -59,7 +59,9 @@ class Box(NamedTuple):
         )
 
 
-def laid_out(tensors: Sequence[TensorSpec], box: Box) -> list[tuple[TensorSpec, Box]]:
+def placed_parameters(
+    tensors: Sequence[TensorSpec], box: Box
+) -> list[tuple[TensorSpec, Box]]:
     """Return a rectangle for each tensor, by halving the larger first (an ordered treemap)."""
     if len(tensors) == 1:
         return [(tensors[0], box)]
@@ -68,7 +70,9 @@ def laid_out(tensors: Sequence[TensorSpec], box: Box) -> list[tuple[TensorSpec, 
     while cut < len(tensors) - 1 and seen + sizes[cut] / 2 <= half:
         seen, cut = seen + sizes[cut], cut + 1
     first, second = box.sliced([seen, sum(sizes) - seen])
-    return laid_out(tensors[:cut], first) + laid_out(tensors[cut:], second)
+    return placed_parameters(tensors[:cut], first) + placed_parameters(
+        tensors[cut:], second
+    )
 
 
 def drawn() -> str:
@@ -103,7 +107,7 @@ def _tensors(tensors: Sequence[TensorSpec], box: Box) -> list[str]:
         f'<rect x="{at.x:.2f}" y="{at.y:.2f}" width="{at.width:.2f}" height="{at.height:.2f}" '
         f'fill="{COLOURS[str(tensor.role)]}"><title>{escape(tensor.name)}: '
         f"{tensor.size:,}</title></rect>"
-        for tensor, part in laid_out(largest_first, box.inside(2))
+        for tensor, part in placed_parameters(largest_first, box.inside(2))
         for at in [part.inside(0.6)]
     ]
 

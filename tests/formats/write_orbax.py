@@ -26,19 +26,19 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 MESH = Mesh(np.array(jax.devices()).reshape(4, 2), ("data", "model"))
 
 
-def laid_out(array: Any, *spec: Any) -> jax.Array:
+def placed_parameters(array: Any, *spec: Any) -> jax.Array:
     return jax.device_put(array, NamedSharding(MESH, PartitionSpec(*spec)))
 
 
 def params() -> dict[str, Any]:
     return {
-        "sharded": laid_out(
+        "sharded": placed_parameters(
             jnp.arange(800 * 64, dtype=jnp.float32).reshape(800, 64),
             ("data", "model"),
             None,
         ),
-        "halved": laid_out(jnp.ones((6, 10), jnp.bfloat16), None, "model"),
-        "everywhere": laid_out(jnp.zeros((3,)), None),
+        "halved": placed_parameters(jnp.ones((6, 10), jnp.bfloat16), None, "model"),
+        "everywhere": placed_parameters(jnp.zeros((3,)), None),
         "int4": jnp.arange(-4, 4, dtype=jnp.int4).reshape(2, 4),
         "fp8": jnp.ones((2, 3), jnp.float8_e4m3fn),
         "scalar": jnp.float32(2.5),

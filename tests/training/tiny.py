@@ -50,6 +50,13 @@ def llama(scan: bool, layers: int = 2) -> Transformer:
     return Transformer(architecture_of(config), scan=scan)
 
 
+def mixtral() -> Transformer:
+    """Return a decoder of one layer, whose MLP is four experts."""
+    config = {**LLAMA, "model_type": "mixtral", "num_hidden_layers": 1}
+    config |= {"num_local_experts": 4, "num_experts_per_tok": 2, "num_key_value_heads": 4}
+    return Transformer(architecture_of(config))
+
+
 def squares(module: nn.Module) -> Any:
     """Return a loss function: the mean square of what the module misses."""
 

@@ -1,8 +1,9 @@
 """Where arrays are placed: a mesh of devices, with parameters and batches split over it.
 
 The axes are "data" (a device has its part of a batch, and all parameters), "fsdp" (its
-part of a batch, and of the parameters, which are gathered where they are used) and
-"tensor" (its part of each layer's heads and units).
+part of a batch, and of the parameters, which are gathered where they are used), "tensor"
+(its part of each layer's heads and units) and, where it is asked for, "expert" (its part of
+the experts of a mixture, all else as the others have it).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,14 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from explorer.errors import InputError, check_number, check_type
 from explorer.training.sharding.arrays import check_arrays, check_not_donated
-from explorer.training.sharding.rules import DEFAULT_RULES, Rule, Rules, rules_for, spec_for
+from explorer.training.sharding.rules import (
+    DEFAULT_RULES,
+    Rule,
+    Rules,
+    followed,
+    rules_for,
+    spec_for,
+)
 from explorer.tree.nesting import check_tree
 from explorer.tree.walk import Path, names_of
 
@@ -36,7 +44,7 @@ __all__ = [
     "split_over_mesh",
 ]
 
-AXES = ("data", "fsdp", "tensor")
+AXES = ("data", "fsdp", "tensor", "expert")
 _BATCH_AXES = ("data", "fsdp")
 
 
@@ -45,14 +53,17 @@ def make_mesh(
     fsdp: int = 1,
     tensor: int = 1,
     devices: Sequence[Any] | None = None,
+    *,
+    expert: int = 1,
 ) -> Mesh:
-    """Return a mesh with the axes "data", "fsdp" and "tensor".
+    """Return a mesh with the axes "data", "fsdp" and "tensor", and "expert" where it is split.
 
     Args:
         data: copies of the model, each with its part of a batch.
         fsdp: parts of the parameters, each with its part of a batch as well.
-        tensor: parts of each layer. One of the three may be -1: as many as are left.
+        tensor: parts of each layer. One of all may be -1: as many as are left.
         devices: all there are, if None; the first are used.
+        expert: parts of the experts of a mixture.
 
     Raises:
         InputError: a size that is none, or more devices than there are.
@@ -61,7 +72,7 @@ def make_mesh(
     {'data': 1, 'fsdp': 1, 'tensor': 1}
     """
     devices = jax.devices() if devices is None else devices
-    sizes = (data, fsdp, tensor)
+    sizes = (data, fsdp, tensor) if expert == 1 else (data, fsdp, tensor, expert)
     if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
         raise InputError(
             "the mesh",
@@ -77,8 +88,8 @@ def make_mesh(
             expected=f"at most {len(devices)} in all, as many as there are",
         )
     # axes that XLA splits, whatever the default of this JAX is
-    automatic = (AxisType.Auto,) * len(AXES)
-    return jax.make_mesh(sizes, AXES, axis_types=automatic, devices=devices)
+    automatic = (AxisType.Auto,) * len(sizes)
+    return jax.make_mesh(sizes, AXES[: len(sizes)], axis_types=automatic, devices=devices)
 
 
 def shardings_of(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> Any:
@@ -108,9 +119,10 @@ def shardings_of(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> An
     params = _params_of(tree)
     leaves = _leaves(tree if params is None else params)
     rules = rules_for(rules, mesh.axis_names, leaves)
-    spec_of = {(path, shape): spec_for(path, shape, mesh, rules) for path, shape in leaves}
-    specs = [_followed(path, shape, spec_of) for path, shape in _leaves(tree)]
-    shardings = [NamedSharding(mesh, spec) for spec in specs]
+    sizes = dict(mesh.shape)
+    spec_of = {(path, shape): spec_for(path, shape, sizes, rules) for path, shape in leaves}
+    specs = [followed(path, shape, spec_of) for path, shape in _leaves(tree)]
+    shardings = [NamedSharding(mesh, PartitionSpec(*spec)) for spec in specs]
     return jax.tree.structure(tree).unflatten(shardings)
 
 
@@ -247,11 +259,3 @@ def _params_of(tree: Any) -> Any:
     if isinstance(tree, Mapping):
         return tree.get("params")
     return getattr(tree, "params", None)
-
-
-def _followed(
-    path: Path, shape: tuple[int, ...], spec_of: dict[Any, PartitionSpec]
-) -> PartitionSpec:
-    """Return the spec of the parameter whose path a path ends in, or that of no axis."""
-    ends = ((path[start:], shape) for start in range(len(path) + 1))
-    return next((spec_of[end] for end in ends if end in spec_of), PartitionSpec())

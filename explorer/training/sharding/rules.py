@@ -1,23 +1,37 @@
-"""Rules that map the axes of a tensor to those of a mesh, by role, component or path."""
+"""Rules that map the axes of a tensor to those of a mesh, by role, component or path.
+
+They are about names, shapes and sizes alone, without JAX: training places its state by them,
+and sizing says beforehand what each device will hold.
+"""
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, get_args
 
 import msgspec
-from jax.sharding import Mesh, PartitionSpec
 
 from explorer.errors import InputError, printable
 from explorer.inventory.tensor import Component, Role
 from explorer.paths import matches, name_of
 from explorer.roles.names import classify
-from explorer.tree.walk import Path, place_of
 
-__all__ = ["DEFAULT_RULES", "Entry", "Rule", "Rules", "names_in", "rules_for", "spec_for"]
+__all__ = [
+    "DEFAULT_RULES",
+    "Entry",
+    "Rule",
+    "Rules",
+    "Spec",
+    "followed",
+    "names_in",
+    "rules_for",
+    "spec_for",
+]
 
+Path = tuple[str, ...]
 Entry = str | tuple[str, ...] | None
+Spec = tuple[Entry, ...]
 
 
 def names_in(entry: Entry) -> tuple[str, ...]:
@@ -47,7 +61,7 @@ class Rule(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     True
     """
 
-    spec: tuple[Entry, ...]
+    spec: Spec
     role: str | None = None
     component: str | None = None
     glob: str | None = None
@@ -74,7 +88,7 @@ class Rule(msgspec.Struct, frozen=True, repr_omit_defaults=True):
 Rules = Sequence[Rule]
 
 
-def _entries(spec: Any) -> tuple[Entry, ...]:
+def _entries(spec: Any) -> Spec:
     """Return a spec in its only form: a tuple of names, tuples of names and None."""
     found = printable(repr(spec), 60)
     several = (spec,) if isinstance(spec, str) else spec
@@ -107,8 +121,20 @@ def _check_word(what: str, word: str | None, known: tuple[str, ...]) -> None:
 # In explorer's own models a layer is split by its outputs and the next by its inputs, so
 # that activations meet once a pair. Vectors that no split layer needs are on all devices:
 # they cost more to gather than to keep.
+_OPTIONAL = "expert"  # an axis that a mesh has only where it is asked for
 DEFAULT_RULES: Rules = (
     Rule(("tensor", "fsdp"), role="embedding"),
+    *(
+        Rule(("expert", *spec), glob=f"**/experts/{layer}")
+        for layer, spec in (
+            ("gate_proj/kernel", ("fsdp", "tensor")),
+            ("up_proj/kernel", ("fsdp", "tensor")),
+            ("down_proj/kernel", ("tensor", "fsdp")),
+            ("gate_proj/bias", ("tensor",)),
+            ("up_proj/bias", ("tensor",)),
+            ("down_proj/bias", (None,)),
+        )
+    ),
     Rule(("tensor", "fsdp"), glob="**/attention/out/kernel"),
     Rule(("tensor", "fsdp"), glob="**/down_proj/kernel"),
     *(
@@ -125,6 +151,7 @@ DEFAULT_RULES: Rules = (
             Rule(("tensor",), glob=f"**/{layer}/bias"),
         )
     ),
+    Rule((), glob="**/attention/sinks/sinks"),
     Rule((), role="bias"),
     Rule((), role="scale"),
 )
@@ -160,29 +187,56 @@ def rules_for(
     return tuple(several)
 
 
-def spec_for(path: Path, shape: tuple[int, ...], mesh: Mesh, rules: Rules) -> PartitionSpec:
+def spec_for(
+    path: Path, shape: tuple[int, ...], sizes: Mapping[str, int], rules: Rules
+) -> Spec:
     """Return how a parameter is placed: by the first rule that fits it, or its largest axis.
+
+    Args:
+        path: of the parameter.
+        shape: of the parameter.
+        sizes: of the axes of the mesh.
+        rules: tried in order.
 
     Raises:
         InputError: a rule that is not a default has more axes than the parameter.
+
+    >>> spec_for(("mlp", "up_proj", "kernel"), (8, 30), {"fsdp": 4, "tensor": 4}, DEFAULT_RULES)
+    ('fsdp',)
     """
     for rule in rules:
         if rule.fits(path, shape):
             if len(rule.spec) <= len(shape):
                 entries = (None,) * (len(shape) - len(rule.spec)) + rule.spec
-                return _divided(entries, shape, mesh)
+                return _divided(entries, shape, sizes)
             if rule not in DEFAULT_RULES:
                 raise InputError(
-                    place_of(path),
+                    name_of(path) or "the tree",
                     found=f"a rule of {len(rule.spec)} axes, {rule.spec}",
                     expected=f"at most {len(shape)}, as its shape {shape} has",
                 )
-    return _divided(_largest(shape, mesh), shape, mesh)
+    return _divided(_largest(shape, sizes), shape, sizes)
 
 
-def _largest(shape: tuple[int, ...], mesh: Mesh) -> tuple[str | None, ...]:
+def followed(
+    path: Path,
+    shape: tuple[int, ...],
+    spec_of: Mapping[tuple[Path, tuple[int, ...]], Spec],
+) -> Spec:
+    """Return the spec of the parameter whose path a path ends in, or that of no axis.
+
+    An optimizer's moments are placed so, as the parameter is whose shape they have.
+
+    >>> followed(("mu", "up", "kernel"), (8, 8), {(("up", "kernel"), (8, 8)): ("fsdp",)})
+    ('fsdp',)
+    """
+    ends = ((path[start:], shape) for start in range(len(path) + 1))
+    return next((spec_of[end] for end in ends if end in spec_of), ())
+
+
+def _largest(shape: tuple[int, ...], sizes: Mapping[str, int]) -> Spec:
     """Return entries with "fsdp" at the largest axis that it divides; vectors stay whole."""
-    parts = mesh.shape.get("fsdp", 1)
+    parts = sizes.get("fsdp", 1)
     fit = [axis for axis, size in enumerate(shape) if size % parts == 0]
     if len(shape) < 2 or not fit:
         return ()
@@ -190,21 +244,22 @@ def _largest(shape: tuple[int, ...], mesh: Mesh) -> tuple[str | None, ...]:
     return tuple("fsdp" if axis == largest else None for axis in range(len(shape)))
 
 
-def _divided(entries: Sequence[Any], shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+def _divided(entries: Spec, shape: tuple[int, ...], sizes: Mapping[str, int]) -> Spec:
     """Return entries as a spec, without axes of one device and those that do not divide."""
     kept: list[Entry] = []
     for entry, size in zip(entries, shape):
-        names = tuple(name for name in names_in(entry) if mesh.shape[name] > 1)
-        divides = size % prod(mesh.shape[name] for name in names) == 0
+        names = tuple(name for name in names_in(entry) if sizes.get(name, 1) > 1)
+        divides = size % prod(sizes[name] for name in names) == 0
         kept.append((names if names[1:] else names[0]) if names and divides else None)
     while kept and kept[-1] is None:
         kept.pop()
-    return PartitionSpec(*kept)
+    return tuple(kept)
 
 
 def _check_axes(rule: Rule, axes: Sequence[str]) -> None:
+    optional = {_OPTIONAL} if rule in DEFAULT_RULES else ()
     for name in (name for entry in rule.spec for name in names_in(entry)):
-        if name not in axes:
+        if name not in axes and name not in optional:
             raise InputError(
                 "the rules",
                 found=f"an axis {printable(repr(name), 60)}",

@@ -54,6 +54,7 @@ def run(module: Any, loss_fn: Any, batch: Any, mesh: Any, **options: Any) -> dic
 def runs() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield what was found of a network and of a transformer, on one device and on eight."""
     network, model = MultilayerPerceptron((16, 8)), tiny.llama(scan=False, layers=1)
+    mixture = tiny.mixtral()
     points = (network, tiny.squares(network), tiny.points(16, outputs=8))
     text = (model, tiny.next_token(model), tiny.tokens(16))
     yield "network", run(*points, None)
@@ -61,6 +62,9 @@ def runs() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "transformer", run(*text, None)
     yield "fsdp", run(*text, make_mesh(1, 8, 1))
     yield "tensor", run(*text, make_mesh(2, 2, 2), accumulate=2)
+    experts = (mixture, tiny.next_token(mixture), tiny.tokens(16))
+    yield "mixture", run(*experts, None)
+    yield "expert", run(*experts, make_mesh(fsdp=2, expert=4))
 
 
 def evaluated() -> dict[str, Any]:

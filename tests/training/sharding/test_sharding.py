@@ -47,7 +47,12 @@ def on_eight_devices():
 
 @pytest.mark.parametrize(
     ("alone", "name"),
-    [("network", "data"), ("transformer", "fsdp"), ("transformer", "tensor")],
+    [
+        ("network", "data"),
+        ("transformer", "fsdp"),
+        ("transformer", "tensor"),
+        ("mixture", "expert"),
+    ],
 )
 def test_eight_devices_find_what_one_finds(alone, name):
     one, found = on_eight_devices()[alone], on_eight_devices()[name]
@@ -79,6 +84,12 @@ def test_a_state_is_born_in_parts_and_stays_so(name, parts):
     for path, (size, held) in found["born"].items():
         if "kernel" in path or "embedding" in path:
             assert held == [size // parts] * 8, path
+
+
+def test_experts_are_split_by_their_axis_alone():
+    for path, (size, held) in on_eight_devices()["expert"]["born"].items():
+        if "kernel" in path or "embedding" in path:
+            assert held == [size // (8 if "experts" in path else 2)] * 8, path
 
 
 def test_parameters_are_gathered_and_activations_are_not():
