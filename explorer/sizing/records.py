@@ -116,7 +116,12 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         parallel: slots that share llama.cpp's context.
         prompt: tokens of a prompt that are computed at once; None for the engine's own.
         dtype: of the parameters; None for that of the published weights or of the file.
-        kv_dtype: of the cache; None for `dtype` or the engine's own.
+        kv_dtype: of the cache, or of its keys and values ("q8_0/q4_0"); None for `dtype` or
+            the engine's own.
+        swa_full: whether layers with a window keep every token (llama.cpp's --swa-full,
+            vllm without its hybrid cache manager); None for the engine's own.
+        kv_unified: whether llama.cpp's slots share one cache (--kv-unified).
+        expand_latent: whether latent attention keeps the keys and values of each head.
         quantize: a scheme for the weights: "Q4_K_M", "nf4", "int4:g128", "fp8", ...
         engine: whose rules the cache follows: "jax", "llama.cpp", "vllm" or "sglang".
         train: whether the model is trained.
@@ -139,6 +144,9 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prompt: int | None = None
     dtype: str | None = None
     kv_dtype: str | None = None
+    swa_full: bool | None = None
+    kv_unified: bool = False
+    expand_latent: bool = False
     quantize: str | None = None
     engine: str = "jax"
     train: bool = False
