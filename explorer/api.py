@@ -9,6 +9,7 @@ from explorer.inventory.inventory import Inventory
 from explorer.targets import as_path, call_of, resolve
 from explorer.targets.inventories import (
     architecture_of,
+    config_beside,
     inventory_of,
     known_architecture_of,
 )
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from explorer.models.transformer import Transformer
     from explorer.roles.report import RoleReport
     from explorer.sizing.records import MemoryPlan, Workload
+    from explorer.sizing.subject import Subject
     from explorer.sizing.sweep import Sweep
+    from explorer.targets.records import Target
     from explorer.tree.types import Params, PyTree
 
 __all__ = [
@@ -349,17 +352,25 @@ def sweep(
     return sweep_of(lambda combination: planned({**settings, **combination}), axes)
 
 
+def _subject(found: "Target") -> "Subject":
+    """Return what is sized: also a checkpoint whose config is of no family that is known."""
+    from explorer.architectures.families import SUPPORTED
+    from explorer.sizing.subject import Subject
+
+    inventory, config = inventory_of(found), config_beside(found)
+    is_known = config is None or config.get("model_type") in SUPPORTED
+    architecture = known_architecture_of(found) if is_known else None
+    return Subject(inventory.target, inventory, architecture, config)
+
+
 def _planner(
     target: Any, inputs: tuple, workload: Any, device: str | None, optimizer: Any
 ) -> "Callable[[dict[str, Any]], MemoryPlan]":
     """Return what plans a target, resolved once, for settings."""
     from explorer.sizing.plan import plan_of
-    from explorer.sizing.subject import Subject
     from explorer.sizing.workloads import settings_of
 
-    found = resolve(target, *inputs)
-    inventory = inventory_of(found)
-    subject = Subject(inventory.target, inventory, known_architecture_of(found))
+    subject = _subject(resolve(target, *inputs))
 
     def plan_for(settings: dict[str, Any]) -> "MemoryPlan":
         where = settings.get("device", device)

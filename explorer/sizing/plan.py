@@ -4,6 +4,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from explorer.sizing.cache.configs import model_of, unknown_cache
+from explorer.sizing.cache.positions import cache_notes, context_or_default
 from explorer.sizing.cache.terms import cache_terms
 from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.records import Before, MemoryPlan, Term, Variation, Workload
@@ -13,7 +15,6 @@ from explorer.sizing.weights.weights import weights_of
 
 __all__ = ["plan_of"]
 
-_CONTEXT = 4096
 UNCHANGED = Variation()
 
 
@@ -36,13 +37,18 @@ def plan_of(
         before = _before(plan_of(subject, bare, UNCHANGED, device, optimizer))
     if variation != UNCHANGED:
         subject = varied_subject(subject, variation)
-    if workload.context is None:
-        workload = replace(workload, context=_CONTEXT)
+    model = model_of(subject)
+    workload = replace(workload, context=context_or_default(model, workload))
     placement = Placement(mesh=workload.mesh)
     weights = weights_of(subject, workload, placement)
     terms: list[Term] = [*weights.terms()]
-    if subject.architecture is not None and not workload.train:
-        terms += cache_terms(subject.architecture, workload, placement)
+    not_modelled: tuple[str, ...] = ()
+    if model is None and not workload.train:
+        not_modelled = (unknown_cache(subject.config),)
+    elif model is not None:
+        not_modelled = cache_notes(model, workload)
+        if not workload.train:
+            terms += cache_terms(model, workload, placement)
     parameters = subject.inventory.num_parameters
     return MemoryPlan(
         target=subject.name,
@@ -59,6 +65,7 @@ def plan_of(
         low_bytes=sum(term.low for term in terms),
         high_bytes=sum(term.high for term in terms),
         per_device_bytes=sum(term.on_device for term in terms),
+        not_modelled=not_modelled,
     )
 
 

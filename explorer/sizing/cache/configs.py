@@ -6,13 +6,15 @@ Only families whose fields say it; the names are those of transformers' classes.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from explorer.architectures.architecture import Architecture
 from explorer.architectures.config_fields import ConfigFields
 from explorer.architectures.families.reading import dtype_of, windows_by_period
 from explorer.errors import printable
 from explorer.sizing.cache.hybrids import HYBRIDS, Parts, attention_of, kinds_of
 from explorer.sizing.cache.layers import CachedLayers, Kept
+from explorer.sizing.subject import Subject
 
-__all__ = ["CONFIG_FAMILIES", "kept_of_config", "unknown_cache"]
+__all__ = ["CONFIG_FAMILIES", "kept_of_config", "model_of", "unknown_cache"]
 
 _BY_FIELDS = "inferred (fields of the config)"
 
@@ -50,6 +52,13 @@ def kept_of_config(config: Mapping[str, Any], place: str = "config.json") -> Kep
         vocabulary=fields.size("vocab_size", default=0),
         provenance=_BY_FIELDS,
     )
+
+
+def model_of(subject: Subject) -> Architecture | Kept | None:
+    """Return what says what a subject's layers keep; None where nothing does."""
+    if subject.architecture is not None or subject.config is None:
+        return subject.architecture
+    return kept_of_config(subject.config)
 
 
 def _inner(fields: ConfigFields) -> int:

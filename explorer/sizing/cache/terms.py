@@ -10,7 +10,7 @@ from explorer.sizing.cache.amounts import (
     state_bytes,
 )
 from explorer.sizing.cache.engines import sequences_of
-from explorer.sizing.cache.kv_types import kv_types
+from explorer.sizing.cache.kv_types import kv_types, state_types
 from explorer.sizing.cache.layers import Kept
 from explorer.sizing.cache.workspace import workspace_terms
 from explorer.sizing.meshes.placement import Placement
@@ -85,14 +85,20 @@ def _share(kept: Kept, workload: Workload, placement: Placement) -> int | None:
 
 def _state_term(kept: Kept, workload: Workload, placement: Placement) -> Term:
     total = state_bytes(kept, workload)
-    layers = sum(each.layers for each in kept.recurrent)
+    convolution, state = state_types(workload, kept.dtype)
+    note = " + ".join(
+        f"{each.layers} layers x ({each.convolution:,} {convolution.name} + "
+        f"{each.state:,} {state.name})"
+        for each in kept.recurrent
+    )
+    sequences = sequences_of(workload)
     return Term(
         name="recurrent_state",
         bytes=total,
         low=total,
         high=total,
         provenance=kept.provenance,
-        note=f"{sequences_of(workload):,} x {layers} layers, however long the context",
+        note=f"{note} x {sequences:,} sequence{'s' * (sequences > 1)}",
         per_device=None
         if placement.devices == 1
         else state_bytes(*on_one_device(kept, workload, placement)),
