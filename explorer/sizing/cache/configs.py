@@ -47,7 +47,7 @@ def kept_of_config(config: Mapping[str, Any], place: str = "config.json") -> Kep
             "max_position_embeddings", "max_target_positions", default=None
         ),
         hidden=fields.size("hidden_size", "d_model", default=0),
-        inner=_inner(fields),
+        widest=_width(fields),
         heads=fields.size("num_attention_heads", "num_heads", default=0),
         vocabulary=fields.size("vocab_size", default=0),
         provenance=_BY_FIELDS,
@@ -61,12 +61,16 @@ def model_of(subject: Subject) -> Architecture | Kept | None:
     return kept_of_config(subject.config)
 
 
-def _inner(fields: ConfigFields) -> int:
-    """Return the units of the networks that a token passes through, where fields say so."""
-    names = ("intermediate_size", "d_ff", "decoder_ffn_dim")
+def _width(fields: ConfigFields) -> int:
+    """Return the numbers of a token that are held at once, as of a block of an architecture."""
+    size, names = (
+        fields.size("hidden_size", "d_model", default=0),
+        ("intermediate_size", "d_ff", "decoder_ffn_dim"),
+    )
     dense = fields.size(*names, default=0) if _is_int(fields, *names) else 0
-    per_token = fields.size("num_experts_per_tok", default=0)
-    return max(dense, per_token * fields.size("moe_intermediate_size", default=0))
+    number = fields.size("num_experts_per_tok", default=0)
+    expert = fields.size("moe_intermediate_size", default=0)
+    return 5 * size + max(3 * dense, number * (3 * expert + size) if expert else 0)
 
 
 def _is_int(fields: ConfigFields, *names: str) -> bool:

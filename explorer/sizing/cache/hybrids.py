@@ -18,6 +18,7 @@ Parts = tuple[list[CachedLayers], list[RecurrentLayers]]
 def attention_of(
     fields: ConfigFields, layers: int, window: int | None = None
 ) -> CachedLayers:
+    """Return layers with the grouped heads of a config."""
     heads = fields.size("num_attention_heads")
     kv_heads = fields.size("num_key_value_heads", default=heads)
     size = fields.size(

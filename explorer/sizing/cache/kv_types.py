@@ -65,9 +65,9 @@ def kv_types(workload: Workload, published: str) -> KvTypes:
         return KvTypes(own, own)
     if not isinstance(workload.kv_dtype, str):
         raise _unknown(workload.engine, workload.kv_dtype)
-    first, _, second = workload.kv_dtype.partition("/")
+    first, slash, second = workload.kv_dtype.partition("/")
     key = _named(workload.engine, first)
-    return KvTypes(key, _named(workload.engine, second) if second else key)
+    return KvTypes(key, _named(workload.engine, second) if slash else key)
 
 
 def _own(workload: Workload, published: str) -> str:

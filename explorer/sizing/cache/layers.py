@@ -79,7 +79,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         dtype: of the published weights.
         positions: tokens of the longest sequence; None where nothing says so.
         hidden: the hidden size.
-        inner: units of the widest feed-forward network that a token passes through.
+        widest: numbers of one token that are held at once where a layer is widest.
         heads: query heads.
         vocabulary: outputs of the head; 0 for none.
         every_position: whether the head is applied to every token, not only to the last.
@@ -93,7 +93,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     dtype: str = "float32"
     positions: int | None = None
     hidden: int = 0
-    inner: int = 0
+    widest: int = 0
     heads: int = 0
     vocabulary: int = 0
     every_position: bool = False
@@ -111,10 +111,11 @@ def kept_of(architecture: Architecture) -> Kept:
     3 1 256 None
     """
     number: dict[CachedLayers, int] = {}
-    heads = inner = 0
+    heads = widest = 0
     for stage in architecture.stages:
         for block in stage.blocks:
-            heads, inner = max(heads, block.attention.heads), max(inner, _inner(block))
+            heads = max(heads, block.attention.heads)
+            widest = max(widest, _width(block, architecture.size))
             kind = _cached(block)
             if kind is not None:
                 number[kind] = number.get(kind, 0) + stage.repeats
@@ -125,7 +126,7 @@ def kept_of(architecture: Architecture) -> Kept:
         dtype=architecture.dtype,
         positions=architecture.positions,
         hidden=architecture.size,
-        inner=inner,
+        widest=widest,
         heads=heads,
         vocabulary=_outputs(architecture),
         every_position=masked is not None and not number,
@@ -149,14 +150,21 @@ def _cached(block: BlockSpec) -> CachedLayers | None:
     return CachedLayers(0, attention.kv_heads, size, size, attention.window)
 
 
-def _inner(block: BlockSpec) -> int:
-    """Return the units of the feed-forward networks that a token passes through."""
-    mlp = block.mlp.up_proj.outputs if block.mlp is not None else 0
-    if block.moe is None:
-        return mlp
-    shared = block.moe.shared_experts
-    routed = block.moe.router.per_token * block.moe.experts.up_proj.outputs
-    return mlp + routed + (shared.up_proj.outputs if shared is not None else 0)
+def _width(block: BlockSpec, size: int) -> int:
+    """Return the numbers of a token that llama.cpp's graph holds at once in a block.
+
+    Five hidden states and three of the network's widths, measured with llama.cpp at the sizes
+    of four models; experts also hold their outputs before they are added.
+    """
+    mlp, moe, attention = block.mlp, block.moe, block.attention
+    network = 3 * mlp.up_proj.outputs if mlp is not None else 0
+    if moe is not None:
+        number = moe.router.per_token
+        network = max(network, number * (3 * moe.experts.up_proj.outputs + size))
+    if isinstance(attention, LatentAttentionSpec):
+        latent = 3 * attention.latent_down.outputs - attention.rope.size
+        return max(network + 5 * size, attention.heads * latent + 2 * size)
+    return max(network, 3 * attention.heads * attention.head_size) + 5 * size
 
 
 def _outputs(architecture: Architecture) -> int:

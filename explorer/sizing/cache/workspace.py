@@ -1,11 +1,12 @@
 """What inference needs beside weights and cache: logits, and the activations of one step.
 
 The activations are an estimate: engines plan their buffers from graphs that explorer has not.
-Each rule below is that of the sizes that an engine's logs show, with the range that they had.
+Each rule below is that of the sizes that an engine showed, with the range that they had.
 """
 
 from typing import NamedTuple
 
+from explorer.sizing.cache.amounts import amounts_of
 from explorer.sizing.cache.engines import ENGINES, context_of, sequences_of
 from explorer.sizing.cache.kv_types import state_types
 from explorer.sizing.cache.layers import Kept
@@ -86,30 +87,32 @@ def _workspace(kept: Kept, workload: Workload, placement: Placement) -> Term:
     )
 
 
-def _hidden(kept: Kept, tensor: int, size: int) -> int:
-    """Return bytes of one token's activations in one layer: residuals and the widest network.
+def _layer(kept: Kept, tensor: int, size: int) -> int:
+    """Return bytes of one token's activations where a layer is widest.
 
-    Queries, keys and values are less than the gate and the product of a feed-forward network.
+    A tensor axis splits all but the hidden states.
     """
-    return size * (3 * kept.hidden + -(-3 * kept.inner // tensor))
+    hidden = min(5 * kept.hidden, kept.widest)
+    return size * (hidden + -(-(kept.widest - hidden) // tensor))
 
 
 def _llama(kept: Kept, workload: Workload, shards: int, tensor: int) -> _Range:
     """Return the compute buffer of llama.cpp with flash attention.
 
-    Its logs show one micro-batch of float32 logits and hidden states (Llama-2-7B 70.5 MiB,
-    Llama-3-8B 258.5 MiB at 512 tokens), and a mask of half-precision numbers over all cells.
-    Recent builds keep fewer logits; without flash attention all scores are there too.
+    Measured with llama.cpp of 2026: float32 activations of one micro-batch and masks of 16
+    bits over the cells of a stream. Builds before mid-2026 hold the logits of all its tokens
+    too (Llama-2-7B 70.5 MiB, Llama-3-8B 258.5 MiB), which is the high figure.
     """
     del shards, tensor
     tokens = ENGINES["llama.cpp"].prompt(workload)
-    cells = context_of(workload) * workload.batch
-    logits = tokens * kept.vocabulary * _F32
-    layer = tokens * _hidden(kept, 1, _F32)
-    mask = 2 * tokens * cells
-    best = max(logits + tokens * kept.hidden * _F32, layer) + mask
-    low = min(layer // 3, best)
-    return _Range(low, best, 3 * best, "as in llama.cpp's logs, with flash attention")
+    streams = 1 if workload.kv_unified else sequences_of(workload)
+    cells = {
+        each.kind.window: each.tokens // streams for each in amounts_of(kept, workload)
+    }
+    best = tokens * (_layer(kept, 1, _F32) + 2 * sum(cells.values()))
+    logits = tokens * _F32 * (kept.vocabulary + kept.hidden)
+    how = "llama.cpp's graph with flash attention; high: logits of all tokens"
+    return _Range(best * 3 // 5, best, (best + logits) * 5 // 4, how)
 
 
 def _jax(kept: Kept, workload: Workload, shards: int, tensor: int) -> _Range:
@@ -122,7 +125,7 @@ def _jax(kept: Kept, workload: Workload, shards: int, tensor: int) -> _Range:
     sequences = -(-workload.batch // shards)
     context = context_of(workload)
     chunk = min(ENGINES["jax"].prompt(workload), context)
-    layer = _hidden(kept, tensor, size)
+    layer = _layer(kept, tensor, size)
     token = layer + _F32 * -(-kept.heads // tensor) * context
     best = max(sequences, chunk) * token
     high = max(2 * best, context * layer)
@@ -137,7 +140,7 @@ def _profiled(kept: Kept, workload: Workload, shards: int, tensor: int) -> _Rang
     """
     del shards
     tokens = ENGINES[workload.engine].prompt(workload)
-    step = tokens * _hidden(kept, tensor, 2)
+    step = tokens * _layer(kept, tensor, 2)
     sampling = _SAMPLED * kept.vocabulary * _F32
     low, best = step // 2 + sampling // 4, step + 4 * sampling
     how = f"a step of {tokens:,} tokens, sampling for {_SAMPLED} sequences"
@@ -149,7 +152,7 @@ def _encoder(kept: Kept, workload: Workload, shards: int, tensor: int) -> _Range
     size = max(2, state_types(workload, kept.dtype)[0].nbytes(1))
     context = tokens_of(kept, workload)
     tokens = -(-workload.batch // shards) * context
-    layer = tokens * _hidden(kept, tensor, size)
+    layer = tokens * _layer(kept, tensor, size)
     scores = _F32 * tokens * -(-kept.heads // tensor) * context
     low, best = layer // 2, layer + scores
     how = "one layer's activations and scores; low: fused attention"
