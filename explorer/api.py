@@ -9,6 +9,7 @@ from explorer.inventory.inventory import Inventory
 from explorer.targets import as_path, call_of, resolve
 from explorer.targets.inventories import (
     architecture_of,
+    config_beside,
     inventory_of,
     known_architecture_of,
 )
@@ -381,8 +382,12 @@ def _planner(
 
 
 def _subject(target: Any, inputs: tuple[Any, ...]) -> "Subject":
+    """Return what is sized: also a checkpoint whose config is of no family that is known."""
+    from explorer.architectures.families import SUPPORTED
     from explorer.sizing.subject import Subject
 
     found = resolve(target, *inputs)
-    inventory = inventory_of(found)
-    return Subject(inventory.target, inventory, known_architecture_of(found))
+    inventory, config = inventory_of(found), config_beside(found)
+    is_known = config is None or config.get("model_type") in SUPPORTED
+    architecture = known_architecture_of(found) if is_known else None
+    return Subject(inventory.target, inventory, architecture, config)

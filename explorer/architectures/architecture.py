@@ -63,7 +63,8 @@ class Architecture(LayerSpec, frozen=True, kw_only=True, dict=True):
     Layers that a model lacks are None. Logits come from `lm_head`, `predictions` or, if
     `tied`, from the input embedding. `embed_scale` multiplies embeddings; `logit_scale`
     multiplies logits, then `logit_softcap` bounds them. `pad_token` is set where positions
-    count only the other tokens (RoBERTa). `dtype` is that of the published weights.
+    count only the other tokens (RoBERTa). `dtype` is that of the published weights,
+    `positions` the tokens of the longest sequence, where the config says so.
     `unbuilt` says why no Flax module is built, `assumptions` what its counts take for granted.
     """
 
@@ -89,6 +90,7 @@ class Architecture(LayerSpec, frozen=True, kw_only=True, dict=True):
     logit_softcap: float | None = None
     pad_token: int | None = None
     dtype: str = "float32"
+    positions: int | None = None
     unbuilt: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
 

@@ -23,7 +23,14 @@ __all__ = ["plan"]
 @click.option("--batch", type=int, help="Sequences at a time.")
 @click.option("--parallel", type=int, help="Slots that share llama.cpp's context.")
 @click.option("--dtype", help="Of the parameters: bfloat16, float32, ...")
-@click.option("--kv-dtype", help="Of the cache: float16, q8_0, fp8, ...")
+@click.option("--kv-dtype", help="Of the cache: float16, q8_0, q8_0/q4_0 (K/V), fp8, ...")
+@click.option("--prompt", type=int, help="Tokens of a prompt computed at once.")
+@click.option(
+    "--swa-full/--no-swa-full",
+    default=None,
+    help="Whether layers with a window keep every token.",
+)
+@click.option("--kv-unified", is_flag=True, default=None, help="llama.cpp's shared slots.")
 @click.option("--quantize", metavar="SCHEME", help="Q4_K_M, nf4, int4:g128, fp8, ...")
 @click.option("--engine", help="jax, llama.cpp, vllm or sglang.")
 @click.option("--device", metavar="NAME[:N]", help="A name of `explorer devices`, or here.")

@@ -1,22 +1,23 @@
-"""A subject and a workload -> the plan: terms from every room, and their sums."""
+"""A subject and a workload -> the plan: terms from every room, what they fit, how fast they are."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from explorer.sizing.cache.terms import cache_terms
-from explorer.sizing.devices.choice import choose
+from explorer.sizing.devices.choice import DeviceChoice, choose
 from explorer.sizing.meshes.placed import check_axes, notes_on
-from explorer.sizing.meshes.placement import placement_of
-from explorer.sizing.meshes.terms import placed_terms
+from explorer.sizing.meshes.placement import Placement, placement_of
+from explorer.sizing.outlook import outlook_of
 from explorer.sizing.records import Before, MemoryPlan, Term, Variation, Workload
 from explorer.sizing.subject import Subject
+from explorer.sizing.terms import Built, build, settled
 from explorer.sizing.variations.subjects import varied_subject
-from explorer.sizing.weights.weights import weights_of
+
+if TYPE_CHECKING:
+    from explorer.sizing.device_records import CompiledMemory
 
 __all__ = ["plan_of"]
 
-_CONTEXT = 4096
 UNCHANGED = Variation()
 
 
@@ -29,55 +30,78 @@ def plan_of(
 ) -> MemoryPlan:
     """Return what a subject needs for a workload.
 
+    Args:
+        subject: the model.
+        workload: what it is to do.
+        variation: changes of it before it is planned.
+        device: a name, with a number or without.
+        optimizer: an optax transformation instead of the workload's name.
+
     Raises:
-        InputError: a workload that the subject cannot have.
+        InputError: a workload or a variation that the subject cannot have.
     """
-    changes = variation != UNCHANGED or workload.lora is not None
     before = None
-    if changes:
+    if variation != UNCHANGED or workload.lora is not None:
         bare = replace(workload, lora=None, compile=False, topology=None)
         before = _before(plan_of(subject, bare, UNCHANGED, device, optimizer))
     if variation != UNCHANGED:
         subject = varied_subject(subject, variation)
-    if workload.context is None:
-        workload = replace(workload, context=_CONTEXT)
     choice = None if device is None else choose(device)
-    counted = choice is not None and (":" in str(device) or choice.count > 1)
-    placement = placement_of(workload, choice.count if choice and counted else None)
+    placement = _placement(workload, choice, device)
     check_axes(subject, placement)
-    weights = weights_of(subject, workload, placement, variation.prune)
-    terms: list[Term] = [*weights.terms()]
-    if subject.architecture is not None and not workload.train:
-        terms += cache_terms(subject.architecture, workload, placement)
-    terms = placed_terms(terms, subject, placement, workload.zero)
-    compiled, said = None, ()
-    if workload.compile:
-        from explorer.sizing.compiled.compile import with_compiled
-
-        terms, compiled, said = with_compiled(
-            terms, subject, workload, placement, optimizer, choice and choice.device.key
-        )
+    workload = settled(subject, workload)
+    built = build(subject, workload, placement, variation.prune, optimizer)
+    terms, compiled, said = _compiled(
+        built, subject, workload, placement, optimizer, choice
+    )
     parameters = subject.inventory.num_parameters
-    element = weights.bytes / parameters if parameters else 0
-    return MemoryPlan(
+    element = built.weights.bytes / parameters if parameters else 0
+    plan = MemoryPlan(
         target=subject.name,
         workload=workload,
         variation=variation,
         before=before,
         engine=workload.engine,
+        device=None if choice is None else choice.words,
         parameters=parameters,
-        trainable_parameters=parameters if workload.train else 0,
-        by_type=weights.by_type,
-        bits_per_weight=8 * weights.bytes / parameters if parameters else None,
+        trainable_parameters=built.trainable,
+        by_type=built.weights.by_type,
+        bits_per_weight=8 * element if parameters else None,
         terms=tuple(terms),
         compiled=compiled,
-        fits=False if compiled is not None and compiled.refused else None,
         notes=(*notes_on(subject, placement, workload, element), *said),
         total_bytes=sum(term.bytes for term in terms),
         low_bytes=sum(term.low for term in terms),
         high_bytes=sum(term.high for term in terms),
         per_device_bytes=sum(term.on_device for term in terms),
+        not_modelled=built.not_modelled,
     )
+    return outlook_of(plan, subject, built, placement, choice)
+
+
+def _placement(
+    workload: Workload, choice: DeviceChoice | None, device: str | None
+) -> Placement:
+    """Return the mesh that was asked for, or that a number of devices implies."""
+    counted = choice is not None and (":" in str(device) or choice.count > 1)
+    return placement_of(workload, choice.count if choice and counted else None)
+
+
+def _compiled(
+    built: Built,
+    subject: Subject,
+    workload: Workload,
+    placement: Placement,
+    optimizer: Any,
+    choice: DeviceChoice | None,
+) -> "tuple[list[Term], CompiledMemory | None, tuple[str, ...]]":
+    """Return the terms, the compiler's instead of estimates where it is asked."""
+    if not workload.compile:
+        return built.terms, None, ()
+    from explorer.sizing.compiled.compile import with_compiled
+
+    key = choice and choice.device.key
+    return with_compiled(built.terms, subject, workload, placement, optimizer, key)
 
 
 def _before(plan: MemoryPlan) -> Before:

@@ -11,6 +11,7 @@ __all__ = [
     "DeviceFit",
     "Lora",
     "MemoryPlan",
+    "Speed",
     "Term",
     "TypeTotal",
     "Variation",
@@ -118,7 +119,12 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         parallel: slots that share llama.cpp's context.
         prompt: tokens of a prompt that are computed at once; None for the engine's own.
         dtype: of the parameters; None for that of the published weights or of the file.
-        kv_dtype: of the cache; None for `dtype` or the engine's own.
+        kv_dtype: of the cache, or of its keys and values ("q8_0/q4_0"); None for `dtype` or
+            the engine's own.
+        swa_full: whether layers with a window keep every token (llama.cpp's --swa-full,
+            vllm without its hybrid cache manager); None for the engine's own.
+        kv_unified: whether llama.cpp's slots share one cache (--kv-unified).
+        expand_latent: whether latent attention keeps the keys and values of each head.
         quantize: a scheme for the weights: "Q4_K_M", "nf4", "int4:g128", "fp8", ...
         engine: whose rules the cache follows: "jax", "llama.cpp", "vllm" or "sglang".
         train: whether the model is trained.
@@ -145,6 +151,9 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prompt: int | None = None
     dtype: str | None = None
     kv_dtype: str | None = None
+    swa_full: bool | None = None
+    kv_unified: bool = False
+    expand_latent: bool = False
     quantize: str | None = None
     engine: str = "jax"
     train: bool = False
@@ -201,6 +210,28 @@ class DeviceFit(msgspec.Struct, frozen=True, kw_only=True):
     longest_context: int | None
 
 
+class Speed(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of speed: what bytes and operations allow; no run is faster.
+
+    Attributes:
+        decode_tokens_per_second: of all sequences together, by bandwidth.
+        prefill_seconds: to read the prompts of all sequences, at the device's peak.
+        prefill_seconds_measured: the same at the best rate that a matrix product reached.
+        training_flops_per_token: forward and backward.
+        seconds_for_tokens: to train on the workload's tokens or to generate them.
+        seconds_for_tokens_measured: training at the best rate that a matrix product reached.
+        peak_dtype: of the peak.
+    """
+
+    decode_tokens_per_second: float | None = None
+    prefill_seconds: float | None = None
+    prefill_seconds_measured: float | None = None
+    training_flops_per_token: int | None = None
+    seconds_for_tokens: float | None = None
+    seconds_for_tokens_measured: float | None = None
+    peak_dtype: str = ""
+
+
 class Before(msgspec.Struct, frozen=True, kw_only=True):
     """The same plan without adapters and variations: what the changes are measured from."""
 
@@ -236,7 +267,9 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
         not_modelled: what the figures leave out.
         advice: the options that would make it fit.
         decode_tokens_per_second: a bound for one step over all sequences.
-        prefill_seconds: a bound for one prompt.
+        prefill_seconds: a bound for the prompts of all sequences.
+        speed: all bounds of speed; None without a device.
+        cost: price, device hours, dollars and energy of the workload's tokens.
 
     >>> import explorer as ex
     >>> found = ex.plan("llama-2-7b", context=4096, dtype="float16")
@@ -266,6 +299,7 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     not_modelled: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
-    decode_tokens_per_second: dict[str, Any] | None = None
-    prefill_seconds: dict[str, Any] | None = None
+    decode_tokens_per_second: float | None = None
+    prefill_seconds: float | None = None
+    speed: Speed | None = None
     cost: dict[str, Any] = {}

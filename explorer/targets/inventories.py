@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from explorer.formats.composites import Composite
     from explorer.inventory.listing import Listing
 
-__all__ = ["architecture_of", "inventory_of", "known_architecture_of"]
+__all__ = ["architecture_of", "config_beside", "inventory_of", "known_architecture_of"]
 
 _NO_WEIGHTS = "the folder holds no weights that explorer knows: its config.json is shown"
 
@@ -146,3 +146,13 @@ def known_architecture_of(target: Target) -> "Architecture | None":
     ):
         return None
     return architecture_of(target)
+
+
+def config_beside(target: Target) -> "dict[str, Any] | None":
+    """Return the config.json beside a checkpoint; None where there is none."""
+    if not isinstance(target, Checkpoint):
+        return None
+    from explorer.identify.config import read_config
+
+    config = read_config(target.folder)
+    return None if config is None else config.content

@@ -124,6 +124,8 @@ def translate(fields: ConfigFields, model_type: str) -> Architecture:
         tied=tied,
         pad_token=pad,
         dtype=reading.dtype_of(fields),
+        # RoBERTa counts positions from the row after that of padding
+        positions=positions if pad is None else positions - pad - 1,
     )
 
 

@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_sequence_length")
 _MAX_EXPERTS = 1_000_000  # in all layers: each is several tensors of a checkpoint
 
 
@@ -167,5 +168,6 @@ def language_model(
         lm_head=lm_head,
         tied=tied and not headless,
         dtype=dtype_of(fields),
+        positions=fields.size(*_POSITIONS, default=None),
         **settings,
     )

@@ -15,9 +15,14 @@ from explorer.sizing.training.activations import activation_range
 from explorer.sizing.training.lora import adapted_matrices, adapter_parameters
 from explorer.sizing.training.slots import Slots, measured_slots, named_slots
 
-__all__ = ["adapters_of", "trainable_parameters", "training_notes", "training_terms"]
-
-_ADAPTERS = "float32"
+__all__ = [
+    "adapters_of",
+    "batch_terms",
+    "state_terms",
+    "trainable_parameters",
+    "training_notes",
+    "with_adapters",
+]
 
 
 def trainable_parameters(subject: Subject, workload: Workload) -> int:
@@ -39,10 +44,8 @@ def adapters_of(subject: Subject, workload: Workload) -> int:
     return dtypes.find(workload.lora.dtype).nbytes(trained)
 
 
-def training_terms(
-    subject: Subject, workload: Workload, placement: Placement, optimizer: Any = None
-) -> tuple[Term, ...]:
-    """Return gradients, optimizer state, master copies, activations and logits.
+def state_terms(subject: Subject, workload: Workload, optimizer: Any = None) -> list[Term]:
+    """Return gradients, optimizer state and master copies.
 
     What training keeps for each trained parameter is in the parameter's own dtype, or in
     float32 where `master` keeps float32 copies. Frozen parameters have neither gradients nor
@@ -50,8 +53,7 @@ def training_terms(
 
     Args:
         subject: the model.
-        workload: with its optimizer's name, adapters, batch and context.
-        placement: the mesh; a batch is divided over "data" and "fsdp".
+        workload: with its optimizer's name and adapters.
         optimizer: an optax transformation instead of a name.
 
     Raises:
@@ -71,9 +73,7 @@ def training_terms(
         masters = dtypes.find(workload.master).nbytes(trained)
         note = f"a copy of the trained parameters in {workload.master}"
         terms.append(Term.exact("master_parameters", masters, note))
-    if subject.architecture is not None:
-        terms += _of_batch(subject.architecture, workload, placement)
-    return tuple(terms)
+    return terms
 
 
 def training_notes(subject: Subject) -> tuple[str, ...]:
@@ -151,10 +151,13 @@ def _name_of(optimizer: Any, workload: Workload) -> str:
     return workload.optimizer if optimizer is None else "the given transformation"
 
 
-def _of_batch(
+def batch_terms(
     architecture: Architecture, workload: Workload, placement: Placement
 ) -> list[Term]:
-    """Return the estimates of activations and logits of one micro-batch."""
+    """Return the estimates of activations and logits of one micro-batch.
+
+    A batch is divided over "data" and "fsdp", and raised to what they divide.
+    """
     assert workload.context is not None
     batch = placement.rounded(workload.batch)
     tokens, sequence = batch * workload.context, workload.context

@@ -44,6 +44,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
             tables that are looked up one row; None where nothing says which are experts.
         buffers: bytes of stored buffers, which are not counted.
         low: the least that the values may take, where they are not exact.
+        by_share: bytes of tensors of which a token reads a share: numerator, denominator, bytes.
         scales_are: what `scales` holds, in words.
     """
 
@@ -57,12 +58,26 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     active_bytes: int | None = None
     buffers: int = 0
     low: int | None = None
+    by_share: tuple[tuple[int, int, int], ...] = ()
     scales_are: str = "scales, zero points and codes of the quantised weights"
 
     @property
     def bytes(self) -> int:
         """Bytes of values and scales."""
         return self.values + self.scales
+
+    def read_bytes(self, tokens: int) -> float | None:
+        """Return the bytes that a step of so many tokens is expected to read; None if unknown.
+
+        Tokens pick experts, and rows of tables, independently and evenly: of n, each picking
+        k, they touch n (1 - (1 - k / n)^tokens).
+        """
+        if self.active_bytes is None:
+            return None
+        idle = sum(
+            nbytes * (1.0 - picked / of) ** tokens for picked, of, nbytes in self.by_share
+        )
+        return self.bytes - idle
 
     def terms(self) -> tuple[Term, ...]:
         """Return the terms "parameters" and, where there are scales, "quantization"."""
@@ -104,6 +119,7 @@ class Tally:
         self._values = self._scales = 0
         self._device_values = self._device_scales = 0
         self._active = 0
+        self._shares: dict[tuple[int, int], int] = {}
 
     def add(
         self,
@@ -130,6 +146,8 @@ class Tally:
         self._values += count * piece.values
         self._scales += count * piece.scales
         self._active += count * (piece.bytes * share[0] // share[1])
+        if share[0] < share[1]:
+            self._shares[share] = self._shares.get(share, 0) + count * piece.bytes
         if self._placement.devices > 1:
             parts = self._placement.shards(path, shape)
             self._device_values += count * -(-piece.values // parts)
@@ -157,4 +175,5 @@ class Tally:
             device_scales=self._device_scales if several else None,
             active_bytes=self._active if routed else None,
             buffers=buffers,
+            by_share=tuple((*share, nbytes) for share, nbytes in self._shares.items()),
         )

@@ -1,0 +1,115 @@
+"""The terms of a plan: weights, and what inference or training needs beside them."""
+
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from explorer.architectures.architecture import Architecture
+from explorer.sizing.cache.configs import model_of, unknown_cache
+from explorer.sizing.cache.layers import Kept
+from explorer.sizing.cache.positions import cache_notes, context_or_default
+from explorer.sizing.cache.terms import cache_terms
+from explorer.sizing.devices.reserve import reserve_term
+from explorer.sizing.meshes.placement import Placement
+from explorer.sizing.meshes.terms import placed_terms
+from explorer.sizing.records import Term, Workload
+from explorer.sizing.subject import Subject
+from explorer.sizing.training.terms import (
+    adapters_of,
+    batch_terms,
+    state_terms,
+    trainable_parameters,
+    training_notes,
+    with_adapters,
+)
+from explorer.sizing.weights.totals import Weights
+from explorer.sizing.weights.weights import weights_of
+
+__all__ = ["Built", "build", "settled", "varying_terms"]
+
+
+class Built(msgspec.Struct, frozen=True):
+    """The terms of a plan, and what they were made from.
+
+    Attributes:
+        terms: all of them, with the bytes of the fullest device.
+        fixed: those of them that do not depend on the context.
+        weights: the stored weights.
+        model: what says what layers keep; None where nothing does.
+        trainable: parameters that are trained.
+        not_modelled: what the terms leave out.
+    """
+
+    terms: list[Term]
+    fixed: list[Term]
+    weights: Weights
+    model: Architecture | Kept | None
+    trainable: int
+    not_modelled: tuple[str, ...]
+
+
+def settled(subject: Subject, workload: Workload) -> Workload:
+    """Return a workload without open settings: its context, and the dtype that is trained.
+
+    Parameters are trained in float32 unless a dtype is asked for, as optax's states are kept
+    in the parameters' own; a model below adapters keeps its dtype.
+    """
+    context = context_or_default(model_of(subject), workload)
+    full = workload.train and workload.lora is None and workload.quantize is None
+    dtype = "float32" if full and workload.dtype is None else workload.dtype
+    return replace(workload, context=context, dtype=dtype)
+
+
+def build(
+    subject: Subject,
+    workload: Workload,
+    placement: Placement,
+    prune: str | None = None,
+    optimizer: Any = None,
+) -> Built:
+    """Return the terms of a settled workload.
+
+    Raises:
+        InputError: a scheme, a dtype, an optimizer or targets that do not exist.
+    """
+    weights = weights_of(subject, workload, placement, prune)
+    model = model_of(subject)
+    fixed = with_adapters([*weights.terms()], adapters_of(subject, workload))
+    if workload.train:
+        fixed += state_terms(subject, workload, optimizer)
+    fixed = placed_terms(fixed, subject, placement, workload.zero)
+    fixed.append(reserve_term(workload, placement))
+    varying = varying_terms(subject, model, workload, placement)
+    order = [*fixed[:-1], *varying, fixed[-1]]
+    return Built(
+        order,
+        fixed,
+        weights,
+        model,
+        trainable_parameters(subject, workload),
+        _left_out(subject, model, workload),
+    )
+
+
+def varying_terms(
+    subject: Subject,
+    model: Architecture | Kept | None,
+    workload: Workload,
+    placement: Placement,
+) -> list[Term]:
+    """Return the terms that depend on the context: cache and workspace, or activations."""
+    if workload.train:
+        if subject.architecture is None:
+            return []
+        return batch_terms(subject.architecture, workload, placement)
+    return [] if model is None else [*cache_terms(model, workload, placement)]
+
+
+def _left_out(
+    subject: Subject, model: Architecture | Kept | None, workload: Workload
+) -> tuple[str, ...]:
+    notes = cache_notes(model, workload) if model is not None else ()
+    if workload.train:
+        return (*notes, *training_notes(subject))
+    return notes if model is not None else (unknown_cache(subject.config),)
