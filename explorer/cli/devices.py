@@ -12,7 +12,7 @@ __all__ = ["devices"]
 @click.argument("words", nargs=-1, metavar="[WORD...]")
 @format_option
 def devices(words: tuple[str, ...], form: str) -> None:
-    """Print the devices that plans are held against: memory, bandwidth, peaks, prices.
+    """Print the devices that plans are compared with: memory, bandwidth, peaks, prices.
 
     \b
     Examples:

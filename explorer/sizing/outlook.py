@@ -116,7 +116,7 @@ def work_of(subject: Subject, built: Built, plan: MemoryPlan) -> ModelWork:
     return ModelWork(
         active_parameters=multiplied,
         attention_width=width,
-        read_bytes=built.weights.read_bytes(plan.workload.batch),
+        read_bytes=built.weights.bytes_read(plan.workload.batch),
         cache_bytes=sum(term.low for term in plan.terms if term.name in kept),
         is_causal=any(term.name == "kv_cache" and term.bytes for term in plan.terms),
     )

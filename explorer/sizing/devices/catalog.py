@@ -13,7 +13,7 @@ __all__ = ["COMMON", "Device", "Prices", "devices", "find_device", "prices"]
 
 _DATA = Path(__file__).parent / "devices.json"
 _MAX_BYTES = 1 << 20
-# what a plan without a device is held against
+# what a plan without a device is compared with
 COMMON = (
     "laptop-16gb", "laptop-32gb", "m4-pro", "m4-max", "rtx-4090", "a100", "h100", "h200", "b200",
     "mi300x", "tpu-v5e", "tpu-v5p", "tpu-v6e",

@@ -55,7 +55,7 @@ def speed_of(
     prefill = prefill_measured = None
     flops = train = None
     if work.active_parameters is not None:
-        # half of the square of attention lies before the mask
+        # a causal mask leaves half of the square of attention
         each = forward_flops(
             work.active_parameters, work.attention_width, workload.context // 2
         )

@@ -12,10 +12,10 @@ from explorer.architectures.architecture import Architecture, BlockSpec
 from explorer.architectures.attention_specs import AttentionSpec
 from explorer.architectures.specs import MlpSpec
 
-__all__ = ["Kept", "activation_range", "korthikanti"]
+__all__ = ["ActivationRange", "activation_range", "korthikanti"]
 
 
-class Kept(NamedTuple):
+class ActivationRange(NamedTuple):
     """Bytes: the least, the likeliest, the most."""
 
     low: int
@@ -53,7 +53,7 @@ def korthikanti(
 
 def activation_range(
     architecture: Architecture, tokens: int, sequence: int, remat: str, element: int
-) -> Kept:
+) -> ActivationRange:
     """Return the bytes that a forward pass keeps for the backward pass.
 
     Counted of each block: the inputs of its norms and matrices, queries, keys, values and what
@@ -75,19 +75,21 @@ def activation_range(
         largest = max(
             (_block(b, size, tokens, sequence, element) for b in blocks), default=_NONE
         )
-        return Kept(inputs, inputs + largest.best, inputs + largest.high)
+        return ActivationRange(inputs, inputs + largest.best, inputs + largest.high)
     found = [_block(block, size, tokens, sequence, element) for block in blocks]
     low, best, high = (sum(each[i] for each in found) for i in range(3))
     if remat == "selective":
         # results of matrix products stay: queries, keys, values, outputs, gates
-        return Kept(low // 2, low, best)
-    return Kept(low, best, high)
+        return ActivationRange(low // 2, low, best)
+    return ActivationRange(low, best, high)
 
 
-_NONE = Kept(0, 0, 0)
+_NONE = ActivationRange(0, 0, 0)
 
 
-def _block(block: BlockSpec, size: int, tokens: int, sequence: int, element: int) -> Kept:
+def _block(
+    block: BlockSpec, size: int, tokens: int, sequence: int, element: int
+) -> ActivationRange:
     attention = block.attention
     if isinstance(attention, AttentionSpec):
         heads = attention.heads
@@ -104,7 +106,7 @@ def _block(block: BlockSpec, size: int, tokens: int, sequence: int, element: int
     reach = min(sequence, getattr(attention, "window", None) or sequence)
     scores = heads * reach * (4 + 2 * element)
     high = (6 * size + 2 * width + 2 * (gates + 1) * inner) * element + scores
-    return Kept(low * tokens, best * tokens, high * tokens)
+    return ActivationRange(low * tokens, best * tokens, high * tokens)
 
 
 def _mlps(block: BlockSpec) -> list[tuple[MlpSpec, int]]:

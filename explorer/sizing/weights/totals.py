@@ -66,7 +66,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
         """Bytes of values and scales."""
         return self.values + self.scales
 
-    def read_bytes(self, tokens: int) -> float | None:
+    def bytes_read(self, tokens: int) -> float | None:
         """Return the bytes that a step of so many tokens is expected to read; None if unknown.
 
         Tokens pick experts, and rows of tables, independently and evenly: of n, each picking

@@ -71,7 +71,7 @@ def test_large_models_are_the_arguments_that_a_plan_says(name: str, mesh: dict[s
     program = program_of(
         subject.architecture, workload, placement, devices, optax.adamw(1e-3)
     )
-    plan = ex.plan(name, train=True, mesh=mesh)
+    plan = ex.plan(name, train=True, mesh=mesh, dtype=subject.architecture.dtype)
     parameters = next(term for term in plan.terms if term.name == "parameters")
     # the correction of DeepSeek's routers is a buffer, which its module has in params
     router = subject.architecture.router

@@ -72,15 +72,12 @@ def test_meshes_that_split_nothing_are_left_out():
 def test_a_table_over_meshes_is_a_sweep():
     table = ex.sweep("llama-3.1-8b", {"mesh": 16}, train=True)
     assert len(table.rows) == 15
+    held = []
     for row in table.rows:
-        assert (
-            row.per_device_bytes
-            == ex.plan(
-                "llama-3.1-8b", train=True, mesh=row.settings["mesh"]
-            ).per_device_bytes
-        )
-    held = [row.per_device_bytes for row in table.rows]
-    assert held == sorted(held)
+        plan = ex.plan("llama-3.1-8b", train=True, mesh=row.settings["mesh"])
+        assert row.per_device_bytes == plan.per_device_bytes
+        held.append(plan.terms[0].on_device)
+    assert held == sorted(held)  # of the parameters, the least first
 
 
 @pytest.mark.parametrize("devices", [0, 5000])
