@@ -1,0 +1,108 @@
+"""Counts of adapters against those that peft printed, and the papers' tables."""
+
+import re
+
+import pytest
+
+import explorer as ex
+from explorer.architectures.architecture import Architecture
+from explorer.architectures.families import architecture_of
+from explorer.architectures.resolve import ResolvedArchitecture, inventory_of, resolve
+from explorer.errors import InputError
+from explorer.sizing.training.lora import adapted_matrices, adapter_parameters
+
+
+def added(architecture: Architecture, rank: int, *targets: str, dora: bool = False) -> int:
+    return adapter_parameters(architecture, ex.Lora(rank=rank, targets=targets, dora=dora))
+
+
+def opt(size: int, layers: int, heads: int, projected: int | None = None) -> Architecture:
+    config = {
+        "model_type": "opt", "vocab_size": 50272, "hidden_size": size, "num_hidden_layers": layers,
+        "ffn_dim": 4 * size, "num_attention_heads": heads, "max_position_embeddings": 2048,
+    }  # fmt: skip
+    return architecture_of(config, "opt")
+
+
+# peft's README, quicktour, guides and examples (2025): model, rank, targets, trainable
+PRINTED = {
+    "Qwen2.5-3B r16 q,v": (resolve("qwen2.5-3b").architecture, 16, ("q_proj", "v_proj"), 3_686_400),
+    "OPT-6.7B r16 q,v": (opt(4096, 32, 32), 16, ("q_proj", "v_proj"), 8_388_608),
+    "OPT-350M r16 q,v": (opt(1024, 24, 16), 16, ("q_proj", "v_proj"), 1_572_864),
+    # with a head of two classes, 2 x 768 + 2, beside 294,912
+    "BERT r8 q,v": (resolve("bert-base-uncased").architecture, 8, ("query", "value"), 296_450 - 1538),
+    # with a head of 101 classes, 101 x 769, beside 589,824
+    "ViT r16 q,v": (resolve("vit-base").architecture, 16, ("query", "value"), 667_493 - 101 * 769),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PRINTED)
+def test_trainable_counts_are_those_that_peft_prints(case: str):
+    architecture, rank, targets, printed = PRINTED[case]
+    assert added(architecture, rank, *targets) == printed
+
+
+def test_all_parameters_are_the_models_and_the_adapters():
+    # peft: trainable 3,686,400 of all 3,089,625,088
+    inventory = inventory_of(resolve("qwen2.5-3b"))
+    assert inventory.num_parameters + 3_686_400 == 3_089_625_088
+    opt_67 = inventory_of(ResolvedArchitecture(opt(4096, 32, 32)))
+    assert opt_67.num_parameters + 8_388_608 == 6_666_862_592
+
+
+# LoRA paper (2021), GPT-3 175B: 96 layers of 12,288, adapters of queries and values
+@pytest.mark.parametrize(
+    ("rank", "millions"), [(1, 4.718592), (4, 18.874368), (8, 37.748736), (64, 301.989888)]
+)
+def test_gpt3_of_the_lora_paper(rank: int, millions: float):
+    assert 96 * 2 * rank * 2 * 12_288 == round(millions * 1e6)
+    gpt3 = opt(12_288, 96, 96)
+    assert added(gpt3, rank, "q_proj", "v_proj") == round(millions * 1e6)
+
+
+@pytest.mark.parametrize(
+    ("name", "share"), [("llama-2-7b", 0.8325), ("llama-3.1-8b", 0.7051)]
+)
+def test_shares_of_the_dora_paper(name: str, share: float):
+    targets = ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj")
+    parameters = inventory_of(resolve(name)).num_parameters
+    found = added(resolve(name).architecture, 32, *targets)
+    assert round(100 * found / parameters, 4) == share
+
+
+def test_dora_adds_a_magnitude_for_each_output():
+    llama = resolve("llama-3.2-1b").architecture
+    more = added(llama, 8, "q", "v", dora=True) - added(llama, 8, "q", "v")
+    assert more == 16 * (2048 + 512)
+
+
+def test_words_name_the_same_matrices():
+    llama = resolve("llama-3.1-8b").architecture
+    for words in (
+        ("q", "v"),
+        ("query", "value"),
+        ("q_proj", "v_proj"),
+        ("self_attn.q_proj", "v"),
+    ):
+        assert added(llama, 16, *words) == added(llama, 16, "q_proj", "v_proj")
+    parts = added(llama, 16, "attention") + added(llama, 16, "mlp")
+    assert added(llama, 16, "all") == added(llama, 16, "all-linear") == parts
+    assert added(llama, 16, "q", "q_proj") == added(llama, 16, "q")
+
+
+def test_a_fused_projection_is_one_matrix():
+    (first, *_) = adapted_matrices(resolve("gpt2").architecture, ("c_attn",))
+    assert (first.inputs, first.outputs, len(first.leaves)) == (768, 2304, 3)
+
+
+def test_experts_have_an_adapter_each():
+    mixtral = resolve("mixtral-8x7b").architecture
+    assert added(mixtral, 8, "mlp") == 32 * 8 * 3 * 8 * (4096 + 14336)
+
+
+def test_an_unknown_target_is_one_line():
+    message = (
+        "lora: no linear layer is called 'q_porj'; expected one of down_proj, gate_proj"
+    )
+    with pytest.raises(InputError, match=re.escape(message)):
+        ex.plan("llama-3.1-8b", train=True, lora=ex.Lora(rank=8, targets=("q_porj",)))
