@@ -36,6 +36,10 @@ __all__ = ["plan"]
 @click.option("--device", metavar="NAME[:N]", help="A name of `explorer devices`, or here.")
 @click.option("--train", is_flag=True, default=None, help="Plan training, not inference.")
 @click.option("--optimizer", help="adamw, lion, adafactor, sgd, ...")
+@click.option(
+    "--master", metavar="DTYPE", help="Copies that the optimizer updates: float32."
+)
+@click.option("--compute-dtype", metavar="DTYPE", help="Of activations in training.")
 @click.option("--lora", metavar="rank=16,targets=q,v", help="Train adapters alone.")
 @click.option("--mesh", metavar="fsdp=8,tensor=2", help="Devices as a mesh with axes.")
 @click.option("--zero", type=int, help="Stage of ZeRO over the data axis, 0 to 3.")
@@ -48,6 +52,8 @@ __all__ = ["plan"]
 )
 @click.option("--topology", metavar="4x4", help="Layout of the TPU slice to compile for.")
 @click.option("--remat", help="none, selective or full.")
+@click.option("--accumulate", type=int, help="Micro-batches a step.")
+@click.option("--zero", type=int, help="Stage of ZeRO over the data axis, 0 to 3.")
 @click.option("--tokens", type=int, help="To train on or to generate: for time and cost.")
 @click.option("--price", type=float, help="Dollars per device and hour.")
 @click.option("--layers", type=int, help="What if: this many blocks.")

@@ -131,6 +131,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         optimizer: a name ("adamw"); an optax transformation is given beside the workload.
         master: dtype of copies of the trained parameters that the optimizer updates; None
             for none, as where the parameters themselves are float32.
+        compute_dtype: of activations in training; None for that of the parameters, and for
+            bfloat16 where the plan itself chose float32 for them.
         lora: adapters; the model below is frozen.
         remat: what is computed again in the backward pass: "none", "selective" or "full".
         accumulate: micro-batches a step.
@@ -159,6 +161,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     train: bool = False
     optimizer: str = "adamw"
     master: str | None = None
+    compute_dtype: str | None = None
     lora: Lora | None = None
     remat: str = "none"
     accumulate: int = 1

@@ -52,13 +52,15 @@ class Built(msgspec.Struct, frozen=True):
 def settled(subject: Subject, workload: Workload) -> Workload:
     """Return a workload without open settings: its context, and the dtype that is trained.
 
-    Parameters are trained in float32 unless a dtype is asked for, as optax's states are kept
-    in the parameters' own; a model below adapters keeps its dtype.
+    Parameters are trained in float32 and computed with in bfloat16 unless a dtype is asked
+    for: optax's states are kept in the parameters' own. A model below adapters keeps its dtype.
     """
     context = context_or_default(model_of(subject), workload)
     full = workload.train and workload.lora is None and workload.quantize is None
-    dtype = "float32" if full and workload.dtype is None else workload.dtype
-    return replace(workload, context=context, dtype=dtype)
+    if not full or workload.dtype is not None:
+        return replace(workload, context=context)
+    compute = workload.compute_dtype or "bfloat16"
+    return replace(workload, context=context, dtype="float32", compute_dtype=compute)
 
 
 def build(

@@ -65,10 +65,12 @@ def workload_of(base: Workload | None, settings: Mapping[str, Any]) -> Workload:
         raise InputError("zero", found=f"is {workload.zero}", expected="a stage, 0 to 3")
     if workload.topology is not None and not workload.compile:
         raise InputError("topology", found="nothing is compiled", cure="add --compile")
-    if workload.dtype is not None:
-        check_type("dtype", workload.dtype, str, "a dtype's name, such as bfloat16")
-        name = dtypes.parse("dtype", workload.dtype).name
-        workload = msgspec.structs.replace(workload, dtype=name)
+    for name in ("dtype", "master", "compute_dtype"):
+        value = getattr(workload, name)
+        if value is not None:
+            check_type(name, value, str, "a dtype's name, such as bfloat16")
+            found = dtypes.parse(name, value).name
+            workload = msgspec.structs.replace(workload, **{name: found})
     return workload
 
 

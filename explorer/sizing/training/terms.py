@@ -163,9 +163,10 @@ def batch_terms(
     tokens, sequence = batch * workload.context, workload.context
     shards = placement.size("data", "fsdp")
     tensor = placement.size("tensor")
-    element = 2
+    compute = workload.compute_dtype or workload.dtype or architecture.dtype
+    element = max(1, int(dtypes.find(compute).bits) // 8)
     kept = activation_range(architecture, tokens, sequence, workload.remat, element)
-    where = f"{batch:,} x {sequence:,} tokens in 16 bits, remat {workload.remat}"
+    where = f"{batch:,} x {sequence:,} tokens in {compute}, remat {workload.remat}"
     activations = Term(
         name="activations",
         bytes=kept.best,
