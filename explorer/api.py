@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from explorer.errors import TreeError, printable
+from explorer.errors import TreeError, check_type, printable
 from explorer.inventory.inventory import Inventory
 from explorer.targets import as_path, call_of, resolve
 from explorer.targets.inventories import (
@@ -350,6 +350,7 @@ def sweep(
     """
     from explorer.sizing.sweep import sweep_of
 
+    check_type("sweep", axes, Mapping, "a dict of settings and their values")
     subject = _subject(target, inputs)
     planned = _planner(subject, workload, device, optimizer)
     if isinstance(number := axes.get("mesh"), int):

@@ -42,7 +42,6 @@ __all__ = ["plan"]
 @click.option("--compute-dtype", metavar="DTYPE", help="Of activations in training.")
 @click.option("--lora", metavar="rank=16,targets=q,v", help="Train adapters alone.")
 @click.option("--mesh", metavar="fsdp=8,tensor=2", help="Devices as a mesh with axes.")
-@click.option("--zero", type=int, help="Stage of ZeRO over the data axis, 0 to 3.")
 @click.option("--meshes", type=int, help="A table over all meshes of so many devices.")
 @click.option(
     "--compile",

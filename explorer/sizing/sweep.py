@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from explorer.errors import InputError, check_type, printable
+from explorer.errors import InputError, printable
 from explorer.sizing.records import MemoryPlan
 
 __all__ = ["Sweep", "SweepRow", "sweep_of"]
@@ -64,7 +64,6 @@ def sweep_of(
         InputError: no axis, an axis without values, more than 10,000 combinations, or what
             `plan` refuses.
     """
-    check_type("sweep", axes, Mapping, "a dict of settings and their values")
     values = {name: _values(name, each) for name, each in axes.items()}
     number = prod(map(len, values.values()))
     if not values or not 0 < number <= _MOST:
