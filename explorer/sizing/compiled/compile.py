@@ -48,6 +48,8 @@ def with_compiled(
     kept = [term for term in terms if not own or term.name not in _REPLACED]
     if masters and own:  # the copy in the loss is among the temporaries
         kept = [term for term in kept if term.name != "parameters"]
+    if own and memory.optimizer and all(term.name != "optimizer" for term in kept):
+        kept.append(_term("optimizer", memory.optimizer, workload.optimizer, memory))
     return [*kept, *own], memory, _notes(memory, kept)
 
 

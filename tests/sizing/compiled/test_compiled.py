@@ -169,6 +169,12 @@ def test_a_plan_says_what_was_compiled():
     workspace = plan.terms[names.index("workspace")]
     assert workspace.provenance == "exact (XLA, cpu)"
     assert workspace.low == workspace.bytes == workspace.high == 2 * workspace.on_device
+    assert names.count("optimizer") == 1
+    held = {term.name: term.on_device for term in plan.terms}
+    assert held["parameters"] + held["optimizer"] == (
+        plan.compiled.parameters + plan.compiled.optimizer
+    )
+    assert plan.per_device_bytes == plan.compiled.bytes
     said = next(note for note in plan.notes if note.startswith("compiled: "))
     assert said.startswith(
         "compiled: a training step with adamw, 2 x 64 inputs, remat none, float32 "
