@@ -359,7 +359,8 @@ def sweep(
         train = settings.get("train", workload is not None and workload.train)
         meshes = suitable_meshes(subject, number, train)
         axes = {**axes, "mesh": meshes}
-    return sweep_of(lambda combination: planned({**settings, **combination}), axes)
+    found = sweep_of(lambda combination: planned({**settings, **combination}), axes)
+    return found.by_need() if isinstance(number, int) and len(axes) == 1 else found
 
 
 def _planner(

@@ -50,6 +50,11 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     device: str | None
     rows: tuple[SweepRow, ...]
 
+    def by_need(self) -> "Sweep":
+        """Return the same rows, those that need least of a device first."""
+        rows = sorted(self.rows, key=lambda row: row.per_device_bytes)
+        return msgspec.structs.replace(self, rows=tuple(rows))
+
 
 def sweep_of(
     plan: Callable[[dict[str, Any]], MemoryPlan], axes: Mapping[str, Sequence[Any]]

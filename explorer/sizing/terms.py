@@ -79,7 +79,7 @@ def build(
     model = model_of(subject)
     fixed = with_adapters([*weights.terms()], adapters_of(subject, workload))
     if workload.train:
-        fixed += state_terms(subject, workload, optimizer)
+        fixed += state_terms(subject, workload, optimizer, placement)
     fixed = placed_terms(fixed, subject, placement, workload.zero)
     fixed.append(reserve_term(workload, placement))
     varying = varying_terms(subject, model, workload, placement)

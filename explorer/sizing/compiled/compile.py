@@ -41,13 +41,15 @@ def with_compiled(
 
     Args, Raises: as of `compiled_terms`.
     """
-    masters = any(term.name == "master_parameters" for term in terms)
     own, memory = compiled_terms(
-        subject, workload, placement, optimizer, device, workload.topology, masters
+        subject, workload, placement, optimizer, device, workload.topology
     )
     kept = [term for term in terms if not own or term.name not in _REPLACED]
-    if masters and own:  # the copy in the loss is among the temporaries
+    masters = any(term.name == "master_parameters" for term in kept)
+    if masters and own:  # their copy in the loss is among the temporaries
         kept = [term for term in kept if term.name != "parameters"]
+    if own and memory.optimizer and all(term.name != "optimizer" for term in kept):
+        kept.append(_term("optimizer", memory.optimizer, workload.optimizer, memory))
     return [*kept, *own], memory, _notes(memory, kept)
 
 
@@ -58,7 +60,6 @@ def compiled_terms(
     optimizer: Any = None,
     device: str | None = None,
     topology: str | None = None,
-    masters: bool = False,
 ) -> tuple[tuple[Term, ...], CompiledMemory]:
     """Return the terms that the compiler decides instead of estimates, and all it said.
 
@@ -67,15 +68,12 @@ def compiled_terms(
         optimizer: an optax transformation; None for that which the workload names.
         device: as of `platform_for`, without a number.
         topology: the layout of a TPU slice.
-        masters: whether the state holds float32 parameters, cast to the dtype in the loss.
 
     Raises:
         InputError: what cannot be compiled, and why.
         MissingPackageError: a TPU, and no libtpu.
     """
-    memory = compiled_memory(
-        subject, workload, placement, optimizer, device, topology, masters
-    )
+    memory = compiled_memory(subject, workload, placement, optimizer, device, topology)
     return terms_of(memory, workload), memory
 
 
@@ -86,7 +84,6 @@ def compiled_memory(
     optimizer: Any = None,
     device: str | None = None,
     topology: str | None = None,
-    masters: bool = False,
 ) -> CompiledMemory:
     """Return what the compiler says of the memory of one device; nothing is allocated.
 
@@ -102,7 +99,7 @@ def compiled_memory(
         optimizer = optimizer_named(workload.optimizer)
     platform = platform_for(placement.devices, device, topology)
     program = program_of(
-        subject.architecture, workload, placement, platform.devices, optimizer, masters
+        subject.architecture, workload, placement, platform.devices, optimizer
     )
     started = time.perf_counter()
     lowered = program.lower()

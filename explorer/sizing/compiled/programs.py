@@ -42,9 +42,12 @@ def program_of(
     placement: Placement,
     devices: list[Any],
     optimizer: Any = None,
-    masters: bool = False,
 ) -> Program:
     """Return the program of a workload, for as many devices as its mesh has.
+
+    A training state holds the master copies where the workload has some, and parameters of
+    its dtype else. In the loss, float32 parameters are cast: to the dtype that they are the
+    masters of, or to bfloat16.
 
     Args:
         architecture: the model; equal layers are stacked as `placement.scan` says.
@@ -52,7 +55,6 @@ def program_of(
         placement: the mesh.
         devices: real ones, or those of a topology.
         optimizer: an optax transformation, for training.
-        masters: whether the state holds float32 parameters, cast to `dtype` in the loss.
 
     Raises:
         InputError: a model that has no module, or a workload that it cannot have.
@@ -71,17 +73,18 @@ def program_of(
         expert=axes.get("expert", 1),
     )
     dtype = _float(workload.dtype or architecture.dtype)
+    kept = _float(workload.master or dtype) if workload.train else dtype
     model = Transformer(
         architecture,
         scan=placement.scan,
-        param_dtype="float32" if masters else dtype,
+        param_dtype=kept,
         remat=_REMAT[workload.remat] if workload.train else None,
     )
     if not workload.train:
         return _forward(model, workload, placement, mesh)
-    return _training(
-        model, workload, placement, mesh, optimizer, dtype if masters else None
-    )
+    computed = "bfloat16" if dtype == "float32" else dtype
+    cast = computed if computed != kept else None
+    return _training(model, workload, placement, mesh, optimizer, cast)
 
 
 def _check_covered(workload: Workload) -> None:
@@ -167,7 +170,7 @@ def _training(
         compute_dtype=compute_dtype,
         mesh=mesh,
     )
-    about = _about(model, workload, placement, inputs)
+    about = _about(model, workload, placement, inputs, compute_dtype)
     return Program(
         name=f"a training step with {workload.optimizer}, {about}",
         lower=lambda: step.lower(placed, batch),
@@ -224,7 +227,11 @@ def _loss_of(model: "Transformer") -> Callable[..., Any]:
 
 
 def _about(
-    model: "Transformer", workload: Workload, placement: Placement, inputs: Any
+    model: "Transformer",
+    workload: Workload,
+    placement: Placement,
+    inputs: Any,
+    compute_dtype: str | None = None,
 ) -> str:
     """Return what is compiled, in words."""
     layers = "stacked" if model.scan else "unrolled"
@@ -233,7 +240,8 @@ def _about(
         parts.append(f"in {workload.accumulate} micro-batches")
     if workload.train:
         parts.append(f"remat {workload.remat}")
-    parts.append(f"{model.param_dtype} parameters")
+    cast = f" cast to {compute_dtype}" if compute_dtype else ""
+    parts.append(f"{model.param_dtype} parameters{cast}")
     parts.append(f"layers {layers}")
     if placement.devices > 1:
         parts.append(f"mesh {mesh_text(placement.mesh)}")

@@ -54,8 +54,8 @@ def placed_terms(
 
     def placed(term: Term) -> Term:
         stage = _STAGES.get(term.name)
-        if stage is None or (term.per_device is not None and stage < 3):
-            return term  # the rooms of weights know of no ZeRO, that of training does
+        if stage is None:
+            return term
         copies = placement.size("data") if zero >= stage else 1
         held = term.bytes * share if term.per_device is None else term.per_device
         return replace(term, per_device=ceil(Fraction(held) / copies))

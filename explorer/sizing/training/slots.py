@@ -42,11 +42,17 @@ KNOWN: dict[str, tuple[tuple[str, ...], int]] = {
 class Slots(msgspec.Struct, frozen=True):
     """What an optimizer keeps: bytes by slot, counters together as "count".
 
+    Attributes:
+        by_name: bytes of each slot.
+        leaves: path, shape and bytes of each array; () where all slots but counters are
+            copies of the parameters.
+
     >>> Slots({"mu": 40, "nu": 40, "count": 4}).bytes
     84
     """
 
     by_name: dict[str, int]
+    leaves: tuple[tuple[tuple[str, ...], tuple[int, ...], int], ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -88,6 +94,7 @@ def measured_slots(optimizer: Any, shapes: Shapes, dtype: str) -> Slots:
     import jax
 
     from explorer.tree.nest import nest
+    from explorer.tree.walk import names_of
 
     if not callable(getattr(optimizer, "init", None)) or not callable(
         getattr(optimizer, "update", None)
@@ -109,7 +116,11 @@ def measured_slots(optimizer: Any, shapes: Shapes, dtype: str) -> Slots:
             expected="one that fits the trained parameters",
         ) from error
     leaves, _ = jax.tree_util.tree_flatten_with_path(state)
-    return Slots(_by_slot(leaves))
+    arrays = [
+        (names_of(keys), leaf.shape, prod(leaf.shape) * leaf.dtype.itemsize)
+        for keys, leaf in leaves
+    ]
+    return Slots(_by_slot(leaves), tuple(arrays))
 
 
 def _by_slot(leaves: Iterable[tuple[Any, Any]]) -> dict[str, int]:

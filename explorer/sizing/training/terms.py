@@ -9,6 +9,7 @@ from explorer import dtypes
 from explorer.architectures.architecture import Architecture
 from explorer.errors import InputError
 from explorer.sizing.meshes.placement import Placement
+from explorer.sizing.meshes.slots import copy_on_fullest, slots_on_fullest
 from explorer.sizing.records import Term, Workload
 from explorer.sizing.subject import Subject
 from explorer.sizing.training.activations import activation_range
@@ -23,6 +24,8 @@ __all__ = [
     "training_notes",
     "with_adapters",
 ]
+
+ONE_DEVICE = Placement()
 
 
 def trainable_parameters(subject: Subject, workload: Workload) -> int:
@@ -44,7 +47,12 @@ def adapters_of(subject: Subject, workload: Workload) -> int:
     return dtypes.find(workload.lora.dtype).nbytes(trained)
 
 
-def state_terms(subject: Subject, workload: Workload, optimizer: Any = None) -> list[Term]:
+def state_terms(
+    subject: Subject,
+    workload: Workload,
+    optimizer: Any = None,
+    placement: Placement = ONE_DEVICE,
+) -> list[Term]:
     """Return gradients, optimizer state and master copies.
 
     What training keeps for each trained parameter is in the parameter's own dtype, or in
@@ -55,6 +63,7 @@ def state_terms(subject: Subject, workload: Workload, optimizer: Any = None) -> 
         subject: the model.
         workload: with its optimizer's name and adapters.
         optimizer: an optax transformation instead of a name.
+        placement: of parameters, which their slots follow; adapters are on every device.
 
     Raises:
         InputError: an optimizer or targets that do not exist.
@@ -68,12 +77,28 @@ def state_terms(subject: Subject, workload: Workload, optimizer: Any = None) -> 
     if slots.bytes or workload.lora is None:
         held = ", ".join(f"{name} {nbytes:,}" for name, nbytes in slots.by_name.items())
         note = f"{_name_of(optimizer, workload)} in {kept}: {held or 'keeps nothing'}"
-        terms.append(Term.exact("optimizer", slots.bytes, note))
+        on_device = _slots_on_device(slots, subject, workload, kept, placement)
+        terms.append(Term.exact("optimizer", slots.bytes, note, on_device))
     if workload.master is not None and workload.master != dtype:
         masters = dtypes.find(workload.master).nbytes(trained)
         note = f"a copy of the trained parameters in {workload.master}"
         terms.append(Term.exact("master_parameters", masters, note))
-    return terms
+    if workload.lora is None or placement.devices == 1:
+        return terms
+    return [replace(term, per_device=term.bytes) for term in terms]
+
+
+def _slots_on_device(
+    slots: Slots, subject: Subject, workload: Workload, dtype: str, placement: Placement
+) -> int | None:
+    """Return what the fullest device holds of an optimizer's state; None for all of it."""
+    if placement.devices == 1 or workload.lora is not None:
+        return None
+    if slots.leaves:
+        return slots_on_fullest(slots.leaves, _shapes(subject, workload), placement)
+    counters = slots.by_name.get("count", 0)
+    copies = len(slots.by_name) - ("count" in slots.by_name)
+    return counters + copies * copy_on_fullest(subject, placement, dtype)
 
 
 def training_notes(subject: Subject) -> tuple[str, ...]:

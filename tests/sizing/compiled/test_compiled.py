@@ -66,18 +66,38 @@ def test_state_and_batch_are_the_arguments(name: str, mesh: dict[str, int], scan
 )
 def test_large_models_are_the_arguments_that_a_plan_says(name: str, mesh: dict[str, int]):
     subject, placement = published(name), Placement(mesh=mesh)
-    workload = Workload(train=True, context=16)
+    workload = Workload(train=True, context=16, dtype="bfloat16")
     devices = platforms.platform_for(placement.devices).devices
     program = program_of(
         subject.architecture, workload, placement, devices, optax.adamw(1e-3)
     )
-    plan = ex.plan(name, train=True, mesh=mesh, dtype=subject.architecture.dtype)
-    parameters = next(term for term in plan.terms if term.name == "parameters")
+    plan = ex.plan(name, workload=workload, mesh=mesh)
+    held = {term.name: term.on_device for term in plan.terms}
     # the correction of DeepSeek's routers is a buffer, which its module has in params
     router = subject.architecture.router
     correction = 58 * router.experts * 2 if router and router.correction else 0
-    assert program.parameters == parameters.on_device + correction
-    assert program.optimizer == 2 * program.parameters + 4
+    assert program.parameters == held["parameters"] + correction
+    assert program.optimizer == held["optimizer"] + 2 * correction
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", [{"fsdp": 4}, {"data": 2, "tensor": 2}])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "momentum", "adafactor", "lion", "sm3"])
+def test_a_device_holds_of_any_optimizer_what_a_plan_says(name: str, mesh: dict[str, int]):
+    subject, placement = published("gpt2"), Placement(mesh=mesh)
+    workload = Workload(train=True, context=8, dtype="float32", optimizer=name)
+    devices = platforms.platform_for(placement.devices).devices
+    optimizer = optimizer_named(name)
+    program = program_of(subject.architecture, workload, placement, devices, optimizer)
+    plan = ex.plan("gpt2", workload=workload, mesh=mesh)
+    held = {term.name: term.on_device for term in plan.terms}
+    if name in (
+        "adafactor",
+        "sm3",
+    ):  # keep other shapes of stacked layers than of single ones
+        unrolled = Placement(mesh=mesh, scan=False)
+        program = program_of(subject.architecture, workload, unrolled, devices, optimizer)
+    assert program.optimizer == held["optimizer"]
 
 
 @pytest.mark.slow
@@ -103,11 +123,12 @@ def test_any_optimizer_is_an_argument_as_it_begins(name: str):
 @pytest.mark.slow
 def test_half_precision_and_master_parameters():
     half = Workload(train=True, context=8, dtype="bfloat16")
+    master = replace(half, master="float32")
     subject = subject_of("llama")
     n = subject.inventory.num_parameters
     pure = compiled_memory(subject, half, Placement(), optax.adam(1e-3))
     assert (pure.parameters, pure.optimizer) == (2 * n, 4 * n + 4)
-    mixed = compiled_memory(subject, half, Placement(), optax.adam(1e-3), masters=True)
+    mixed = compiled_memory(subject, master, Placement(), optax.adam(1e-3))
     assert (mixed.parameters, mixed.optimizer) == (4 * n, 8 * n + 4)
 
 
@@ -169,10 +190,16 @@ def test_a_plan_says_what_was_compiled():
     workspace = plan.terms[names.index("workspace")]
     assert workspace.provenance == "exact (XLA, cpu)"
     assert workspace.low == workspace.bytes == workspace.high == 2 * workspace.on_device
+    assert names.count("optimizer") == 1
+    held = {term.name: term.on_device for term in plan.terms}
+    assert held["parameters"] + held["optimizer"] == (
+        plan.compiled.parameters + plan.compiled.optimizer
+    )
+    assert plan.per_device_bytes == plan.compiled.bytes + held["reserve"]
     said = next(note for note in plan.notes if note.startswith("compiled: "))
     assert said.startswith(
         "compiled: a training step with adamw, 2 x 64 inputs, remat none, float32 "
-        "parameters, layers stacked, mesh fsdp=2; by XLA for CPU (jax "
+        "parameters cast to bfloat16, layers stacked, mesh fsdp=2; by XLA for CPU (jax "
     )
     arguments = f"{plan.compiled.arguments:,} bytes of arguments"
     assert any(arguments in note for note in plan.notes)
