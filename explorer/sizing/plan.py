@@ -76,7 +76,13 @@ def plan_of(
         per_device_bytes=sum(term.on_device for term in terms),
         not_modelled=built.not_modelled,
     )
-    return outlook_of(plan, subject, built, placement, choice)
+
+    def replan(settings: dict[str, Any], mesh: Placement) -> int:
+        changed = settled(subject, replace(workload, **settings))
+        terms = build(subject, changed, mesh, variation.prune, optimizer).terms
+        return sum(term.on_device for term in terms)
+
+    return outlook_of(plan, subject, built, placement, choice, replan)
 
 
 def _placement(
