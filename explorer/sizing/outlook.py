@@ -25,7 +25,7 @@ __all__ = ["outlook_of"]
 _TAKEN = {"vllm": 0.9, "sglang": 0.88}
 _PREALLOCATED = 0.75  # of a GPU, by XLA_PYTHON_CLIENT_MEM_FRACTION's default
 _LEFT_OUT = ("fragmentation of the allocator, other programs, offloading to the host",)
-_BETWEEN = "times: communication between devices"
+_BETWEEN = "communication between devices, in times"
 
 
 def outlook_of(
@@ -64,6 +64,7 @@ def outlook_of(
     )
     plan = replace(
         plan,
+        device=replace(choice, count=count).words,
         fits=fit.fits and not refused,
         longest_context=fit.longest_context,
         decode_tokens_per_second=speed.decode_tokens_per_second,
