@@ -27,7 +27,8 @@ def _what(plan: MemoryPlan) -> str:
     number = workload.batch * (workload.parallel if plan.engine == "llama.cpp" else 1)
     words = [f"{number:,} sequences" if number > 1 else "one sequence"]
     if workload.context:
-        words.append(f"of {workload.context:,} tokens")
+        tokens = "tokens" if workload.context > 1 else "token"
+        words.append(f"of {workload.context:,} {tokens}")
     words.append(f"at {_stored_as(plan)}")
     if workload.train:
         adapters = " of adapters" if workload.lora else ""

@@ -32,7 +32,8 @@ def test_fits_at_exactly_the_memory():
 def test_a_longer_context_needs_no_less_and_the_longest_one_fits():
     plan = ex.plan("llama-3.1-8b", device="rtx-4090")
     longest = plan.longest_context
-    assert longest is not None and plan.fits
+    assert longest is not None
+    assert plan.fits
     memory = find_device("rtx-4090").memory
 
     def needed(context: int) -> int:

@@ -23,6 +23,7 @@ def test_bytes_of_a_step_are_those_that_were_measured():
     assert 107.38 * weights / 1e9 == pytest.approx(1418.93, rel=1e-4)
     plan = ex.plan("llama-2-7b", device="a100", context=208, dtype="bfloat16")
     bound = plan.decode_tokens_per_second
+    assert bound is not None
     assert bound == pytest.approx(2039e9 / (weights + cache), rel=1e-4)
     assert bound > 107.38 > 0.6 * bound
 
@@ -59,7 +60,8 @@ def test_trained_tokens_are_fewer_than_the_bound():
 def test_batches_share_the_weights():
     one = ex.plan("llama-2-7b", device="h100", batch=1).decode_tokens_per_second
     many = ex.plan("llama-2-7b", device="h100", batch=16).decode_tokens_per_second
-    assert one is not None and many is not None
+    assert one is not None
+    assert many is not None
     assert one < many < 16 * one
     slots = ex.plan("llama-2-7b", device="h100", engine="llama.cpp", batch=1, parallel=4)
     assert slots.decode_tokens_per_second is not None
@@ -95,7 +97,8 @@ def test_copies_read_all_weights_each():
 
 def test_two_figures_for_prompts():
     speed = ex.plan("llama-2-7b", device="h100", context=2048).speed
-    assert speed is not None and speed.prefill_seconds is not None
+    assert speed is not None
+    assert speed.prefill_seconds is not None
     assert speed.prefill_seconds_measured is not None
     ratio = speed.prefill_seconds_measured / speed.prefill_seconds
     assert ratio == pytest.approx(989.4 / 794.5)

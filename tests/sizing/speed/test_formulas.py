@@ -69,7 +69,7 @@ def test_llama_3_70b_on_eight_v5e():
     assert nbytes / 1e9 == pytest.approx(112, abs=1)
     seconds = decode_seconds(nbytes, 8 * 8.2e11)
     assert round(1000 * seconds) == 17
-    assert 32 / 0.017 / 8 == pytest.approx(235, abs=0.5)
+    assert round(32 / 0.017 / 8) == 235
     assert round(critical_batch(1.97e14, 8.2e11, 2)) == 240
     assert round(critical_batch(1.97e14, 8.2e11, 1)) == 120
 
