@@ -22,6 +22,7 @@ PLAIN = Style()
 _GAP = "  "
 _LEAST = 24  # cells of the first column, where no other one is to be narrowed
 _LONGEST_BAR, _SHORTEST_BAR = 40, 8  # cells of the terminal
+_KEPT_BAR = 12  # cells that long texts leave to bars
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 
 
@@ -76,14 +77,17 @@ def table_lines(table: Table, width: int, style: Style = PLAIN) -> list[str]:
         [printable(shown(cell), limit) for cell, limit in zip(row, limits, strict=True)]
         for row in table.rows
     ]
-    cells = _continued(columns, cells, width)
+    room = width - (len(_GAP) + _KEPT_BAR if table.bars else 0)
+    cells, begins = _continued(columns, cells, room)
     kept, widths = _fit(columns, cells, width)
     lines = [_line(columns, [c.title for c in columns], kept, widths).rstrip()]
     lines[0] = f"{style.dim}{lines[0]}{style.reset}"
-    bars = _bars(table.bars, width - _length(kept, widths) - len(_GAP))
+    bars = iter(_bars(table.bars, width - _length(kept, widths) - len(_GAP)))
     for number, row in enumerate(cells):
-        line = _line(columns, row, kept, widths)
-        line = f"{line}{_GAP}{bars[number]}".rstrip() if bars else line.rstrip()
+        if not begins[number] and not any(row[i] for i in kept):
+            continue  # the column that it continues is left out
+        bar = next(bars, "") if begins[number] else ""
+        line = f"{_line(columns, row, kept, widths)}{_GAP}{bar}".rstrip()
         if table.total and number == len(cells) - 1:
             lines.append(_GAP.join("─" * widths[i] for i in kept))
             line = f"{style.bold}{line}{style.reset}"
@@ -93,15 +97,20 @@ def table_lines(table: Table, width: int, style: Style = PLAIN) -> list[str]:
 
 def _continued(
     columns: Sequence[Column], cells: list[list[str]], width: int
-) -> list[list[str]]:
-    """Return rows with the long texts of one column continued in rows below their own."""
+) -> tuple[list[list[str]], list[bool]]:
+    """Return rows with the long texts of one column continued in rows below their own.
+
+    Returns:
+        The rows, and of each whether it is not such a continuation.
+    """
     at = next((i for i, column in enumerate(columns) if column.lines > 1), None)
     if at is None or not cells:
-        return cells
+        return cells, [True] * len(cells)
     others = (i for i in range(len(columns)) if i != at)
     taken = sum(max(width_of(row[i]) for row in cells) + len(_GAP) for i in others)
     room, most = max(width - taken, columns[at].least), columns[at].lines
-    rows = []
+    rows: list[list[str]] = []
+    begins: list[bool] = []
     for row in cells:
         wrapped = textwrap.wrap(
             row[at], room, max_lines=most, placeholder=" …", break_on_hyphens=False
@@ -109,7 +118,8 @@ def _continued(
         first, *rest = wrapped or [""]
         rows.append([*row[:at], first, *row[at + 1 :]])
         rows += [[more if i == at else "" for i in range(len(row))] for more in rest]
-    return rows
+        begins += [True] + [False] * len(rest)
+    return rows, begins
 
 
 def _fit(

@@ -6,22 +6,26 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from explorer.analyses.active import active_parameters
-from explorer.architectures.attention_specs import AttentionSpec
-from explorer.sizing.devices.catalog import COMMON, find_device, prices
+from explorer.sizing.advice import Replan, advice_for
+from explorer.sizing.devices.catalog import COMMON, Device, find_device
 from explorer.sizing.devices.choice import DeviceChoice
 from explorer.sizing.devices.fitting import LONGEST, fit_of, fits_of
 from explorer.sizing.meshes.placement import Placement
-from explorer.sizing.records import MemoryPlan, Speed
-from explorer.sizing.speed.bounds import ModelWork, speed_of
+from explorer.sizing.records import MemoryPlan, Speed, Term
+from explorer.sizing.speed.bounds import speed_of
+from explorer.sizing.speed.formulas import dollars, kilowatt_hours
 from explorer.sizing.subject import Subject
 from explorer.sizing.terms import Built, varying_terms
+from explorer.sizing.work import work_of
 
 __all__ = ["outlook_of"]
 
 # the share of a device that a server takes, its own settings: vllm's gpu_memory_utilization
-# and sglang's usual mem_fraction_static
+# and sglang's usual mem_fraction_static (server_args.py, 2025)
 _TAKEN = {"vllm": 0.9, "sglang": 0.88}
+_PREALLOCATED = 0.75  # of a GPU, by XLA_PYTHON_CLIENT_MEM_FRACTION's default
+_LEFT_OUT = ("fragmentation of the allocator, other programs, offloading to the host",)
+_BETWEEN = "communication between devices, in times"
 
 
 def outlook_of(
@@ -30,36 +34,71 @@ def outlook_of(
     built: Built,
     placement: Placement,
     choice: DeviceChoice | None,
+    replan: Replan,
 ) -> MemoryPlan:
-    """Return a plan with what it fits, the longest context, bounds of speed, and cost."""
-    single = Placement()
-    alone = _bytes_for(plan, subject, built, single)
+    """Return a plan with what it fits, the longest context, bounds of speed, cost and advice.
+
+    Args:
+        plan: with its terms.
+        subject, built, placement: what they were made from.
+        choice: the device asked about.
+        replan: what terms are with other settings.
+    """
     most = _positions(built)
     devices = fits_of(
-        (find_device(name) for name in COMMON),
-        sum(t.bytes for t in plan.terms),
-        alone,
+        (_offered(find_device(name), plan) for name in COMMON),
+        sum(term.bytes for term in plan.terms),
+        _bytes_for(plan, subject, built, Placement()),
         most,
     )
-    plan = replace(plan, devices=devices)
+    plan = replace(plan, devices=devices, not_modelled=(*plan.not_modelled, *_LEFT_OUT))
     if choice is None:
         return plan
-    device = choice.device
-    taken = _TAKEN.get(plan.engine, 1.0)
-    offered = replace(device, usable=device.usable * taken)
+    count = placement.devices
     on_mesh = _bytes_for(plan, subject, built, placement)
-    fit = fit_of(offered, placement.devices, plan.per_device_bytes, on_mesh, most)
+    offered = _offered(choice.device, plan)
+    fit = fit_of(offered, count, plan.per_device_bytes, on_mesh, most)
     refused = plan.compiled is not None and bool(plan.compiled.refused)
-    speed = _speed(plan, subject, built, placement, choice)
-    return replace(
+    speed = speed_of(
+        work_of(subject, built, plan, placement), plan.workload, choice.device, count
+    )
+    plan = replace(
         plan,
+        device=replace(choice, count=count).words,
         fits=fit.fits and not refused,
         longest_context=fit.longest_context,
         decode_tokens_per_second=speed.decode_tokens_per_second,
         prefill_seconds=speed.prefill_seconds,
         speed=speed,
-        cost=_cost(plan, speed, choice, placement),
+        cost=_cost(plan, speed, choice.device, count),
+        notes=(*plan.notes, *_notes(plan, choice.device)),
+        not_modelled=(*plan.not_modelled, *([_BETWEEN] if count > 1 else [])),
     )
+    if plan.fits:
+        return plan
+    return replace(plan, advice=advice_for(plan, offered, placement, replan))
+
+
+def _offered(device: Device, plan: MemoryPlan) -> Device:
+    """Return a device with the share of its memory that the engine takes."""
+    return replace(device, usable=device.usable * _TAKEN.get(plan.engine, 1.0))
+
+
+def _notes(plan: MemoryPlan, device: Device) -> tuple[str, ...]:
+    """Return what to know about how an engine takes a device's memory."""
+    share = _TAKEN.get(plan.engine)
+    if share is not None:
+        return (f"{plan.engine} takes {share:.0%} of a device unless it is set otherwise",)
+    is_gpu = device.vendor in ("NVIDIA", "AMD")
+    if (
+        plan.engine == "jax"
+        and is_gpu
+        and plan.per_device_bytes > _PREALLOCATED * device.memory
+    ):
+        return (
+            f"JAX takes {_PREALLOCATED:.0%} of a GPU at most: XLA_PYTHON_CLIENT_MEM_FRACTION=.95",
+        )
+    return ()
 
 
 def _bytes_for(
@@ -69,13 +108,16 @@ def _bytes_for(
     if built.model is None:
         return None
     single = placement.devices == 1
-    fixed = sum(term.bytes if single else term.on_device for term in built.fixed)
+
+    def held(terms: list[Term]) -> int:
+        return sum(term.bytes if single else term.on_device for term in terms)
+
+    fixed = held(built.fixed)
 
     @cache
     def needed(context: int) -> int:
         workload = replace(plan.workload, context=context)
-        terms = varying_terms(subject, built.model, workload, placement)
-        return fixed + sum(term.bytes if single else term.on_device for term in terms)
+        return fixed + held(varying_terms(subject, built.model, workload, placement))
 
     return needed
 
@@ -85,62 +127,24 @@ def _positions(built: Built) -> int:
     return positions or LONGEST
 
 
-def _speed(
-    plan: MemoryPlan,
-    subject: Subject,
-    built: Built,
-    placement: Placement,
-    choice: DeviceChoice,
-) -> Speed:
-    work = work_of(subject, built, plan)
-    return speed_of(work, plan.workload, choice.device, placement)
-
-
-def work_of(subject: Subject, built: Built, plan: MemoryPlan) -> ModelWork:
-    """Return what one token's step reads and computes."""
-    active = active_parameters(subject.inventory)
-    multiplied = None
-    if active is not None:
-        without = active.without_input_embedding
-        multiplied = active.with_embedding_and_head if without is None else without
-    width = 0
-    if subject.architecture is not None:
-        for block in subject.architecture.blocks():
-            attention = block.attention
-            if isinstance(attention, AttentionSpec):
-                width += attention.heads * attention.head_size
-            else:
-                keys = attention.nope + attention.rope.size
-                width += attention.heads * (keys + attention.value_size) // 2
-    kept = ("kv_cache", "recurrent_state")
-    return ModelWork(
-        active_parameters=multiplied,
-        attention_width=width,
-        read_bytes=built.weights.bytes_read(plan.workload.batch),
-        cache_bytes=sum(term.low for term in plan.terms if term.name in kept),
-        is_causal=any(term.name == "kv_cache" and term.bytes for term in plan.terms),
-    )
-
-
-def _cost(
-    plan: MemoryPlan, speed: Speed, choice: DeviceChoice, placement: Placement
-) -> dict[str, Any]:
-    """Return what tokens cost, where a price is given or known; all of it a bound."""
-    given, device = plan.workload.price, choice.device
+def _cost(plan: MemoryPlan, speed: Speed, device: Device, count: int) -> dict[str, Any]:
+    """Return what tokens cost at least, where a price is given or known."""
+    given = plan.workload.price
     price = device.price if given is None else given
     found: dict[str, Any] = {}
     if price is not None:
-        source = (
-            "given" if given is not None else f"assumed: {prices().source}, {prices().date}"
-        )
+        source = f"assumed ({device.price_source})" if given is None else "given"
         found |= {"dollars_per_device_hour": price, "price_source": source}
+    rate = speed.decode_tokens_per_second or speed.train_tokens_per_second
+    if price is not None and rate:
+        found["dollars_per_million_tokens"] = dollars(1e6 / rate, count, price)
     seconds = speed.seconds_for_tokens
     if seconds is None:
         return found
-    hours = seconds / 3600 * placement.devices
+    hours = seconds / 3600 * count
     found |= {"tokens": plan.workload.tokens, "seconds": seconds, "device_hours": hours}
     if price is not None:
-        found["dollars"] = hours * price
+        found["dollars"] = dollars(seconds, count, price)
     if device.watts is not None:
-        found["kilowatt_hours"] = hours * device.watts / 1000
+        found["kilowatt_hours"] = kilowatt_hours(seconds, count, device.watts)
     return found

@@ -49,7 +49,7 @@ def plan_of(
     choice = None if device is None else choose(device)
     placement = _placement(workload, choice, device)
     check_axes(subject, placement)
-    workload = settled(subject, workload)
+    asked, workload = workload, settled(subject, workload)
     built = build(subject, workload, placement, variation.prune, optimizer)
     terms, compiled, said = _compiled(
         built, subject, workload, placement, optimizer, choice
@@ -76,7 +76,13 @@ def plan_of(
         per_device_bytes=sum(term.on_device for term in terms),
         not_modelled=built.not_modelled,
     )
-    return outlook_of(plan, subject, built, placement, choice)
+
+    def replan(settings: dict[str, Any], mesh: Placement) -> int:
+        changed = settled(subject, replace(asked, **settings))
+        terms = build(subject, changed, mesh, variation.prune, optimizer).terms
+        return sum(term.on_device for term in terms)
+
+    return outlook_of(plan, subject, built, placement, choice, replan)
 
 
 def _placement(

@@ -220,7 +220,8 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
         decode_tokens_per_second: of all sequences together, by bandwidth.
         prefill_seconds: to read the prompts of all sequences, at the device's peak.
         prefill_seconds_measured: the same at the best rate that a matrix product reached.
-        training_flops_per_token: forward and backward.
+        train_tokens_per_second: of all devices together, at their peak.
+        training_flops_per_token: forward and backward, and forward again with full remat.
         seconds_for_tokens: to train on the workload's tokens or to generate them.
         seconds_for_tokens_measured: training at the best rate that a matrix product reached.
         peak_dtype: of the peak.
@@ -229,6 +230,7 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
     decode_tokens_per_second: float | None = None
     prefill_seconds: float | None = None
     prefill_seconds_measured: float | None = None
+    train_tokens_per_second: float | None = None
     training_flops_per_token: int | None = None
     seconds_for_tokens: float | None = None
     seconds_for_tokens_measured: float | None = None

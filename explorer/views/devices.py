@@ -45,7 +45,9 @@ def devices_document(devices: Sequence[Device]) -> Document:
         "bf16 matrix product was measured at",
     ]
     if any(device.price is not None for device in devices):
-        notes.append(f"$/h: assumed, {prices().source}, {prices().date}")
+        notes.append(
+            f"$/h: assumed, {prices().source}, until {prices().date}; --format json says whose"
+        )
     unsure = [device.key for device in devices if device.confidence]
     if unsure:
         notes.append(f"less sure (--format json says why): {', '.join(unsure)}")

@@ -73,3 +73,67 @@ def in_memory(bytes_at: dict[str, int]) -> str:
         parts.append(f"{number}{named} at {width}{'' if parts else ' bits'}")
         unit = its_unit
     return ", ".join(parts)
+
+
+def change(nbytes: int) -> str:
+    """Return a difference of bytes with its sign; nothing for none.
+
+    >>> change(-2_000_000), change(3), change(0)
+    ('-2.0 MB', '+3 B', '')
+    """
+    if not nbytes:
+        return ""
+    return f"{'-' if nbytes < 0 else '+'}{size(abs(nbytes))}"
+
+
+def span(low: int, high: int) -> str:
+    """Return two sizes, in one unit where the smaller is not lost in it.
+
+    >>> span(80_530_636, 506_593_280), span(62_800, 506_593_280)
+    ('80.5 to 506.6 MB', '62.8 kB to 506.6 MB')
+    """
+    least, unit = size(low).split()
+    most, larger = size(high).split()
+    scale = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "kB": 10**3, "B": 1}[larger]
+    if unit != larger and low * 10 >= scale:
+        least, unit = f"{low / scale:.1f}", larger
+    return f"{least} to {most} {unit}" if unit == larger else f"{size(low)} to {size(high)}"
+
+
+def tokens(number: int) -> str:
+    """Return a number of tokens in three or four characters, never more than there are.
+
+    >>> tokens(512), tokens(131072), tokens(56832), tokens(1_048_576)
+    ('512', '131k', '56k', '1.0M')
+    """
+    if number < 1000:
+        return str(number)
+    if number < 10**6:
+        return f"{number // 1000}k"
+    return f"{number // 10**5 / 10:.1f}M"
+
+
+def rate(number: float) -> str:
+    """Return a number with three digits, and all of a larger one.
+
+    >>> rate(195.566), rate(3.2932), rate(61237.2)
+    ('196', '3.29', '61,237')
+    """
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def seconds(number: float) -> str:
+    """Return a time in the unit that suits it.
+
+    >>> seconds(0.0253), seconds(5.1), seconds(5113), seconds(12_345_678)
+    ('25 ms', '5.1 s', '1.4 h', '143 days')
+    """
+    for unit, scale in (("days", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        if number >= scale * (2 if unit == "days" else 1):
+            return f"{_short(number / scale)} {unit}"
+    return f"{_short(number * 1000)} ms"
+
+
+def _short(number: float) -> str:
+    """Return a number with two digits, and all before the point."""
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"

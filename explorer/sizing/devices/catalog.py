@@ -33,6 +33,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
         measured: the best that a matrix product was measured at, where a source has it.
         watts: board power.
         price: dollars an hour, from the dated table; None where it has none.
+        price_source: whose price, as of when.
         confidence: how sure the row is, where it is not sure.
         note, disagreements, per: what else its sources say.
         sources: where the figures are from.
@@ -53,6 +54,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     measured: dict[str, float] = {}
     watts: int | None = None
     price: float | None = None
+    price_source: str = ""
     confidence: str = ""
     note: str = ""
     disagreements: str = ""
