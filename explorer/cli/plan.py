@@ -31,6 +31,12 @@ __all__ = ["plan"]
     help="Whether layers with a window keep every token.",
 )
 @click.option("--kv-unified", is_flag=True, default=None, help="llama.cpp's shared slots.")
+@click.option(
+    "--expand-latent",
+    is_flag=True,
+    default=None,
+    help="Latent attention keeps keys and values of every head.",
+)
 @click.option("--quantize", metavar="SCHEME", help="Q4_K_M, nf4, int4:g128, fp8, ...")
 @click.option("--engine", help="jax, llama.cpp, vllm or sglang.")
 @click.option("--device", metavar="NAME[:N]", help="A name of `explorer devices`, or here.")

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from explorer.architectures.architecture import Architecture
 from explorer.sizing.cache.configs import model_of, unknown_cache
-from explorer.sizing.cache.layers import Kept
+from explorer.sizing.cache.layers import CacheLayout
 from explorer.sizing.cache.positions import cache_notes, context_or_default
 from explorer.sizing.cache.terms import cache_terms
 from explorer.sizing.devices.reserve import reserve_term
@@ -44,7 +44,7 @@ class Built(msgspec.Struct, frozen=True):
     terms: list[Term]
     fixed: list[Term]
     weights: Weights
-    model: Architecture | Kept | None
+    model: Architecture | CacheLayout | None
     trainable: int
     not_modelled: tuple[str, ...]
 
@@ -96,7 +96,7 @@ def build(
 
 def varying_terms(
     subject: Subject,
-    model: Architecture | Kept | None,
+    model: Architecture | CacheLayout | None,
     workload: Workload,
     placement: Placement,
 ) -> list[Term]:
@@ -109,9 +109,9 @@ def varying_terms(
 
 
 def _left_out(
-    subject: Subject, model: Architecture | Kept | None, workload: Workload
+    subject: Subject, model: Architecture | CacheLayout | None, workload: Workload
 ) -> tuple[str, ...]:
     notes = cache_notes(model, workload) if model is not None else ()
     if workload.train:
         return (*notes, *training_notes(subject))
-    return notes if model is not None else (unknown_cache(subject.config),)
+    return notes if model is not None else (unknown_cache(subject),)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from explorer.architectures.architecture import Architecture
 from explorer.sizing.cache.engines import ENGINES, keeps_windows, sequences_of
 from explorer.sizing.cache.kv_types import KvTypes, check_blocks, kv_types, state_types
-from explorer.sizing.cache.layers import CachedLayers, Kept, RecurrentLayers, kept_of
+from explorer.sizing.cache.layers import CachedLayers, CacheLayout, RecurrentLayers, kept_of
 from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.records import Workload
 
@@ -37,17 +37,17 @@ class Amount(NamedTuple):
         return self.layers * self.tokens * self.token_bytes
 
 
-def plain(model: Architecture | Kept, workload: Workload) -> Kept:
+def plain(model: Architecture | CacheLayout, workload: Workload) -> CacheLayout:
     """Return what a model's layers keep, with latents expanded where a workload says so."""
-    kept = model if isinstance(model, Kept) else kept_of(model)
+    kept = model if isinstance(model, CacheLayout) else kept_of(model)
     if not workload.expand_latent:
         return kept
     return replace(kept, cached=tuple(kind.full for kind in kept.cached))
 
 
 def on_one_device(
-    kept: Kept, workload: Workload, placement: Placement
-) -> tuple[Kept, Workload]:
+    kept: CacheLayout, workload: Workload, placement: Placement
+) -> tuple[CacheLayout, Workload]:
     """Return what the fullest device keeps: its heads, its share of the sequences."""
     tensor, shards = placement.size("tensor"), placement.size("data", "fsdp")
     recurrent = tuple(
@@ -71,7 +71,7 @@ def token_bytes(kind: CachedLayers, types: KvTypes) -> int:
     return types.key.nbytes(heads * kind.key) + types.value.nbytes(heads * kind.value)
 
 
-def amounts_of(kept: Kept, workload: Workload) -> list[Amount]:
+def amounts_of(kept: CacheLayout, workload: Workload) -> list[Amount]:
     """Return the cache of every kind of layers under the rules of a workload's engine.
 
     Raises:
@@ -87,7 +87,7 @@ def amounts_of(kept: Kept, workload: Workload) -> list[Amount]:
     ]
 
 
-def _allocated(kept: Kept, workload: Workload) -> list[int]:
+def _allocated(kept: CacheLayout, workload: Workload) -> list[int]:
     """Return the layers of each kind; padded to equal groups in vllm's hybrid manager.
 
     A group has as many layers as the rarest kind, or as the commonest if that has less than
@@ -102,7 +102,7 @@ def _allocated(kept: Kept, workload: Workload) -> list[int]:
     return [-(-number // group) * group for number in numbers]
 
 
-def state_bytes(kept: Kept, workload: Workload) -> int:
+def state_bytes(kept: CacheLayout, workload: Workload) -> int:
     """Return the bytes of the recurrent states of all sequences."""
     convolution, state = state_types(workload, kept.dtype)
     each = sum(
@@ -114,7 +114,7 @@ def state_bytes(kept: Kept, workload: Workload) -> int:
 
 
 def cache_bytes(
-    model: Architecture | Kept, workload: Workload, placement: Placement = ONE_DEVICE
+    model: Architecture | CacheLayout, workload: Workload, placement: Placement = ONE_DEVICE
 ) -> int:
     """Return the bytes of keys, values and states on the fullest device.
 

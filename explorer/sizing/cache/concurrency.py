@@ -15,7 +15,7 @@ from explorer.sizing.cache.amounts import (
     state_bytes,
 )
 from explorer.sizing.cache.engines import PAGE, context_of
-from explorer.sizing.cache.layers import Kept
+from explorer.sizing.cache.layers import CacheLayout
 from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.records import Workload
 
@@ -48,7 +48,7 @@ class Concurrency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def concurrency(
-    model: Architecture | Kept,
+    model: Architecture | CacheLayout,
     workload: Workload,
     free_bytes: int,
     placement: Placement = ONE_DEVICE,
@@ -90,7 +90,7 @@ def concurrency(
     )
 
 
-def _pages(kept: Kept, one: Workload, free: int) -> Concurrency:
+def _pages(kept: CacheLayout, one: Workload, free: int) -> Concurrency:
     """Return blocks, their tokens, and over how many blocks a sequence spreads.
 
     Kinds of layers take blocks from one pool in groups of equally many layers; the log counts
@@ -115,7 +115,7 @@ def _pages(kept: Kept, one: Workload, free: int) -> Concurrency:
     )
 
 
-def _slots(kept: Kept, one: Workload, free: int) -> Concurrency:
+def _slots(kept: CacheLayout, one: Workload, free: int) -> Concurrency:
     """Return tokens as sglang divides memory: what is free over the bytes of a token."""
     context = context_of(one)
     each = cache_bytes(kept, one) - state_bytes(kept, one)
@@ -126,7 +126,7 @@ def _slots(kept: Kept, one: Workload, free: int) -> Concurrency:
     return Concurrency(sequences=tokens / context, tokens=tokens)
 
 
-def _batches(kept: Kept, one: Workload, free: int) -> Concurrency:
+def _batches(kept: CacheLayout, one: Workload, free: int) -> Concurrency:
     """Return the largest batch whose cache fits."""
     low, high = 0, 1
     while high < _MOST and cache_bytes(kept, replace(one, batch=high)) <= free:

@@ -9,9 +9,10 @@ from typing import Any
 from explorer.architectures.architecture import Architecture
 from explorer.architectures.config_fields import ConfigFields
 from explorer.architectures.families.reading import dtype_of, windows_by_period
-from explorer.errors import printable
+from explorer.errors import InputError, printable
+from explorer.sizing.cache.gguf_metadata import kept_of_gguf
 from explorer.sizing.cache.hybrids import HYBRIDS, Parts, attention_of, kinds_of
-from explorer.sizing.cache.layers import CachedLayers, Kept
+from explorer.sizing.cache.layers import CachedLayers, CacheLayout
 from explorer.sizing.subject import Subject
 
 __all__ = ["CONFIG_FAMILIES", "kept_of_config", "model_of", "unknown_cache"]
@@ -19,7 +20,9 @@ __all__ = ["CONFIG_FAMILIES", "kept_of_config", "model_of", "unknown_cache"]
 _BY_FIELDS = "inferred (fields of the config)"
 
 
-def kept_of_config(config: Mapping[str, Any], place: str = "config.json") -> Kept | None:
+def kept_of_config(
+    config: Mapping[str, Any], place: str = "config.json"
+) -> CacheLayout | None:
     """Return what the layers of a config's model keep; None where its fields do not say.
 
     Raises:
@@ -38,7 +41,7 @@ def kept_of_config(config: Mapping[str, Any], place: str = "config.json") -> Kep
         return None
     fields = ConfigFields(config, place)
     cached, recurrent = CONFIG_FAMILIES[family](fields)
-    return Kept(
+    return CacheLayout(
         family=family,
         cached=tuple(kind for kind in cached if kind.layers),
         recurrent=tuple(kind for kind in recurrent if kind.layers),
@@ -54,11 +57,26 @@ def kept_of_config(config: Mapping[str, Any], place: str = "config.json") -> Kep
     )
 
 
-def model_of(subject: Subject) -> Architecture | Kept | None:
+def model_of(subject: Subject) -> Architecture | CacheLayout | None:
     """Return what says what a subject's layers keep; None where nothing does."""
-    if subject.architecture is not None or subject.config is None:
+    if subject.architecture is not None:
         return subject.architecture
-    return kept_of_config(subject.config)
+    try:
+        return _described(subject)
+    except InputError:
+        return None
+
+
+def _described(subject: Subject) -> CacheLayout | None:
+    """Return what a config, or the metadata of a GGUF file, says."""
+    if subject.config is not None:
+        return kept_of_config(subject.config)
+    metadata = subject.inventory.metadata
+    if "general.architecture" not in metadata:
+        return None
+    columns, table = subject.inventory.columns, "token_embd.weight"
+    rows = columns.spec(columns.keys.index(table)).shape[0] if table in columns.keys else 0
+    return kept_of_gguf(metadata, rows)
 
 
 def _width(fields: ConfigFields) -> int:
@@ -145,14 +163,15 @@ CONFIG_FAMILIES: dict[str, Callable[[ConfigFields], Parts]] = {
 }
 
 
-def unknown_cache(config: Mapping[str, Any] | None) -> str:
-    """Return the line for a model whose cache is not known.
-
-    >>> unknown_cache({"model_type": "rwkv"})
-    'the cache of rwkv is not known: nothing here says what its layers keep'
-    """
-    family = config.get("model_type") if config else None
+def unknown_cache(subject: Subject) -> str:
+    """Return the line for a model whose cache is not known."""
+    said = subject.config or {}
+    family = said.get("model_type", subject.inventory.metadata.get("general.architecture"))
     if not isinstance(family, str):
         return "the cache is not known: no config.json says what the layers keep"
-    family = printable(family, 40)
-    return f"the cache of {family} is not known: nothing here says what its layers keep"
+    line = f"the cache of {printable(family, 40)} is not known"
+    try:
+        _described(subject)
+    except InputError as error:
+        return f"{line}: {error}"
+    return f"{line}: nothing here says what its layers keep"

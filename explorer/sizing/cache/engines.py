@@ -9,7 +9,7 @@ sglang     python/sglang/srt/mem_cache/memory_pool.py, model_runner.py (2025)
 from collections.abc import Callable
 from typing import NamedTuple
 
-from explorer.sizing.cache.layers import CachedLayers, Kept
+from explorer.sizing.cache.layers import CachedLayers, CacheLayout
 from explorer.sizing.records import Workload
 
 __all__ = ["ENGINES", "PAGE", "Engine", "keeps_windows", "sequences_of"]
@@ -35,7 +35,7 @@ class Engine(NamedTuple):
         rule: the rule in words.
     """
 
-    tokens: Callable[[Kept, CachedLayers, Workload], int]
+    tokens: Callable[[CacheLayout, CachedLayers, Workload], int]
     prompt: Callable[[Workload], int]
     rule: str
 
@@ -50,7 +50,7 @@ def sequences_of(workload: Workload) -> int:
     return workload.batch * slots
 
 
-def keeps_windows(kept: Kept, workload: Workload) -> bool:
+def keeps_windows(kept: CacheLayout, workload: Workload) -> bool:
     """Return whether layers with a window keep only its tokens.
 
     vllm's default here is every layer with pages of all tokens: what it allocates where its
@@ -77,7 +77,7 @@ def _padded(tokens: int, multiple: int) -> int:
     return -(-tokens // multiple) * multiple
 
 
-def _jax(kept: Kept, kind: CachedLayers, workload: Workload) -> int:
+def _jax(kept: CacheLayout, kind: CachedLayers, workload: Workload) -> int:
     context = kind.length or context_of(workload)
     if kind.window is not None and keeps_windows(kept, workload):
         context = min(context, kind.window)
@@ -89,7 +89,7 @@ def _llama_micro_batch(workload: Workload) -> int:
     return min(context_of(workload) * workload.batch, workload.prompt or _MICRO_BATCH)
 
 
-def _llama(kept: Kept, kind: CachedLayers, workload: Workload) -> int:
+def _llama(kept: CacheLayout, kind: CachedLayers, workload: Workload) -> int:
     """Return cells of all streams: n_ctx over the slots, padded; the window and one micro-batch.
 
     Slots share one cache if unified. `context` is that of one of `batch` groups of `parallel`
@@ -108,21 +108,22 @@ def _llama(kept: Kept, kind: CachedLayers, workload: Workload) -> int:
     return streams * _padded(windowed, _PAD)
 
 
-def _vllm(kept: Kept, kind: CachedLayers, workload: Workload) -> int:
+def _vllm(kept: CacheLayout, kind: CachedLayers, workload: Workload) -> int:
     """Return tokens of the pages of all sequences.
 
     With windows kept, pages for the window and what is scheduled at once, and one more
-    (SlidingWindowSpec.max_memory_usage_bytes).
+    (SlidingWindowSpec.max_memory_usage_bytes), but never more than those of all tokens.
     """
     context = kind.length or context_of(workload)
     pages = -(-context // PAGE)
     if kind.window is not None and keeps_windows(kept, workload):
         scheduled = workload.prompt or _SCHEDULED
-        pages = -(-min(kind.window - 1 + scheduled, context) // PAGE) + 1
+        windowed = -(-min(kind.window - 1 + scheduled, context) // PAGE) + 1
+        pages = min(pages, windowed)
     return workload.batch * pages * PAGE
 
 
-def _sglang(kept: Kept, kind: CachedLayers, workload: Workload) -> int:
+def _sglang(kept: CacheLayout, kind: CachedLayers, workload: Workload) -> int:
     """Return token slots; those of windowed layers are a share where they have a pool."""
     slots = workload.batch * (kind.length or context_of(workload))
     if kind.window is None or not keeps_windows(kept, workload):

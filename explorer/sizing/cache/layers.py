@@ -5,7 +5,7 @@ import msgspec
 from explorer.architectures.architecture import Architecture, BlockSpec
 from explorer.architectures.attention_specs import LatentAttentionSpec
 
-__all__ = ["CachedLayers", "Kept", "RecurrentLayers", "kept_of"]
+__all__ = ["CacheLayout", "CachedLayers", "RecurrentLayers", "kept_of", "latent_width"]
 
 
 class CachedLayers(msgspec.Struct, frozen=True):
@@ -69,7 +69,7 @@ class RecurrentLayers(msgspec.Struct, frozen=True):
     state: int
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class CacheLayout(msgspec.Struct, frozen=True, kw_only=True):
     """What all layers of a model keep, and what sizing needs to know beside it.
 
     Attributes:
@@ -101,7 +101,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     provenance: str = "exact"
 
 
-def kept_of(architecture: Architecture) -> Kept:
+def kept_of(architecture: Architecture) -> CacheLayout:
     """Return what the layers of an architecture keep.
 
     >>> from explorer.architectures.resolve import resolve
@@ -120,7 +120,7 @@ def kept_of(architecture: Architecture) -> Kept:
             if kind is not None:
                 number[kind] = number.get(kind, 0) + stage.repeats
     patches, masked = architecture.patch_embed, architecture.predictions
-    return Kept(
+    return CacheLayout(
         family=architecture.family,
         cached=tuple(msgspec.structs.replace(k, layers=n) for k, n in number.items()),
         dtype=architecture.dtype,
@@ -162,9 +162,24 @@ def _width(block: BlockSpec, size: int) -> int:
         number = moe.router.per_token
         network = max(network, number * (3 * moe.experts.up_proj.outputs + size))
     if isinstance(attention, LatentAttentionSpec):
-        latent = 3 * attention.latent_down.outputs - attention.rope.size
-        return max(network + 5 * size, attention.heads * latent + 2 * size)
+        latent, rotary = attention.latent_down.outputs, attention.rope.size
+        return max(network + 5 * size, latent_width(attention.heads, latent, rotary, size))
     return max(network, 3 * attention.heads * attention.head_size) + 5 * size
+
+
+def latent_width(heads: int, latent: int, rotary: int, size: int) -> int:
+    """Return the numbers of a token in latent attention: queries of each head, twice, and sums.
+
+    Args:
+        heads: query heads.
+        latent: elements of the latent and the rotary key.
+        rotary: of them, those of the rotary key.
+        size: the hidden size.
+
+    >>> latent_width(16, 576, 64, 2048)  # 60 MiB in float32 for 512 tokens, as measured
+    30720
+    """
+    return heads * (3 * latent - rotary) + 2 * size
 
 
 def _outputs(architecture: Architecture) -> int:

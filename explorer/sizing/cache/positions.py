@@ -1,7 +1,7 @@
 """How long a sequence may be: the positions that a model was made for."""
 
 from explorer.architectures.architecture import Architecture
-from explorer.sizing.cache.layers import Kept, kept_of
+from explorer.sizing.cache.layers import CacheLayout, kept_of
 from explorer.sizing.records import Workload
 
 __all__ = ["cache_notes", "context_or_default"]
@@ -9,7 +9,7 @@ __all__ = ["cache_notes", "context_or_default"]
 _CONTEXT = 4096
 
 
-def context_or_default(model: Architecture | Kept | None, workload: Workload) -> int:
+def context_or_default(model: Architecture | CacheLayout | None, workload: Workload) -> int:
     """Return the tokens of a sequence: as asked for, else 4,096 or all positions, the fewer.
 
     >>> from explorer.architectures.resolve import resolve
@@ -22,14 +22,14 @@ def context_or_default(model: Architecture | Kept | None, workload: Workload) ->
     return _CONTEXT if positions is None else min(_CONTEXT, positions)
 
 
-def cache_notes(model: Architecture | Kept, workload: Workload) -> tuple[str, ...]:
+def cache_notes(model: Architecture | CacheLayout, workload: Workload) -> tuple[str, ...]:
     """Return warnings about a context, and what a cache's figures leave out.
 
     >>> from explorer.architectures.resolve import resolve
     >>> cache_notes(resolve("gpt2").architecture, Workload(context=2048))
     ('a context of 2,048 tokens is beyond the 1,024 positions of gpt2',)
     """
-    kept = model if isinstance(model, Kept) else kept_of(model)
+    kept = model if isinstance(model, CacheLayout) else kept_of(model)
     notes = []
     context, positions = workload.context, kept.positions
     if context is not None and positions is not None and context > positions:
@@ -46,6 +46,6 @@ def cache_notes(model: Architecture | Kept, workload: Workload) -> tuple[str, ..
     return tuple(notes)
 
 
-def _positions(model: Architecture | Kept | None) -> int | None:
+def _positions(model: Architecture | CacheLayout | None) -> int | None:
     """Return the longest sequence; an image's is fixed."""
     return None if model is None else model.positions

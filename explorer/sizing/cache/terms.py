@@ -11,7 +11,7 @@ from explorer.sizing.cache.amounts import (
 )
 from explorer.sizing.cache.engines import sequences_of
 from explorer.sizing.cache.kv_types import kv_types, state_types
-from explorer.sizing.cache.layers import Kept
+from explorer.sizing.cache.layers import CacheLayout
 from explorer.sizing.cache.workspace import workspace_terms
 from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.records import Term, Workload
@@ -22,7 +22,7 @@ _NOT_CAUSAL = "attention is not causal: nothing is kept between tokens"
 
 
 def cache_terms(
-    model: Architecture | Kept, workload: Workload, placement: Placement
+    model: Architecture | CacheLayout, workload: Workload, placement: Placement
 ) -> tuple[Term, ...]:
     """Return what inference needs beside the weights: cache, states, logits, workspace.
 
@@ -41,7 +41,7 @@ def cache_terms(
     return (*terms, *workspace_terms(kept, workload, placement))
 
 
-def _kv_term(kept: Kept, workload: Workload, placement: Placement) -> Term:
+def _kv_term(kept: CacheLayout, workload: Workload, placement: Placement) -> Term:
     amounts = amounts_of(kept, workload)
     total = sum(amount.bytes for amount in amounts)
     types = kv_types(workload, kept.dtype)
@@ -61,7 +61,7 @@ def _kv_term(kept: Kept, workload: Workload, placement: Placement) -> Term:
     )
 
 
-def _low(kept: Kept, workload: Workload, total: int) -> tuple[int, str]:
+def _low(kept: CacheLayout, workload: Workload, total: int) -> tuple[int, str]:
     """Return the least that is allocated, and how it is known if it is not that of the rule."""
     windows = any(kind.window is not None for kind in kept.cached)
     if workload.engine != "vllm" or workload.swa_full is not None or not windows:
@@ -75,7 +75,7 @@ def _low(kept: Kept, workload: Workload, total: int) -> tuple[int, str]:
     return low, "estimated (all tokens in every layer; low: vllm's hybrid cache manager)"
 
 
-def _share(kept: Kept, workload: Workload, placement: Placement) -> int | None:
+def _share(kept: CacheLayout, workload: Workload, placement: Placement) -> int | None:
     """Return the bytes of keys and values on the fullest device; None on one."""
     if placement.devices == 1:
         return None
@@ -83,7 +83,7 @@ def _share(kept: Kept, workload: Workload, placement: Placement) -> int | None:
     return sum(amount.bytes for amount in amounts_of(kept, workload))
 
 
-def _state_term(kept: Kept, workload: Workload, placement: Placement) -> Term:
+def _state_term(kept: CacheLayout, workload: Workload, placement: Placement) -> Term:
     total = state_bytes(kept, workload)
     convolution, state = state_types(workload, kept.dtype)
     note = " + ".join(

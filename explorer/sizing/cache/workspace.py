@@ -9,7 +9,7 @@ from typing import NamedTuple
 from explorer.sizing.cache.amounts import amounts_of
 from explorer.sizing.cache.engines import ENGINES, context_of, sequences_of
 from explorer.sizing.cache.kv_types import state_types
-from explorer.sizing.cache.layers import Kept
+from explorer.sizing.cache.layers import CacheLayout
 from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.records import Term, Workload
 
@@ -30,7 +30,7 @@ class _Range(NamedTuple):
 
 
 def workspace_terms(
-    kept: Kept, workload: Workload, placement: Placement
+    kept: CacheLayout, workload: Workload, placement: Placement
 ) -> tuple[Term, ...]:
     """Return the terms "logits" (where a head has any) and "workspace"."""
     shards = placement.size("data", "fsdp")
@@ -40,7 +40,7 @@ def workspace_terms(
     return tuple(terms)
 
 
-def _logits(kept: Kept, workload: Workload, shards: int) -> Term:
+def _logits(kept: CacheLayout, workload: Workload, shards: int) -> Term:
     """Return the logits of one step: of each sequence's last token, or of all of an encoder's.
 
     llama.cpp reserves them for each slot (output_reserve in src/llama-context.cpp).
@@ -64,12 +64,12 @@ def _logits(kept: Kept, workload: Workload, shards: int) -> Term:
     )
 
 
-def tokens_of(kept: Kept, workload: Workload) -> int:
+def tokens_of(kept: CacheLayout, workload: Workload) -> int:
     """Return the tokens of one sequence, of which an image has a fixed number."""
     return kept.image_tokens or context_of(workload)
 
 
-def _workspace(kept: Kept, workload: Workload, placement: Placement) -> Term:
+def _workspace(kept: CacheLayout, workload: Workload, placement: Placement) -> Term:
     tensor, shards = placement.size("tensor"), placement.size("data", "fsdp")
     rule = {"llama.cpp": _llama, "jax": _jax}.get(workload.engine, _profiled)
     if not kept.cached and not kept.recurrent:
@@ -87,7 +87,7 @@ def _workspace(kept: Kept, workload: Workload, placement: Placement) -> Term:
     )
 
 
-def _layer(kept: Kept, tensor: int, size: int) -> int:
+def _layer(kept: CacheLayout, tensor: int, size: int) -> int:
     """Return bytes of one token's activations where a layer is widest.
 
     A tensor axis splits all but the hidden states.
@@ -96,7 +96,7 @@ def _layer(kept: Kept, tensor: int, size: int) -> int:
     return size * (hidden + -(-(kept.widest - hidden) // tensor))
 
 
-def _llama(kept: Kept, workload: Workload, shards: int, tensor: int) -> _Range:
+def _llama(kept: CacheLayout, workload: Workload, shards: int, tensor: int) -> _Range:
     """Return the compute buffer of llama.cpp with flash attention.
 
     Measured with llama.cpp of 2026: float32 activations of one micro-batch and masks of 16
@@ -115,7 +115,7 @@ def _llama(kept: Kept, workload: Workload, shards: int, tensor: int) -> _Range:
     return _Range(best * 3 // 5, best, (best + logits) * 5 // 4, how)
 
 
-def _jax(kept: Kept, workload: Workload, shards: int, tensor: int) -> _Range:
+def _jax(kept: CacheLayout, workload: Workload, shards: int, tensor: int) -> _Range:
     """Return what a jitted step takes: one layer, and its scores over all keys in float32.
 
     The step computes a chunk of one prompt, or the next token of each sequence; low is the
@@ -133,7 +133,7 @@ def _jax(kept: Kept, workload: Workload, shards: int, tensor: int) -> _Range:
     return _Range(min(sequences, chunk) * token, best, high, how)
 
 
-def _profiled(kept: Kept, workload: Workload, shards: int, tensor: int) -> _Range:
+def _profiled(kept: CacheLayout, workload: Workload, shards: int, tensor: int) -> _Range:
     """Return the peak of an engine's profile run: a full step, and sampling.
 
     vllm's logs: 0.22 to 1.45 GiB for models of 8B (vllm/v1/worker/gpu_worker.py).
@@ -147,7 +147,7 @@ def _profiled(kept: Kept, workload: Workload, shards: int, tensor: int) -> _Rang
     return _Range(low, best, 2 * best + _GIB, f"{how}; high: with captured graphs")
 
 
-def _encoder(kept: Kept, workload: Workload, shards: int, tensor: int) -> _Range:
+def _encoder(kept: CacheLayout, workload: Workload, shards: int, tensor: int) -> _Range:
     """Return one layer's activations of a batch; high: with all scores in float32."""
     size = max(2, state_types(workload, kept.dtype)[0].nbytes(1))
     context = tokens_of(kept, workload)

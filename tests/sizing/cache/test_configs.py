@@ -13,6 +13,7 @@ from explorer.errors import InputError
 from explorer.sizing.cache.amounts import cache_bytes, state_bytes
 from explorer.sizing.cache.configs import kept_of_config, unknown_cache
 from explorer.sizing.records import Workload
+from explorer.sizing.subject import Subject
 from tests.sizing.cache.test_logs import QWEN
 
 HEADS = {"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
@@ -127,7 +128,9 @@ def test_a_text_model_inside_another():
 def test_a_family_that_is_not_known_says_so(family: Any):
     config = HEADS | {"model_type": family, "num_hidden_layers": 2}
     assert kept_of_config(config) is None
-    assert "not known" in unknown_cache(config)
+    line = unknown_cache(Subject("x", ex.explore({"w": np.ones(2)}), None, config))
+    assert "not known" in line
+    assert (f"of {family} " in line) == isinstance(family, str)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +173,10 @@ def test_a_checkpoint_of_a_hybrid_model_is_planned_by_its_config(tmp_path: Path)
     assert plan.not_modelled == ()
 
 
-@pytest.mark.parametrize("config", [None, {"model_type": "rwkv"}, {"hidden_size": 3}])
+@pytest.mark.parametrize(
+    "config",
+    [None, {"model_type": "rwkv"}, {"hidden_size": 3}, {"model_type": "mamba2"}],
+)
 def test_a_checkpoint_that_nothing_is_known_of(tmp_path: Path, config: Any):
     plan = ex.plan(folder_of(tmp_path, config))
     assert [term.name for term in plan.terms] == ["parameters", "reserve"]

@@ -46,8 +46,11 @@ def test_more_context_or_more_sequences_never_take_less(name: str, engine: str):
 @pytest.mark.parametrize("name", NAMES)
 def test_windows_and_latents_never_take_more_than_all_keys(name: str, engine: str):
     settings = {"context": 20_000, "batch": 3}
-    windowed = of(name, engine, **settings, swa_full=False)
-    assert windowed <= of(name, engine, **settings, swa_full=True)
+    # vllm's groups pad layers, which a short context does not make good
+    short = () if engine == "vllm" else (1, 17, 600, 2500)
+    for context in (*short, 20_000):
+        windowed = of(name, engine, context=context, batch=3, swa_full=False)
+        assert windowed <= of(name, engine, context=context, batch=3, swa_full=True)
     latent = of(name, engine, **settings)
     expanded = of(name, engine, **settings, expand_latent=True)
     has_latents = any(
