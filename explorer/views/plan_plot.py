@@ -15,6 +15,8 @@ __all__ = ["plot_plans"]
 _MARK = "explorer: a plan of memory"
 _BATCHES = (1, 4, 16, 64)
 _CONTEXTS = tuple(2**power for power in range(9, 22))
+_DECODED = tuple(2**power for power in range(11))
+_APART = 1.7  # factor between the memories of devices that are drawn
 _GB = 10**9
 
 
@@ -23,7 +25,7 @@ def plot_plans(
     plan_for: Callable[[dict[str, Any]], MemoryPlan],
     path: str | os.PathLike | None = None,
 ) -> "Figure":
-    """Return a figure of a plan's terms, and of memory over context for four batches.
+    """Return a figure of a plan's terms, of memory over context, and of decoding's roofline.
 
     Args:
         plan: whose terms are drawn as one bar.
@@ -38,10 +40,14 @@ def plot_plans(
 
     with in_style():
         figure = Picture(layout="constrained")
-        figure.set_size_inches(9.0, 6.4)
-        top, below = figure.subplots(2, 1, height_ratios=(1, 3))
+        has_speed = plan.decode_tokens_per_second is not None
+        figure.set_size_inches(9.0, 9.0 if has_speed else 6.4)
+        heights = (1, 3, 2.4) if has_speed else (1, 3)
+        top, below, *rest = figure.subplots(len(heights), 1, height_ratios=heights)
         _draw_terms(top, plan)
         _draw_contexts(below, plan, plan_for)
+        if rest:
+            _draw_roofline(rest[0], plan, plan_for)
     if path is not None:
         save_figure(figure, path, _MARK)
     return figure
@@ -94,9 +100,43 @@ def _draw_contexts(
     panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
 
 
+def _draw_roofline(
+    panel: "Axes", plan: MemoryPlan, plan_for: Callable[[dict[str, Any]], MemoryPlan]
+) -> None:
+    """Draw the bound of tokens a second over the batch: bandwidth first, then the peak.
+
+    A dashed line is what batches would give if each were as fast as one sequence.
+    """
+    from explorer.document.figures import COLOURS, INK
+
+    bounds = [plan_for({"batch": batch}).decode_tokens_per_second for batch in _DECODED]
+    drawn = [(b, bound) for b, bound in zip(_DECODED, bounds, strict=True) if bound]
+    first = drawn[0][1] / drawn[0][0]
+    batches = [batch for batch, _ in drawn]
+    panel.plot(batches, [bound for _, bound in drawn], color=COLOURS[0], marker="o", ms=4)
+    panel.plot(
+        batches,
+        [first * batch for batch in batches],
+        color=INK,
+        linewidth=0.8,
+        linestyle=(0, (4, 3)),
+    )
+    panel.set_xscale("log", base=2)
+    panel.set_yscale("log")
+    panel.set_xticks(batches, [f"{batch:,}" for batch in batches])
+    panel.yaxis.set_major_formatter(lambda rate, _: f"{rate:,.10g}")
+    panel.set_xlabel("sequences at a time")
+    tokens = f"{plan.workload.context:,} tokens"
+    panel.set_title(
+        f"tokens a second at most on {plan.device}, each sequence of {tokens}",
+        parse_math=False,
+    )
+
+
 def _capacities(plan: MemoryPlan) -> Sequence[tuple[str, int]]:
-    """Return the memory of a few devices: one line for each size."""
-    found: dict[int, str] = {}
-    for device in plan.devices:
-        found.setdefault(device.memory, device.name)
-    return [(name, memory) for memory, name in found.items()]
+    """Return the memory of a few devices, far enough from each other for their names."""
+    found: list[tuple[str, int]] = []
+    for device in sorted(plan.devices, key=lambda device: device.memory):
+        if not found or device.memory > _APART * found[-1][1]:
+            found.append((device.name, device.memory))
+    return found

@@ -20,6 +20,18 @@ def test_what_is_drawn_is_the_plan():
         )
 
 
+def test_the_roofline_is_the_bound_of_each_batch():
+    settings = {"context": 8192, "device": "h100"}
+    plan = ex.plan("llama-3.1-8b", **settings)
+    figure = plot_plans(
+        plan, lambda changed: ex.plan("llama-3.1-8b", **(settings | changed))
+    )
+    line = figure.axes[2].get_lines()[0]
+    for batch, bound in zip(*line.get_data(), strict=True):
+        alone = ex.plan("llama-3.1-8b", batch=int(batch), **settings)
+        assert bound == alone.decode_tokens_per_second
+
+
 def test_the_command_saves_it_and_replaces_its_own_plots_alone(tmp_path: Path):
     picture, thesis = tmp_path / "plan.png", tmp_path / "thesis.png"
     for _ in range(2):
