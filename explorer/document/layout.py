@@ -22,7 +22,7 @@ PLAIN = Style()
 _GAP = "  "
 _LEAST = 24  # cells of the first column, where no other one is to be narrowed
 _LONGEST_BAR, _SHORTEST_BAR = 40, 8  # cells of the terminal
-_KEPT_BAR = 12  # cells that long texts leave to bars
+_GAP_AND_BAR = len(_GAP) + 12  # cells that long texts leave to bars
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 
 
@@ -77,9 +77,11 @@ def table_lines(table: Table, width: int, style: Style = PLAIN) -> list[str]:
         [printable(shown(cell), limit) for cell, limit in zip(row, limits, strict=True)]
         for row in table.rows
     ]
-    room = width - (len(_GAP) + _KEPT_BAR if table.bars else 0)
-    cells, begins = _continued(columns, cells, room)
-    kept, widths = _fit(columns, cells, width)
+    # long texts and columns of a rank give way to bars
+    gives_way = table.bars and any(column.lines > 1 for column in columns)
+    bar, least = (_GAP_AND_BAR, len(_GAP) + _SHORTEST_BAR) if gives_way else (0, 0)
+    cells, begins = _continued(columns, cells, width - bar)
+    kept, widths = _fit(columns, cells, width - least)
     lines = [_line(columns, [c.title for c in columns], kept, widths).rstrip()]
     lines[0] = f"{style.dim}{lines[0]}{style.reset}"
     bars = iter(_bars(table.bars, width - _length(kept, widths) - len(_GAP)))

@@ -44,7 +44,7 @@ def outlook_of(
         choice: the device asked about.
         replan: what terms are with other settings.
     """
-    most = _positions(built)
+    most = max(_positions(built), plan.workload.context or 1)
     devices = fits_of(
         (_offered(find_device(name), plan) for name in COMMON),
         sum(term.bytes for term in plan.terms),

@@ -31,7 +31,7 @@ def devices_document(devices: Sequence[Device]) -> Document:
             "" if device.usable == 1 else f"{device.usable:.0%}",
             f"{device.bandwidth / 10**9:,.0f}",
             _rate(device.teraflops.get("bf16")),
-            _rate(device.measured.get("bf16")),
+            _measured(device),
             _rate(device.teraflops.get("fp8")),
             _rate(device.teraflops.get("int8")),
             device.watts,
@@ -53,6 +53,14 @@ def devices_document(devices: Sequence[Device]) -> Document:
         notes.append(f"less sure (--format json says why): {', '.join(unsure)}")
     table = Table(_COLUMNS, rows).without_empty_columns()
     return Document(blocks=(table, Notes(tuple(notes))))
+
+
+def _measured(device: Device) -> str:
+    """Return the best measured rate in bf16 and its share of the peak."""
+    measured, peak = device.measured.get("bf16"), device.teraflops.get("bf16")
+    if measured is None or peak is None:
+        return ""
+    return f"{measured:,.0f} ({measured / peak:.0%})"
 
 
 def _rate(teraflops: float | None) -> str:

@@ -14,7 +14,7 @@ _BYTES = Column("bytes", "right")
 _EACH = Column("on each", "right")
 _CHANGE = Column("change", "right", rank=1)
 _RANGE = Column("low to high", "right", rank=2)
-_FROM = Column("from", rank=3, least=24, lines=3)
+_FROM = Column("from", rank=3, least=24, lines=4)
 
 
 def plan_document(plan: MemoryPlan) -> Document:

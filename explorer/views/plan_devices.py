@@ -14,7 +14,7 @@ _LEGEND = "(behind a name: the longest context that fits, in tokens)"
 def answer_items(plan: MemoryPlan) -> tuple[tuple[str, str], ...]:
     """Return pairs of a word and a line: parameters, devices, speed, cost, advice."""
     items = [
-        ("parameters", _parameters(plan)),
+        ("model", _parameters(plan)),
         ("fits one ✓", _names(each for each in plan.devices if each.fits)),
         ("too large ✗", _names(each for each in plan.devices if each.fits is False)),
         ("", _LEGEND if any(each.longest_context for each in plan.devices) else ""),
@@ -27,7 +27,7 @@ def answer_items(plan: MemoryPlan) -> tuple[tuple[str, str], ...]:
 
 
 def _parameters(plan: MemoryPlan) -> str:
-    text = f"{plan.parameters:,}"
+    text = f"{plan.parameters:,} parameters"
     if plan.bits_per_weight is not None:
         text += f", {plan.bits_per_weight:.5g} bits each"
     if plan.workload.train:
