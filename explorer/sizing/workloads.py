@@ -78,6 +78,13 @@ def workload_of(base: Workload | None, settings: Mapping[str, Any]) -> Workload:
             check_type(name, value, str, "a dtype's name, such as bfloat16")
             found = dtypes.parse(name, value).name
             workload = msgspec.structs.replace(workload, **{name: found})
+    for name in ("swa_full", "kv_unified", "expand_latent"):
+        if getattr(workload, name) is not None:
+            check_type(name, getattr(workload, name), bool, "true or false")
+    if workload.kv_dtype is not None:
+        from explorer.sizing.cache.kv_types import kv_types
+
+        kv_types(workload, "bfloat16")  # raises for one that the engine's cache cannot have
     return workload
 
 
