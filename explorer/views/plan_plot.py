@@ -16,7 +16,7 @@ _MARK = "explorer: a plan of memory"
 _BATCHES = (1, 4, 16, 64)
 _CONTEXTS = tuple(2**power for power in range(9, 22))
 _DECODED = tuple(2**power for power in range(11))
-_APART = 1.7  # factor between the memories of devices that are drawn
+_SPACING = 1.7  # factor between the memories of devices that are drawn
 _GB = 10**9
 
 
@@ -137,6 +137,6 @@ def _capacities(plan: MemoryPlan) -> Sequence[tuple[str, int]]:
     """Return the memory of a few devices, far enough from each other for their names."""
     found: list[tuple[str, int]] = []
     for device in sorted(plan.devices, key=lambda device: device.memory):
-        if not found or device.memory > _APART * found[-1][1]:
+        if not found or device.memory > _SPACING * found[-1][1]:
             found.append((device.name, device.memory))
     return found
