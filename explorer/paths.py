@@ -24,6 +24,11 @@ __all__ = [
 Key = str | tuple[str, ...]
 
 _BOXES = ("value", "raw_value")
+# an entry of a path of JAX: ['name'] and [0] of containers, .name of a field
+_ENTRY = re.compile(r"\['([^'\]]*)'\]|(?:\[|\.|^)(\w+)\]?")
+_KEYSTR = re.compile(
+    r"\w*(\['[^'\]]*'\]|\[[0-9]+\]|\.\w+)*(\['[^'\]]*'\]|\[[0-9]+\])(\.\w+)*"
+)
 _DIGITS = bytes.maketrans(b"0123456789", b"0000000000")
 
 
@@ -32,9 +37,13 @@ def path_of(key: Key) -> tuple[str, ...]:
 
     >>> path_of("encoder.layer.0.bias"), path_of(("params", "Dense_0"))
     (('encoder', 'layer', '0', 'bias'), ('params', 'Dense_0'))
+    >>> path_of("[0].mu['Dense_0']['kernel']")    # as jax.tree_util.keystr writes it
+    ('0', 'mu', 'Dense_0', 'kernel')
     """
     if isinstance(key, tuple):
         return key
+    if "]" in key and _KEYSTR.fullmatch(key):
+        return tuple(quoted or plain for quoted, plain in _ENTRY.findall(key))
     return tuple(key.split("/" if "/" in key else "."))
 
 
@@ -44,8 +53,8 @@ def name_of(key: Key) -> str:
     >>> name_of("encoder.layer.0.bias")
     'encoder/layer/0/bias'
     """
-    if isinstance(key, tuple):
-        return "/".join(key)
+    if isinstance(key, tuple) or "]" in key:
+        return "/".join(path_of(key))
     return key if "/" in key else key.replace(".", "/")
 
 

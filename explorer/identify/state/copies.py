@@ -5,9 +5,10 @@ without that word and which holds arrays of all its names and shapes. Two towers
 shapes are not copies, nor is a `target_embedding` beside a `source_embedding`.
 """
 
+import re
 from collections.abc import Iterator
 
-from explorer.identify.state.tree import Node
+from explorer.identify.state.tree import Node, Shape
 from explorer.paths import name_set
 
 __all__ = ["copies_in"]
@@ -31,6 +32,12 @@ _PAIRS = {
     "base_encoder_k": name_set("base_encoder_q"),
     "momentum_encoder": name_set("encoder base_encoder online_encoder"),
 }
+# ALBEF and BLIP: every network of a model has a copy that momentum moves
+_MOMENTUM = "_m"
+_NETWORKS = name_set("encoder decoder model unet transformer backbone net")
+# a copy without the tree of its original: mmcv joins the names by "_", LitEma by nothing
+_EMA = "ema"
+_BETWEEN, _DIGITS = re.compile("[^a-z0-9]+"), re.compile("[0-9]+")
 _LISTED = "shadow_params"  # an average as a list, whose names are lost
 _MOST, _DEEPEST = 64, 4  # neighbours and wrappers compared: bounds the time
 
@@ -78,14 +85,66 @@ def copies_in(root: Node) -> list[tuple[Node, str]]:
             originals = neighbours[id(node.parent)].originals(node, bare, is_target)
             if any(id(other) not in found and _is_copy(node, other) for other in originals):
                 found[id(node)] = node, rule
-    for node in root.nodes():
-        if node.name == _LISTED or _follows_pair(node):
-            found.setdefault(id(node), (node, _WORDS[0][0]))
+    for node in (*_listed_or_paired(root), *_momentum_copies(root), *_flat_copies(root)):
+        found.setdefault(id(node), (node, _WORDS[0][0]))
     return list(found.values())
 
 
 def _words(name: str) -> frozenset[str]:
     return frozenset(name.lower().split("_"))
+
+
+def _listed_or_paired(root: Node) -> Iterator[Node]:
+    return (node for node in root.nodes() if node.name == _LISTED or _follows_pair(node))
+
+
+def _momentum_copies(root: Node) -> Iterator[Node]:
+    """Yield the modules `x_m` that repeat a neighbour `x`, if whole networks are among them.
+
+    A single pair, or one of layers, may be anything: `fc` and `fc_m` are two layers.
+    """
+    for node in root.nodes():
+        names = node.children.keys()
+        pairs = [
+            child
+            for name in names
+            if name.endswith(_MOMENTUM) and name.removesuffix(_MOMENTUM) in names
+            if (child := node.children[name]).children
+            and _is_copy(child, node.children[name.removesuffix(_MOMENTUM)])
+        ]
+        if len(pairs) > 1 and any(not _NETWORKS.isdisjoint(_words(p.name)) for p in pairs):
+            yield from pairs
+
+
+def _flat_copies(root: Node) -> Iterator[Node]:
+    """Yield the arrays whose names are those of others, whole paths in one name.
+
+    mmcv: `ema_backbone_conv1_weight`; LitEma: `model_ema.diffusion_modelout2weight`.
+    """
+    flat = [node for node in root.nodes() if node.own and _EMA in _around(node)]
+    if not flat:
+        return
+    known: set[tuple[str, frozenset[Shape]]] = set()
+    for node in root.nodes():
+        if node.own and _EMA not in _around(node):
+            name, above = node.name, node.parent
+            while above is not None and above.name:
+                name, above = above.name + name, above.parent
+                known.add((_squeezed(name), frozenset(node.own)))
+    for node in flat:
+        name = node.name.removeprefix(f"{_EMA}_")
+        if (_squeezed(name), frozenset(node.own)) in known:
+            yield node
+
+
+def _around(node: Node) -> frozenset[str]:
+    """Return the words of a node's name and of the one around it."""
+    return _words(node.name) | (_words(node.parent.name) if node.parent else frozenset())
+
+
+def _squeezed(name: str) -> str:
+    """Return a name without what may stand between its parts, equal for all layers."""
+    return _DIGITS.sub("#", _BETWEEN.sub("", name.lower()))
 
 
 def _follows_pair(node: Node) -> bool:

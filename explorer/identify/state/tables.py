@@ -99,7 +99,7 @@ IN_CONTEXT: tuple[tuple[str, str, str, str, tuple[int, ...]], ...] = (
     ("buffers", "fixed bases of parametrizations", "base", "parametrizations", (2,)),
     ("buffers", "ranges of observers", "min_val max_val eps", OBSERVERS, (0, 1)),
     ("buffers", "quantisation parameters", "scale zero_point", OBSERVERS, (0, 1)),
-    ("buffers", "queues of keys", "queue", "", (2,)),
+    ("buffers", "queues of keys", "queue image_queue text_queue", "", (2,)),
     # Flax's own kernels have rank 2 as well, never of so few units
     ("buffers", "blur kernels", "kernel", "blur upsample downsample", (2,)),
     ("buffers", "resampling filters", "filter", RESAMPLERS, (2, 3, 4)),

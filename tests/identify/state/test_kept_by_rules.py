@@ -1,0 +1,238 @@
+"""Arrays that a rule of the training code moves or freezes, under the names of parameters.
+
+Each layout is a project's own; beside it stands an ordinary model of similar names, which is
+counted whole. Shapes are small.
+"""
+
+from math import prod
+
+import numpy as np
+import pytest
+
+import explorer as ex
+from tests.identify.state.test_field_cases import write_zeros
+
+Shapes = dict[str, tuple[int, ...]]
+
+CASES: dict[str, tuple[Shapes, int]] = {
+    # van den Oord et al. 2017, appendix A.1: the codebook is an average, as zalando's code has it
+    "VQ-VAE": (
+        {
+            "_vq_vae._embedding.weight": (512, 64),
+            "_vq_vae._ema_w": (512, 64),
+            "_vq_vae._ema_cluster_size": (512,),
+            "_encoder.conv.weight": (8, 3, 3, 3),
+        },
+        8 * 27,
+    ),
+    # taming-transformers: EmbeddingEMA holds the table and its averages
+    "VQGAN": (
+        {
+            "quantize.embedding.weight": (512, 64),
+            "quantize.embedding.cluster_size": (512,),
+            "quantize.embedding.embed_avg": (512, 64),
+            "quantize.proj.weight": (64, 32),
+        },
+        64 * 32,
+    ),
+    # VideoGPT's codebook: how many vectors each code had, and their sum
+    "VideoGPT": (
+        {
+            "codebook.embeddings": (512, 64),
+            "codebook.N": (512,),
+            "codebook.z_avg": (512, 64),
+            "decoder.weight": (64, 32),
+        },
+        64 * 32,
+    ),
+    # peft keeps VeRA's and RandLoRA's matrices in BufferDicts: only vectors are learned
+    "VeRA": (
+        {
+            "base_model.vera_A": (256, 768),
+            "base_model.vera_B": (3072, 256),
+            "base_model.model.q.vera_lambda_b": (768,),
+            "base_model.model.q.vera_lambda_d": (256,),
+        },
+        768 + 256,
+    ),
+    "VeRA inside a model": (
+        {
+            "q.base_layer.weight": (8, 8),
+            "q.vera_A.default": (4, 8),
+            "q.vera_B.default": (8, 4),
+            "q.vera_lambda_b.default": (8,),
+            "q.vera_lambda_d.default": (4,),
+        },
+        64 + 8 + 4,
+    ),
+    # ALBEF and BLIP: momentum copies of every network, and queues of what they made
+    "ALBEF": (
+        {
+            "visual_encoder.blocks.0.mlp.weight": (8, 8),
+            "visual_encoder_m.blocks.0.mlp.weight": (8, 8),
+            "vision_proj.weight": (4, 8),
+            "vision_proj_m.weight": (4, 8),
+            "image_queue": (4, 64),
+            "text_queue": (4, 64),
+            "temp": (),
+        },
+        64 + 32 + 1,
+    ),
+    # mmcv's EMAHook registers buffers on the model: the path in one name
+    "mmcv": (
+        {
+            "backbone.layer1.0.conv1.weight": (8, 3, 3, 3),
+            "backbone.layer1.0.bn1.weight": (8,),
+            "ema_backbone_layer1_0_conv1_weight": (8, 3, 3, 3),
+            "ema_backbone_layer1_0_bn1_weight": (8,),
+        },
+        8 * 27 + 8,
+    ),
+    # LitEma, inside another model: the path without its dots
+    "LitEma": (
+        {
+            "first_stage.model.input_blocks.0.0.weight": (8, 3, 3, 3),
+            "first_stage.model_ema.input_blocks00weight": (8, 3, 3, 3),
+        },
+        8 * 27,
+    ),
+    # LeRobot: `buffer_observation_state` is a ParameterDict without gradient
+    "LeRobot": (
+        {
+            "normalize_inputs.buffer_observation_state.mean": (6,),
+            "normalize_inputs.buffer_observation_state.std": (6,),
+            "normalize_inputs.buffer_observation_images_top.mean": (3, 1, 1),
+            "normalize_inputs.buffer_observation_images_top.std": (3, 1, 1),
+            "normalize_targets.buffer_action.min": (6,),
+            "normalize_targets.buffer_action.max": (6,),
+            "unnormalize_outputs.buffer_action.min": (6,),
+            "unnormalize_outputs.buffer_action.max": (6,),
+            "model.head.weight": (6, 4),
+        },
+        24,
+    ),
+    # LeRobot's processors: statistics of a data set and nothing else
+    "LeRobot's processor": (
+        {f"action.{name}": (6,) for name in ("mean", "std", "min", "max")},
+        0,
+    ),
+    # rsl_rl: the empirical normaliser of observations
+    "rsl_rl": (
+        {
+            "actor_obs_normalizer._mean": (1, 48),
+            "actor_obs_normalizer._var": (1, 48),
+            "actor_obs_normalizer._std": (1, 48),
+            "actor.0.weight": (32, 48),
+            "std": (12,),
+        },
+        32 * 48 + 12,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_count_is_right_and_the_rest_is_named(name: str, tmp_path):
+    shapes, expected = CASES[name]
+    ledger = ex.ledger(write_zeros(tmp_path / "model.safetensors", shapes))
+    assert ledger.parameters == expected
+    assert ledger.stored_elements == sum(map(prod, shapes.values()))
+    assert ledger.provenance["parameters"].startswith("inferred (")
+    dropped = ledger.stored_elements - expected
+    said = [note for note in ledger.notes if "not parameters" in note]
+    assert sum(
+        int(note.partition(": ")[2].split()[0].replace(",", "")) for note in said
+    ) == (dropped)
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        # a codebook that gradients move has no average beside it
+        {"_vq_vae._embedding.weight": (512, 64), "_vq_vae.proj.weight": (512, 64)},
+        {"codebook.N": (512,), "codebook.embeddings": (512, 64)},
+        # learned matrices of such names, without the vectors of the scheme
+        {"q.vera_A": (4, 8), "q.vera_B": (8, 4)},
+        # layers in pairs
+        {"fc.weight": (8, 8), "fc_m.weight": (8, 8)},
+        {
+            "gate.weight": (8, 8),
+            "gate_m.weight": (8, 8),
+            "up.weight": (8, 8),
+            "up_m.weight": (8, 8),
+        },
+        {"encoder.a.weight": (8, 8), "encoder_m.a.weight": (4, 8)},
+        # a name that is not the path of another array, or that has another shape
+        {"backbone.conv.weight": (8, 8), "ema_neck_conv_weight": (8, 8)},
+        {"backbone.conv.weight": (8, 8), "ema_backbone_conv_weight": (4, 8)},
+        {"ema_gate.weight": (8, 8), "proj.weight": (8, 8)},  # MEGA's layers
+        # learned bounds and priors
+        {"prior.mean": (6,), "prior.std": (6,), "net.weight": (6, 6)},
+        {"clip.min": (6,), "clip.max": (6,), "net.weight": (6, 6)},
+        {
+            "head.mean.weight": (6, 6),
+            "head.std.weight": (6, 6),
+            "head.min.weight": (6, 6),
+            "head.max.weight": (6, 6),
+        },
+    ],
+    ids=lambda shapes: next(iter(shapes)),
+)
+def test_ordinary_models_are_counted_whole(shapes: Shapes, tmp_path):
+    path = write_zeros(tmp_path / "model.safetensors", shapes)
+    assert ex.count_parameters(path) == sum(map(prod, shapes.values()))
+
+
+def test_what_was_left_out_by_name_can_be_counted_by_the_model(tmp_path):
+    """Two networks of one shape and a learned table, which names alone cannot tell."""
+    shapes = {
+        "net.a.weight": (10, 10),
+        "target_net.a.weight": (10, 10),
+        "net.sigmas": (100,),
+    }
+    path = write_zeros(tmp_path / "model.safetensors", shapes)
+    ledger = ex.ledger(path)
+    assert ledger.parameters == 100
+    for name, share in (("target_net/a/weight", "50.0%"), ("net/sigmas", "50.0%")):
+        (note,) = (note for note in ledger.notes if name in note)
+        assert f"were they learned, they would be {share} of the parameters" in note
+        assert "like= with the model" in note
+    model = {
+        "params": {
+            "net": {"a": {"weight": np.ones((10, 10))}, "sigmas": np.ones(100)},
+            "target_net": {"a": {"weight": np.ones((10, 10))}},
+        }
+    }
+    assert ex.explore(path, like=model).num_parameters == 300
+
+
+def whisper(encoder: str, filters: int) -> Shapes:
+    """Return the tensors of a tiny Whisper around its encoder's table of positions."""
+    return {
+        f"{encoder}.embed_positions.weight": (1500, 8),
+        f"{encoder}.conv1.weight": (8, 80, 3),
+        **{f"{encoder}.conv{n}.weight": (8, 8, 3) for n in range(2, filters + 1)},
+        "model.decoder.embed_positions.weight": (448, 8),
+        "model.decoder.embed_tokens.weight": (100, 8),
+    }
+
+
+@pytest.mark.parametrize("encoder", ["model.encoder", "audio_tower"])
+def test_positions_that_the_reference_freezes_are_said_beside_the_total(encoder, tmp_path):
+    """transformers: `embed_positions.requires_grad_(False)`; its own totals include them."""
+    shapes = whisper(encoder, 2)
+    ledger = ex.ledger(write_zeros(tmp_path / "model.safetensors", shapes))
+    total, frozen = sum(map(prod, shapes.values())), 1500 * 8
+    assert ledger.parameters == total
+    (note,) = (note for note in ledger.notes if "freezes" in note)
+    assert f"({frozen:,} elements)" in note
+    assert f"{total - frozen:,} are trained" in note
+    assert f"{frozen / total:.1%} of the parameters" in note
+
+
+@pytest.mark.parametrize("filters", [0, 1])
+def test_learned_positions_are_not_said_to_be_frozen(filters: int, tmp_path):
+    shapes = whisper("model.encoder", filters)
+    if not filters:
+        del shapes["model.encoder.conv1.weight"]
+    ledger = ex.ledger(write_zeros(tmp_path / "model.safetensors", shapes))
+    assert not any("freezes" in note for note in ledger.notes)
