@@ -39,12 +39,18 @@ def path_of(key: Key) -> tuple[str, ...]:
     (('encoder', 'layer', '0', 'bias'), ('params', 'Dense_0'))
     >>> path_of("[0].mu['Dense_0']['kernel']")    # as jax.tree_util.keystr writes it
     ('0', 'mu', 'Dense_0', 'kernel')
+    >>> path_of("mlp/~/linear_0.w")    # a module of Haiku and its parameter
+    ('mlp', '~', 'linear_0', 'w')
     """
     if isinstance(key, tuple):
         return key
     if "]" in key and _KEYSTR.fullmatch(key):
         return tuple(quoted or plain for quoted, plain in _ENTRY.findall(key))
-    return tuple(key.split("/" if "/" in key else "."))
+    if "/" not in key:
+        return tuple(key.split("."))
+    *around, last = key.split("/")
+    module, _, leaf = last.rpartition(".")
+    return (*around, module, leaf) if module and leaf.isidentifier() else (*around, last)
 
 
 def name_of(key: Key) -> str:
@@ -53,9 +59,11 @@ def name_of(key: Key) -> str:
     >>> name_of("encoder.layer.0.bias")
     'encoder/layer/0/bias'
     """
-    if isinstance(key, tuple) or "]" in key:
-        return "/".join(path_of(key))
-    return key if "/" in key else key.replace(".", "/")
+    if isinstance(key, tuple):
+        return "/".join(key)
+    if "/" not in key and "]" not in key:
+        return key.replace(".", "/")
+    return "/".join(path_of(key))
 
 
 def unboxed(path: tuple[str, ...]) -> tuple[str, ...]:
