@@ -1,7 +1,7 @@
 """A file without names: the model's tensors for its leaves, which are in the order of the tree.
 
 Equinox writes every leaf of a module, numbers of Python among them (a dropout's rate, whether
-a normalisation trains), which are no tensors of the model.
+a normalisation trains), which are not tensors of the model.
 """
 
 from collections.abc import Sequence

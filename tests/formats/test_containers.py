@@ -136,13 +136,6 @@ def test_files_of_other_programs_in_a_folder_are_named(tmp_path: Path):
         ex.explore(tmp_path)
 
 
-def test_meta_tensor_parallel_shards_are_named(tmp_path: Path):
-    for number in range(2):
-        (tmp_path / f"consolidated.0{number}.pth").write_bytes(b"PK\x03\x04")
-    with pytest.raises(TargetError, match="in 2 tensor-parallel shards"):
-        ex.explore(tmp_path)
-
-
 # DCP and FSDP
 
 
