@@ -149,6 +149,14 @@ def test_dcp(tmp_path: Path):
     assert inventory.file_bytes == 6000 + (DATA / "dcp_metadata").stat().st_size
 
 
+def test_dcp_without_its_metadata(tmp_path: Path):
+    folder = write_dcp(tmp_path / "step-10")
+    (folder / ".metadata").unlink()
+    for target in (folder, folder / "__0_0.distcp"):
+        with pytest.raises(FormatError, match=r"DCP checkpoint.*expected its \.metadata"):
+            ex.explore(target)
+
+
 def test_dcp_of_which_files_are_missing(tmp_path: Path):
     folder = write_dcp(tmp_path / "x")
     (folder / "__0_0.distcp").write_bytes(b"")
