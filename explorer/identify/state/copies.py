@@ -6,7 +6,7 @@ shapes are not copies, nor is a `target_embedding` beside a `source_embedding`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from explorer.identify.state.tree import Node, Shape
 from explorer.paths import name_set
@@ -38,6 +38,7 @@ _NETWORKS = name_set("encoder decoder model unet transformer backbone net")
 # a copy without the tree of its original: mmcv joins the names by "_", LitEma by nothing
 _EMA = "ema"
 _BETWEEN, _DIGITS = re.compile("[^a-z0-9]+"), re.compile("[0-9]+")
+_LOOKAHEAD = "steps_since_sync"  # optax counts them where slow parameters follow fast ones
 _LISTED = "shadow_params"  # an average as a list, whose names are lost
 _MOST, _DEEPEST = 64, 4  # neighbours and wrappers compared: bounds the time
 
@@ -61,8 +62,10 @@ _WORDS: tuple[tuple[str, frozenset[str], frozenset[str] | None], ...] = (
 _ALL = frozenset[str]().union(*(words for _, words, _ in _WORDS))
 
 
-def copies_in(root: Node) -> list[tuple[Node, str]]:
+def copies_in(root: Node, states: Iterable[Node] = ()) -> list[tuple[Node, str]]:
     """Return the nodes that are second copies, and what such copies are.
+
+    `states` are nodes of optimizer state: a train state holds its parameters beside one.
 
     >>> from explorer.identify.state.tree import NamedArray, tree_of
     >>> paths = ["params/kernel", "target_params/kernel", "target_head/kernel"]
@@ -74,6 +77,7 @@ def copies_in(root: Node) -> list[tuple[Node, str]]:
     around = {id(node.parent): node.parent for node in named if node.parent}
     neighbours = {key: _Neighbours(parent) for key, parent in around.items()}
     found: dict[int, tuple[Node, str]] = {}
+    beside = frozenset(map(id, states))
     for rule, words, wholes in _WORDS:
         for node in named:
             if id(node) in found or words.isdisjoint(_words(node.name)):
@@ -83,7 +87,10 @@ def copies_in(root: Node) -> list[tuple[Node, str]]:
                 continue
             is_target = words is _WORDS[-1][1]
             originals = neighbours[id(node.parent)].originals(node, bare, is_target)
-            if any(id(other) not in found and _is_copy(node, other) for other in originals):
+            if any(
+                id(other) not in found and _is_copy(node, other, beside)
+                for other in originals
+            ):
                 found[id(node)] = node, rule
     for node in (*_listed_or_paired(root), *_momentum_copies(root), *_flat_copies(root)):
         found.setdefault(id(node), (node, _WORDS[0][0]))
@@ -95,7 +102,16 @@ def _words(name: str) -> frozenset[str]:
 
 
 def _listed_or_paired(root: Node) -> Iterator[Node]:
-    return (node for node in root.nodes() if node.name == _LISTED or _follows_pair(node))
+    is_lookahead = any(node.name == _LOOKAHEAD for node in root.nodes())
+    for node in root.nodes():
+        beside = node.parent.children if node.parent else {}
+        is_slow = is_lookahead and node.name == "slow" and "fast" in beside
+        if (
+            node.name == _LISTED
+            or _follows_pair(node)
+            or (is_slow and _is_copy(node, beside["fast"]))
+        ):
+            yield node
 
 
 def _momentum_copies(root: Node) -> Iterator[Node]:
@@ -184,20 +200,20 @@ def _essence(words: frozenset[str]) -> frozenset[str]:
     return words - _GENERIC - _COUNTERPARTS - _ALL - {""}
 
 
-def _is_copy(node: Node, other: Node) -> bool:
+def _is_copy(node: Node, other: Node, states: frozenset[int] = frozenset()) -> bool:
     """Return whether all that a node holds is in the other one too, wrappers aside."""
     return any(
         mine.arrays and mine.is_within(theirs)
-        for mine in _opened(node)
-        for theirs in _opened(other)
+        for mine in _opened(node, states)
+        for theirs in _opened(other, states)
     )
 
 
-def _opened(node: Node) -> Iterator[Node]:
-    """Yield a node, and what is in it while it holds one thing beside numbers."""
+def _opened(node: Node, states: frozenset[int]) -> Iterator[Node]:
+    """Yield a node, and what is in it while it holds one thing beside numbers and states."""
     yield node
     for _ in range(_DEEPEST):
-        inside = [] if node.own else list(node.holding())
+        inside = [] if node.own else [n for n in node.holding() if id(n) not in states]
         if len(inside) != 1:
             return
         node = inside[0]

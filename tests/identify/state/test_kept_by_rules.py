@@ -5,9 +5,15 @@ counted whole. Shapes are small.
 """
 
 from math import prod
+from typing import Any
 
+import flax.serialization
+import flax.struct
+import jax
 import numpy as np
+import optax
 import pytest
+from flax.training import train_state
 
 import explorer as ex
 from tests.identify.state.test_field_cases import write_zeros
@@ -236,3 +242,42 @@ def test_learned_positions_are_not_said_to_be_frozen(filters: int, tmp_path):
         del shapes["model.encoder.conv1.weight"]
     ledger = ex.ledger(write_zeros(tmp_path / "model.safetensors", shapes))
     assert not any("freezes" in note for note in ledger.notes)
+
+
+# ---- states in memory and as they are saved
+
+
+def network() -> dict:
+    return {"dense": {"kernel": np.ones((4, 3)), "bias": np.ones(3)}}
+
+
+def test_slow_parameters_follow_the_fast_ones(tmp_path):
+    """Zhang et al. 2019: lookahead keeps a second copy, synchronised every few steps."""
+    fast, slow = network(), jax.tree.map(np.copy, network())
+    pair = optax.LookaheadParams(fast, slow)
+    optimizer = optax.lookahead(optax.adam(1e-3), 5, 0.5)
+    state = train_state.TrainState.create(apply_fn=None, params=pair, tx=optimizer)
+    for tree in (pair, state):
+        ledger = ex.ledger(tree)
+        assert (ledger.parameters, ledger.provenance["parameters"]) == (15, "exact")
+    path = tmp_path / "state.msgpack"
+    path.write_bytes(flax.serialization.to_bytes(state))
+    assert ex.count_parameters(path) == 15
+
+
+class Agent(flax.struct.PyTreeNode):
+    critic: Any
+    target_critic: Any
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_target_of_a_train_state_is_a_copy(whole: bool, tmp_path):
+    critic = train_state.TrainState.create(
+        apply_fn=None, params=network(), tx=optax.adam(1e-3)
+    )
+    target = critic.replace(params=network(), opt_state=()) if whole else network()
+    agent = Agent(critic, target)
+    path = tmp_path / "agent.msgpack"
+    path.write_bytes(flax.serialization.to_bytes(agent))
+    for each in (agent, path):
+        assert ex.count_parameters(each) == 15
