@@ -83,8 +83,10 @@ def _is_open(row: NamedArray, node: Node, collection: str) -> bool:
         return row.collection == ""
     if row.typed:
         return False
-    is_whole = collection == _COPY and PARAMS in row.path[_depth(node) :]
-    return node.name == "target" or collection == "batch_stats" or is_whole
+    if collection == _COPY:  # `slow` is marked where optax's counter stands beside it
+        is_whole = PARAMS in row.path[_depth(node) :]
+        return is_whole or node.name in ("target", "slow")
+    return node.name == "target" or collection == "batch_stats"
 
 
 def _depth(node: Node) -> int:

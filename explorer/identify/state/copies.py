@@ -107,7 +107,7 @@ def _listed_or_paired(root: Node) -> Iterator[Node]:
         beside = node.parent.children if node.parent else {}
         is_slow = is_lookahead and node.name == "slow" and "fast" in beside
         if (
-            node.name == _LISTED
+            (node.name == _LISTED and root.arrays > node.arrays)  # alone it is the model
             or _follows_pair(node)
             or (is_slow and _is_copy(node, beside["fast"]))
         ):

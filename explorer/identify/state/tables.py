@@ -47,6 +47,10 @@ LEAVES: Table = (
     ("buffers", "input statistics", "pixel_mean pixel_std image_mean image_std"),
     ("buffers", "input statistics", "input_mean input_std norm_mean norm_std"),
     ("buffers", "input statistics", "data_mean data_std channel_mean channel_std"),
+    ("buffers", "input statistics", "mel_stats"),
+    ("buffers", "masks of outputs", "output_mask"),  # e3nn's linear layers
+    ("buffers", "reference energies of atoms", "atomic_energies"),
+    ("state", "values of metrics", "confmat"),
     ("buffers", "averages of latents", "w_avg latent_avg dlatent_avg magnitude_ema"),
     ("buffers", "blur kernels", "filt"),
     ("buffers", "fixed noises", "noise_const"),
@@ -78,6 +82,12 @@ IN_CONTEXT: tuple[tuple[str, str, str, str, tuple[int, ...]], ...] = (
     ),
     ("buffers", "strides of detection heads", "stride strides", "", (1, 2)),
     ("buffers", "versions", "version", "", (1,)),
+    # DINO's running mean of what the teacher says
+    ("buffers", "centers of losses", "center", "loss", (1, 2, 3)),
+    ("buffers", "Wigner 3j symbols", "_w3j", "", (3,)),
+    ("buffers", "centers of distances", "offset", "expansion smearing", (1,)),
+    ("buffers", "boxes of scenes", "aabb aabbs", "", (1, 2)),
+    ("buffers", "occupancy of scenes", "occs density_grid", "", (1, 2)),
     ("buffers", "input statistics", "mean std", "", (3, 4)),
     ("buffers", "input statistics", "shift scale", "scaling_layer", (3, 4)),
     ("buffers", "random Fourier features", "W", "fourier", (1, 2)),

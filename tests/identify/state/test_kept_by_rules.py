@@ -122,6 +122,40 @@ CASES: dict[str, tuple[Shapes, int]] = {
         {f"action.{name}": (6,) for name in ("mean", "std", "min", "max")},
         0,
     ),
+    # DINO: the center of the teacher's outputs is their running mean
+    "DINO": (
+        {
+            "student.module.head.weight": (6, 4),
+            "teacher.head.weight": (6, 4),
+            "dino_loss.center": (1, 6),
+        },
+        24,
+    ),
+    # e3nn and MACE register Wigner symbols, masks and energies as buffers
+    "MACE": (
+        {
+            "node_embedding.linear.weight": (64,),
+            "interactions.0.conv_tp._compiled_main_left_right._w3j_1_1_0": (3, 3, 1),
+            "interactions.0.linear.output_mask": (16,),
+            "atomic_energies_fn.atomic_energies": (5,),
+        },
+        64,
+    ),
+    # PyTorch Geometric's SchNet: centers of the Gaussians of distances
+    "SchNet": (
+        {"embedding.weight": (100, 16), "distance_expansion.offset": (50,)},
+        1600,
+    ),
+    # nerfacc: the box of a scene, and where it is occupied
+    "NeRF": (
+        {
+            "field.aabb": (6,),
+            "occupancy_grid.aabbs": (1, 6),
+            "occupancy_grid.occs": (512,),
+            "field.mlp.weight": (64, 32),
+        },
+        2048,
+    ),
     # rsl_rl: the empirical normaliser of observations
     "rsl_rl": (
         {
@@ -171,6 +205,7 @@ def test_the_count_is_right_and_the_rest_is_named(name: str, tmp_path):
         {"backbone.conv.weight": (8, 8), "ema_neck_conv_weight": (8, 8)},
         {"backbone.conv.weight": (8, 8), "ema_backbone_conv_weight": (4, 8)},
         {"ema_gate.weight": (8, 8), "proj.weight": (8, 8)},  # MEGA's layers
+        {"layer.offset": (8,), "center_loss.centers": (10, 8), "detector.center": (1, 8)},
         # learned bounds and priors
         {"prior.mean": (6,), "prior.std": (6,), "net.weight": (6, 6)},
         {"clip.min": (6,), "clip.max": (6,), "net.weight": (6, 6)},
@@ -257,12 +292,19 @@ def test_slow_parameters_follow_the_fast_ones(tmp_path):
     pair = optax.LookaheadParams(fast, slow)
     optimizer = optax.lookahead(optax.adam(1e-3), 5, 0.5)
     state = train_state.TrainState.create(apply_fn=None, params=pair, tx=optimizer)
-    for tree in (pair, state):
-        ledger = ex.ledger(tree)
-        assert (ledger.parameters, ledger.provenance["parameters"]) == (15, "exact")
+    assert ex.count_parameters(pair) == 15
+    ledger = ex.ledger(state)
+    assert (ledger.parameters, ledger.provenance["parameters"]) == (15, "exact")
     path = tmp_path / "state.msgpack"
     path.write_bytes(flax.serialization.to_bytes(state))
     assert ex.count_parameters(path) == 15
+
+
+def test_an_average_that_was_saved_alone_is_the_model():
+    """diffusers' EMAModel: a list of the parameters, and numbers."""
+    average = {"steps": np.int32(9), "shadow_params": [np.ones((4, 3)), np.ones(3)]}
+    assert ex.count_parameters(average) == 15
+    assert ex.count_parameters({"model": network(), "ema": average}) == 15
 
 
 class Agent(flax.struct.PyTreeNode):

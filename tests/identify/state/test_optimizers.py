@@ -86,7 +86,7 @@ def test_a_state_alone_needs_no_name_around_it(name: str, tmp_path):
     assert ex.count_parameters(as_saved(state)) == 0
     leaves = jax.tree_util.tree_flatten_with_path(state)[0]
     arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
-    np.savez(tmp_path / "state.npz", **arrays)
+    np.savez(tmp_path / "state.npz", **arrays)  # pyright: ignore
     ledger = ex.ledger(tmp_path / "state.npz")
     assert (ledger.parameters, ledger.tensors) == (0, len(leaves))
 
