@@ -1,7 +1,7 @@
 """Parameters that are stored and counted, and that no training changes: said beside the count.
 
-Whisper's encoder, and what is built on it, adds sinusoids that its reference implementation
-keeps as a parameter with requires_grad=False. Published totals include them.
+Whisper's encoder, what is built on it, and masked autoencoders add sinusoids that their reference
+implementations keep as a parameter with requires_grad=False. Published totals include them.
 """
 
 from explorer.inventory.inventory import Inventory
@@ -9,12 +9,15 @@ from explorer.paths import name_of, path_of
 
 __all__ = ["frozen_note"]
 
+_Path = tuple[str, ...]
 _TABLE = "embed_positions"
 _BESIDE = ("conv1", "conv2")  # over time: no other encoder has both beside a table
+_DECODER = "decoder_pos_embed"  # of a masked autoencoder
+_ENCODERS = ("pos_embed", "position_embeddings")
 
 
 def frozen_note(inventory: Inventory) -> list[str]:
-    """Return a sentence on the frozen positions of a speech encoder, if there are any.
+    """Return a sentence for each frozen table of positions: of speech, of masked images.
 
     >>> import explorer as ex, numpy as np
     >>> encoder = {n: {"weight": np.ones((4, 4, 3))} for n in ("conv1", "conv2")}
@@ -28,21 +31,31 @@ def frozen_note(inventory: Inventory) -> list[str]:
     tables = {
         number
         for number, kind in enumerate(columns.kinds)
-        if kind.is_parameter and kind.role == "embedding" and len(kind.shape) == 2
+        if kind.is_parameter and kind.role == "embedding" and len(kind.shape) in (2, 3)
     }
-    found: dict[tuple[str, ...], int] = {}
+    found: dict[_Path, int] = {}
     for index, number in enumerate(columns.numbers):
         if number in tables:
             path = path_of(columns.keys[index])
-            if path[-2:-1] == (_TABLE,):
+            if path[-2:-1] == (_TABLE,) or path[-1] in (_DECODER, *_ENCODERS):
                 found[path] = index
-    if not found:
-        return []
-    filters = _filters(inventory)
+    chosen = _frozen(list(found), inventory) if found else []
     return [
-        _sentence(inventory, columns.keys[index], columns.kind(index).size)
-        for path, index in found.items()
-        if all((*path[:-2], name) in filters for name in _BESIDE)
+        _sentence(inventory, columns.keys[found[path]], columns.kind(found[path]).size)
+        for path in chosen
+    ]
+
+
+def _frozen(paths: list[_Path], inventory: Inventory) -> list[_Path]:
+    """Return those of the tables that the reference freezes, by what is beside them."""
+    is_masked = any(path[-1] == _DECODER for path in paths)
+    speech = [path for path in paths if path[-2:-1] == (_TABLE,)]
+    filters = _filters(inventory) if speech else set()
+    return [
+        path
+        for path in paths
+        if (is_masked and path[-1] in (_DECODER, *_ENCODERS))
+        or (path in speech and all((*path[:-2], name) in filters for name in _BESIDE))
     ]
 
 

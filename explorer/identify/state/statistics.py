@@ -46,6 +46,10 @@ _NAMED = name_set(
 _DESCRIBING = _MEANS | _SPREADS | _RANGES | _COUNTERS
 _BESIDE = (_MEANS | _SIZES | {"min"}) - _NAMED
 
+# PyTorch's batch normalisation
+_NORM, _COUNTED = name_set("running_mean running_var"), "num_batches_tracked"
+_NUMBER = re.compile("[0-9]+")
+_FROZEN = "gains and biases of frozen normalisations"
 _RUNNING = "measured statistics"
 _CODEBOOK = "codebooks that are moving averages"
 
@@ -68,6 +72,7 @@ def statistics_in(root: Node) -> Iterator[tuple[Node, str, str]]:
     >>> sorted({(node.parent.name, node.name) for node, *_ in statistics_in(tree_of(rows))})
     [('bn', 'mean'), ('bn', 'var')]
     """
+    yield from _frozen_norms(root)
     for node in root.nodes():
         names = node.children.keys()
         if not names.isdisjoint(_MEANS) and not names.isdisjoint(_SPREADS):
@@ -76,6 +81,28 @@ def statistics_in(root: Node) -> Iterator[tuple[Node, str, str]]:
             yield from _described(node)
         if not names.isdisjoint(_SIZES):
             yield from _codebook(node)
+
+
+def _frozen_norms(root: Node) -> Iterator[tuple[Node, str, str]]:
+    """Yield the gains of normalisations that are frozen, in a file where others learn.
+
+    PyTorch's BatchNorm counts batches; FrozenBatchNorm has buffers alone and does not.
+    """
+    norms = [node for node in root.nodes() if node.children.keys() >= _NORM]
+    # of equal layers the first stands for all
+    counted = {_layers_of(node) for node in root.nodes() if _COUNTED in node.children}
+    for node in norms if counted else ():
+        if node.children.keys() <= _NORM | _GAINS and _layers_of(node) not in counted:
+            yield from ((child, "buffers", _FROZEN) for child in _those(node, _GAINS))
+
+
+def _layers_of(node: Node | None) -> str:
+    """Return the names from the root to a node, numbers left out."""
+    names = []
+    while node is not None:
+        names.append(_NUMBER.sub("#", node.name))
+        node = node.parent
+    return "/".join(names)
 
 
 def _running(node: Node) -> Iterator[tuple[Node, str, str]]:

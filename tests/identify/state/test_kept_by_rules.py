@@ -156,6 +156,54 @@ CASES: dict[str, tuple[Shapes, int]] = {
         },
         2048,
     ),
+    # transformers' PPDocLayout: the backbone's normalisations are frozen, others count batches
+    "frozen normalisations": (
+        {
+            "backbone.stem.norm.weight": (32,),
+            "backbone.stem.norm.bias": (32,),
+            "backbone.stem.norm.running_mean": (32,),
+            "backbone.stem.norm.running_var": (32,),
+            "encoder.0.norm.weight": (8,),
+            "encoder.0.norm.bias": (8,),
+            "encoder.0.norm.running_mean": (8,),
+            "encoder.0.norm.running_var": (8,),
+            "encoder.0.norm.num_batches_tracked": (),
+            "encoder.1.norm.weight": (8,),
+            "encoder.1.norm.bias": (8,),
+            "encoder.1.norm.running_mean": (8,),
+            "encoder.1.norm.running_var": (8,),
+            "encoder.1.norm.num_batches_tracked": (),
+        },
+        32,
+    ),
+    # I-BERT: layers a second time, as integers, with their scaling factors
+    "I-BERT": (
+        {
+            "encoder.layer.0.output.dense.weight": (8, 4),
+            "encoder.layer.0.output.dense.bias": (8,),
+            "encoder.layer.0.output.dense.weight_integer": (8, 4),
+            "encoder.layer.0.output.dense.bias_integer": (8,),
+            "encoder.layer.0.output.dense.fc_scaling_factor": (8,),
+            "encoder.layer.0.output_activation.x_min": (1,),
+            "encoder.layer.0.output_activation.x_max": (1,),
+        },
+        40,
+    ),
+    # MiniMax's lightning attention, LFM2's and Megatron's load balancing, Florence's frames
+    "buffers of transformers": (
+        {
+            "layers.1.self_attn.slope_rate": (4, 1, 1),
+            "layers.1.self_attn.query_decay": (4, 16, 1),
+            "layers.1.self_attn.key_decay": (4, 16, 1),
+            "layers.1.self_attn.diagonal_decay": (1, 4, 16, 16),
+            "layers.1.self_attn.q_proj.weight": (8, 8),
+            "layers.1.feed_forward.expert_bias": (4,),
+            "visual_temporal_embed.pos_idx_to_embed": (10, 8),
+            "layers.0.ffw.input_min": (),
+            "layers.0.ffw.input_max": (),
+        },
+        64,
+    ),
     # rsl_rl: the empirical normaliser of observations
     "rsl_rl": (
         {
@@ -201,6 +249,8 @@ def test_the_count_is_right_and_the_rest_is_named(name: str, tmp_path):
             "up_m.weight": (8, 8),
         },
         {"encoder.a.weight": (8, 8), "encoder_m.a.weight": (4, 8)},
+        # normalisations of which none, or each, counts batches
+        {"norm.weight": (4,), "norm.bias": (4,), "proj.expert_bias": (4, 8)},
         # a name that is not the path of another array, or that has another shape
         {"backbone.conv.weight": (8, 8), "ema_neck_conv_weight": (8, 8)},
         {"backbone.conv.weight": (8, 8), "ema_backbone_conv_weight": (4, 8)},
@@ -268,6 +318,21 @@ def test_positions_that_the_reference_freezes_are_said_beside_the_total(encoder,
     assert f"({frozen:,} elements)" in note
     assert f"{total - frozen:,} are trained" in note
     assert f"{frozen / total:.1%} of the parameters" in note
+
+
+def test_positions_of_masked_autoencoders_are_said_to_be_frozen(tmp_path):
+    """He et al. 2021: `pos_embed` and `decoder_pos_embed` are sinusoids without gradient."""
+    shapes = {
+        "pos_embed": (1, 197, 8),
+        "decoder_pos_embed": (1, 197, 4),
+        "blocks.0.mlp.fc1.weight": (32, 8),
+    }
+    ledger = ex.ledger(write_zeros(tmp_path / "model.safetensors", shapes))
+    assert ledger.parameters == sum(map(prod, shapes.values()))
+    assert sum("freezes" in note for note in ledger.notes) == 2
+    del shapes["decoder_pos_embed"]  # a plain vision transformer learns its own
+    ledger = ex.ledger(write_zeros(tmp_path / "model.safetensors", shapes))
+    assert not any("freezes" in note for note in ledger.notes)
 
 
 @pytest.mark.parametrize("filters", [0, 1])
