@@ -48,6 +48,7 @@ _BESIDE = (_MEANS | _SIZES | {"min"}) - _NAMED
 
 # PyTorch's batch normalisation
 _NORM, _COUNTED = name_set("running_mean running_var"), "num_batches_tracked"
+_MOVING = name_set("average counter hidden")  # a moving average of Haiku, and how often
 _NUMBER = re.compile("[0-9]+")
 _FROZEN = "gains and biases of frozen normalisations"
 _RUNNING = "measured statistics"
@@ -81,6 +82,13 @@ def statistics_in(root: Node) -> Iterator[tuple[Node, str, str]]:
             yield from _described(node)
         if not names.isdisjoint(_SIZES):
             yield from _codebook(node)
+        if names == _MOVING and _is_average(node):
+            yield node, "batch_stats", _RUNNING
+
+
+def _is_average(node: Node) -> bool:
+    average, counter, hidden = (node.children[name] for name in sorted(_MOVING))
+    return _shape(average) == _shape(hidden) and not counter.arrays
 
 
 def _frozen_norms(root: Node) -> Iterator[tuple[Node, str, str]]:
@@ -151,7 +159,12 @@ def _those(node: Node, names: frozenset[str]) -> list[Node]:
 
 
 def _only_array(node: Node) -> Node:
-    """Return the weight that a module of nothing else holds, any other node itself."""
+    """Return the weight that a module of nothing else holds, the average of Haiku's average.
+
+    Any other node is returned itself.
+    """
+    if node.children.keys() == _MOVING:
+        return node.children["average"]
     return node.children["weight"] if node.children.keys() == {"weight"} else node
 
 
@@ -162,7 +175,7 @@ def _shape(node: Node) -> object:
 def _codebook(node: Node) -> Iterator[tuple[Node, str, str]]:
     """Yield a codebook, its average and the sizes of its clusters."""
     averages = _those(node, _AVERAGES)
-    shapes = [_shape(average) for average in averages]
+    shapes = [_shape(_only_array(average)) for average in averages]
     # a table of its own holds one array
     codes = [
         child

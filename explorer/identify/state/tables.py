@@ -97,6 +97,7 @@ IN_CONTEXT: tuple[tuple[str, str, str, str, tuple[int, ...]], ...] = (
     ("buffers", "centers of losses", "center", "loss", (1, 2, 3)),
     # which balance the load of experts and are set, not learned: Megatron, LFM2
     ("buffers", "router correction biases", "expert_bias balancing_biases", "", (1,)),
+    ("buffers", "power iteration vectors", "u sigma", "spectral", (0, 1, 2)),
     ("buffers", "scalars of layers", "layer_scalar", "", (1,)),
     (
         "buffers",

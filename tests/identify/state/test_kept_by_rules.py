@@ -5,15 +5,9 @@ counted whole. Shapes are small.
 """
 
 from math import prod
-from typing import Any
 
-import flax.serialization
-import flax.struct
-import jax
 import numpy as np
-import optax
 import pytest
-from flax.training import train_state
 
 import explorer as ex
 from tests.identify.state.test_field_cases import write_zeros
@@ -256,6 +250,9 @@ def test_the_count_is_right_and_the_rest_is_named(name: str, tmp_path):
         {"backbone.conv.weight": (8, 8), "ema_backbone_conv_weight": (4, 8)},
         {"ema_gate.weight": (8, 8), "proj.weight": (8, 8)},  # MEGA's layers
         {"layer.offset": (8,), "center_loss.centers": (10, 8), "detector.center": (1, 8)},
+        # a module whose parts have the names of an average
+        {f"{name}.weight": (4, 4) for name in ("average", "hidden", "counter")},
+        {"core.u": (4, 4), "core.sigma": (4,)},
         # learned bounds and priors
         {"prior.mean": (6,), "prior.std": (6,), "net.weight": (6, 6)},
         {"clip.min": (6,), "clip.max": (6,), "net.weight": (6, 6)},
@@ -294,97 +291,3 @@ def test_what_was_left_out_by_name_can_be_counted_by_the_model(tmp_path):
         }
     }
     assert ex.explore(path, like=model).num_parameters == 300
-
-
-def whisper(encoder: str, filters: int) -> Shapes:
-    """Return the tensors of a tiny Whisper around its encoder's table of positions."""
-    return {
-        f"{encoder}.embed_positions.weight": (1500, 8),
-        f"{encoder}.conv1.weight": (8, 80, 3),
-        **{f"{encoder}.conv{n}.weight": (8, 8, 3) for n in range(2, filters + 1)},
-        "model.decoder.embed_positions.weight": (448, 8),
-        "model.decoder.embed_tokens.weight": (100, 8),
-    }
-
-
-@pytest.mark.parametrize("encoder", ["model.encoder", "audio_tower"])
-def test_positions_that_the_reference_freezes_are_said_beside_the_total(encoder, tmp_path):
-    """transformers: `embed_positions.requires_grad_(False)`; its own totals include them."""
-    shapes = whisper(encoder, 2)
-    ledger = ex.ledger(write_zeros(tmp_path / "model.safetensors", shapes))
-    total, frozen = sum(map(prod, shapes.values())), 1500 * 8
-    assert ledger.parameters == total
-    (note,) = (note for note in ledger.notes if "freezes" in note)
-    assert f"({frozen:,} elements)" in note
-    assert f"{total - frozen:,} are trained" in note
-    assert f"{frozen / total:.1%} of the parameters" in note
-
-
-def test_positions_of_masked_autoencoders_are_said_to_be_frozen(tmp_path):
-    """He et al. 2021: `pos_embed` and `decoder_pos_embed` are sinusoids without gradient."""
-    shapes = {
-        "pos_embed": (1, 197, 8),
-        "decoder_pos_embed": (1, 197, 4),
-        "blocks.0.mlp.fc1.weight": (32, 8),
-    }
-    ledger = ex.ledger(write_zeros(tmp_path / "model.safetensors", shapes))
-    assert ledger.parameters == sum(map(prod, shapes.values()))
-    assert sum("freezes" in note for note in ledger.notes) == 2
-    del shapes["decoder_pos_embed"]  # a plain vision transformer learns its own
-    ledger = ex.ledger(write_zeros(tmp_path / "model.safetensors", shapes))
-    assert not any("freezes" in note for note in ledger.notes)
-
-
-@pytest.mark.parametrize("filters", [0, 1])
-def test_learned_positions_are_not_said_to_be_frozen(filters: int, tmp_path):
-    shapes = whisper("model.encoder", filters)
-    if not filters:
-        del shapes["model.encoder.conv1.weight"]
-    ledger = ex.ledger(write_zeros(tmp_path / "model.safetensors", shapes))
-    assert not any("freezes" in note for note in ledger.notes)
-
-
-# ---- states in memory and as they are saved
-
-
-def network() -> dict:
-    return {"dense": {"kernel": np.ones((4, 3)), "bias": np.ones(3)}}
-
-
-def test_slow_parameters_follow_the_fast_ones(tmp_path):
-    """Zhang et al. 2019: lookahead keeps a second copy, synchronised every few steps."""
-    fast, slow = network(), jax.tree.map(np.copy, network())
-    pair = optax.LookaheadParams(fast, slow)
-    optimizer = optax.lookahead(optax.adam(1e-3), 5, 0.5)
-    state = train_state.TrainState.create(apply_fn=None, params=pair, tx=optimizer)
-    assert ex.count_parameters(pair) == 15
-    ledger = ex.ledger(state)
-    assert (ledger.parameters, ledger.provenance["parameters"]) == (15, "exact")
-    path = tmp_path / "state.msgpack"
-    path.write_bytes(flax.serialization.to_bytes(state))
-    assert ex.count_parameters(path) == 15
-
-
-def test_an_average_that_was_saved_alone_is_the_model():
-    """diffusers' EMAModel: a list of the parameters, and numbers."""
-    average = {"steps": np.int32(9), "shadow_params": [np.ones((4, 3)), np.ones(3)]}
-    assert ex.count_parameters(average) == 15
-    assert ex.count_parameters({"model": network(), "ema": average}) == 15
-
-
-class Agent(flax.struct.PyTreeNode):
-    critic: Any
-    target_critic: Any
-
-
-@pytest.mark.parametrize("whole", [True, False])
-def test_a_target_of_a_train_state_is_a_copy(whole: bool, tmp_path):
-    critic = train_state.TrainState.create(
-        apply_fn=None, params=network(), tx=optax.adam(1e-3)
-    )
-    target = critic.replace(params=network(), opt_state=()) if whole else network()
-    agent = Agent(critic, target)
-    path = tmp_path / "agent.msgpack"
-    path.write_bytes(flax.serialization.to_bytes(agent))
-    for each in (agent, path):
-        assert ex.count_parameters(each) == 15
