@@ -44,6 +44,13 @@ def path_of(key: Key) -> tuple[str, ...]:
     """
     if isinstance(key, tuple):
         return key
+    if "/" in key or "]" in key:
+        return _path_of_other(key)
+    return tuple(key.split("."))
+
+
+def _path_of_other(key: str) -> tuple[str, ...]:
+    """Return the names of a key that has slashes or brackets."""
     if "]" in key and _KEYSTR.fullmatch(key):
         return tuple(quoted or plain for quoted, plain in _ENTRY.findall(key))
     if "/" not in key:
@@ -61,9 +68,9 @@ def name_of(key: Key) -> str:
     """
     if isinstance(key, tuple):
         return "/".join(key)
-    if "/" not in key and "]" not in key:
-        return key.replace(".", "/")
-    return "/".join(path_of(key))
+    if "/" in key or "]" in key:
+        return "/".join(_path_of_other(key))
+    return key.replace(".", "/")
 
 
 def unboxed(path: tuple[str, ...]) -> tuple[str, ...]:

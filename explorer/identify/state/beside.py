@@ -95,11 +95,12 @@ def adapter_settings(root: Node) -> Iterator[tuple[Node, str, str]]:
     >>> [node.parent.name for node, *_ in adapter_settings(tree_of(rows))]
     ['q']
     """
-    for node in root.nodes():
+    nodes = list(root.nodes())
+    for node in nodes:
         alpha = node.children.get("alpha")
         if alpha and not alpha.arrays and any(map(_FACTORS.search, node.children)):
             yield alpha, "buffers", "scales of adapters"
     for drawn, learned in _DRAWN:
-        found = [node for node in root.nodes() if node.name in drawn]
-        if found and any(node.name.startswith(learned) for node in root.nodes()):
+        found = [node for node in nodes if node.name in drawn]
+        if found and any(node.name.startswith(learned) for node in nodes):
             yield from ((node, *_PROJECTIONS) for node in found)

@@ -73,7 +73,8 @@ def copies_in(root: Node, states: Iterable[Node] = ()) -> list[tuple[Node, str]]
     >>> [(node.name, rule) for node, rule in copies_in(tree_of(rows))]
     [('target_params', 'target copies')]
     """
-    named = [n for n in root.nodes() if n.arrays and n.parent and _ALL & _words(n.name)]
+    nodes = list(root.nodes())
+    named = [n for n in nodes if n.arrays and n.parent and _ALL & _words(n.name)]
     around = {id(node.parent): node.parent for node in named if node.parent}
     neighbours = {key: _Neighbours(parent) for key, parent in around.items()}
     found: dict[int, tuple[Node, str]] = {}
@@ -92,7 +93,11 @@ def copies_in(root: Node, states: Iterable[Node] = ()) -> list[tuple[Node, str]]
                 for other in originals
             ):
                 found[id(node)] = node, rule
-    for node in (*_listed_or_paired(root), *_momentum_copies(root), *_flat_copies(root)):
+    for node in (
+        *_listed_or_paired(nodes),
+        *_momentum_copies(nodes),
+        *_flat_copies(nodes),
+    ):
         found.setdefault(id(node), (node, _WORDS[0][0]))
     return list(found.values())
 
@@ -101,9 +106,10 @@ def _words(name: str) -> frozenset[str]:
     return frozenset(name.lower().split("_"))
 
 
-def _listed_or_paired(root: Node) -> Iterator[Node]:
-    is_lookahead = any(node.name == _LOOKAHEAD for node in root.nodes())
-    for node in root.nodes():
+def _listed_or_paired(nodes: list[Node]) -> Iterator[Node]:
+    is_lookahead = any(node.name == _LOOKAHEAD for node in nodes)
+    root = nodes[0]
+    for node in nodes:
         beside = node.parent.children if node.parent else {}
         is_slow = is_lookahead and node.name == "slow" and "fast" in beside
         if (
@@ -114,12 +120,12 @@ def _listed_or_paired(root: Node) -> Iterator[Node]:
             yield node
 
 
-def _momentum_copies(root: Node) -> Iterator[Node]:
+def _momentum_copies(nodes: list[Node]) -> Iterator[Node]:
     """Yield the modules `x_m` that repeat a neighbour `x`, if whole networks are among them.
 
     A single pair, or one of layers, may be anything: `fc` and `fc_m` are two layers.
     """
-    for node in root.nodes():
+    for node in nodes:
         names = node.children.keys()
         pairs = [
             child
@@ -132,16 +138,16 @@ def _momentum_copies(root: Node) -> Iterator[Node]:
             yield from pairs
 
 
-def _flat_copies(root: Node) -> Iterator[Node]:
+def _flat_copies(nodes: list[Node]) -> Iterator[Node]:
     """Yield the arrays whose names are those of others, whole paths in one name.
 
     mmcv: `ema_backbone_conv1_weight`; LitEma: `model_ema.diffusion_modelout2weight`.
     """
-    flat = [node for node in root.nodes() if node.own and _EMA in _around(node)]
+    flat = [node for node in nodes if node.own and _EMA in _around(node)]
     if not flat:
         return
     known: set[tuple[str, frozenset[Shape]]] = set()
-    for node in root.nodes():
+    for node in nodes:
         if node.own and _EMA not in _around(node):
             name, above = node.name, node.parent
             while above is not None and above.name:

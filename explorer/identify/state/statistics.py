@@ -73,8 +73,9 @@ def statistics_in(root: Node) -> Iterator[tuple[Node, str, str]]:
     >>> sorted({(node.parent.name, node.name) for node, *_ in statistics_in(tree_of(rows))})
     [('bn', 'mean'), ('bn', 'var')]
     """
-    yield from _frozen_norms(root)
-    for node in root.nodes():
+    nodes = list(root.nodes())
+    yield from _frozen_norms(nodes)
+    for node in nodes:
         names = node.children.keys()
         if not names.isdisjoint(_MEANS) and not names.isdisjoint(_SPREADS):
             yield from _running(node)
@@ -91,14 +92,14 @@ def _is_average(node: Node) -> bool:
     return _shape(average) == _shape(hidden) and not counter.arrays
 
 
-def _frozen_norms(root: Node) -> Iterator[tuple[Node, str, str]]:
+def _frozen_norms(nodes: list[Node]) -> Iterator[tuple[Node, str, str]]:
     """Yield the gains of normalisations that are frozen, in a file where others learn.
 
     PyTorch's BatchNorm counts batches; FrozenBatchNorm has buffers alone and does not.
     """
-    norms = [node for node in root.nodes() if node.children.keys() >= _NORM]
+    norms = [node for node in nodes if node.children and node.children.keys() >= _NORM]
     # of equal layers the first stands for all
-    counted = {_layers_of(node) for node in root.nodes() if _COUNTED in node.children}
+    counted = {_layers_of(node) for node in nodes if _COUNTED in node.children}
     for node in norms if counted else ():
         if node.children.keys() <= _NORM | _GAINS and _layers_of(node) not in counted:
             yield from ((child, "buffers", _FROZEN) for child in _those(node, _GAINS))
