@@ -83,7 +83,7 @@ def list_path(path: str, store: Store = LOCAL) -> Listing:
         listing.remarks = [*listing.remarks, *choice.remarks]
         return listing
     with paused_gc(), within_memory(path):
-        listings = [reader_of(part.module).read(part.path, store) for part in choice.parts]
+        listings = [_read(part, choice.shard_index, store) for part in choice.parts]
     listing = listings[0]
     if choice.shard_index or len(listings) > 1:
         from explorer.formats.shards import merge
@@ -92,6 +92,13 @@ def list_path(path: str, store: Store = LOCAL) -> Listing:
     alone = choice.parts[0].path if len(choice.parts) == 1 and not choice.remarks else ""
     listing.remarks += [*choice.remarks, *is_incomplete(alone, listing, store)]
     return listing
+
+
+def _read(part: _Part, index: "Index | None", store: Store) -> Listing:
+    reader = reader_of(part.module)
+    if index and part.module == "safetensors":  # whose names are as many as promised
+        return reader.read(part.path, store, index.names[os.path.basename(part.path)])
+    return reader.read(part.path, store)
 
 
 def is_config(path: str, store: Store = LOCAL) -> bool:
