@@ -60,7 +60,7 @@ def renumbered(rows: Sequence[int], new: Sequence[int]) -> Sequence[int]:
     [7, 500, 7]
     """
     if isinstance(rows, bytes) and max(new, default=0) < 256:
-        return rows.translate(bytes(new).ljust(256, b"\0"))
+        return rows.translate(bytes(new[:256]).ljust(256, b"\0"))
     return list(map(new.__getitem__, rows))
 
 

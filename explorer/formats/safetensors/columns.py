@@ -19,7 +19,7 @@ from explorer import dtypes
 from explorer.formats.bounds import shape_fault
 from explorer.formats.safetensors.text import split_metadata
 from explorer.inventory.listing import Listing, Numbered, compact
-from explorer.paths import templates_of_text
+from explorer.paths import Key, templates_of_text
 
 __all__ = ["read_columns"]
 
@@ -124,11 +124,11 @@ def _cut(block: bytes) -> tuple[bytes, list[bytes], list[bytes]]:
     return b"\n".join(pieces[:-1:3]), pieces[1::3], pieces[2::3]
 
 
-def _keys(names: bytes, promised: Sequence[str]) -> list[str]:
+def _keys(names: bytes, promised: Sequence[str]) -> list[Key]:
     """Return the names; they are distinct."""
     if promised and names == b'},"%b":' % '":\n},"'.join(promised).encode():
         return list(promised)
-    keys = names.decode()[3:-2].split('":\n},"')
+    keys: list[Key] = [*names.decode()[3:-2].split('":\n},"')]
     _require(len(set(keys)) == len(keys))
     return keys
 
