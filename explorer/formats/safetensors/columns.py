@@ -48,10 +48,12 @@ class _Rows:
         """Return the number of each row; rows met for the first time are checked."""
         numbers = self._numbers
         rows = list(map(numbers.__getitem__, zip(templates, layouts, strict=True)))
-        for template, layout in list(numbers)[len(self.sizes) :]:
-            name = _name_of(template)
+        at = 0
+        for new in range(len(self.sizes), len(numbers)):
+            at = rows.index(new, at)
+            name = _name_of(templates[at])
             _require(name is not None and name[1].decode() != "__metadata__")
-            shape, dtype, size = _read_layout(layout)
+            shape, dtype, size = _read_layout(layouts[at])
             self.shapes.append(shape)
             self.dtypes.append(dtype)
             self.sizes.append(size)
