@@ -24,6 +24,11 @@ __all__ = [
 Key = str | tuple[str, ...]
 
 _BOXES = ("value", "raw_value")
+# an entry of a path of JAX: ['name'] and [0] of containers, .name of a field
+_ENTRY = re.compile(r"\['([^'\]]*)'\]|(?:\[|\.|^)(\w+)\]?")
+_KEYSTR = re.compile(
+    r"\w*(\['[^'\]]*'\]|\[[0-9]+\]|\.\w+)*(\['[^'\]]*'\]|\[[0-9]+\])(\.\w+)*"
+)
 _DIGITS = bytes.maketrans(b"0123456789", b"0000000000")
 
 
@@ -32,10 +37,27 @@ def path_of(key: Key) -> tuple[str, ...]:
 
     >>> path_of("encoder.layer.0.bias"), path_of(("params", "Dense_0"))
     (('encoder', 'layer', '0', 'bias'), ('params', 'Dense_0'))
+    >>> path_of("[0].mu['Dense_0']['kernel']")    # as jax.tree_util.keystr writes it
+    ('0', 'mu', 'Dense_0', 'kernel')
+    >>> path_of("mlp/~/linear_0.w")    # a module of Haiku and its parameter
+    ('mlp', '~', 'linear_0', 'w')
     """
     if isinstance(key, tuple):
         return key
-    return tuple(key.split("/" if "/" in key else "."))
+    if "/" in key or "]" in key:
+        return _path_of_other(key)
+    return tuple(key.split("."))
+
+
+def _path_of_other(key: str) -> tuple[str, ...]:
+    """Return the names of a key that has slashes or brackets."""
+    if "]" in key and _KEYSTR.fullmatch(key):
+        return tuple(quoted or plain for quoted, plain in _ENTRY.findall(key))
+    if "/" not in key:
+        return tuple(key.split("."))
+    *around, last = key.split("/")
+    module, _, leaf = last.rpartition(".")
+    return (*around, module, leaf) if module and leaf.isidentifier() else (*around, last)
 
 
 def name_of(key: Key) -> str:
@@ -46,7 +68,9 @@ def name_of(key: Key) -> str:
     """
     if isinstance(key, tuple):
         return "/".join(key)
-    return key if "/" in key else key.replace(".", "/")
+    if "/" in key or "]" in key:
+        return "/".join(_path_of_other(key))
+    return key.replace(".", "/")
 
 
 def unboxed(path: tuple[str, ...]) -> tuple[str, ...]:

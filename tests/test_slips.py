@@ -181,6 +181,28 @@ def test_a_size_that_a_module_asks_for_is_not_a_slip():
     )
 
 
+class Tokens(nn.Module):
+    """A module whose parameters are the same for every length of text."""
+
+    @nn.compact
+    def __call__(self, tokens: Any) -> Any:
+        return nn.Embed(10, 4)(jnp.asarray(tokens)).sum()
+
+
+@pytest.mark.parametrize("row", [[[1, 4]], [(1, 4)]])
+def test_a_row_of_sizes_that_would_make_another_model(row: list):
+    """Flax reads it as one example of two numbers: 9 parameters, where (1, 4) has 15."""
+    with pytest.raises(ex.InputError, match=r"pass jnp\.ones\(\(1, 4\)\)"):
+        ex.explore(nn.Dense(3), row)
+    assert ex.count_parameters(nn.Dense(3), jnp.ones((1, 4))) == 15
+    assert ex.count_parameters(nn.Dense(3), [[1.0, 4.0]]) == 9
+    assert ex.count_parameters(nn.Dense(3), [[1, 4], [2, 3]]) == 9
+
+
+def test_a_row_of_tokens_is_an_example():
+    assert ex.count_parameters(Tokens(), [[1, 4]]) == 40
+
+
 def test_selections_that_may_be_empty():
     inventory = ex.explore({"kernel": np.ones((2, 3), np.float32)})
     assert len(inventory.select(role="bias")) == 0

@@ -1,6 +1,7 @@
 """Notes: whole sentences that explain each difference between a ledger's figures."""
 
 from explorer.analyses.experts import experts_note
+from explorer.analyses.frozen import frozen_note
 from explorer.dtypes import is_trainable
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import BUFFER_COLLECTIONS, PARAMS
@@ -21,6 +22,7 @@ def notes_of(inventory: Inventory) -> list[str]:
         *_packing_notes(inventory),
         *_tie_notes(inventory),
         *_assumption_notes(inventory),
+        *frozen_note(inventory),
         *experts_note(inventory),
         *inventory.remarks,
     ]
@@ -60,7 +62,7 @@ def _doubt(inventory: Inventory, group: tuple[str, str], elements: int) -> str:
     more = f" and {len(names) - 2:,} more" if len(names) > 2 else ""
     return (
         f"; by names and shapes ({', '.join(names[:2])}{more}): were they learned, they would be "
-        f"{share:.1%} of the parameters"
+        f"{share:.1%} of the parameters (like= with the model reads its types)"
     )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from explorer.cli.completion import catalog_words
 from explorer.cli.console import echo_result, format_option
 from explorer.document.records import Document
 from explorer.errors import InputError
@@ -27,7 +28,7 @@ def _families(ctx: click.Context, option: click.Parameter, incomplete: str) -> l
 
 
 @click.command()
-@click.argument("words", nargs=-1, metavar="[WORDS]...")
+@click.argument("words", nargs=-1, metavar="[WORDS]...", shell_complete=catalog_words)
 @click.option(
     "--family", metavar="NAME", shell_complete=_families, help="Only this family."
 )

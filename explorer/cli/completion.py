@@ -3,7 +3,7 @@
 import click
 from click.shell_completion import CompletionItem
 
-__all__ = ["complete_recipe", "complete_setting", "targets"]
+__all__ = ["catalog_words", "complete_recipe", "complete_setting", "targets"]
 
 
 def targets(incomplete: str) -> list[CompletionItem]:
@@ -17,10 +17,28 @@ def targets(incomplete: str) -> list[CompletionItem]:
     models = (*entries(), *undisclosed())
     names = [name for model in models for name in model.names]
     names += [entry.id for entry in entries()]
-    found = [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
+    found = _beginning(names, incomplete)
     if found and "/" not in incomplete:  # bash lists files only where nothing else fits
         found += [name for name in LOCAL.names("") if name.startswith(incomplete)]
     return [files, *map(CompletionItem, found)]
+
+
+def catalog_words(
+    ctx: click.Context, option: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the names of models, families and publishers that begin so, in any case."""
+    from explorer.architectures.catalog.entries import entries, undisclosed
+
+    names = [name for model in (*entries(), *undisclosed()) for name in model.names]
+    names += [entry.config["model_type"] for entry in entries()]
+    names += [entry.id.partition("/")[0] for entry in entries()]
+    return _beginning(names, incomplete) if incomplete else []
+
+
+def _beginning(names: list[str], incomplete: str) -> list[str]:
+    """Return the distinct names that begin so; the shell writes them in their own case."""
+    typed = incomplete.casefold()
+    return [name for name in dict.fromkeys(names) if name.casefold().startswith(typed)]
 
 
 def complete_recipe(

@@ -48,6 +48,8 @@ def find_container(path: str, names: list[str], store: Store) -> Container | Non
     """
     if _is_dcp(names):
         return Container("dcp", path, [])
+    if any(name.endswith(".distcp") for name in names) and not weight_names(names):
+        raise _without_metadata(path, "holds the .distcp files of")
     states = [name for name in names if name.endswith("model_states.pt")]
     if states:
         return _deepspeed(path, states)
@@ -77,9 +79,13 @@ def container_of_file(path: str, store: Store) -> Container | None:
         return None
     if store.is_file(os.path.join(folder, ".metadata")):
         return Container("dcp", folder, [f"{printable(name)} is a part of its folder"])
-    raise FormatError(
+    raise _without_metadata(path, "is a part of")
+
+
+def _without_metadata(path: str, is_what: str) -> FormatError:
+    return FormatError(
         path,
-        found="is a part of a DCP checkpoint (torch.distributed.checkpoint)",
+        found=f"{is_what} a DCP checkpoint (torch.distributed.checkpoint)",
         expected="its .metadata beside it, which lists the tensors",
         cure="fetch the complete folder",
     )

@@ -23,6 +23,13 @@ from explorer.formats.folders import (
     weight_folders,
 )
 from explorer.formats.registry import detect, reader_of
+from explorer.formats.slices import (
+    SLICE,
+    is_incomplete,
+    read_slices,
+    slices_beside,
+    slices_values,
+)
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.listing import Listing
 from explorer.paths import Key, path_of
@@ -55,6 +62,12 @@ class _Choice(NamedTuple):
     remarks: list[str]
     shard_index: "Index | None" = None
 
+    @property
+    def slices(self) -> list[str]:
+        """The file names, where each holds a slice of every matrix."""
+        names = [os.path.basename(part.path) for part in self.parts]
+        return names if len(names) > 1 and all(map(SLICE.fullmatch, names)) else []
+
 
 def list_path(path: str, store: Store = LOCAL) -> Listing:
     """Return what the headers of a file, or of a folder's files, list.
@@ -64,15 +77,28 @@ def list_path(path: str, store: Store = LOCAL) -> Listing:
         FormatError: a file breaks the rules of its format, or a shard is missing.
     """
     choice = _choose(path, store)
+    if choice.slices:
+        with within_memory(path):
+            listing = read_slices(path, choice.slices, store)
+        listing.remarks = [*listing.remarks, *choice.remarks]
+        return listing
     with paused_gc(), within_memory(path):
-        listings = [reader_of(part.module).read(part.path, store) for part in choice.parts]
+        listings = [_read(part, choice.shard_index, store) for part in choice.parts]
     listing = listings[0]
     if choice.shard_index or len(listings) > 1:
         from explorer.formats.shards import merge
 
         listing = merge(path, listings, choice.shard_index)
-    listing.remarks = [*listing.remarks, *choice.remarks]
+    alone = choice.parts[0].path if len(choice.parts) == 1 and not choice.remarks else ""
+    listing.remarks += [*choice.remarks, *is_incomplete(alone, listing, store)]
     return listing
+
+
+def _read(part: _Part, index: "Index | None", store: Store) -> Listing:
+    reader = reader_of(part.module)
+    if index and part.module == "safetensors":  # whose names are as many as promised
+        return reader.read(part.path, store, index.names[os.path.basename(part.path)])
+    return reader.read(part.path, store)
 
 
 def is_config(path: str, store: Store = LOCAL) -> bool:
@@ -119,7 +145,11 @@ def _load(
     path: str, wanted: Callable[[Key], bool], store: Store
 ) -> "dict[Key, np.ndarray]":
     arrays: dict[Key, np.ndarray] = {}
-    for part in _choose(path, store).parts:
+    choice = _choose(path, store)
+    if choice.slices:
+        with within_memory(path):
+            return slices_values(path, choice.slices, wanted, store)
+    for part in choice.parts:
         with within_memory(part.path):
             arrays.update(reader_of(part.module).values(part.path, wanted, store))
     return arrays
@@ -134,7 +164,8 @@ def _choose(path: str, store: Store) -> _Choice:
 
             if found := container_of_file(path, store):
                 return _Choice([_Part(found.module, found.path)], found.remarks)
-        return _Choice([_Part(detect(path, store).module, path)], [])
+        part = _Part(detect(path, store).module, path)
+        return _Choice([part], slices_beside(path, store))
     names = store.names(path)
     if index := find_index(names):
         choice = _indexed(os.path.join(path, index), store)

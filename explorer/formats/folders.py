@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 
 from explorer.errors import FormatError, TargetError, first_few, printable
+from explorer.formats.slices import SLICE
 from explorer.storage.store import Store
 
 __all__ = [
@@ -47,7 +48,6 @@ _TRAINING = re.compile(
     r"|custom_checkpoint|lr_scheduler|grad_scaler|trainer_state|early_stopping)([._-]?[0-9]+)*"
     r"\.(bin|pt|pth|pkl|safetensors|ckpt)"
 )
-_META = re.compile(r"consolidated\.[0-9]{2}\.pth")
 
 
 class Found(NamedTuple):
@@ -119,15 +119,8 @@ def _of_first_ending(path: str, files: list[str]) -> list[str]:
     plain = [name for name in same if _are_variants(name, same, ending)]
     if len(same) == 1 or len(plain) == 1:
         return plain[:1] or same
-    if all(map(_META.fullmatch, same)):
-        raise TargetError(
-            path,
-            found=f"is one of Meta's checkpoints in {len(same)} tensor-parallel shards: "
-            "each holds a slice of every matrix",
-            expected="one file, or shards with an index",
-            cure="take the Hugging Face version of it, or convert it with transformers' "
-            "convert_llama_weights_to_hf.py",
-        )
+    if all(map(SLICE.fullmatch, same)):
+        return same
     raise TargetError(
         path,
         found=f"holds {len(same)} {ending} files and no index",

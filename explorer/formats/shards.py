@@ -3,13 +3,19 @@
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, groupby, islice
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from explorer.errors import FormatError, printable
-from explorer.inventory.listing import Listing, Numbered, firsts_of
+from explorer.inventory.listing import (
+    Listing,
+    Numbered,
+    firsts_of,
+    renumbered,
+    tally,
+)
 from explorer.paths import Key, template_of
 from explorer.storage.local import LOCAL
 from explorer.storage.store import Store
@@ -32,9 +38,18 @@ class Index(msgspec.Struct, dict=True):
     path: str = ""
 
     @cached_property
+    def names(self) -> dict[str, list[str]]:
+        """The tensors of each file, in its order."""
+        names: dict[str, list[str]] = {}
+        tensors = iter(self.weight_map)
+        for shard, run in groupby(self.weight_map.values()):
+            names.setdefault(shard, []).extend(islice(tensors, len(list(run))))
+        return names
+
+    @property
     def shards(self) -> list[str]:
         """The file names in it."""
-        return sorted(set(self.weight_map.values()))
+        return sorted(self.names)
 
 
 def read_index(path: str, store: Store = LOCAL) -> Index:
@@ -97,10 +112,12 @@ def merge(path: str, listings: list[Listing], index: Index | None = None) -> Lis
         FormatError: a tensor is in two shards, or the index promises one that none holds.
     """
     keys = _joined(listing.keys for listing in listings)
-    # as many names as the index has, and each of those among them: none is there twice
-    missing = index.weight_map.keys() - keys if index else set()
-    if not index or missing or len(keys) != len(index.weight_map):
-        _check_names(path, keys, len(listings))
+    missing: set[str] = set()
+    # the names of an index are distinct: none is there twice if these are the same
+    if not index or keys != list(index.weight_map):
+        missing = index.weight_map.keys() - keys if index else set()
+        if not index or missing or len(keys) != len(index.weight_map):
+            _check_names(path, keys, len(listings))
     listing = _joined_listing(listings, keys) if len(listings) > 1 else listings[0]
     if index:
         listing.remarks = [*listing.remarks, *_verify(listing, index, missing)]
@@ -136,14 +153,14 @@ def _joined_listing(listings: list[Listing], keys: list[Key]) -> Listing:
     )
 
 
-def _joined_rows(listings: list[Listing]) -> tuple[Any, Any, Any, list[int] | None]:
+def _joined_rows(listings: list[Listing]) -> tuple[Any, Any, Any, Sequence[int] | None]:
     """Return shapes, dtypes, sizes and rows; equal rows of two shards become one."""
     if any(part.rows is None for part in listings):
         columns = [(part.shapes, part.dtypes, part.nbytes) for part in listings]
         shapes, dtypes, nbytes = map(_joined, zip(*columns, strict=True))
         return shapes, dtypes, nbytes, None
     numbers: dict[tuple, int] = {}
-    rows: list[int] = []
+    parts = []
     for part in listings:
         shapes, dtypes, nbytes = part.shapes, part.dtypes, part.nbytes
         known = [
@@ -151,7 +168,8 @@ def _joined_rows(listings: list[Listing]) -> tuple[Any, Any, Any, list[int] | No
             for i in firsts_of(part.rows or [])
         ]
         row_of = [numbers.setdefault(row, len(numbers)) for row in known]
-        rows.extend(map(row_of.__getitem__, part.rows or []))
+        parts.append(renumbered(part.rows or [], row_of))
+    rows = b"".join(map(bytes, parts)) if len(numbers) <= 256 else _joined(parts)
     _, shapes, dtypes, nbytes = map(list, zip(*numbers, strict=True))
     return Numbered(shapes, rows), Numbered(dtypes, rows), Numbered(nbytes, rows), rows
 
@@ -178,9 +196,15 @@ def _verify(listing: Listing, index: Index, missing: set[str]) -> list[str]:
     if more:
         remarks.append(f"{more:,} tensors are not in the index")
     size = index.metadata.total_size if index.metadata else None
-    total = sum(listing.nbytes)
+    total = _total(listing.nbytes)
     if isinstance(size, int | float) and size != total:
         remarks.append(
             f"the index claims {size:,} bytes of tensors; the headers hold {total:,}"
         )
     return remarks
+
+
+def _total(nbytes: Sequence[int]) -> int:
+    if not isinstance(nbytes, Numbered):
+        return sum(nbytes)
+    return sum(nbytes.values[number] * n for number, n in tally(nbytes.numbers).items())

@@ -1,5 +1,6 @@
 """Listing -> Inventory: what each listed tensor is, found once for each distinct row."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -11,7 +12,7 @@ from explorer.identify.tying import find_ties
 from explorer.inventory.columns import Columns
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.inventory import Basis, Inventory
-from explorer.inventory.listing import Listing, firsts_of, number
+from explorer.inventory.listing import Listing, firsts_of, number, renumbered
 from explorer.inventory.tensor import PARAMS, Kind
 from explorer.paths import path_of, template_of, templates_of
 from explorer.roles.names import classify, names_tell, split_names
@@ -70,7 +71,7 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
     )
 
 
-def _rows(listing: Listing) -> list[int]:
+def _rows(listing: Listing) -> Sequence[int]:
     """Return a number for each tensor, one for those of a pattern, shape, dtype and size."""
     return listing.rows or number(
         templates_of(listing.keys), listing.shapes, listing.dtypes, listing.nbytes
@@ -78,7 +79,7 @@ def _rows(listing: Listing) -> list[int]:
 
 
 def _columns(
-    listing: Listing, rows: list[int], verdicts: dict[int, Packed]
+    listing: Listing, rows: Sequence[int], verdicts: dict[int, Packed]
 ) -> tuple[Columns, bool]:
     """Return the tensors of a listing, and whether their names say anything.
 
@@ -111,7 +112,7 @@ def _columns(
             for index, key in enumerate(keys)
             if key in listing.shardings
         }
-    numbered = list(map(number_of.__getitem__, rows))
+    numbered = renumbered(rows, number_of)
     return Columns(keys, list(numbers), numbered, (), shardings), named
 
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from explorer.dtypes import is_trainable
 from explorer.errors import InputError, printable
+from explorer.identify.by_order import SOURCE, matched_by_order
 from explorer.inventory.columns import Columns
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import PARAMS, Kind, TensorSpec, Tie
@@ -37,14 +38,14 @@ def typed_like(inventory: Inventory, like: Inventory) -> Inventory:
     """Return an inventory with the collections and roles of a model's tensors.
 
     Its figures are as sure as the model's where every parameter that is counted has its type
-    from there. A remark says what fits; a tensor that does not keeps what its name says.
+    from there. The leaves of a file without names are the model's in the order of its tree. A remark says what fits; a tensor that does not keeps what its name says.
 
     Args:
         inventory: of a file or tree without types.
         like: of the model; a training loop may have put names around those of its tensors.
 
     Raises:
-        InputError: not one tensor is the model's.
+        InputError: not one tensor is the model's; or leaves without names are not its own.
 
     >>> import explorer as ex, numpy as np
     >>> file = ex.explore({"model": {"pe": np.ones((9, 4)), "w": np.ones(4)}})
@@ -52,7 +53,11 @@ def typed_like(inventory: Inventory, like: Inventory) -> Inventory:
     >>> typed_like(file, model).num_parameters
     4
     """
-    match = _matched(inventory.tensors, like)
+    if inventory.source == SOURCE:
+        leaves = matched_by_order(inventory.target, inventory.tensors, like.tensors)
+        match = _Correspondence(leaves, [])
+    else:
+        match = _matched(inventory.tensors, like)
     if not match.found:
         raise InputError(
             _name(like),
@@ -75,7 +80,8 @@ def typed_like(inventory: Inventory, like: Inventory) -> Inventory:
     absent = [
         spec.name for spec in like.tensors if spec.key not in found and not spec.alias
     ]
-    remarks = (*inventory.remarks, *_remarks(match, like, unknown, absent))
+    by = "the order of leaves" if inventory.source == SOURCE else "name and shape"
+    remarks = (*inventory.remarks, *_remarks(match, like, unknown, absent, by))
     typed = replace(inventory, columns=Columns.of(tensors), ties=ties, remarks=remarks)
     if unknown:
         return typed
@@ -191,10 +197,14 @@ def _ties(match: _Correspondence, like: Inventory, inventory: Inventory) -> tupl
 
 
 def _remarks(
-    match: _Correspondence, like: Inventory, unknown: list[str], absent: list[str]
+    match: _Correspondence,
+    like: Inventory,
+    unknown: list[str],
+    absent: list[str],
+    by: str,
 ) -> Iterable[str]:
     name = _name(like)
-    yield f"types are those of {name}, found by name and shape: {len(match.found):,} tensors"
+    yield f"types are those of {name}, found by {by}: {len(match.found):,} tensors"
     if match.reshaped:
         yield f"of another shape than in {name}: {_some(match.reshaped)}"
     if unknown:

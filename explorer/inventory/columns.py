@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from explorer.inventory.gc_pause import paused_gc
-from explorer.inventory.listing import Sharding
+from explorer.inventory.listing import Sharding, tally
 from explorer.inventory.tensor import Kind, TensorSpec
 from explorer.paths import Key
 
@@ -38,7 +38,7 @@ class Columns:
     ):
         self.keys = tuple(keys)
         self.kinds = tuple(kinds)
-        self.numbers = tuple(numbers)
+        self.numbers = numbers if isinstance(numbers, bytes) else tuple(numbers)
         self.aliases = frozenset(aliases)
         self.shardings = dict(shardings or {})
 
@@ -101,11 +101,10 @@ class Columns:
 
     def counts(self) -> tuple[tuple[Kind, int, int], ...]:
         """Return each kind with its number of tensors: all names, and unique ones."""
-        named = Counter(self.numbers)
         aliases = Counter(self.numbers[index] for index in self.aliases)
         return tuple(
             (self.kinds[number], count, count - aliases[number])
-            for number, count in named.items()
+            for number, count in tally(self.numbers).items()
         )
 
     def __eq__(self, other: object) -> bool:

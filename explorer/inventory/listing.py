@@ -1,6 +1,6 @@
 """What a reader returns: the columns of a header, before they are interpreted."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, TypeVar
@@ -10,7 +10,16 @@ import msgspec
 from explorer.inventory.tensor import Component, Role, Tie
 from explorer.paths import Key
 
-__all__ = ["Listing", "Numbered", "Sharding", "firsts_of", "number"]
+__all__ = [
+    "Listing",
+    "Numbered",
+    "Sharding",
+    "compact",
+    "firsts_of",
+    "number",
+    "renumbered",
+    "tally",
+]
 
 _T = TypeVar("_T")
 
@@ -32,17 +41,58 @@ def number(*columns: Iterable[Any]) -> list[int]:
     return list(map(numbers.__getitem__, zip(*columns, strict=True)))
 
 
-def firsts_of(rows: list[int]) -> list[int]:
-    """Return where each number first appears.
+def compact(numbers: Sequence[int]) -> Sequence[int]:
+    """Return small numbers as bytes, which are counted and renumbered at once.
+
+    >>> compact([0, 1, 0]), compact([0, 256])
+    (b'\\x00\\x01\\x00', [0, 256])
+    """
+    try:
+        return bytes(numbers)
+    except ValueError:
+        return numbers
+
+
+def renumbered(rows: Sequence[int], new: Sequence[int]) -> Sequence[int]:
+    """Return the new number of each row.
+
+    >>> renumbered([0, 1, 0], [7, 500])
+    [7, 500, 7]
+    """
+    if isinstance(rows, bytes) and max(new, default=0) < 256:
+        return rows.translate(bytes(new[:256]).ljust(256, b"\0"))
+    return list(map(new.__getitem__, rows))
+
+
+def tally(rows: Sequence[int]) -> dict[int, int]:
+    """Return how often each number occurs, in order of appearance.
+
+    >>> tally([1, 1, 0]), tally(bytes([1, 1, 0]))
+    ({1: 2, 0: 1}, {1: 2, 0: 1})
+    """
+    if not isinstance(rows, bytes):
+        return dict(Counter(rows))
+    found = {}
+    while rows:
+        number, before = rows[0], len(rows)
+        rows = rows.translate(None, bytes([number]))
+        found[number] = before - len(rows)
+    return found
+
+
+def firsts_of(rows: Sequence[int]) -> list[int]:
+    """Return where each number first appears; they are numbered in that order.
 
     >>> firsts_of([0, 1, 0, 2])
     [0, 1, 3]
     """
     firsts, at = [], 0
-    for row in range(max(rows, default=-1) + 1):
-        at = rows.index(row, at)
-        firsts.append(at)
-    return firsts
+    try:
+        while True:
+            at = rows.index(len(firsts), at)
+            firsts.append(at)
+    except ValueError:  # there is no such number
+        return firsts
 
 
 class Numbered(Sequence[_T]):
@@ -54,7 +104,7 @@ class Numbered(Sequence[_T]):
 
     __slots__ = ("numbers", "values")
 
-    def __init__(self, values: list[_T], numbers: list[int]):
+    def __init__(self, values: list[_T], numbers: Sequence[int]):
         self.values, self.numbers = values, numbers
 
     def __len__(self) -> int:
@@ -110,7 +160,7 @@ class Listing(msgspec.Struct):
     shapes: Sequence[tuple[int, ...]]
     dtypes: Sequence[str]
     nbytes: Sequence[int]
-    rows: list[int] | None = None
+    rows: Sequence[int] | None = None
     collections: list[str] | None = None
     typed: bool = False
     ties: list[Tie] = []

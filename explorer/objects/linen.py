@@ -119,6 +119,7 @@ def _abstract_init(
         {},
         inputs,
         kwargs,
+        makes=True,
     )
     leaves, treedef = jax.tree_util.tree_flatten((inputs, kwargs))
     shaped = [leaf for leaf in leaves if _has_shape(leaf)]

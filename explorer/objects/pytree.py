@@ -5,7 +5,7 @@ An object of a library that is not loaded cannot exist, so no library is importe
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from explorer.errors import TreeError
 from explorer.inventory.gc_pause import paused_gc
@@ -71,7 +71,24 @@ def _open_train_state(path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
     return node, mark
 
 
+class _Copy(NamedTuple):
+    """A tree that holds second copies of parameters."""
+
+    tree: Any
+
+
+def _open_lookahead(path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
+    """Open optax's pair of parameters: the fast ones learn, the slow ones follow them."""
+    if type(node) is _Copy:
+        return node.tree, mark._replace(collection="ema")
+    if _is_lookahead(node):
+        return {"fast": node.fast, "slow": _Copy(node.slow)}, mark
+    return node, mark
+
+
 def _open_optimizer_state(path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
+    if type(node) is _Copy or _is_lookahead(node):
+        return _open_lookahead(path, node, mark)
     if _is_optax(node) and mark.collection != "opt_state":
         return node, mark._replace(collection="opt_state")
     return node, mark
@@ -141,7 +158,12 @@ def _is_train_state(node: Any) -> bool:
 
 def _is_optax(node: Any) -> bool:
     module = type(node).__module__
-    return isinstance(node, tuple) and (module == "optax" or module.startswith("optax."))
+    is_its_own = module == "optax" or module.startswith("optax.")
+    return isinstance(node, tuple) and is_its_own and not _is_lookahead(node)
+
+
+def _is_lookahead(node: Any) -> bool:
+    return is_instance(node, "optax", "LookaheadParams")
 
 
 def _is_optimizer_state(tree: Any) -> bool:

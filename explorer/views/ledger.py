@@ -93,25 +93,29 @@ def _stored(ledger: Ledger) -> Iterator[_Row]:
 
 
 _CONVENTIONS = {
-    "with_embedding_and_head": "active for one token",
-    "without_input_embedding": "  without the embedding",
-    "without_embedding_and_head": "  nor the head",
+    "with_embedding_and_head": "with embedding and head",
+    "without_input_embedding": "without the embedding",
+    "without_embedding_and_head": "without embedding and head",
 }
 
 
 def _active(ledger: Ledger) -> Iterator[_Row]:
-    """Yield the parameters that one token activates, where these are not all of them."""
+    """Yield the parameters that one token activates, where these are not all of them.
+
+    "active" is one figure everywhere: the count by the publisher's convention, where it is
+    known. The others follow in their own words.
+    """
     active = ledger.active_parameters
     if active is None or active.with_embedding_and_head == ledger.parameters:
         return
     advertised = ledger.advertised.active if ledger.advertised else ""
-    # where the publisher's convention is not known, the first row is the likeliest
     quoted = active.publisher or next(iter(_CONVENTIONS))
+    claim = _CONVENTIONS[quoted] + (f", the publisher's {advertised}" if advertised else "")
+    yield "active for one token", getattr(active, quoted), claim
     for name, title in _CONVENTIONS.items():
         number = getattr(active, name)
-        if number is not None:
-            is_quoted = advertised and name == quoted
-            yield title, number, f"the publisher's {advertised}" if is_quoted else ""
+        if number is not None and name != quoted:
+            yield f"  {title}", number, ""
 
 
 def _groups(ledger: Ledger) -> Iterator[tuple[str, str]]:

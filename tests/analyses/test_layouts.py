@@ -172,9 +172,10 @@ def test_state_is_counted_in_its_own_words(tmp_path: Path):
         "mask fill values (one tensor): 1 element, not a parameter",
         "moving averages of parameters (one tensor): 216 elements are second copies, not "
         "parameters; by names and shapes (model_ema/convweight): were they learned, they would be "
-        "48.2% of the parameters",
+        "48.2% of the parameters (like= with the model reads its types)",
         "noise schedules (one tensor): 1,000 elements are buffers, not parameters; by names "
-        "and shapes (betas): were they learned, they would be 81.2% of the parameters",
+        "and shapes (betas): were they learned, they would be 81.2% of the parameters (like= "
+        "with the model reads its types)",
     ]
 
 

@@ -171,6 +171,7 @@ def test_the_bytes_of_quantised_files():
     assert find("deepseek-r1").file_bytes == find("deepseek-v3").file_bytes
     # 61 tensors of 32 rotary frequencies in float32
     assert find("kimi-k2").file_bytes == _stored_bytes("kimi-k2", _fp8) + 61 * 32 * 4
+    assert "derived, no header confirms it" in find("kimi-k2").file_format
     for name in ("gpt-oss-20b", "gpt-oss-120b"):
         assert find(name).file_bytes == _stored_bytes(name, _mxfp4)
     # "Our checkpoint sizes are 60.8 GiB" and 12.8 GiB: the model card of gpt-oss

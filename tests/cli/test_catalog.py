@@ -93,6 +93,12 @@ def test_names_of_the_catalogue_are_completed_beside_files(tmp_path):
     assert _completed("show", "qwen3-0") == ["file,qwen3-0", "plain,qwen3-0.6b"]
     assert "plain,llama-2-70b" in _completed("count", "gpt2", "llama-2")
     assert "plain,meta-llama/Llama-3.1-8B" in _completed("roles", "meta-llama/L")
+    assert _completed("count", "QWEN3-0") == ["file,QWEN3-0", "plain,qwen3-0.6b"]
+    assert "plain,meta-llama/Llama-3.1-8B" in _completed("roles", "META-LLAMA/l")
+    assert _completed("catalog", "qwen3-0") == ["plain,qwen3-0.6b"]
+    assert {"plain,qwen2.5-7b", "plain,qwen2", "plain,Qwen"} <= set(
+        _completed("catalog", "Qw")
+    )
     for typed in ("./ll", "/tmp/gp", "nothing"):
         assert _completed("lock", typed) == [f"file,{typed}"]
     (tmp_path / "gpt2-mine").mkdir()

@@ -136,13 +136,6 @@ def test_files_of_other_programs_in_a_folder_are_named(tmp_path: Path):
         ex.explore(tmp_path)
 
 
-def test_meta_tensor_parallel_shards_are_named(tmp_path: Path):
-    for number in range(2):
-        (tmp_path / f"consolidated.0{number}.pth").write_bytes(b"PK\x03\x04")
-    with pytest.raises(TargetError, match="in 2 tensor-parallel shards"):
-        ex.explore(tmp_path)
-
-
 # DCP and FSDP
 
 
@@ -154,6 +147,14 @@ def test_dcp(tmp_path: Path):
     assert inventory["optim/state/m"].collection == "opt_state"
     assert inventory.remarks == ("pickled objects that are not tensors: 1",)
     assert inventory.file_bytes == 6000 + (DATA / "dcp_metadata").stat().st_size
+
+
+def test_dcp_without_its_metadata(tmp_path: Path):
+    folder = write_dcp(tmp_path / "step-10")
+    (folder / ".metadata").unlink()
+    for target in (folder, folder / "__0_0.distcp"):
+        with pytest.raises(FormatError, match=r"DCP checkpoint.*expected its \.metadata"):
+            ex.explore(target)
 
 
 def test_dcp_of_which_files_are_missing(tmp_path: Path):

@@ -223,5 +223,33 @@ def test_shards_of_numbered_rows_join_as_those_of_records(
     inventory = ex.explore(folder)
     shapes = {tensor.key: tensor.shape for tensor in inventory}
     assert shapes == {name: shape for name, (shape, _) in layout.items()}
-    monkeypatch.setattr(safetensors, "read_columns", lambda raw, data_bytes: None)
+    monkeypatch.setattr(safetensors, "read_columns", lambda *_: None)
     assert ex.explore(folder) == inventory
+
+
+def test_an_index_in_any_order_names_the_same_tensors(tmp_path: Path):
+    layout: Layout = {f"h.{i}.up.weight": ((4, i % 7), "BF16") for i in range(300)}
+    layout |= {f"norm.{'x' * i}": ((i + 1,), "F32") for i in range(300)}  # 300 patterns
+    folder = write_sharded(tmp_path / "m", layout, 3)
+    path = folder / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    inventory = ex.explore(folder)
+    shapes = {tensor.key: tensor.shape for tensor in inventory}
+    assert shapes == {name: shape for name, (shape, _) in layout.items()}
+    for order in (sorted, reversed, lambda names: sorted(names, key=hash)):
+        index["weight_map"] = {n: index["weight_map"][n] for n in order([*layout])}
+        path.write_text(json.dumps(index, indent=2))
+        assert ex.explore(folder) == inventory
+
+
+@pytest.mark.parametrize("indexed", ["a.0", "a.1"])
+def test_a_key_given_twice_in_a_shard_is_refused_with_an_index_too(
+    tmp_path: Path, indexed: str
+):
+    folder = write_sharded(tmp_path / "m", {"a.0": ((1,), "F32"), "a.1": ((1,), "F32")}, 1)
+    [shard] = folder.glob("*.safetensors")
+    shard.write_bytes(shard.read_bytes().replace(b"a.1", b"a.0"))
+    index = {"metadata": {}, "weight_map": {indexed: shard.name}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(FormatError, match=r"key 'a\.0' is given twice"):
+        ex.explore(folder)

@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import explorer as ex
 from explorer.errors import UnsafePickleError
 from explorer.formats.pytorch import read, values
 from explorer.inventory.tensor import Tie
 from explorer.paths import Key
+from tests.formats.large_files import CODE
 from tests.formats.torch_bytes import (
     Call,
     Named,
@@ -131,6 +133,33 @@ def test_a_module_tensor_on_no_list_is_not_a_state_of_a_script():
 def test_constants_of_a_script_are_remarked():
     remarks = read(str(DATA / "traced.jit")).remarks
     assert remarks == ["8 bytes of constants of the program are not listed"]
+
+
+@pytest.mark.parametrize(("learned", "frozen"), [((True, False), 5), ((True, True), 0)])
+def test_parameters_without_gradient_are_counted_and_said(learned, frozen: int, tmp_path):
+    """`requires_grad` is the fifth argument of _rebuild_tensor_v2, in scripts too."""
+    weights = {}
+    for key, size, has_gradient in zip("ab", (12, 5), learned, strict=True):
+        whole = tensor(key, (size,))
+        arguments = (*whole.arguments[:4], has_gradient, False)
+        weights[f"weight_{key}"] = whole._replace(arguments=arguments)
+    path = tmp_path / "script.pt"
+    write_zip(
+        path,
+        Call("__torch__", "M", (), weights),
+        {"a": zeros(12), "b": zeros(5)},
+        constants__pkl=b"\x80\x02).",
+    )
+    with zipfile.ZipFile(path, "a") as archive:
+        code = CODE.format('"weight_a", "weight_b", ')
+        archive.writestr("archive/code/__torch__.py", code)
+    ledger = ex.ledger(path)
+    assert (ledger.parameters, ledger.provenance["parameters"]) == (17, "exact")
+    said = [note for note in ledger.notes if "requires_grad=False" in note]
+    assert len(said) == bool(frozen)
+    assert all(
+        note.startswith(f"{frozen} elements are of parameters with") for note in said
+    )
 
 
 def test_a_whole_module_is_refused_by_its_class():

@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from explorer.inventory.columns import Columns
 from explorer.inventory.inventory import Inventory
-from explorer.inventory.listing import Sharding
+from explorer.inventory.listing import Sharding, compact, firsts_of, renumbered, tally
 from explorer.inventory.tensor import Kind, TensorSpec
 
 
@@ -78,3 +81,21 @@ def test_an_inventory_shows_itself_the_same_before_and_after_any_import(shown: s
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "bias" in done.stdout
+
+
+@given(st.lists(st.integers(0, 300)), st.permutations(range(301)))
+def test_numbers_that_fit_into_bytes_are_counted_and_renumbered_as_others(numbers, new):
+    held = compact(numbers)
+    assert isinstance(held, bytes) == (max(numbers, default=0) < 256)
+    assert list(held) == numbers
+    assert tally(held) == tally(numbers) == Counter(numbers)
+    assert list(tally(held)) == list(dict.fromkeys(numbers))
+    for table in (new, list(range(256)) + [0] * 45):
+        expected = [table[number] for number in numbers]
+        assert list(renumbered(held, table)) == list(renumbered(numbers, table)) == expected
+
+
+def test_first_appearances_are_found_in_bytes_and_lists():
+    rows = [0, 0, 1, 0, 2, 1]
+    assert firsts_of(rows) == firsts_of(bytes(rows)) == [0, 2, 4]
+    assert firsts_of([]) == firsts_of(b"") == []

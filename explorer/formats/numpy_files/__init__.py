@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read", "values"]
 
-_ENDING, _LEAVES = ".npy", ".eqx"
+_ENDING, _LEAVES, _WIDE = ".npy", ".eqx", "float64"
 _MAGIC = b"\x93NUMPY"
 _MAX_LINE = 1 << 20  # of hyperparameters
 _MAX_HEADERS = 1_000_000  # bytes of all of a small .npz, which are deflated
@@ -59,13 +59,12 @@ def read(path: str, store: Store = LOCAL) -> Listing:
         remarks.append(
             f"arrays of two-byte void are bfloat16, which NumPy cannot name: {voids:,}"
         )
+    kind = "npz" if is_zip else "npy"
     words = [collection_of(path_of(array.key)) for array in arrays] if is_zip else []
+    if not is_zip and _are_leaves(path, arrays):
+        kind, words = "equinox leaves", _words_of_leaves(arrays)
     return Listing(
-        format="npz"
-        if is_zip
-        else "equinox leaves"
-        if _are_leaves(path, arrays)
-        else "npy",
+        format=kind,
         keys=[array.key for array in arrays],
         shapes=[array.header.shape for array in arrays],
         dtypes=[array.header.dtype for array in arrays],
@@ -134,6 +133,18 @@ def _arrays(blob: Blob, data: Bytes) -> tuple[list[_Array], list[str]]:
 
 def _are_leaves(path: str, arrays: list[_Array]) -> bool:
     return len(arrays) > 1 or path.endswith(_LEAVES)
+
+
+def _words_of_leaves(arrays: list[_Array]) -> list[str]:
+    """Return "state" for numbers of Python, such as a dropout's rate, "" for arrays.
+
+    They have 64 bits; so have parameters where all arrays do.
+    """
+    is_wide = any(a.header.dtype == _WIDE and a.header.shape for a in arrays)
+    return [
+        "state" if a.header.dtype == _WIDE and not a.header.shape and not is_wide else ""
+        for a in arrays
+    ]
 
 
 def _in_a_row(path: str, data: Bytes) -> list[_Array]:

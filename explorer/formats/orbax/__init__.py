@@ -33,6 +33,8 @@ __all__ = ["detect", "read", "values"]
 
 # zstd, the densest of the stores' compressors, needs 4 bytes for a block of 128 KiB
 _MAX_COMPRESSION = 2**15
+# how Orbax stores a number of Python: JAX's default format of it
+_NUMBERS = {"int64": "int32", "float64": "float32", "complex128": "complex64"}
 _FREE = 64_000_000  # bytes of zeros that no file holds
 
 _Path = tuple[str, ...]
@@ -52,7 +54,8 @@ def read(path: str, store: Store = LOCAL) -> Listing:
 
     Of a CheckpointManager's root the newest step is read. Where a step has several items,
     or one with a name of its own, the item is the first name of each path. PRNG keys have
-    their logical shape; bytes are those of the arrays before compression.
+    their logical shape; bytes are those of the arrays before compression. A Python number is
+    a 0-d tensor of JAX's default format, as it is in memory.
 
     Raises:
         FormatError: an unfinished save, broken metadata, or a leaf without its array.
@@ -177,9 +180,12 @@ def _check_total(folder: str, nbytes: int, file_bytes: int) -> None:
 def _add(listing: Listing, item: str, folder: str, stored: _Stored, store: Store) -> None:
     """Add the tensors of one tree to a listing."""
     key_formats, saved = read_key_formats(folder, store), read_shardings(folder, store)
-    shapes, names = [], []
-    for leaf, head in zip(stored.tree.leaves, stored.heads, strict=True):
+    shapes, names, sizes = [], [], []
+    rows = zip(stored.tree.leaves, stored.heads, stored.nbytes, strict=True)
+    for leaf, head, nbytes in rows:
         shape, dtype = head.shape, head.dtype
+        if leaf in stored.tree.numbers and not shape and dtype in _NUMBERS:
+            dtype, nbytes = _NUMBERS[dtype], nbytes // 2
         key, name = _key(item, leaf), ".".join(leaf)
         if sharding := saved.get(name):
             shard = dtypes.find(dtype).nbytes(sharding.shard_size(shape))
@@ -189,9 +195,10 @@ def _add(listing: Listing, item: str, folder: str, stored: _Stored, store: Store
         listing.keys.append(key)
         shapes.append(shape)
         names.append(dtype)
+        sizes.append(nbytes)
     listing.shapes = [*listing.shapes, *shapes]
     listing.dtypes = [*listing.dtypes, *names]
-    listing.nbytes = [*listing.nbytes, *stored.nbytes]
+    listing.nbytes = [*listing.nbytes, *sizes]
 
 
 def _key(item: str, leaf: _Path) -> _Path:

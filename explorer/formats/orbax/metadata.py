@@ -28,11 +28,13 @@ _KEY_TAGS = {"threefry2x32": "fry", "rbg": "rbg", "unsafe_rbg": "urbg"}  # JAX's
 class OrbaxTree(msgspec.Struct, gc=False):
     """The leaves of a tree that are arrays, as paths, and how their arrays are stored.
 
+    `numbers`: those leaves that are numbers of Python, stored in 64 bits.
     `is_complete`: Orbax was set to store chunks of zeros too, so that a chunk which is
     missing was lost.
     """
 
     leaves: list[tuple[str, ...]]
+    numbers: frozenset[tuple[str, ...]] = frozenset()
     use_ocdbt: bool = False
     use_zarr3: bool = False
     is_complete: bool = False
@@ -150,13 +152,15 @@ def read_tree(folder: str, store: Store = LOCAL) -> OrbaxTree | None:
         raise FormatError(
             path, found="lists a leaf twice", cure="copy the checkpoint again"
         )
+    kept = [
+        (leaf, entry.value_metadata.value_type)
+        for leaf, entry in zip(paths, entries.values(), strict=True)
+        if not entry.value_metadata.skip_deserialize
+        and entry.value_metadata.value_type != "string"
+    ]
     return OrbaxTree(
-        [
-            leaf
-            for leaf, entry in zip(paths, entries.values(), strict=True)
-            if not entry.value_metadata.skip_deserialize
-            and entry.value_metadata.value_type != "string"
-        ],
+        [leaf for leaf, _ in kept],
+        frozenset(leaf for leaf, kind in kept if kind == "scalar"),
         bool(metadata.use_ocdbt),
         bool(metadata.use_zarr3),
         bool(metadata.store_array_data_equal_to_fill_value),

@@ -7,6 +7,7 @@ what may be in it, and the bytes of tensors are not read until `values` maps the
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
+from math import prod
 from typing import TYPE_CHECKING
 
 from explorer.errors import printable
@@ -134,6 +135,10 @@ def _metadata(root: object) -> dict[str, str]:
     return dict(islice(plain, MAX_METADATA))
 
 
+def _is_learned(leaf: TorchLeaf) -> bool:
+    return type(leaf.tensor) is not Tensor or leaf.tensor.learned
+
+
 def _remarks(checkpoint: TorchCheckpoint, leaves: list[TorchLeaf]) -> list[str]:
     remarks = []
     averages = [leaf.key for leaf in leaves if leaf.collection == EMA]
@@ -142,6 +147,17 @@ def _remarks(checkpoint: TorchCheckpoint, leaves: list[TorchLeaf]) -> list[str]:
         remarks.append(
             f"a moving average of the parameters (from {first} on, {len(averages):,} in all) "
             "is a second copy, listed separately"
+        )
+    declared = [leaf for leaf in leaves if leaf.collection == "params"]
+    frozen = [leaf for leaf in declared if not _is_learned(leaf)]
+    if 0 < len(frozen) < len(declared):
+        first, size = (
+            printable(name_of(frozen[0].key), 80),
+            sum(prod(n.shape) for n in frozen),
+        )
+        remarks.append(
+            f"{size:,} elements are of parameters with requires_grad=False (from {first} on, "
+            f"{len(frozen):,} in all): they are counted, and not trained as they are stored"
         )
     absent = sum(type(t) is Tensor and t.storage is None for _, t, _, _ in leaves)
     if absent:

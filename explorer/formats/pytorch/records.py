@@ -52,7 +52,7 @@ class Tensor(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A view of a storage; `storage` is None for a tensor on the meta device.
 
     `offset` and `stride` are in elements. `scales` are the tensors that a tensor
-    quantised by channel has with it.
+    quantised by channel has with it. `learned` is PyTorch's requires_grad.
     """
 
     storage: Storage | None
@@ -62,6 +62,7 @@ class Tensor(msgspec.Struct, frozen=True, eq=False, gc=False):
     dtype: str
     flags: tuple[str, ...] = ()
     scales: "dict[str, Tensor] | None" = None
+    learned: bool = False
 
 
 class Sparse(msgspec.Struct, frozen=True, eq=False):
@@ -176,7 +177,10 @@ def make_tensor_v2(
 ) -> Tensor:
     """Return the record for _rebuild_tensor_v2, and for _rebuild_tensor before it."""
     flags = _flags(metadata) if metadata else ()
-    return make_tensor(storage, offset, shape, stride, None, flags)
+    tensor = make_tensor(storage, offset, shape, stride, None, flags)
+    return (
+        msgspec.structs.replace(tensor, learned=True) if requires_grad is True else tensor
+    )
 
 
 def make_tensor_v3(

@@ -4,7 +4,7 @@ The rules of the format (github.com/huggingface/safetensors, "Format") are all c
 offsets start at 0, leave no hole, do not overlap and end where the file ends.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -28,15 +28,20 @@ if TYPE_CHECKING:
 __all__ = ["read", "values"]
 
 
-def read(path: str, store: Store = LOCAL) -> Listing:
+def read(path: str, store: Store = LOCAL, promised: Sequence[str] = ()) -> Listing:
     """Return what the header of a safetensors file lists; no tensor byte is read.
+
+    Args:
+        path: of the file.
+        store: where it is.
+        promised: the distinct names that an index gives for the file, if there is one.
 
     Raises:
         FormatError: the header or the offsets break a rule of the format.
     """
     with store.blob(path) as blob:
         raw = read_json(blob)
-        listing = read_columns(raw, blob.size() - len(raw) - 8)
+        listing = read_columns(raw, blob.size() - len(raw) - 8, promised)
         return listing or _read_records(path, blob, raw)
 
 

@@ -11,6 +11,7 @@ import math
 
 from explorer.identify.packing.evidence import Claim, Option, Reading, Stored, choose
 from explorer.identify.packing.vectors import codes_of
+from explorer.identify.packing.words import gemv_padding
 
 __all__ = [
     "read_bitblas",
@@ -103,17 +104,11 @@ def read_gemv_fast(
     if weight.dtype != "int16" or not _matrices(weight, scale) or zeros is None:
         return None
     (rows, width), (padded, out) = weight.shape, scale.shape
-    paddings = [8 * _awq_padding(width, group) for group in (128, 64, 32)]
+    paddings = [8 * gemv_padding(width, group) for group in (128, 64, 32)]
     if zeros.shape != scale.shape or rows * 4 != out or padded not in paddings:
         return None
     rule = "AWQ 4-bit, GEMV fast layout"
     return Reading((out, width), "uint4", rule, "AWQ scales and zero points")
-
-
-def _awq_padding(width: int, group: int) -> int:
-    step = 128 // group
-    padded = -(-(width // group) // 8)
-    return -(-padded // step) * step
 
 
 def read_svdquant(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from explorer.identify.packing.evidence import Claim, Option, Reading, Stored, choose
 
-__all__ = ["read_awq", "read_compressed", "read_gptq", "read_mlx"]
+__all__ = ["gemv_padding", "read_awq", "read_compressed", "read_gptq", "read_mlx"]
 
 _GPTQ_BITS = (4, 8, 3, 2, 5, 6)
 _MLX_BITS = (4, 8, 2, 3, 6, 5)
@@ -91,15 +91,15 @@ def read_awq(
             rule = f"AWQ {bits}-bit, {how}"
             return Reading((out, rows), f"uint{bits}", rule, "AWQ scales and zero points")
     padded = zeros.shape[1]
-    widths = [_gemv_padding(words * 8, group) for group in (128, 64, 32)]
+    widths = [gemv_padding(words * 8, group) for group in (128, 64, 32)]
     if scale.shape == (rows, padded * 8) and zeros.shape[0] == rows and padded in widths:
         rule = "AWQ 4-bit, GEMV layout"
         return Reading((rows, words * 8), "uint4", rule, "AWQ scales and zero points")
     return None
 
 
-def _gemv_padding(width: int, group: int) -> int:
-    # AutoAWQ's calculate_zeros_width: kernels read 128 weights of input at a time
+def gemv_padding(width: int, group: int) -> int:
+    """Return AutoAWQ's calculate_zeros_width: kernels read 128 weights of input at a time."""
     step = 128 // group
     padded = -(-(width // group) // 8)
     return -(-padded // step) * step

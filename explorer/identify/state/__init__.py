@@ -52,10 +52,11 @@ def _own_state(row: NamedArray, beside: State | None) -> State | None:
 
 def _sure_marks(root: Node) -> Iterator[tuple[Node, str, str]]:
     """Yield nodes with what all in them is, the surest first."""
-    for node in optimizers_in(root):
+    states = optimizers_in(root)
+    for node in states:
         yield node, *_OPTIMIZER
     yield from statistics_in(root)
-    for node, rule in copies_in(root):
+    for node, rule in copies_in(root, states):
         yield node, _COPY, rule
     yield from adapter_settings(root)
 
@@ -75,8 +76,22 @@ def _is_open(row: NamedArray, node: Node, collection: str) -> bool:
     """Return whether a mark may decide what the source says nothing sure of.
 
     T5X calls its parameters `target`, others a copy of theirs; statistics that NNX keeps
-    beside parameters are saved under the name `params` with them.
+    beside parameters are saved under the name `params` with them; a copy of a whole state
+    has its own `params`.
     """
     if row.collection != PARAMS:
         return row.collection == ""
-    return not row.typed and (node.name == "target" or collection == "batch_stats")
+    if row.typed:
+        return False
+    if collection == _COPY:  # `slow` is marked where optax's counter stands beside it
+        is_whole = PARAMS in row.path[_depth(node) :]
+        return is_whole or node.name in ("target", "slow")
+    return node.name == "target" or collection == "batch_stats"
+
+
+def _depth(node: Node) -> int:
+    """Return the number of names from the root to a node."""
+    names = 0
+    while node.parent is not None:
+        node, names = node.parent, names + 1
+    return names

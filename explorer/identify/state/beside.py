@@ -30,6 +30,12 @@ _LEARNED = name_set("kernel embedding weight bias w b scale gamma beta")
 _MATRICES = name_set("kernel embedding weight w bias")
 
 _FACTORS = re.compile(r"^(lora|loha|hada|lokr|oft|boft|diff|glora|ia3)_?")
+# peft's matrices that are drawn once and shared, and the vectors that are learned for them
+_DRAWN = (
+    (name_set("vera_A vera_B"), "vera_lambda_"),
+    (name_set("randlora_A randlora_B"), "randlora_lambda"),
+)
+_PROJECTIONS = ("buffers", "fixed projections of adapters")
 _LOOSE = ("state", "values beside the model")
 
 
@@ -78,7 +84,10 @@ def _is_model(node: Node) -> bool:
 
 
 def adapter_settings(root: Node) -> Iterator[tuple[Node, str, str]]:
-    """Yield the numbers `alpha` that scale the factors of a low-rank adapter beside them.
+    """Yield what adapters keep and do not learn.
+
+    The numbers `alpha` scale the factors of a low-rank adapter beside them; VeRA's matrices
+    are drawn once, and only vectors learned.
 
     >>> from explorer.identify.state.tree import NamedArray, tree_of
     >>> shapes = {"q/lora_down/weight": (4, 64), "q/alpha": (), "prelu/alpha": ()}
@@ -86,7 +95,12 @@ def adapter_settings(root: Node) -> Iterator[tuple[Node, str, str]]:
     >>> [node.parent.name for node, *_ in adapter_settings(tree_of(rows))]
     ['q']
     """
-    for node in root.nodes():
+    nodes = list(root.nodes())
+    for node in nodes:
         alpha = node.children.get("alpha")
         if alpha and not alpha.arrays and any(map(_FACTORS.search, node.children)):
             yield alpha, "buffers", "scales of adapters"
+    for drawn, learned in _DRAWN:
+        found = [node for node in nodes if node.name in drawn]
+        if found and any(node.name.startswith(learned) for node in nodes):
+            yield from ((node, *_PROJECTIONS) for node in found)

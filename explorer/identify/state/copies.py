@@ -5,9 +5,10 @@ without that word and which holds arrays of all its names and shapes. Two towers
 shapes are not copies, nor is a `target_embedding` beside a `source_embedding`.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
-from explorer.identify.state.tree import Node
+from explorer.identify.state.tree import Node, Shape
 from explorer.paths import name_set
 
 __all__ = ["copies_in"]
@@ -31,6 +32,13 @@ _PAIRS = {
     "base_encoder_k": name_set("base_encoder_q"),
     "momentum_encoder": name_set("encoder base_encoder online_encoder"),
 }
+# ALBEF and BLIP: every network of a model has a copy that momentum moves
+_MOMENTUM = "_m"
+_NETWORKS = name_set("encoder decoder model unet transformer backbone net")
+# a copy without the tree of its original: mmcv joins the names by "_", LitEma by nothing
+_EMA = "ema"
+_BETWEEN, _DIGITS = re.compile("[^a-z0-9]+"), re.compile("[0-9]+")
+_LOOKAHEAD = "steps_since_sync"  # optax counts them where slow parameters follow fast ones
 _LISTED = "shadow_params"  # an average as a list, whose names are lost
 _MOST, _DEEPEST = 64, 4  # neighbours and wrappers compared: bounds the time
 
@@ -54,8 +62,10 @@ _WORDS: tuple[tuple[str, frozenset[str], frozenset[str] | None], ...] = (
 _ALL = frozenset[str]().union(*(words for _, words, _ in _WORDS))
 
 
-def copies_in(root: Node) -> list[tuple[Node, str]]:
+def copies_in(root: Node, states: Iterable[Node] = ()) -> list[tuple[Node, str]]:
     """Return the nodes that are second copies, and what such copies are.
+
+    `states` are nodes of optimizer state: a train state holds its parameters beside one.
 
     >>> from explorer.identify.state.tree import NamedArray, tree_of
     >>> paths = ["params/kernel", "target_params/kernel", "target_head/kernel"]
@@ -63,10 +73,12 @@ def copies_in(root: Node) -> list[tuple[Node, str]]:
     >>> [(node.name, rule) for node, rule in copies_in(tree_of(rows))]
     [('target_params', 'target copies')]
     """
-    named = [n for n in root.nodes() if n.arrays and n.parent and _ALL & _words(n.name)]
+    nodes = list(root.nodes())
+    named = [n for n in nodes if n.arrays and n.parent and _ALL & _words(n.name)]
     around = {id(node.parent): node.parent for node in named if node.parent}
     neighbours = {key: _Neighbours(parent) for key, parent in around.items()}
     found: dict[int, tuple[Node, str]] = {}
+    beside = frozenset(map(id, states))
     for rule, words, wholes in _WORDS:
         for node in named:
             if id(node) in found or words.isdisjoint(_words(node.name)):
@@ -76,16 +88,85 @@ def copies_in(root: Node) -> list[tuple[Node, str]]:
                 continue
             is_target = words is _WORDS[-1][1]
             originals = neighbours[id(node.parent)].originals(node, bare, is_target)
-            if any(id(other) not in found and _is_copy(node, other) for other in originals):
+            if any(
+                id(other) not in found and _is_copy(node, other, beside)
+                for other in originals
+            ):
                 found[id(node)] = node, rule
-    for node in root.nodes():
-        if node.name == _LISTED or _follows_pair(node):
-            found.setdefault(id(node), (node, _WORDS[0][0]))
+    for node in (
+        *_listed_or_paired(nodes),
+        *_momentum_copies(nodes),
+        *_flat_copies(nodes),
+    ):
+        found.setdefault(id(node), (node, _WORDS[0][0]))
     return list(found.values())
 
 
 def _words(name: str) -> frozenset[str]:
     return frozenset(name.lower().split("_"))
+
+
+def _listed_or_paired(nodes: list[Node]) -> Iterator[Node]:
+    is_lookahead = any(node.name == _LOOKAHEAD for node in nodes)
+    root = nodes[0]
+    for node in nodes:
+        beside = node.parent.children if node.parent else {}
+        is_slow = is_lookahead and node.name == "slow" and "fast" in beside
+        if (
+            (node.name == _LISTED and root.arrays > node.arrays)  # alone it is the model
+            or _follows_pair(node)
+            or (is_slow and _is_copy(node, beside["fast"]))
+        ):
+            yield node
+
+
+def _momentum_copies(nodes: list[Node]) -> Iterator[Node]:
+    """Yield the modules `x_m` that repeat a neighbour `x`, if whole networks are among them.
+
+    A single pair, or one of layers, may be anything: `fc` and `fc_m` are two layers.
+    """
+    for node in nodes:
+        names = node.children.keys()
+        pairs = [
+            child
+            for name in names
+            if name.endswith(_MOMENTUM) and name.removesuffix(_MOMENTUM) in names
+            if (child := node.children[name]).children
+            and _is_copy(child, node.children[name.removesuffix(_MOMENTUM)])
+        ]
+        if len(pairs) > 1 and any(not _NETWORKS.isdisjoint(_words(p.name)) for p in pairs):
+            yield from pairs
+
+
+def _flat_copies(nodes: list[Node]) -> Iterator[Node]:
+    """Yield the arrays whose names are those of others, whole paths in one name.
+
+    mmcv: `ema_backbone_conv1_weight`; LitEma: `model_ema.diffusion_modelout2weight`.
+    """
+    flat = [node for node in nodes if node.own and _EMA in _around(node)]
+    if not flat:
+        return
+    known: set[tuple[str, frozenset[Shape]]] = set()
+    for node in nodes:
+        if node.own and _EMA not in _around(node):
+            name, above = node.name, node.parent
+            while above is not None and above.name:
+                name, above = above.name + name, above.parent
+                known.add((_squeezed(name), frozenset(node.own)))
+    for node in flat:
+        name = node.name.removeprefix(f"{_EMA}_")
+        if (_squeezed(name), frozenset(node.own)) in known:
+            yield node
+
+
+def _around(node: Node) -> frozenset[str]:
+    """Return the words of a node's name and of the one around it."""
+    return _words(node.name) | (_words(node.parent.name) if node.parent else frozenset())
+
+
+def _squeezed(name: str) -> str:
+    """Return a name without what may stand between its parts, equal for all layers."""
+    return _DIGITS.sub("#", _BETWEEN.sub("", name.lower()))
 
 
 def _follows_pair(node: Node) -> bool:
@@ -125,20 +206,20 @@ def _essence(words: frozenset[str]) -> frozenset[str]:
     return words - _GENERIC - _COUNTERPARTS - _ALL - {""}
 
 
-def _is_copy(node: Node, other: Node) -> bool:
+def _is_copy(node: Node, other: Node, states: frozenset[int] = frozenset()) -> bool:
     """Return whether all that a node holds is in the other one too, wrappers aside."""
     return any(
         mine.arrays and mine.is_within(theirs)
-        for mine in _opened(node)
-        for theirs in _opened(other)
+        for mine in _opened(node, states)
+        for theirs in _opened(other, states)
     )
 
 
-def _opened(node: Node) -> Iterator[Node]:
-    """Yield a node, and what is in it while it holds one thing beside numbers."""
+def _opened(node: Node, states: frozenset[int]) -> Iterator[Node]:
+    """Yield a node, and what is in it while it holds one thing beside numbers and states."""
     yield node
     for _ in range(_DEEPEST):
-        inside = [] if node.own else list(node.holding())
+        inside = [] if node.own else [n for n in node.holding() if id(n) not in states]
         if len(inside) != 1:
             return
         node = inside[0]

@@ -61,6 +61,9 @@ _OWN = name_set(
     """
 )
 _FACTORS = name_set("v_row v_col")
+# numbers of an optimizer that are an array
+_SETTINGS = name_set("ns_coeffs")
+_SIGNS = name_set("weight_sum")  # fields of one number that only an optimizer has
 # names that are enough, and names that need a tree of the parameters' structure inside
 _SURE = re.compile(r"^(.*_)?(opt|optim|optimi[sz]ers?|tx)_?states?$")
 _LIKELY = re.compile(
@@ -108,7 +111,7 @@ def _holds_slots_alone(root: Node) -> bool:
     stack = [root]
     while stack:
         node = stack.pop()
-        if node.name not in _SLOTS:
+        if node.name not in _SLOTS and node.name not in _SETTINGS:
             if node.own:
                 return False
             stack.extend(node.holding())
@@ -127,22 +130,31 @@ def _is_state(node: Node, repeats: Repeats, alone: bool) -> bool:
         if not trees:
             if len(own) > 1 and counted:
                 return True  # of a parameter that is a single number
-        elif (own or counted) and _is_of_parameters(node, trees, repeats, alone):
+        elif (own or counted) and _is_of_parameters(
+            node, trees, repeats, alone, counted and bool(own or names & _SIGNS)
+        ):
             return True
         elif counted and names >= _FACTORS and all(child.children for child in trees):
             return True  # its arrays have other shapes than the parameters
     return False
 
 
-def _is_of_parameters(node: Node, trees: list[Node], repeats: Repeats, alone: bool) -> bool:
-    """Return whether trees in a node are those of parameters, and not modules of a network."""
-    if not all(tree.children for tree in trees):
-        return any(map(_says_so, _around(node)))  # of a parameter that is an array
+def _is_of_parameters(
+    node: Node, trees: list[Node], repeats: Repeats, alone: bool, is_sure: bool
+) -> bool:
+    """Return whether trees in a node are those of parameters, and not modules of a network.
+
+    A state that was saved alone has no name around it.
+    """
     is_placed = node.name.isdigit() or any(map(_says_so, _around(node)))
+    is_all = alone and (is_placed or (node.parent is None and is_sure))
+    if not all(tree.children for tree in trees):
+        # of a parameter that is an array
+        return any(map(_says_so, _around(node))) or (is_all and is_sure)
     if any(repeats.has(tree, node) for tree in trees):
         is_deep = any(inner.children for tree in trees for inner in tree.holding())
         return is_placed or is_deep
-    return is_placed and alone
+    return is_all
 
 
 def _around(node: Node | None, levels: int = 4) -> Iterator[Node]:

@@ -39,6 +39,7 @@ LEAVES: Table = (
     ("rng_state", "random state", "seed_generator_state"),
     ("opt_state", "optimizer state", "exp_avg exp_avg_sq max_exp_avg_sq momentum_buffer"),
     ("buffers", "sinusoidal tables", "pos_table _float_tensor inv_timescales timescales"),
+    ("buffers", "sinusoidal tables", "pos_idx_to_embed"),
     ("buffers", "attention slopes", "alibi alibi_slopes"),
     ("buffers", "random Fourier features", "positional_encoding_gaussian_matrix"),
     ("buffers", "frequency bands", "freq_bands"),
@@ -47,6 +48,20 @@ LEAVES: Table = (
     ("buffers", "input statistics", "pixel_mean pixel_std image_mean image_std"),
     ("buffers", "input statistics", "input_mean input_std norm_mean norm_std"),
     ("buffers", "input statistics", "data_mean data_std channel_mean channel_std"),
+    ("buffers", "input statistics", "mel_stats global_mean global_invstd"),
+    ("buffers", "scales of sampling points", "n_points_scale num_points_scale"),
+    ("buffers", "decays of attention", "query_decay key_decay diagonal_decay slope_rate"),
+    ("buffers", "statistics of latents", "latent_mean latent_std"),
+    # I-BERT keeps its layers a second time, as integers
+    ("quantization", "quantised copies of layers", "weight_integer bias_integer"),
+    (
+        "quantization",
+        "scaling factors",
+        "weight_scaling_factor fc_scaling_factor act_scaling_factor",
+    ),
+    ("buffers", "masks of outputs", "output_mask"),  # e3nn's linear layers
+    ("buffers", "reference energies of atoms", "atomic_energies"),
+    ("state", "values of metrics", "confmat"),
     ("buffers", "averages of latents", "w_avg latent_avg dlatent_avg magnitude_ema"),
     ("buffers", "blur kernels", "filt"),
     ("buffers", "fixed noises", "noise_const"),
@@ -58,7 +73,7 @@ RESAMPLERS = "upsample downsample lowpass resample blur up down"
 OBSERVERS = "activation_post_process weight_fake_quant fake_quant observer"
 # last names that mean it only inside a module with one of these words, in these ranks
 IN_CONTEXT: tuple[tuple[str, str, str, str, tuple[int, ...]], ...] = (
-    ("buffers", "rotary frequencies", "freqs inv_freqs theta", "rope rotary", (1, 2)),
+    ("buffers", "rotary frequencies", "freqs inv_freqs theta alpha", "rope rotary", (1, 2)),
     (
         "buffers",
         "rotary tables",
@@ -78,6 +93,25 @@ IN_CONTEXT: tuple[tuple[str, str, str, str, tuple[int, ...]], ...] = (
     ),
     ("buffers", "strides of detection heads", "stride strides", "", (1, 2)),
     ("buffers", "versions", "version", "", (1,)),
+    # DINO's running mean of what the teacher says
+    ("buffers", "centers of losses", "center", "loss", (1, 2, 3)),
+    # which balance the load of experts and are set, not learned: Megatron, LFM2
+    ("buffers", "router correction biases", "expert_bias balancing_biases", "", (1,)),
+    ("buffers", "power iteration vectors", "u sigma", "spectral", (0, 1, 2)),
+    ("buffers", "scalars of layers", "layer_scalar", "", (1,)),
+    (
+        "buffers",
+        "ranges of activations",
+        "input_min input_max output_min output_max",
+        "",
+        (0,),
+    ),
+    ("buffers", "ranges of activations", "x_min x_max", "act activation", (1,)),
+    ("buffers", "frequency bands", "freqs", "timestep_embeddings", (1,)),
+    ("buffers", "Wigner 3j symbols", "_w3j", "", (3,)),
+    ("buffers", "centers of distances", "offset", "expansion smearing", (1,)),
+    ("buffers", "boxes of scenes", "aabb aabbs", "", (1, 2)),
+    ("buffers", "occupancy of scenes", "occs density_grid", "", (1, 2)),
     ("buffers", "input statistics", "mean std", "", (3, 4)),
     ("buffers", "input statistics", "shift scale", "scaling_layer", (3, 4)),
     ("buffers", "random Fourier features", "W", "fourier", (1, 2)),
@@ -85,7 +119,7 @@ IN_CONTEXT: tuple[tuple[str, str, str, str, tuple[int, ...]], ...] = (
         "buffers",
         "random Fourier features",
         "positional_embedding",
-        "shared_image_embedding",
+        "shared_image_embedding shared_embedding",
         (2,),
     ),
     ("buffers", "random Fourier features", "freqs", "map_noise map_layer_noise", (1,)),
@@ -99,7 +133,7 @@ IN_CONTEXT: tuple[tuple[str, str, str, str, tuple[int, ...]], ...] = (
     ("buffers", "fixed bases of parametrizations", "base", "parametrizations", (2,)),
     ("buffers", "ranges of observers", "min_val max_val eps", OBSERVERS, (0, 1)),
     ("buffers", "quantisation parameters", "scale zero_point", OBSERVERS, (0, 1)),
-    ("buffers", "queues of keys", "queue", "", (2,)),
+    ("buffers", "queues of keys", "queue image_queue text_queue", "", (2,)),
     # Flax's own kernels have rank 2 as well, never of so few units
     ("buffers", "blur kernels", "kernel", "blur upsample downsample", (2,)),
     ("buffers", "resampling filters", "filter", RESAMPLERS, (2, 3, 4)),

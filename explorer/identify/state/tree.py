@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from explorer.dtypes import is_trainable
 
-__all__ = ["NamedArray", "Node", "tree_of"]
+__all__ = ["NamedArray", "Node", "Shape", "tree_of"]
 
 
 Shape = tuple[int, ...]

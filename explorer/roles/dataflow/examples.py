@@ -27,6 +27,8 @@ def refuse_shapes(
     params: Any,
     inputs: tuple[Any, ...],
     kwargs: Mapping[str, Any],
+    *,
+    makes: bool = False,
 ) -> None:
     """Refuse tuples of whole numbers among example inputs, if they are meant as shapes.
 
@@ -35,6 +37,8 @@ def refuse_shapes(
         fn: called with params, inputs and kwargs; only traced.
         params: a tree of arrays, or their shapes.
         inputs, kwargs: what the user gave.
+        makes: whether fn returns the parameters that it makes. Then one row of whole numbers
+            in a list is refused too, if an array of that shape would make others.
 
     Raises:
         InputError: an input is a shape; the message says how to pass an array of it.
@@ -42,6 +46,8 @@ def refuse_shapes(
     check_tree(inputs, kwargs)
     given = next(_shapes([*inputs, *kwargs.values()]), None)
     if given is None:
+        if makes and (row := _row_that_decides(fn, params, inputs, kwargs)):
+            raise _refused(name, row, "a list of one row", [row])
         return
     for dtype in (jnp.float32, jnp.int32):
         arrays = tuple(_as_array(value, dtype) for value in inputs)
@@ -51,18 +57,46 @@ def refuse_shapes(
     else:
         # a size that the model asks for; shapes in a tuple are not numbers of an array
         nested = any(
-            type(value) is tuple and any(map(_is_shape, value)) for value in inputs
+            (type(value) is tuple and any(map(_is_shape, value)))
+            or (_is_row(value) and type(value[0]) is tuple)
+            for value in inputs
         )
         if not nested and _works(fn, params, inputs, kwargs):
             return
-    shape, numbers = tuple(map(int, given)), f", or jnp.array({given}) for these numbers"
-    raise InputError(
+    is_list = isinstance(given, list)
+    what = f"a {type(given).__name__} of numbers"
+    raise _refused(name, given, what, given if is_list else None)
+
+
+def _refused(name: str, sizes: Any, what: str, numbers: Any) -> InputError:
+    shape = tuple(map(int, sizes))
+    return InputError(
         name,
-        found=f"the example input {printable(given, 60)} is a {type(given).__name__} of numbers",
+        found=f"the example input {printable(numbers or sizes, 60)} is {what}",
         expected="an array",
         cure=f"pass jnp.ones({shape}) or jax.ShapeDtypeStruct({shape}, jnp.float32)"
-        + (numbers if isinstance(given, list) else ""),
+        + (f", or jnp.array({numbers}) for these numbers" if numbers else ""),
     )
+
+
+def _row_that_decides(
+    fn: Function, params: Any, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> list[int] | None:
+    """Return the row of `[[1, 4]]`, if an array of that shape makes other parameters."""
+    rows = [value[0] for value in inputs if _is_row(value)]
+    if len(rows) != 1:
+        return None
+    made = _outputs(fn, params, inputs, kwargs)
+    for dtype in (jnp.float32, jnp.int32):
+        arrays = tuple(_as_array(v[0] if _is_row(v) else v, dtype) for v in inputs)
+        others = _outputs(fn, params, arrays, kwargs)
+        if others is not None:
+            return rows[0] if others != made else None
+    return None
+
+
+def _is_row(value: Any) -> bool:
+    return type(value) is list and len(value) == 1 and _is_shape(value[0])
 
 
 def _shapes(inputs: list[Any]) -> Iterator[Any]:
@@ -95,16 +129,24 @@ def _as_array(value: Any, dtype: Any) -> Any:
 
 
 def _works(fn: Function, params: Any, inputs: Any, kwargs: Any) -> bool:
+    return _outputs(fn, params, inputs, kwargs) is not None
+
+
+def _outputs(fn: Function, params: Any, inputs: Any, kwargs: Any) -> list[Any] | None:
+    """Return the shapes that a call returns; None where it fails."""
     arrays, rebuilt = split_call(inputs, kwargs)
     leaves, treedef = jax.tree.flatten(params)
 
+    returned: list[Any] = []
+
     def traced(leaves: list[Any], arrays: list[Any]) -> int:
         inputs, kwargs = rebuilt(arrays)
-        fn(treedef.unflatten(leaves), *inputs, **kwargs)
+        out = fn(treedef.unflatten(leaves), *inputs, **kwargs)
+        returned.extend(getattr(leaf, "shape", leaf) for leaf in jax.tree.leaves(out))
         return 0
 
     try:
         jax.eval_shape(traced, list(map(shape_of, leaves)), arrays)
     except Exception:  # the user's code may raise anything
-        return False
-    return True
+        return None
+    return returned

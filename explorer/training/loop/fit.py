@@ -10,6 +10,7 @@ is not known to the others either, which end in the same way.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
@@ -130,44 +131,73 @@ def fit(
     arguments.check_parts(checkpoints, history, progress, evaluate)
     arguments.check_calls(trainer, batches)
     batches = arguments.iterator_of(batches)
-    done = int(state.step)
     if checkpoints:
-        checkpoints.check_continues(done)
-    stopped, reason = "steps", f"all {steps:,} steps are taken"
-    wrong = ""
+        checkpoints.check_continues(int(state.step))
     shown = closing(progress) if progress else nullcontext()
     with stop_signals() as received, shown:
         has_failed = checkpoints.has_failed if checkpoints else None
         agreement = ProcessAgreement(state, received, has_failed)
         queue = MetricQueue(steps, history, progress, tokens_per_batch, watch, agreement)
-        while done < steps and queue.fault is None and not wrong:
-            if agreement.signal:
-                stopped, reason = "signal", f"{agreement.signal} came after step {done:,}"
-                break
-            try:
-                batch = next(batches)
-            except StopIteration:
-                stopped, reason = "data", f"the data ended after step {done:,}"
-                break
-            state, metrics = step(state, batch)
-            count = _checked(steps_of(metrics), steps - done)
-            done += count
-            evaluation: Mapping[str, Any] = {}
-            if evaluate and (done == steps or _is_due(done, count, eval_every)):
-                evaluation = arguments.copied(evaluate(state))
-            queue.add(StepCall(done, count, metrics, evaluation))
-            if checkpoints and agreement.save_failed:
-                checkpoints.wait()  # and learn why
-            if checkpoints and _is_due(done, count, checkpoints.every):
-                wrong = _save(checkpoints, state, batches, queue)
-        if checkpoints:
-            wrong = wrong or _save(checkpoints, state, batches, queue)
-            checkpoints.wait()
-        else:
-            wrong = _wrong_with(state, queue)
-        if wrong:
+        run = _Run(
+            state, batches, step, steps, evaluate, eval_every, checkpoints, agreement, queue
+        )
+        del state  # else what training began with is in memory to its end
+        stopped, reason = run.train()
+        if stopped != "not finite" and (wrong := run.save_unless_wrong()):
             stopped, reason = "not finite", wrong
-    return FitResult(state, history, stopped, reason)
+        if checkpoints:
+            checkpoints.wait()
+    return FitResult(run.state, history, stopped, reason)
+
+
+@dataclass
+class _Run:
+    """A run: its state, and what is done with a batch and with its numbers."""
+
+    state: TrainState
+    batches: Iterator[Batch]
+    step: Callable[[TrainState, Batch], tuple[TrainState, Any]]
+    steps: int
+    evaluate: Evaluate | None
+    eval_every: int
+    checkpoints: Checkpoints | None
+    agreement: ProcessAgreement
+    queue: MetricQueue
+
+    def train(self) -> tuple[Stopped, str]:
+        """Take steps, and return why the last one is the last."""
+        done = int(self.state.step)
+        while done < self.steps and self.queue.fault is None:
+            if signal := self.agreement.signal:
+                return "signal", f"{signal} came after step {done:,}"
+            try:
+                batch = next(self.batches)
+            except StopIteration:
+                return "data", f"the data ended after step {done:,}"
+            self.state, metrics = self.step(self.state, batch)
+            count = _checked(steps_of(metrics), self.steps - done)
+            done += count
+            self.queue.add(StepCall(done, count, metrics, self._evaluation(done, count)))
+            if self.checkpoints and self.agreement.save_failed:
+                self.checkpoints.wait()  # and learn why
+            is_due = self.checkpoints and _is_due(done, count, self.checkpoints.every)
+            if is_due and (wrong := self.save_unless_wrong()):
+                return "not finite", wrong
+        return "steps", f"all {self.steps:,} steps are taken"
+
+    def _evaluation(self, done: int, count: int) -> Mapping[str, Any]:
+        if self.evaluate and (done == self.steps or _is_due(done, count, self.eval_every)):
+            return arguments.copied(self.evaluate(self.state))
+        return {}
+
+    def save_unless_wrong(self) -> str:
+        """Save the state and the position behind it, or return what is not finite."""
+        wrong = _wrong_with(self.state, self.queue)
+        if self.checkpoints and not wrong:
+            state = getattr(self.batches, "state", None)
+            position = state() if state else None
+            self.checkpoints.save(self.state, position, self.queue.metrics)
+        return wrong
 
 
 def _checked(count: int, left: int) -> int:
@@ -182,17 +212,6 @@ def _checked(count: int, left: int) -> int:
 def _is_due(done: int, count: int, every: int) -> bool:
     """Return whether the last `count` steps reached a multiple of `every`."""
     return every > 0 and done // every != (done - count) // every
-
-
-def _save(
-    checkpoints: Checkpoints, state: TrainState, batches: Iterator[Any], queue: MetricQueue
-) -> str:
-    """Save a state and the position behind it, or return what is not finite."""
-    wrong = _wrong_with(state, queue)
-    if not wrong:
-        position = getattr(batches, "state", None)
-        checkpoints.save(state, position() if position else None, queue.metrics)
-    return wrong
 
 
 def _wrong_with(state: TrainState, queue: MetricQueue) -> str:

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _MAX_ARRAY = 1 << 50  # bytes: a pebibyte
-Begin = Callable[[Any, list[Any]], "TrainState"]
+_Begin = Callable[[Any, list[Any]], "TrainState"]
 
 
 class TrainState(struct.PyTreeNode):
@@ -110,27 +110,44 @@ def create_state(
             filled[index] = array
         args, keywords = treedef.unflatten(filled)
         variables = _init(module, init_rng, args, keywords)
-        params = cast_floats(variables.get("params", {}), param_dtype)
-        check_trainable(params)
-        _check_sizes(variables)
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            opt_state=jax.tree.map(_strong, optimizer.init(params)),
-            rng=step_rng,
-            batch_stats=variables.get("batch_stats", {}),
-            halted=jnp.zeros((), bool),
-            watch=() if watch is None else watch.init(params),
-        )
+        return _first(variables, optimizer, step_rng, watch, param_dtype)
 
     with jax.ensure_compile_time_eval():
         key_data = _on_host(jax.random.key_data(key))
     arrays = [_on_host(leaves[index]) for index in given]
+    return _jitted(begin, mesh, rules, key_data, arrays)
+
+
+def _jitted(
+    begin: _Begin, mesh: Mesh | None, rules: Rule | Rules | None, *given: Any
+) -> TrainState:
+    """Call it jitted, what it returns placed as the rules say."""
     if mesh is None:
-        return jax.jit(begin)(key_data, arrays)
-    shapes = jax.eval_shape(begin, key_data, arrays)
-    shardings = shardings_of(shapes, mesh, rules)
-    return jax.jit(begin, out_shardings=shardings)(key_data, arrays)
+        return jax.jit(begin)(*given)
+    shardings = shardings_of(jax.eval_shape(begin, *given), mesh, rules)
+    return jax.jit(begin, out_shardings=shardings)(*given)
+
+
+def _first(
+    variables: Any,
+    optimizer: optax.GradientTransformation,
+    rng: jax.Array,
+    watch: Any,
+    param_dtype: DTypeLike | None,
+) -> TrainState:
+    """Return the state that has these variables and no step behind it."""
+    params = cast_floats(variables.get("params", {}), param_dtype)
+    check_trainable(params)
+    _check_sizes(variables)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=jax.tree.map(_strong, optimizer.init(params)),
+        rng=rng,
+        batch_stats=variables.get("batch_stats", {}),
+        halted=jnp.zeros((), bool),
+        watch=() if watch is None else watch.init(params),
+    )
 
 
 def check_trainable(params: Any) -> None:

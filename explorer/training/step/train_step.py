@@ -89,9 +89,7 @@ def make_train_step(
     >>> print(int(state.step), f"{state.params['linear']['kernel'].item():.3f}")
     60 2.000
     """
-    for name, count in (("accumulate", accumulate), ("steps_per_call", steps_per_call)):
-        if type(count) is not int or count < 1:
-            raise InputError(name, found=repr(count), expected="a whole number, 1 or more")
+    _check_counts(accumulate=accumulate, steps_per_call=steps_per_call)
     gradient_fn = make_gradient_fn(
         loss_fn,
         accumulate=accumulate,
@@ -104,6 +102,12 @@ def make_train_step(
     if steps_per_call > 1:
         step = _repeated(step, steps_per_call)
     return jit_on_mesh(step, mesh, kind=TrainState, returns_state=True, donate=donate)
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if type(count) is not int or count < 1:
+            raise InputError(name, found=repr(count), expected="a whole number, 1 or more")
 
 
 def _single(gradient_fn: GradientFn, optimizer: Any, watch: Any) -> PureStep:

@@ -79,6 +79,24 @@ def test_a_state_alone_has_no_parameters(name: str):
     assert ex.count_parameters(state) == 0
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_state_alone_needs_no_name_around_it(name: str, tmp_path):
+    """As `to_bytes(opt_state)`, and with the names that `jax.tree_util.keystr` writes."""
+    state = OPTIMIZERS[name].init(PARAMS)
+    assert ex.count_parameters(as_saved(state)) == 0
+    leaves = jax.tree_util.tree_flatten_with_path(state)[0]
+    arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+    np.savez(tmp_path / "state.npz", **arrays)  # pyright: ignore
+    ledger = ex.ledger(tmp_path / "state.npz")
+    assert (ledger.parameters, ledger.tensors) == (0, len(leaves))
+
+
+@pytest.mark.parametrize("name", ["adam", "lion", "lamb", "muon", "schedule_free"])
+def test_a_state_of_one_array_alone(name: str):
+    state = as_saved(OPTIMIZERS[name].init(jnp.ones((4, 3))))
+    assert ex.count_parameters(state) == 0
+
+
 def test_a_state_of_ones_own_mirrors_the_parameters():
     state = {"steps": np.int32(1), "first": PARAMS, "second": PARAMS}
     tree = {"net": PARAMS, "my_optimizer": state}
