@@ -39,7 +39,7 @@ KNOWN: dict[str, tuple[tuple[str, ...], int]] = {
 }
 
 
-class Slots(msgspec.Struct, frozen=True):
+class Slots(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """What an optimizer keeps: bytes by slot, counters together as "count".
 
     Attributes:
