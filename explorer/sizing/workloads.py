@@ -65,13 +65,6 @@ def workload_of(base: Workload | None, settings: Mapping[str, Any]) -> Workload:
         raise InputError("zero", found=f"is {workload.zero}", expected="a stage, 0 to 3")
     if workload.topology is not None and not workload.compile:
         raise InputError("topology", found="nothing is compiled", cure="add --compile")
-    for name in ("swa_full", "kv_unified", "expand_latent"):
-        if getattr(workload, name) is not None:
-            check_type(name, getattr(workload, name), bool, "true or false")
-    if workload.kv_dtype is not None:
-        from explorer.sizing.cache.kv_types import kv_types
-
-        kv_types(workload, "bfloat16")  # raises for one that the engine's cache cannot have
     for name in ("dtype", "master", "compute_dtype"):
         value = getattr(workload, name)
         if value is not None:
