@@ -39,18 +39,25 @@ def advice_for(
         replan: bytes on the fullest device with settings changed; planning is quick.
     """
     memory = device.usable_memory
-    found = []
-    options = _training if plan.workload.train else _inference
-    for words, settings in options(plan):
-        needed = _needed(replan, settings, placement)
-        if needed is not None and needed <= memory:
-            found.append(f"{words} needs {_gb(needed)}")
-            break
+    options = [*(_training if plan.workload.train else _inference)(plan)]
+    found = _first(options, replan, placement, memory)
     shortest = plan.longest_context
     if shortest is not None and shortest >= 64:
         found.append(f"--context {shortest} is the longest that fits")
     more = _devices(plan, device, placement, replan)
     return (*found, *([more] if more else []))
+
+
+def _first(options: list[_Option], replan: Replan, on: Placement, memory: int) -> list[str]:
+    """Return the first option that suffices, if any; the last saves most, and is tried first."""
+    for number, (words, settings) in enumerate((*options[-1:], *options)):
+        needed = _needed(replan, settings, on)
+        suffices = needed is not None and needed <= memory
+        if number == 0 and needed is not None and not suffices:
+            return []
+        if number > 0 and needed is not None and suffices:
+            return [f"{words} needs {_gb(needed)}"]
+    return []
 
 
 def _needed(replan: Replan, settings: dict[str, Any], on: Placement) -> int | None:
@@ -62,11 +69,8 @@ def _needed(replan: Replan, settings: dict[str, Any], on: Placement) -> int | No
 
 def _inference(plan: MemoryPlan) -> Iterator[_Option]:
     """Yield options from the least loss to the most."""
-    schemes = () if plan.workload.quantize else _SCHEMES[plan.engine]
-    kv = _KV[plan.engine]
+    schemes, kv = _below(plan.workload.quantize, _SCHEMES[plan.engine]), _KV[plan.engine]
     has_cache = any(term.name == "kv_cache" and term.bytes for term in plan.terms)
-    if plan.workload.quantize:
-        schemes = _below(plan.workload.quantize, _SCHEMES[plan.engine])
     if has_cache and plan.workload.kv_dtype is None:
         yield f"--kv-dtype {kv}", {"kv_dtype": kv}
     for scheme in schemes:
@@ -79,7 +83,10 @@ def _inference(plan: MemoryPlan) -> Iterator[_Option]:
             )
 
 
-def _below(scheme: str, schemes: tuple[str, ...]) -> tuple[str, ...]:
+def _below(scheme: str | None, schemes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the schemes that take less than one; all of them for None."""
+    if scheme is None:
+        return schemes
     return schemes[schemes.index(scheme) + 1 :] if scheme in schemes else ()
 
 

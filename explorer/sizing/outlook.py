@@ -74,7 +74,7 @@ def outlook_of(
         notes=(*plan.notes, *_notes(plan, choice.device)),
         not_modelled=(*plan.not_modelled, *([_BETWEEN] if count > 1 else [])),
     )
-    if plan.fits:
+    if plan.fits or refused:
         return plan
     return replace(plan, advice=advice_for(plan, offered, placement, replan))
 

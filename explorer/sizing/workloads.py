@@ -65,6 +65,12 @@ def workload_of(base: Workload | None, settings: Mapping[str, Any]) -> Workload:
         raise InputError("zero", found=f"is {workload.zero}", expected="a stage, 0 to 3")
     if workload.topology is not None and not workload.compile:
         raise InputError("topology", found="nothing is compiled", cure="add --compile")
+    if workload.price is not None:
+        check_type("price", workload.price, (int, float), "dollars an hour")
+        if not 0 <= workload.price < float("inf"):
+            raise InputError(
+                "price", found=f"is {workload.price}", expected="dollars an hour, from 0"
+            )
     for name in ("dtype", "master", "compute_dtype"):
         value = getattr(workload, name)
         if value is not None:

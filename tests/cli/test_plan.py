@@ -122,6 +122,8 @@ def test_a_target_without_an_architecture_has_the_terms_that_can_be_given(tmp_pa
         (("--context", "0"), "context: is 0; expected at least 1"),
         (("--optimizer", "adamx", "--train"), "did you mean"),
         (("--remat", "ful"), "did you mean full?"),
+        (("--price", "-1"), "price: is -1.0; expected dollars an hour, from 0"),
+        (("--price", "nan"), "price: is nan"),
     ],
 )
 def test_slips_are_one_line(words: tuple[str, ...], message: str):

@@ -170,7 +170,8 @@ def test_a_checkpoint_of_a_hybrid_model_is_planned_by_its_config(tmp_path: Path)
     assert "48 layers x (30,720 float32 + 786,432 float32) x 1 sequence" in (
         terms["recurrent_state"].note
     )
-    assert not any("not known" in line for line in plan.not_modelled)
+    left_out = ("fragmentation of the allocator, other programs, offloading to the host",)
+    assert plan.not_modelled == left_out  # of every plan, and nothing of the cache
 
 
 @pytest.mark.parametrize(
