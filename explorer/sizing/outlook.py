@@ -7,11 +7,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from explorer.sizing.advice import Replan, advice_for
+from explorer.sizing.cache.concurrency import USABLE, concurrency
 from explorer.sizing.devices.catalog import COMMON, Device, find_device
 from explorer.sizing.devices.choice import DeviceChoice
 from explorer.sizing.devices.fitting import LONGEST, fit_of, fits_of
 from explorer.sizing.meshes.placement import Placement
-from explorer.sizing.records import MemoryPlan, Speed, Term
+from explorer.sizing.records import Concurrency, MemoryPlan, Speed, Term
 from explorer.sizing.speed.bounds import speed_of
 from explorer.sizing.speed.formulas import dollars, kilowatt_hours
 from explorer.sizing.subject import Subject
@@ -20,10 +21,7 @@ from explorer.sizing.work import work_of
 
 __all__ = ["outlook_of"]
 
-# the share of a device that a server takes, its own settings: vllm's gpu_memory_utilization
-# and sglang's usual mem_fraction_static (server_args.py, 2025)
-_TAKEN = {"vllm": 0.9, "sglang": 0.88}
-_PREALLOCATED = 0.75  # of a GPU, by XLA_PYTHON_CLIENT_MEM_FRACTION's default
+_SERVERS = ("vllm", "sglang")  # take their share of a device at once
 _LEFT_OUT = ("fragmentation of the allocator, other programs, offloading to the host",)
 _BETWEEN = "communication between devices, in times"
 
@@ -67,6 +65,7 @@ def outlook_of(
         device=replace(choice, count=count).words,
         fits=fit.fits and not refused,
         longest_context=fit.longest_context,
+        concurrency=_concurrency(plan, built, placement, offered),
         decode_tokens_per_second=speed.decode_tokens_per_second,
         prefill_seconds=speed.prefill_seconds,
         speed=speed,
@@ -79,24 +78,38 @@ def outlook_of(
     return replace(plan, advice=advice_for(plan, offered, placement, replan))
 
 
+def _concurrency(
+    plan: MemoryPlan, built: Built, placement: Placement, offered: Device
+) -> Concurrency | None:
+    """Return how many sequences of the context fit in what the weights leave free.
+
+    None where no cache grows with them. The workspace is that of the plan's own batch.
+    """
+    kept = [term for term in plan.terms if term.name in ("kv_cache", "recurrent_state")]
+    if built.model is None or plan.workload.train or not any(term.bytes for term in kept):
+        return None
+    others = sum(term.on_device for term in plan.terms if term not in kept)
+    free = max(0, offered.usable_memory - others)
+    return concurrency(built.model, plan.workload, free, placement)
+
+
 def _offered(device: Device, plan: MemoryPlan) -> Device:
     """Return a device with the share of its memory that the engine takes."""
-    return replace(device, usable=device.usable * _TAKEN.get(plan.engine, 1.0))
+    return replace(
+        device,
+        usable=device.usable * (USABLE[plan.engine] if plan.engine in _SERVERS else 1),
+    )
 
 
 def _notes(plan: MemoryPlan, device: Device) -> tuple[str, ...]:
     """Return what to know about how an engine takes a device's memory."""
-    share = _TAKEN.get(plan.engine)
-    if share is not None:
+    share = USABLE[plan.engine]
+    if plan.engine in _SERVERS:
         return (f"{plan.engine} takes {share:.0%} of a device unless it is set otherwise",)
     is_gpu = device.vendor in ("NVIDIA", "AMD")
-    if (
-        plan.engine == "jax"
-        and is_gpu
-        and plan.per_device_bytes > _PREALLOCATED * device.memory
-    ):
+    if plan.engine == "jax" and is_gpu and plan.per_device_bytes > share * device.memory:
         return (
-            f"JAX takes {_PREALLOCATED:.0%} of a GPU at most: XLA_PYTHON_CLIENT_MEM_FRACTION=.95",
+            f"JAX takes {share:.0%} of a GPU at most: XLA_PYTHON_CLIENT_MEM_FRACTION=.95",
         )
     return ()
 

@@ -1,5 +1,6 @@
 """The records of sizing: what one term takes, what fits, what a whole plan is."""
 
+from math import floor
 from typing import Any, Literal
 
 import msgspec
@@ -9,6 +10,7 @@ from explorer.sizing.settings import Lora, Variation, Workload
 
 __all__ = [
     "TERMS",
+    "Concurrency",
     "DeviceFit",
     "Lora",
     "MemoryPlan",
@@ -134,6 +136,25 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
     peak_dtype: str = ""
 
 
+class Concurrency(msgspec.Struct, frozen=True, kw_only=True):
+    """What fits in a number of bytes.
+
+    Attributes:
+        sequences: of the workload's length; vllm's log has the same number with its fraction.
+        tokens: of all sequences together, as the engine counts them.
+        blocks: of vllm's pages; None for other engines.
+    """
+
+    sequences: float
+    tokens: int
+    blocks: int | None = None
+
+    @property
+    def whole(self) -> int:
+        """Sequences that fit at full length."""
+        return floor(self.sequences)
+
+
 class Before(msgspec.Struct, frozen=True, kw_only=True):
     """The same plan without adapters and variations: what the changes are measured from."""
 
@@ -162,6 +183,7 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
         per_device_bytes: on the fullest device.
         fits: whether that is at most what a device offers; None without a device.
         longest_context: the longest context with which it fits; None without a device.
+        concurrency: how many sequences of the context fit a device; None without one.
         devices: common devices, each with whether one of it suffices.
         before: the plan without adapters and variations; None where there are none.
         compiled: what a compiler says, where it was asked.
@@ -195,6 +217,7 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
     per_device_bytes: int
     fits: bool | None = None
     longest_context: int | None = None
+    concurrency: Concurrency | None = None
     devices: tuple[DeviceFit, ...] = ()
     before: Before | None = None
     compiled: CompiledMemory | None = None

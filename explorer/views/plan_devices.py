@@ -18,6 +18,7 @@ def answer_items(plan: MemoryPlan) -> tuple[tuple[str, str], ...]:
         ("fits one ✓", _names(each for each in plan.devices if each.fits)),
         ("too large ✗", _names(each for each in plan.devices if each.fits is False)),
         ("", _LEGEND if any(each.longest_context for each in plan.devices) else ""),
+        ("at once", _at_once(plan)),
         ("speed", _speed(plan)),
         ("cost", _cost(plan.cost)),
         ("all tokens", _tokens(plan)),
@@ -34,6 +35,18 @@ def _parameters(plan: MemoryPlan) -> str:
         share = units.share(plan.trainable_parameters, plan.parameters)
         text += f"; {plan.trainable_parameters:,} are trained ({share})"
     return text
+
+
+def _at_once(plan: MemoryPlan) -> str:
+    """Return how many sequences fit together, where at least one does."""
+    found = plan.concurrency
+    if found is None or not found.whole:
+        return ""
+    several = "sequences" if found.whole > 1 else "sequence"
+    return (
+        f"{found.whole:,} {several} of {plan.workload.context:,} tokens fit {plan.device}, "
+        f"{found.tokens:,} tokens in all"
+    )
 
 
 def _names(fits: Iterable[DeviceFit]) -> str:

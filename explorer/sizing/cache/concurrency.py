@@ -1,8 +1,5 @@
 """How many sequences, and how many tokens, fit in the memory that weights leave free."""
 
-from math import floor
-
-import msgspec
 from msgspec.structs import replace
 
 from explorer.architectures.architecture import Architecture
@@ -17,34 +14,15 @@ from explorer.sizing.cache.amounts import (
 from explorer.sizing.cache.engines import PAGE, context_of
 from explorer.sizing.cache.layers import CacheLayout
 from explorer.sizing.meshes.placement import Placement
-from explorer.sizing.records import Workload
+from explorer.sizing.records import Concurrency, Workload
 
-__all__ = ["USABLE", "Concurrency", "concurrency"]
+__all__ = ["USABLE", "concurrency"]
 
 # the share of a device's memory that an engine takes, its own reserve left out: vllm's
 # gpu_memory_utilization, sglang's usual mem_fraction_static (server_args.py), XLA's default on
 # GPUs (XLA_PYTHON_CLIENT_MEM_FRACTION); llama.cpp takes what it needs
 USABLE = {"vllm": 0.9, "sglang": 0.88, "jax": 0.75, "llama.cpp": 1.0}
 _MOST = 2**40
-
-
-class Concurrency(msgspec.Struct, frozen=True, kw_only=True):
-    """What fits in a number of bytes.
-
-    Attributes:
-        sequences: of the workload's length; vllm's log has the same number with its fraction.
-        tokens: of all sequences together, as the engine counts them.
-        blocks: of vllm's pages; None for other engines.
-    """
-
-    sequences: float
-    tokens: int
-    blocks: int | None = None
-
-    @property
-    def whole(self) -> int:
-        """Sequences that fit at full length."""
-        return floor(self.sequences)
 
 
 def concurrency(
