@@ -13,6 +13,7 @@ from pathlib import Path
 import msgpack
 
 from tests.formats.torch_bytes import Call, Raw, pickled, spell, storage, text, write_zip
+from tests.fuzz import orbax_files
 
 __all__ = ["BOMBS"]
 
@@ -287,6 +288,37 @@ def orbax_zeros(folder: Path) -> Path:
     from tests.formats.test_hostile_shapes import orbax
 
     return orbax(folder / "o", shape=[1_000_000, 1_000_000], chunks=[1000, 1000])
+
+
+def orbax_zstd(folder: Path) -> Path:
+    """A chunk that unfolds into a quarter of a gigabyte, and should be of 64 bytes."""
+    return orbax_files.zarr2(folder / "o", orbax_files.ZSTD, shape=[64], chunks=[64])
+
+
+def orbax_blosc(folder: Path) -> Path:
+    return orbax_files.zarr2(folder / "o", orbax_files.BLOSC, shape=[64], chunks=[64])
+
+
+def orbax_blosc_in_gzip(folder: Path) -> Path:
+    settings = {"cname": "lz4", "clevel": 5, "shuffle": "noshuffle", "blocksize": 0}
+    blosc = {"name": "blosc", "configuration": settings | {"typesize": 1}}
+    gzip = {"name": "gzip", "configuration": {"level": 6}}
+    grid = {"name": "regular", "configuration": {"chunk_shape": [64]}}
+    return orbax_files.zarr3(folder / "o", [blosc, gzip], shape=[64], chunk_grid=grid)
+
+
+def orbax_chunks(folder: Path) -> Path:
+    """A million chunks of one byte, none of which is there."""
+    from tests.formats.test_hostile_shapes import orbax
+
+    return orbax(folder / "o", shape=[1 << 20], chunks=[1], dtype="|u1")
+
+
+def orbax_chunks_in_chunks(folder: Path) -> Path:
+    path = orbax_files.zarr3(folder / "o", [orbax_files.sharded(1)], 1 << 20)
+    for chunk in (path / "w/c").iterdir():
+        chunk.unlink()
+    return path
 
 
 def zip_of_names(folder: Path) -> Path:
