@@ -307,6 +307,17 @@ def orbax_blosc_in_gzip(folder: Path) -> Path:
     return orbax_files.zarr3(folder / "o", [blosc, gzip], shape=[64], chunk_grid=grid)
 
 
+def orbax_manifest(folder: Path) -> Path:
+    """The manifest of a database, of a quarter of a gigabyte of zeros when unpacked."""
+    from tests.fuzz.orbax_seeds import crc32c
+
+    path = orbax_files.zarr2(folder / "o", orbax_files.ZSTD)
+    zeros = (path / "w/0").read_bytes()
+    orbax_files.tree(path, ocdbt=True)
+    raw = b"\x0c\xdb:*" + struct.pack("<Q", len(zeros) + 18) + b"\0\1" + zeros
+    return _put(path / "manifest.ocdbt", raw + struct.pack("<I", crc32c(raw))).parent
+
+
 def orbax_chunks(folder: Path) -> Path:
     """A million chunks of one byte, none of which is there."""
     from tests.formats.test_hostile_shapes import orbax

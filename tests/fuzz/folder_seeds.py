@@ -16,13 +16,13 @@ import numpy as np
 from tests.formats.torch_bytes import Call, Named, pickled, tensor, write_zip, zeros
 from tests.fuzz.cutting import Parts, Seed, file_of, opcodes, tokens, words
 
-__all__ = ["FOLDERS"]
+__all__ = ["FOLDERS", "folder_of", "marked"]
 
 _MARK = b"\xff/"
 _DATA = Path(__file__).parents[1] / "data/torch_containers"
 
 
-def _marked(files: dict[str, Parts]) -> Parts:
+def marked(files: dict[str, Parts]) -> Parts:
     """Join the parts of files, each behind its mark."""
     return [part for name, of in files.items() for part in (_MARK + name.encode(), *of)]
 
@@ -44,7 +44,7 @@ def _names(parts: Parts) -> list[str]:
     return [part[2:].decode() for part in parts if part.startswith(_MARK)]
 
 
-def _folder(
+def folder_of(
     parts: Parts, frames: dict[str, Callable[[bytes], bytes]] | None = None
 ) -> Seed:
     """A folder of files; a frame makes the bytes of a file from its parts."""
@@ -55,7 +55,7 @@ def _folder(
         path.mkdir(exist_ok=True)
         for name, content in _split(changed, set(names), names[0]).items():
             frame = (frames or {}).get(name, bytes)
-            (path / name).parent.mkdir(exist_ok=True)
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
             (path / name).write_bytes(frame(content))
         return path
 
@@ -89,7 +89,9 @@ def _zipped(storages: dict[str, bytes]) -> Callable[[bytes], bytes]:
 
 def _dcp() -> Seed:
     metadata = (_DATA / "dcp_metadata").read_bytes()
-    return _folder(_marked({".metadata": opcodes(metadata), "__0_0.distcp": [zeros(1500)]}))
+    return folder_of(
+        marked({".metadata": opcodes(metadata), "__0_0.distcp": [zeros(1500)]})
+    )
 
 
 def _dcp_chunks() -> Seed:
@@ -112,7 +114,7 @@ def _dcp_chunks() -> Seed:
     root = Call(of, "Metadata", (), {"state_dict_metadata": rows, "planner_data": None})
     files = {".metadata": opcodes(pickled(root))}
     files |= {f"__{rank}_0.distcp": [zeros(6)] for rank in (0, 1)}
-    return _folder(_marked(files))
+    return folder_of(marked(files))
 
 
 def _deepspeed() -> Seed:
@@ -133,7 +135,7 @@ def _deepspeed() -> Seed:
         "zero_pp_rank_0_mp_rank_00_optim_states.pt": [b"junk"],
         "latest": [b"global_step", b"5"],
     }
-    return _folder(_marked(files), {name: _zipped({"0": zeros(12), "1": zeros(3)})})
+    return folder_of(marked(files), {name: _zipped({"0": zeros(12), "1": zeros(3)})})
 
 
 def _torchscript() -> Seed:
@@ -151,7 +153,7 @@ def _torchscript() -> Seed:
         "archive/data/1": [zeros(2)],
         "archive/version": [b"3", b"\n"],
     }
-    return _archive("a.pt", _marked(members), zipfile.ZIP_DEFLATED)
+    return _archive("a.pt", marked(members), zipfile.ZIP_DEFLATED)
 
 
 def _joblib() -> Seed:
@@ -171,7 +173,7 @@ def _shards() -> Seed:
     head = '{"%s":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}'
     files = {"model.safetensors.index.json": tokens(json.dumps(index).encode())}
     files |= {shard: tokens((head % key).encode()) for key, shard in shard_of.items()}
-    return _folder(_marked(files), dict.fromkeys(shard_of.values(), _framed))
+    return folder_of(marked(files), dict.fromkeys(shard_of.values(), _framed))
 
 
 def _framed(header: bytes) -> bytes:
@@ -195,7 +197,7 @@ def _pipeline() -> Seed:
         "vae/p.bin": opcodes(pickled({"w": tensor("0", (3,))})),
     }
     frames = {"unet/m.safetensors": _framed, "vae/p.bin": _zipped({"0": zeros(3)})}
-    return _folder(_marked(files), frames)
+    return folder_of(marked(files), frames)
 
 
 def _zip_in_zip() -> Seed:
@@ -216,7 +218,7 @@ def _npz_in_npz() -> Seed:
         "a.npy": [array.getvalue()[:10], *tokens(array.getvalue()[10:128]), bytes(32)],
         "b.npz": words(stream.getvalue()),
     }
-    return _archive("a.npz", _marked(members))
+    return _archive("a.npz", marked(members))
 
 
 FOLDERS: dict[str, Callable[[], Seed]] = {

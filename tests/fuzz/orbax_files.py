@@ -54,6 +54,24 @@ def sharded(inner: int, *codecs: Any) -> dict[str, Any]:
     return {"name": "sharding_indexed", "configuration": configuration}
 
 
+def database(folder: Path) -> Path:
+    """Write ones into an OCDBT database that is not compressed and has its values in its nodes."""
+    import numpy as np
+    import tensorstore
+
+    base = {"driver": "file", "path": f"{folder}/"}
+    config = {"compression": None, "max_inline_value_bytes": 4096}
+    kvstore = {"driver": "ocdbt", "base": base, "config": config, "path": "w/"}
+    metadata = {"shape": [4, 4], "chunks": [2, 4], "dtype": "<f4", "compressor": None}
+    spec = {"driver": "zarr", "kvstore": kvstore, "metadata": metadata}
+    array = tensorstore.open(spec, create=True).result()
+    with tensorstore.Transaction() as transaction:
+        ones = np.ones((4, 4), np.float32)
+        array.with_transaction(transaction).write(ones).result()
+    tree(folder, ocdbt=True)
+    return folder
+
+
 def _write(folder: Path, driver: str, metadata: dict[str, Any]) -> None:
     import numpy as np
     import tensorstore

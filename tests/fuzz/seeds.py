@@ -13,6 +13,7 @@ import numpy as np
 from tests.formats.torch_bytes import Call, pickled, tensor, write_legacy, write_zip, zeros
 from tests.fuzz.cutting import Parts, Seed, file_of, opcodes, tokens, words
 from tests.fuzz.folder_seeds import FOLDERS
+from tests.fuzz.orbax_seeds import ORBAX
 
 __all__ = ["FORMATS", "seeds"]
 
@@ -158,4 +159,5 @@ FORMATS: dict[str, Callable[[], Seed]] = {
     "pickle": _pickle,
     "orbax": _orbax,
     **FOLDERS,
+    **ORBAX,
 }
