@@ -10,7 +10,15 @@ from pathlib import Path
 import msgpack
 import numpy as np
 
-from tests.formats.torch_bytes import Call, pickled, tensor, write_legacy, write_zip, zeros
+from tests.formats.torch_bytes import (
+    Call,
+    pickled,
+    storage,
+    tensor,
+    write_legacy,
+    write_zip,
+    zeros,
+)
 from tests.fuzz.cutting import Parts, Seed, file_of, opcodes, tokens, words
 from tests.fuzz.folder_seeds import FOLDERS
 from tests.fuzz.orbax_seeds import ORBAX
@@ -110,6 +118,19 @@ def _torch() -> Seed:
     return Seed(opcodes(pickled(_torch_root())), write)
 
 
+def _state_dict() -> Seed:
+    """What PyTorch's weights_only reads too: tensors and numbers alone."""
+    named = Call("torch._utils", "_rebuild_parameter", (tensor("0", (2, 3)), True, {}))
+    half = tensor("1", (2, 2), (1, 2), kind="Half")
+    root = {"model": {"a.weight": named, "b": half, "c": tensor("0", (2,), size=6)}, "n": 3}
+
+    def write(folder: Path, parts: Parts) -> Path:
+        storages = {"0": zeros(6), "1": zeros(4, 2)}
+        return Path(write_zip(folder / "a.pt", b"".join(parts), storages, version=b"3"))
+
+    return Seed(opcodes(pickled(root)), write)
+
+
 def _torch_zip() -> Seed:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -125,7 +146,9 @@ def _pickle() -> Seed:
 
 def _legacy(folder: Path) -> Seed:
     path = folder / "seed.pt"
-    write_legacy(path, {"w": tensor("0", (3,))}, {"0": (3, zeros(3))})
+    arguments = (storage("0", 3, "Float", None), 0, (3,), (1,), False, None)
+    root = {"w": Call("torch._utils", "_rebuild_tensor_v2", arguments)}
+    write_legacy(path, root, {"0": (3, zeros(3))})
     return Seed(words(path.read_bytes(), 2), file_of("a.pt"))
 
 
@@ -155,6 +178,7 @@ FORMATS: dict[str, Callable[[], Seed]] = {
     "npz": _npz,
     "msgpack": _msgpack,
     "torch": _torch,
+    "state dict": _state_dict,
     "torch zip": _torch_zip,
     "pickle": _pickle,
     "orbax": _orbax,
