@@ -65,6 +65,9 @@ class History:
         run: str = "",
         writers: Iterable[Writer] = (),
     ):
+        for name, given in (("rows", rows), ("columns", columns), ("writers", writers)):
+            if not hasattr(type(given), "__iter__"):
+                check_type(name, given, (), "a list")
         self.rows, self.columns, self.run = tuple(rows), tuple(columns), run
         self.remarks: tuple[str, ...] = ()
         self._writers = tuple(writers)
