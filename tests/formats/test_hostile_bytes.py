@@ -101,6 +101,18 @@ def test_a_stream_that_starts_with_another_value(tmp_path: Path, first: object):
         ex.explore(str(path))
 
 
+def test_npy_of_a_version_that_numpy_has_not(tmp_path: Path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.ones(3))
+    raw = bytearray(path.read_bytes())
+    raw[7] = 1
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match="we only support format version"):
+        np.load(path)
+    with pytest.raises(FormatError, match="4d 50 59 01 01; expected the magic of a"):
+        ex.explore(str(path))
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
