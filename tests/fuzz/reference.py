@@ -4,7 +4,7 @@
 
 Each line of the input is a path; each line of the output is JSON: the shapes of the tensors
 that were read, sorted, or the first line of the error. A reader that crashes ends the process;
-whoever started it goes on behind the last line.
+the one who started it goes on behind the last line.
 """
 
 import json

@@ -168,7 +168,7 @@ def test_sharing_of_other_containers(node: Callable[[Any], Any]):
 
 
 def test_a_part_in_many_places_is_accepted():
-    """Sharing alone is no fault: 100,000 arrays in three places, a dict in 400,000."""
+    """Sharing alone is accepted: 100,000 arrays in three places, a dict in 400,000."""
     part = {f"w{i}": np.float32(0) for i in range(100_000)}
     check_tree([part, (part, {"again": part})])
     check_tree([{"w": np.float32(0)}] * 400_000)
