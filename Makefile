@@ -4,6 +4,7 @@
 # make check     tests, format, lint, types, doctests, sessions of the docs, real weights
 # make refresh   write into the docs what their sessions print today; make sheet: only the lists
 # make conformance   run the reference implementations again, in an environment of their own
+# make differ    changed seeds read by explorer and by reference readers, and where they differ
 # make fuzz      hostile files: built bombs and changed seeds; SECONDS=3600 SEED=1 FORMATS=gguf
 # make bench     ratios against other tools, measured in one run
 # make help      this list
@@ -19,7 +20,7 @@ PYTEST := $(BIN)/python -m pytest
 # Slow files start first; the tests of a file share a worker and its fixtures.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: explore test quick check lint types docs real sheet refresh conformance fuzz bench clean help
+.PHONY: explore test quick check lint types docs real sheet refresh conformance differ fuzz bench clean help
 .DELETE_ON_ERROR:
 
 explore: $(VENV)/core $(MINILM)
@@ -67,6 +68,11 @@ SEED ?= 0
 
 fuzz: $(VENV)/dev
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED) $(if $(FORMATS),--formats $(FORMATS))
+
+CASES ?= 2000
+
+differ: $(VENV)/dev $(REFERENCE)/ready
+	$(BIN)/python -m tests.fuzz.differ --reference $(REFERENCE)/bin/python --cases $(CASES) $(if $(FORMATS),--formats $(FORMATS))
 
 bench: $(VENV)/dev checkpoints/all
 	$(SAY) 'installing the tools to compare with'

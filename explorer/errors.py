@@ -15,6 +15,7 @@ Every message is one line: place, what was found, what was expected, the cure.
 import os
 import re
 from collections.abc import Iterable
+from operator import index
 from typing import Any
 
 __all__ = [
@@ -209,5 +210,7 @@ def check_number(place: str, value: object) -> None:
     Traceback (most recent call last):
     explorer.errors.TreeError: size: is float; expected a whole number
     """
-    if not hasattr(type(value), "__index__"):  # of NumPy too
-        check_type(place, value, int, "a whole number")
+    try:
+        index(value)  # pyright: ignore[reportArgumentType]
+    except TypeError:  # of NumPy's arrays too, unless they hold one whole number
+        check_type(place, value, (), "a whole number")

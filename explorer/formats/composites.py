@@ -65,8 +65,16 @@ def find_parts(path: str, store: Store = LOCAL) -> Composite | None:
 
 def _found(kind: str, path: str, listed: list[ModelPart], store: Store) -> Composite:
     parts, weightless = [], []
+    read: set[str] = set()
     for part in listed:
+        if part.name in read:
+            raise FormatError(
+                path,
+                found=f"lists part {printable(part.name, 60)!r} of this {kind} model twice",
+                cure="fetch it again",
+            )
         found = _with_weights(part, store)
+        read |= {part.name} if found else set()
         if not found and not part.what.endswith(_WEIGHTLESS):
             raise FormatError(
                 part.path,
@@ -79,11 +87,11 @@ def _found(kind: str, path: str, listed: list[ModelPart], store: Store) -> Compo
     if not parts:
         raise TargetError(path, found=f"is a {kind} folder whose parts hold no weights")
     remarks = [f"parts without weights: {_listed(weightless)}"] if weightless else []
-    read = {part.name.partition("/")[0] for part in parts}
-    others = [name for name in weight_folders(path, store) if name not in read]
+    tops = {part.name.partition("/")[0] for part in parts}
+    others = [name for name in weight_folders(path, store) if name not in tops]
     if others:
         remarks.append(f"folders of weights that are not parts: {_listed(others)}")
-    files = [] if "" in read else weight_names(store.names(path))
+    files = [] if "" in tops else weight_names(store.names(path))
     if files:
         remarks.append(f"files of weights that are not parts: {_listed(files)}")
     return Composite(kind, parts, remarks)

@@ -64,7 +64,7 @@ def read(path: str, store: Store = LOCAL) -> Listing:
     stored = {
         name: tensor
         for name, tensor in (module.items() if isinstance(module, dict) else ())
-        if type(tensor) is Tensor
+        if type(tensor) is Tensor and type(name) is str
     }
     buffers = root.get("buffer_names")
     rows = list(_rows(shapes, stored, _texts(buffers)))
@@ -192,6 +192,8 @@ def _ties(shared: object, stored: dict[str, Tensor], names: list[str]) -> list[T
     ]
     tied = {name for tie in ties for name in tie.keys}
     for name, owner in shared.items() if isinstance(shared, dict) else ():
-        if name in known and owner in known and name not in tied:
+        if type(name) is not str or type(owner) is not str or name in tied:
+            continue
+        if name in known and owner in known:
             ties.append(Tie((owner, name), "shared_params in the file", shown=True))
     return ties

@@ -9,6 +9,7 @@ from typing import Any
 from jax import tree_util
 
 from explorer.errors import TreeError
+from explorer.tree.sharing import NodeCount
 from explorer.tree.types import PyTree
 from explorer.tree.walk import children_of, walk
 
@@ -19,7 +20,9 @@ _PLAIN = (dict, list, tuple)
 
 
 def check_tree(*trees: PyTree) -> None:
-    """Refuse trees that contain themselves, are too deep or have dict keys without an order.
+    """Refuse trees that JAX cannot flatten.
+
+    They contain themselves, are too deep, unfold without end, or have dict keys without an order.
 
     Raises:
         TreeError: one is such a tree; the place is in it.
@@ -38,6 +41,7 @@ expected sortable keys, which JAX requires; make them all strings
 def _is_flattened(tree: PyTree) -> bool:
     """Return whether JAX can flatten a tree, without a look at where its nodes are."""
     leaf_types: set[type] = {type(None)}
+    count = NodeCount(tree, lambda node: children_of((), node))
     stack: list[tuple[Any, int]] = [(tree, 0)]
     while stack:
         node, depth = stack.pop()
@@ -47,6 +51,7 @@ def _is_flattened(tree: PyTree) -> bool:
             return False
         if depth >= _MOST and children:
             return False
+        count.add(len(children))
         stack += [(child, depth + 1) for child in children if type(child) not in leaf_types]
     return True
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from jax import tree_util
 
 from explorer.errors import TreeError
+from explorer.tree.sharing import NodeCount
 from explorer.tree.types import PyTree
 
 __all__ = [
@@ -59,8 +60,8 @@ def walk(
         levels: how deep a node may be that is not empty.
 
     Raises:
-        TreeError: a container contains itself, is too deep, or the keys of a dict cannot be
-            sorted.
+        TreeError: a container contains itself, is too deep, is shared again and again, or the
+            keys of a dict cannot be sorted.
 
     >>> walk({"b": [1, None], "a": {}}).paths
     [('b', '0')]
@@ -70,6 +71,7 @@ def walk(
     marks: list[Any] = []
     leaf_types: set[type] = set()
     ancestors: list[Any] = []
+    count = NodeCount(tree, lambda node: children_of((), node))
     stack: list[tuple[Path, Any, Any]] = [((), tree, mark)]
     while stack:
         path, node, mark = stack.pop()
@@ -89,6 +91,7 @@ def walk(
             values.append(node)
             marks.append(mark)
             continue
+        count.add(len(children))
         if leaf_types.issuperset([type(child) for _, child in children]):  # most nodes
             paths += [(*path, name) for name, _ in children]
             values += [child for _, child in children]

@@ -167,6 +167,21 @@ def test_modules_of_sentence_transformers(tmp_path: Path):
     )
 
 
+def test_a_part_that_is_listed_again_is_an_error(tmp_path: Path):
+    """Each time it would be read and counted again."""
+    folder = write_folder(write_modules(tmp_path, ("", "Transformer"), ("", "Other")), TEXT)
+    with pytest.raises(
+        FormatError, match="part '' of this sentence-transformers model twice"
+    ):
+        ex.explore(folder)
+    write_folder(tmp_path / "b/a", TEXT)
+    write_modules(tmp_path / "b", *[("a", "Transformer")] * 2)
+    with pytest.raises(
+        FormatError, match="part 'a' of this sentence-transformers model twice"
+    ):
+        ex.explore(tmp_path / "b")
+
+
 def test_one_module_is_an_ordinary_folder(tmp_path: Path):
     folder = write_folder(tmp_path, {"w": ((2, 2), "F32")})
     write_modules(folder, ("", "Transformer"), ("1_Pooling", "Pooling"))

@@ -250,6 +250,16 @@ def test_tied_parameters_of_deepspeed_count_once(tmp_path: Path):
     assert ex.explore(tmp_path / "b").num_parameters == 12
 
 
+def test_names_of_deepspeed_that_are_not_text(tmp_path: Path):
+    """They name no parameter, also where they cannot be looked up."""
+    module = {"w": tensor("0", (3, 4)), 5: tensor("1", (3,))}
+    shared = {"w": [1], 5: "w", "b": {}}
+    root = {"module": module, "param_shapes": [{"w": SIZE}], "shared_params": shared}
+    write_states(tmp_path, root | {"buffer_names": [5, []]})
+    assert ex.explore(tmp_path).num_parameters == 12
+    np.testing.assert_array_equal(ex.load(tmp_path)["w"], np.zeros((3, 4), np.float32))
+
+
 def test_deepspeed_inside_a_folder_of_lightning(tmp_path: Path):
     """Lightning's step has no number: `latest` names it, and it is the only one."""
     root = {"module": {"w": tensor("0", (3, 4))}, "param_shapes": [{"w": SIZE}]}

@@ -88,6 +88,31 @@ def test_a_wrong_magic_number(tmp_path: Path):
         ex.explore(str(tmp_path / "a.pt"))
 
 
+@pytest.mark.parametrize("first", [True, 2.5, None])
+def test_a_stream_that_starts_with_another_value(tmp_path: Path, first: object):
+    """Alone it is a pickle of nothing; PyTorch says of what follows that it has no magic number."""
+    path = tmp_path / "a.pt"
+    path.write_bytes(pickled(first))
+    assert ex.explore(str(path)).num_parameters == 0
+    path.write_bytes(pickled(first) + pickled(1001) + pickled({}))
+    with pytest.raises(
+        FormatError, match=f"starts with the value {first}; expected 0x1950"
+    ):
+        ex.explore(str(path))
+
+
+def test_npy_of_a_version_that_numpy_has_not(tmp_path: Path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.ones(3))
+    raw = bytearray(path.read_bytes())
+    raw[7] = 1
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match="we only support format version"):
+        np.load(path)
+    with pytest.raises(FormatError, match="4d 50 59 01 01; expected the magic of a"):
+        ex.explore(str(path))
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [

@@ -1,6 +1,7 @@
 """Shapes that no array library can hold: one line in every reader, before any library is called."""
 
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import explorer as ex
 from explorer.errors import InputError
 from tests.formats.torch_bytes import Call, Named, pickled, storage, write_zip, zeros
+from tests.fuzz import orbax_files
 
 HUGE = 1 << 62
 
@@ -200,6 +202,55 @@ def test_orbax_without_chunks_is_zeros(tmp_path: Path):
 )
 def test_orbax_bombs(tmp_path: Path, document: dict, fault: str):
     assert fault in refusal(orbax(tmp_path / "a", **document))
+
+
+def test_chunks_of_orbax_that_unfold_into_more(tmp_path: Path):
+    """tensorstore ends its own decoders; that of Blosc believes what a chunk says of itself."""
+    size = 1 << 20
+    for compressor in (
+        orbax_files.ZSTD,
+        {"id": "gzip", "level": 6},
+        {"id": "bz2", "level": 9},
+    ):
+        path = orbax_files.zarr2(
+            tmp_path / compressor["id"], compressor, size, shape=[8], chunks=[8]
+        )
+        assert "End of data expected" in loading(path)
+    blosc = orbax_files.BLOSC
+    path = orbax_files.zarr2(tmp_path / "blosc", blosc, size, shape=[8], chunks=[8])
+    assert "a chunk of array 'w' claims 1,048,576 bytes; expected 8; copy" in loading(path)
+    whole = orbax_files.zarr2(tmp_path / "whole", blosc, size)
+    np.testing.assert_array_equal(ex.load(str(whole))["w"], np.zeros(size, np.uint8))
+    codecs = [{"name": "blosc", "configuration": {"cname": "lz4", "typesize": 1}}]
+    codecs[0]["configuration"] |= {"clevel": 5, "shuffle": "noshuffle", "blocksize": 0}
+    grid = {"name": "regular", "configuration": {"chunk_shape": [8]}}
+    path = orbax_files.zarr3(tmp_path / "3", codecs, size, shape=[8], chunk_grid=grid)
+    assert "a chunk of array 'w' claims 1,048,576 bytes; expected 8; copy" in loading(path)
+    whole = orbax_files.zarr3(tmp_path / "whole3", codecs, size)
+    np.testing.assert_array_equal(ex.load(str(whole))["w"], np.zeros(size, np.uint8))
+    for inside in ([orbax_files.sharded(size, *codecs)], [*codecs, {"name": "crc32c"}]):
+        path = orbax_files.zarr3(tmp_path / f"inside{len(inside)}", inside, size)
+        assert "is compressed by blosc inside another codec" in loading(path)
+
+
+def test_more_chunks_of_orbax_than_files_can_hold(tmp_path: Path):
+    path = orbax(tmp_path / "a", shape=[200, 150], chunks=[1, 1])
+    assert re.search(
+        r"claims 30,000 chunks in files of \d+ bytes; expected at most 20,0\d\d;",
+        loading(path),
+    )
+    sharded = orbax_files.zarr3(tmp_path / "b", [orbax_files.sharded(16)], 1 << 20)
+    assert ex.load(str(sharded))["w"].shape == (1 << 20,)  # all of them are there
+    for chunk in (sharded / "w/c").iterdir():
+        chunk.unlink()
+    assert "claims 65,536 chunks in files of " in loading(sharded)
+
+
+def loading(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        ex.load(str(path))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 def test_orbax_arrays_that_are_all_fill(tmp_path: Path):

@@ -14,19 +14,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import ml_dtypes  # noqa: F401 - before the children are forked
 import numpy as np  # noqa: F401 - as above
 
 import explorer as ex
+from explorer.errors import InputError
 from explorer.formats.files import load_path
 from explorer.formats.registry import reader_of
 from tests.fuzz.bombs import BOMBS
-from tests.fuzz.measure import broken_promise, run
-from tests.fuzz.seeds import Parts, seeds
+from tests.fuzz.cutting import Parts, Seed
+from tests.fuzz.measure import broken_promise, run, stretch
+from tests.fuzz.seeds import seeds
 
-FOUND = Path(__file__).parent / "found"
+FOUND, KEPT = Path(__file__).parent / "found", Path(__file__).parent / "kept"
 _READERS = (
     "dcp",
     "deepspeed",
@@ -131,6 +134,9 @@ def built(build: Callable[[Path], Path], folder: Path) -> Path:
 def bombs() -> list[str]:
     """Return what is wrong with the built bombs, one line each."""
     faults = []
+    for path in sorted(KEPT.iterdir()):  # what broke a promise once
+        fault = broken_promise(run(lambda path=path: read_both(path)), size_of(path))
+        faults += [f"{path.name}: {fault}"] if fault else []
     for name, build in BOMBS.items():
         with tempfile.TemporaryDirectory() as folder:
             path = built(build, Path(folder))
@@ -143,27 +149,43 @@ def bombs() -> list[str]:
 
 def fuzz(name: str, seconds: float, number: int) -> tuple[int, list[str]]:
     """Run changed seeds of one format; return how many, and the faults."""
-    rng, faults, count = random.Random(f"{name} {number}"), [], 0
-    end = time.monotonic() + seconds
+    faults: list[str] = []
+    at, end = 0, time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as place:
         seed = seeds(Path(place))[name]
-        if name != "orbax":  # whose library starts threads, which a fork does not have
-            read_both(
-                seed.write(Path(place), seed.parts)
-            )  # what it imports, each child has
+        folder = Path(place) / "case"
+        folder.mkdir()
+
+        def act(case: int) -> int:
+            return read_both(write_case(seed, folder, f"{name} {number} {case}", case))
+
+        if not name.startswith(
+            "orbax"
+        ):  # whose library starts threads, which a fork does not have
+            with suppress(InputError):  # values of DCP are refused
+                act(-1)  # what it imports, each child has
         while time.monotonic() < end:
-            folder = Path(place) / "case"
-            folder.mkdir()
-            path = seed.write(folder, changed(seed.parts, rng))
-            fault = broken_promise(run(lambda path=path: read_both(path)), size_of(folder))
-            count += 1
-            if fault and fault not in faults:
-                faults.append(fault)
-                shutil.copytree(
-                    folder, FOUND / f"{name} {number} {count}", dirs_exist_ok=True
-                )
-            shutil.rmtree(folder)
-    return count, faults
+            at, alone = stretch(act, at, end)
+            if alone:
+                outcome = run(lambda at=at: act(at))
+                fault = broken_promise(outcome, size_of(folder))
+                if fault and fault not in faults:
+                    faults.append(fault)
+                    kept = FOUND / f"{name} {number} {at}"
+                    shutil.copytree(folder, kept, dirs_exist_ok=True)
+                at += 1
+    return at, faults
+
+
+def write_case(seed: Seed, folder: Path, words: str, case: int) -> Path:
+    """Write a case into a folder, in the place of the one before; case -1 is the seed."""
+    for entry in os.scandir(folder):
+        if entry.is_dir():
+            shutil.rmtree(entry.path)
+        else:
+            os.unlink(entry.path)
+    parts = seed.parts if case < 0 else changed(seed.parts, random.Random(words))
+    return seed.write(folder, parts)
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgpack
 
 from tests.formats.torch_bytes import Call, Raw, pickled, spell, storage, text, write_zip
+from tests.fuzz.orbax_bombs import ORBAX_BOMBS
 
 __all__ = ["BOMBS"]
 
@@ -259,36 +260,6 @@ def dcp_sizes(folder: Path) -> Path:
     return path
 
 
-def orbax_sharding(folder: Path) -> Path:
-    """A mesh with one axis of 4,000 digits over which an array is split again and again."""
-    import base64
-
-    from tests.formats.test_hostile_shapes import orbax
-
-    path = orbax(folder / "o")
-    named = {
-        "sharding_type": "NamedSharding",
-        "shape": [int("9" * 18)] * 3,
-        "axis_names": ["a", "b", "c"],
-        "partition_spec": [["a", "b", "c"] * 100_000],
-    }
-    key = base64.b64encode(b"w").decode()
-    (path / "_sharding").write_text(json.dumps({key: json.dumps(named)}))
-    return path
-
-
-def orbax_of_nothing(folder: Path) -> Path:
-    from tests.formats.test_hostile_shapes import orbax
-
-    return orbax(folder / "o", chunks=[4, 1 << 31])
-
-
-def orbax_zeros(folder: Path) -> Path:
-    from tests.formats.test_hostile_shapes import orbax
-
-    return orbax(folder / "o", shape=[1_000_000, 1_000_000], chunks=[1000, 1000])
-
-
 def zip_of_names(folder: Path) -> Path:
     path = folder / "a.npz"
     with zipfile.ZipFile(path, "w", _EMPTY) as archive:
@@ -332,7 +303,7 @@ def stream_of_storages(folder: Path) -> Path:
     return _pickle(folder, b"](" + keys.getvalue() + b"e")
 
 
-BOMBS = {
+BOMBS = ORBAX_BOMBS | {
     name: build
     for name, build in list(globals().items())
     if callable(build)

@@ -1,19 +1,24 @@
-"""Runs one case in a child: its processor time, its memory, and how it ended.
+"""Runs cases in children: their processor time, their memory, and how they ended.
 
-A child is forked from this process, which has imported the readers, and returns nothing but its
-exit code and one line. What is promised is checked against the bytes of the case.
+A child is forked from this process, which has imported the readers. `run` measures one case;
+`stretch` runs thousands in one child and stops at the first that is not plainly well, which is
+then run alone. What is promised is checked against the bytes of the case.
 """
 
+import mmap
 import os
 import resource
+import signal
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
 
 from explorer.errors import InputError
 
-__all__ = ["Outcome", "broken_promise", "run"]
+__all__ = ["Outcome", "broken_promise", "run", "stretch"]
 
 MEMORY, MEMORY_PER_BYTE = 64_000_000, 50
 SECONDS, SECONDS_PER_MB = 2.0, 1.0
@@ -21,6 +26,9 @@ _LIMIT = (
     12_000_000_000  # of address space: a case beyond it is a fault, and the machine lives
 )
 _LIMIT_SECONDS = 60
+# a case of a stretch is run alone once it, or all cases together, took more than this
+_LOOK_SECONDS, _LOOK_MEMORY = 1.0, 32_000_000
+_STRETCH_SECONDS = 30
 
 
 class Outcome(NamedTuple):
@@ -58,6 +66,54 @@ def broken_promise(outcome: Outcome, nbytes: int) -> str:
     return ""
 
 
+def stretch(action: Callable[[int], int], first: int, end: float) -> tuple[int, bool]:
+    """Run cases in one child, by their numbers from `first`; return the next, and if it is to be run alone.
+
+    Args:
+        action: runs the case of a number; case -1 is the seed itself.
+        first: the first number.
+        end: the time, of time.monotonic, at which to stop.
+    """
+    number = mmap.mmap(-1, 8)
+    number[:] = first.to_bytes(8, "little")
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = _many(action, number, first, end)
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    return int.from_bytes(number[:], "little"), status != 0
+
+
+def _many(action: Callable[[int], int], number: mmap.mmap, first: int, end: float) -> int:
+    _prepare(_LIMIT_SECONDS + _STRETCH_SECONDS)
+    end = min(end, time.monotonic() + _STRETCH_SECONDS)
+    with suppress(InputError):
+        action(-1)
+    memory = _most_memory()
+    while time.monotonic() < end:
+        signal.alarm(_LIMIT_SECONDS)
+        begin = time.process_time()
+        try:
+            action(first)
+        except InputError as error:
+            if "\n" in str(error):
+                return 1
+        if time.process_time() - begin > _LOOK_SECONDS:
+            return 1
+        if _most_memory() - memory > _LOOK_MEMORY:
+            return 1
+        first += 1
+        number[:] = first.to_bytes(8, "little")
+    return 0
+
+
+def _most_memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 @cache
 def _idle() -> int:
     """Return the memory of a child that does nothing."""
@@ -83,10 +139,8 @@ def _child(action: Callable[[], int]) -> Outcome:
 
 def _act(action: Callable[[], int], writer: int) -> None:
     """Do it in the child, say how it ended, and end the child."""
-    resource.setrlimit(resource.RLIMIT_AS, (_LIMIT, _LIMIT))
-    resource.setrlimit(resource.RLIMIT_CPU, (_LIMIT_SECONDS, _LIMIT_SECONDS))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    _prepare(_LIMIT_SECONDS)
+    signal.alarm(2 * _LIMIT_SECONDS)
     try:
         said = f"read {action()} "
     except InputError as error:
@@ -95,3 +149,11 @@ def _act(action: Callable[[], int], writer: int) -> None:
         said = f"crashed 0 {type(error).__name__}: {str(error)[:200]}"
     os.write(writer, said.encode("utf-8", "backslashreplace")[:60_000])
     os._exit(0)
+
+
+def _prepare(seconds: int) -> None:
+    """Give the child its limits, and let what libraries print go nowhere."""
+    resource.setrlimit(resource.RLIMIT_AS, (_LIMIT, _LIMIT))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

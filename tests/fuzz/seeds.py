@@ -1,53 +1,29 @@
-"""A small file of each format, cut into the parts that its mutator changes, and joined again."""
+"""A small file of each format, in the parts that its mutator changes."""
 
 import io
 import json
-import pickletools
-import re
 import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import msgpack
 import numpy as np
 
-from tests.formats.torch_bytes import Call, pickled, tensor, write_legacy, write_zip, zeros
+from tests.formats.torch_bytes import (
+    Call,
+    pickled,
+    storage,
+    tensor,
+    write_legacy,
+    write_zip,
+    zeros,
+)
+from tests.fuzz.cutting import Parts, Seed, file_of, opcodes, tokens, words
+from tests.fuzz.folder_seeds import FOLDERS
+from tests.fuzz.orbax_seeds import ORBAX
 
-__all__ = ["FORMATS", "Seed"]
-
-Parts = list[bytes]
-_TOKEN = re.compile(rb'"[^"]*"|-?[0-9.]+|\s+|\w+|.', re.DOTALL)
-
-
-class Seed(NamedTuple):
-    """The parts of one file, and the function that writes a case of changed parts."""
-
-    parts: Parts
-    write: Callable[[Path, Parts], Path]
-
-
-def _file(
-    name: str, frame: Callable[[bytes], bytes] = bytes
-) -> Callable[[Path, Parts], Path]:
-    def write(folder: Path, parts: Parts) -> Path:
-        path = folder / name
-        path.write_bytes(frame(b"".join(parts)))
-        return path
-
-    return write
-
-
-def _words(raw: bytes, width: int = 4) -> Parts:
-    """Cut at the first bytes that are not text, and into numbers of one width otherwise."""
-    pieces = re.findall(rb"[\x20-\x7e]{3,}|[^\x20-\x7e]{1,%d}|." % width, raw, re.DOTALL)
-    return list(pieces)
-
-
-def _opcodes(raw: bytes) -> Parts:
-    at = [position for _, _, position in pickletools.genops(raw)]
-    return [raw[i:j] for i, j in zip(at, [*at[1:], len(raw)], strict=True)]
+__all__ = ["FORMATS", "seeds"]
 
 
 def _safetensors() -> Seed:
@@ -58,8 +34,8 @@ def _safetensors() -> Seed:
     }
     raw = json.dumps(entries, separators=(",", ":")).encode()
     return Seed(
-        _TOKEN.findall(raw),
-        _file("a.safetensors", lambda raw: struct.pack("<Q", len(raw)) + raw + bytes(32)),
+        tokens(raw),
+        file_of("a.safetensors", lambda raw: struct.pack("<Q", len(raw)) + raw + bytes(32)),
     )
 
 
@@ -76,7 +52,7 @@ def _gguf() -> Seed:
     rows += struct.pack("<Q", 8) + b"blk.0.qq" + struct.pack("<I2QIQ", 2, 32, 2, 2, 128)
     raw = head + pairs + rows
     raw += bytes(-len(raw) % 32)
-    return Seed(_words(raw, 8), _file("a.gguf", lambda raw: raw + bytes(192)))
+    return Seed(words(raw, 8), file_of("a.gguf", lambda raw: raw + bytes(192)))
 
 
 def _npy() -> Seed:
@@ -85,8 +61,8 @@ def _npy() -> Seed:
     raw = stream.getvalue()
     head, rest = raw[:10], raw[10:]
     return Seed(
-        [head[:8], *_TOKEN.findall(rest[:118].replace(b"'", b'"'))],
-        _file(
+        [head[:8], *tokens(rest[:118].replace(b"'", b'"'))],
+        file_of(
             "a.npy",
             lambda raw: (
                 raw[:8]
@@ -101,7 +77,7 @@ def _npy() -> Seed:
 def _npz() -> Seed:
     stream = io.BytesIO()
     np.savez_compressed(stream, a=np.zeros((2, 3)), b=np.arange(4, dtype=">i2"))
-    return Seed(_words(stream.getvalue()), _file("a.npz"))
+    return Seed(words(stream.getvalue()), file_of("a.npz"))
 
 
 def _packed(array: np.ndarray) -> msgpack.ExtType:
@@ -120,7 +96,7 @@ def _msgpack() -> Seed:
         "chunked": {"__msgpack_chunked_array__": True, "shape": {"0": 2}, "chunks": chunks},
         "step": 3,
     }
-    return Seed(_words(msgpack.packb(tree), 2), _file("a.msgpack"))
+    return Seed(words(msgpack.packb(tree), 2), file_of("a.msgpack"))
 
 
 def _torch_root() -> dict:
@@ -139,7 +115,20 @@ def _torch() -> Seed:
         storages = {"0": zeros(6), "1": zeros(4, 2)}
         return Path(write_zip(folder / "a.pt", b"".join(parts), storages))
 
-    return Seed(_opcodes(pickled(_torch_root())), write)
+    return Seed(opcodes(pickled(_torch_root())), write)
+
+
+def _state_dict() -> Seed:
+    """What PyTorch's weights_only reads too: tensors and numbers alone."""
+    named = Call("torch._utils", "_rebuild_parameter", (tensor("0", (2, 3)), True, {}))
+    half = tensor("1", (2, 2), (1, 2), kind="Half")
+    root = {"model": {"a.weight": named, "b": half, "c": tensor("0", (2,), size=6)}, "n": 3}
+
+    def write(folder: Path, parts: Parts) -> Path:
+        storages = {"0": zeros(6), "1": zeros(4, 2)}
+        return Path(write_zip(folder / "a.pt", b"".join(parts), storages, version=b"3"))
+
+    return Seed(opcodes(pickled(root)), write)
 
 
 def _torch_zip() -> Seed:
@@ -147,18 +136,20 @@ def _torch_zip() -> Seed:
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", pickled({"w": tensor("0", (3,))}))
         archive.writestr("archive/data/0", zeros(3))
-    return Seed(_words(stream.getvalue()), _file("a.pt"))
+    return Seed(words(stream.getvalue()), file_of("a.pt"))
 
 
 def _pickle() -> Seed:
     root = {"n": _torch_root()["n"], "list": [1, (2.5, "x"), {3: b"y"}], "none": None}
-    return Seed(_opcodes(pickled(root)), _file("a.pkl"))
+    return Seed(opcodes(pickled(root)), file_of("a.pkl"))
 
 
 def _legacy(folder: Path) -> Seed:
     path = folder / "seed.pt"
-    write_legacy(path, {"w": tensor("0", (3,))}, {"0": (3, zeros(3))})
-    return Seed(_words(path.read_bytes(), 2), _file("a.pt"))
+    arguments = (storage("0", 3, "Float", None), 0, (3,), (1,), False, None)
+    root = {"w": Call("torch._utils", "_rebuild_tensor_v2", arguments)}
+    write_legacy(path, root, {"0": (3, zeros(3))})
+    return Seed(words(path.read_bytes(), 2), file_of("a.pt"))
 
 
 def _orbax() -> Seed:
@@ -172,7 +163,7 @@ def _orbax() -> Seed:
     document = {"zarr_format": 2, "shape": [4, 4], "chunks": [2, 4], "dtype": "<f4"}
     document |= {"compressor": {"id": "zstd", "level": 1}, "filters": None, "order": "C"}
     document |= {"fill_value": 0, "dimension_separator": "."}
-    return Seed(_TOKEN.findall(json.dumps(document).encode()), write)
+    return Seed(tokens(json.dumps(document).encode()), write)
 
 
 def seeds(folder: Path) -> dict[str, Seed]:
@@ -187,7 +178,10 @@ FORMATS: dict[str, Callable[[], Seed]] = {
     "npz": _npz,
     "msgpack": _msgpack,
     "torch": _torch,
+    "state dict": _state_dict,
     "torch zip": _torch_zip,
     "pickle": _pickle,
     "orbax": _orbax,
+    **FOLDERS,
+    **ORBAX,
 }

@@ -50,8 +50,16 @@ def mixed() -> Any:
     return {"net": {1: np.ones((2, 3), np.float32), "a": np.ones(3, np.float32)}}
 
 
+def shared() -> Any:
+    """Forty dicts without a cycle, which unfold into 2^40 leaves."""
+    tree: dict[str, Any] = {"kernel": np.ones((2, 3), np.float32)}
+    for _ in range(40):
+        tree = {"a": tree, "b": tree}
+    return tree
+
+
 BAD: dict[str, Callable[[], Any]] = {
-    "cyclic": cyclic, "branching": branching, "deep": deep, "mixed": mixed,
+    "cyclic": cyclic, "branching": branching, "deep": deep, "mixed": mixed, "shared": shared,
 }  # fmt: skip
 
 
@@ -145,6 +153,25 @@ def test_where_and_why_is_said():
     assert refusal([FrozenDict({1: 1.0, "a": 2.0})]) == (
         f"0: FrozenDict whose {keys} them all strings"
     )
+
+
+@pytest.mark.parametrize(
+    "node", [lambda t: (t,) * 100, lambda t: FrozenDict(a=t, b=[t] * 9)]
+)
+def test_sharing_of_other_containers(node: Callable[[Any], Any]):
+    tree: Any = np.ones(3, np.float32)
+    for _ in range(8):
+        tree = node(tree)
+    found = refusal(tree)
+    assert found.startswith("the tree: unfolds into more than 2")
+    assert found.endswith("; expected a tree; hold each container in one place")
+
+
+def test_a_part_in_many_places_is_accepted():
+    """Sharing alone is accepted: 100,000 arrays in three places, a dict in 400,000."""
+    part = {f"w{i}": np.float32(0) for i in range(100_000)}
+    check_tree([part, (part, {"again": part})])
+    check_tree([{"w": np.float32(0)}] * 400_000)
 
 
 @pytest.mark.parametrize("entry", zoo.TREES.values(), ids=zoo.TREES)

@@ -82,7 +82,7 @@ def _literal_bytes(
     """Return the offset of the data, and the text of the header."""
     start = head(_ENOUGH)
     width = _LENGTH_BYTES.get(start[6] if len(start) > 6 else 0)
-    if not start.startswith(_MAGIC) or width is None:
+    if not start.startswith(_MAGIC) or width is None or start[7:8] != b"\0":
         raise FormatError(
             path,
             found=f"{what} starts with {start[:8].hex(' ')}",

@@ -97,12 +97,12 @@ def values(
         file_bytes = sum(store.sizes(folder))  # first: tensorstore would wait for a fifo
         stored = _stored(folder, store)
         _check_sizes(folder, stored, file_bytes)
-        rows = zip(stored.tree.leaves, stored.nbytes, strict=True)
-        chosen = [(leaf, size) for leaf, size in rows if wanted(_key(item, leaf))]
-        leaves = [leaf for leaf, _ in chosen]
-        _check_total(folder, sum(size for _, size in chosen), file_bytes)
-        names = list(map(".".join, leaves))
-        found = stored.arrays.arrays(names, stored.tree.is_complete)
+        rows = zip(stored.tree.leaves, stored.heads, stored.nbytes, strict=True)
+        chosen = [row for row in rows if wanted(_key(item, row[0]))]
+        leaves = [leaf for leaf, _, _ in chosen]
+        _check_total(folder, sum(size for _, _, size in chosen), file_bytes)
+        named = [(".".join(leaf), head) for leaf, head, _ in chosen]
+        found = stored.arrays.arrays(named, stored.tree.is_complete, file_bytes)
         arrays.update(zip([_key(item, leaf) for leaf in leaves], found, strict=True))
     return arrays
 

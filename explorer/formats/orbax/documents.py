@@ -4,7 +4,7 @@ All of it is checked before tensorstore opens the array, which allocates what a 
 """
 
 from math import prod
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -12,6 +12,7 @@ from explorer import dtypes
 from explorer.errors import FormatError, printable
 from explorer.formats.bounds import MAX_RANK, check_shape
 from explorer.formats.ndarrays import descr_name, item_bytes
+from explorer.formats.orbax.chunks import Chunks, codecs_of, is_blosc, number_of
 
 __all__ = ["Head", "read_head"]
 
@@ -22,16 +23,22 @@ _SMALL_CHUNK = 1 << 20
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
-    """The shape and format in an array's document."""
+    """The shape and format in an array's document, and its chunks."""
 
     shape: tuple[int, ...]
     dtype: str
+    chunks: Chunks
+
+
+class _Compressor(msgspec.Struct, gc=False):
+    id: str = ""
 
 
 class _Zarr2(msgspec.Struct, gc=False):
     shape: _Shape
     dtype: str
     chunks: _Shape = ()
+    compressor: _Compressor | None = None
 
 
 class _Chunks(msgspec.Struct, gc=False):
@@ -42,10 +49,11 @@ class _Grid(msgspec.Struct, gc=False):
     configuration: _Chunks | None = None
 
 
-class _Zarr3(msgspec.Struct, gc=False):
+class _Zarr3(msgspec.Struct):
     shape: _Shape
     data_type: str
     chunk_grid: _Grid | None = None
+    codecs: list[Any] = []
 
 
 _decode_zarr2 = msgspec.json.Decoder(_Zarr2).decode
@@ -71,9 +79,11 @@ def read_head(folder: str, document: str, name: str, raw: bytes, *, is_zarr3: bo
             found = _decode_zarr3(raw)
             grid = found.chunk_grid and found.chunk_grid.configuration
             spelled, chunk = found.data_type, grid.chunk_shape if grid else ()
+            codecs, inner = codecs_of(found.codecs)
         else:
             found = _decode_zarr2(raw)
             spelled, chunk = found.dtype, found.chunks
+            codecs, inner = [found.compressor.id] if found.compressor else [], ()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(
             folder,
@@ -90,8 +100,11 @@ def read_head(folder: str, document: str, name: str, raw: bytes, *, is_zarr3: bo
     item = dtypes.find(dtype).nbytes(1)
     check_shape(folder, what, found.shape, item)
     check_shape(folder, f"the chunk of {what}", chunk, item)
-    _check_chunk(folder, what, prod(chunk) * item, prod(found.shape) * item)
-    return Head(found.shape, dtype)
+    size, whole = prod(chunk) * item, prod(found.shape) * item
+    _check_chunk(folder, what, size, whole)
+    blosc = is_blosc(folder, what, codecs)
+    number = number_of(found.shape, inner or chunk)
+    return Head(found.shape, dtype, Chunks(number, size, whole, blosc))
 
 
 def _check_chunk(folder: str, what: str, chunk: int, whole: int) -> None:

@@ -7,10 +7,11 @@ it needs a folder of this machine.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from explorer.errors import FormatError, MissingPackageError, TargetError, printable
+from explorer.formats.orbax.chunks import check_blosc, check_count, threads, together
 from explorer.formats.orbax.documents import Head, read_head
 from explorer.storage.store import Store
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Head", "ZarrStore"]
 
-_AT_ONCE = 32  # arrays that are read at a time
 _CACHE_BYTES = 100_000_000  # the database's tree nodes, else read anew for every key
 # the exceptions that tensorstore raises for its status codes
 _TENSORSTORE_ERRORS = (ValueError, IndexError, NotImplementedError, OSError, MemoryError)
@@ -109,37 +109,65 @@ class ZarrStore:
         }
         return [known[raw] for raw in documents]
 
-    def arrays(self, names: Sequence[str], is_complete: bool) -> "list[np.ndarray]":
+    def arrays(
+        self, rows: Sequence[tuple[str, Head]], is_complete: bool, file_bytes: int
+    ) -> "list[np.ndarray]":
         """Return the arrays of these names.
 
         Args:
-            names: arrays that exist.
+            rows: the names and heads of arrays that exist.
+            file_bytes: of all files of the folder.
             is_complete: a missing chunk is an error; otherwise it is all zeros.
 
         Raises:
-            FormatError: their data is broken or missing.
+            FormatError: their data is broken or missing, or claims more than it can be.
         """
+        chunks = [head.chunks for _, head in rows]
+        check_count(self.folder, chunks, file_bytes)
+        self._limit_threads(threads(chunks, file_bytes))
         arrays: list[np.ndarray] = []
         try:
-            for start in range(0, len(names), _AT_ONCE):
+            for name, head in rows:
+                if head.chunks.is_blosc:
+                    check_blosc(self.folder, name, head.chunks, self._heads_of(name))
+            for group in together(chunks, file_bytes):
                 opening = [
                     self._tensorstore.open(
                         {
                             "driver": "zarr3" if self.is_zarr3 else "zarr",
-                            "kvstore": {**self._spec, "path": self._path(name)},
+                            "kvstore": {**self._spec, "path": self._path(rows[at][0])},
                             "fill_missing_data_reads": not is_complete,
+                            "cache_pool": {},  # a chunk is read once
                         },
                         open=True,
                         read=True,
                         context=self._context,
                     )
-                    for name in names[start : start + _AT_ONCE]
+                    for at in group
                 ]
                 reading = [array.result().read() for array in opening]
                 arrays += [array.result() for array in reading]
+        except FormatError:
+            raise
         except _TENSORSTORE_ERRORS as error:
             raise self._broken(error) from None
         return arrays
+
+    def _limit_threads(self, most: int) -> None:
+        """Let fewer chunks be decoded at a time than tensorstore would."""
+        if most < (os.cpu_count() or 1):
+            self._context = self._tensorstore.Context(
+                {**self._context.spec.to_json(), "data_copy_concurrency": {"limit": most}}
+            )
+
+    def _heads_of(self, name: str) -> Iterator[bytes]:
+        """Yield the first bytes of every chunk of an array."""
+        prefix = f"{name}/"
+        after = prefix[:-1] + chr(ord("/") + 1)
+        keys = self._kvstore.list(self._tensorstore.KvStore.KeyRange(prefix, after))
+        for key in keys.result():
+            if not key.endswith(self._document.encode()):
+                yield self._kvstore.read(key, byte_range=slice(0, 16)).result().value
 
     def _path(self, name: str) -> str:
         is_file = self._spec["driver"] == "file"

@@ -241,10 +241,12 @@ def _open_stream(blob: Blob, data: Bytes) -> TorchCheckpoint:
 
     find = finder(path)
     root, at = load(path, data, find)
-    if type(root) is int and root != _MAGIC:
+    alone = type(root) in (bool, float, type(None)) and at < len(data)
+    if alone or (type(root) is int and root != _MAGIC):
+        found = f"number {root:#x}" if type(root) is int else f"value {root}"
         raise FormatError(
             path,
-            found=f"starts with the number {root:#x}",
+            found=f"starts with the {found}",
             expected=f"{_MAGIC:#x}, as torch.save writes, or a pickle of tensors",
             cure="fetch or save it again",
         )

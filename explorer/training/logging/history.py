@@ -65,6 +65,9 @@ class History:
         run: str = "",
         writers: Iterable[Writer] = (),
     ):
+        for name, given in (("rows", rows), ("columns", columns), ("writers", writers)):
+            if not hasattr(type(given), "__iter__"):
+                check_type(name, given, (), "a list")
         self.rows, self.columns, self.run = tuple(rows), tuple(columns), run
         self.remarks: tuple[str, ...] = ()
         self._writers = tuple(writers)
@@ -106,6 +109,28 @@ class History:
         self._take(record)
         for writer in self._writers:
             writer.write(record)
+
+    def rewind(self, step: int) -> None:
+        """Forget later steps, which a run that goes on from this one takes again.
+
+        They leave the files of the writers that can cut them off, as `JsonlWriter` can.
+
+        Raises:
+            InputError: a file cannot be cut.
+
+        >>> history = History()
+        >>> history.append(1, {"loss": 2.5})
+        >>> history.append(2, {"loss": 1.5})
+        >>> history.rewind(1)
+        >>> history
+        History(1 steps, the last 1; 0 rows watched)
+        """
+        check_number("step", step)
+        while self._records and self._records[-1].step > step:
+            self._records.pop()
+        for writer in self._writers:
+            if isinstance(writer, JsonlWriter):
+                writer.rewind(step)
 
     def metric(self, name: str) -> Curve:
         """Return the values of a metric, and the numbers of the steps that have it."""

@@ -112,20 +112,34 @@ class JsonlWriter(AppendedFile):
 
     def _begin(self, header: _Header, after: int | None) -> None:
         """Write the header, or check that it is there, and find or cut off a torn end."""
+        self._is_torn = False
+        if not os.fstat(self._file).st_size:
+            self._append(msgspec.json.encode(header))
+            return
         with reader_of(self._file) as file:
-            self._is_torn = False
-            if not os.fstat(self._file).st_size:
-                self._append(msgspec.json.encode(header))
-                return
+            _check_same(self._path, next(_lines_of(self._path, file), b""), header)
+        if after is not None:
+            self.rewind(after)
+        self._find_end()
+
+    def rewind(self, step: int) -> None:
+        """Cut off the lines of later steps and a torn end, as `after` does.
+
+        Raises:
+            InputError: the file cannot be cut.
+        """
+        with reader_of(self._file) as file:
             lines = _lines_of(self._path, file)
-            _check_same(self._path, next(lines, b""), header)
-            if after is not None:
-                end = file.tell() + length_until(after, lines)
-                try:
-                    os.ftruncate(self._file, end)
-                except OSError as error:
-                    raise _failed(self._path, "cut off", error.strerror) from None
-            # a torn line is ended first, so that the next record starts a new one
+            end = len(next(lines, b"")) + length_until(step, lines)
+        try:
+            os.ftruncate(self._file, end)
+        except OSError as error:
+            raise _failed(self._path, "cut off", error.strerror) from None
+        self._find_end()
+
+    def _find_end(self) -> None:
+        """See whether the last line is torn: it is ended before the next one."""
+        with reader_of(self._file) as file:
             file.seek(-1, os.SEEK_END)
             self._is_torn = file.read() != b"\n"
 

@@ -100,7 +100,8 @@ def fit(
         eval_every: steps from one evaluation to the next; 0 for one at the end alone.
         checkpoints: of the run; None to save nothing. Call its `restore` before, to continue
             what its folder holds.
-        history: takes the numbers of every step; None to keep none.
+        history: takes the numbers of every step; None to keep none. What it holds of later
+            steps, as of a process that was killed, is cut off, in its JSON lines too.
         progress: receives the progress of the run; None for no output.
         tokens_per_batch: of one step, for the rate of tokens; 0 for no such rate.
 
@@ -133,6 +134,8 @@ def fit(
     batches = arguments.iterator_of(batches)
     if checkpoints:
         checkpoints.check_continues(int(state.step))
+    if int(state.step) < steps and (rewind := getattr(history, "rewind", None)):
+        rewind(int(state.step))
     shown = closing(progress) if progress else nullcontext()
     with stop_signals() as received, shown:
         has_failed = checkpoints.has_failed if checkpoints else None

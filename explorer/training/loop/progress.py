@@ -8,6 +8,8 @@ from typing import Any, Protocol, TextIO
 
 import msgspec
 
+from explorer.errors import check_type
+
 __all__ = ["LineProgress", "Progress", "Report"]
 
 _BAR = "{percentage:3.0f}%|{bar:20}| {desc}"
@@ -98,6 +100,8 @@ class LineProgress:
         clock: Callable[[], float] = time.monotonic,
     ):
         self._stream = sys.stderr if stream is None else stream
+        if isinstance(stream, type) or not hasattr(self._stream, "isatty"):
+            check_type("stream", stream, (), "a stream of text, or None")
         self._live = _is_live(self._stream) if live is None else live
         self._clock, self._next = clock, clock()
         self._waiting: Report | None = None

@@ -72,6 +72,12 @@ def make_mesh(
     {'data': 1, 'fsdp': 1, 'tensor': 1}
     """
     devices = jax.devices() if devices is None else devices
+    if not isinstance(devices, Sequence) or not all(
+        hasattr(d, "platform") for d in devices
+    ):
+        check_type("devices", devices, (), "a list of devices, or None")
+    for axis, size in zip(AXES, (data, fsdp, tensor, expert), strict=True):
+        check_number(axis, size)
     sizes = (data, fsdp, tensor) if expert == 1 else (data, fsdp, tensor, expert)
     if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
         raise InputError(

@@ -79,6 +79,18 @@ def test_nothing_is_cut_off_the_file_of_another_run(tmp_path: Path):
     assert path.read_bytes() == before
 
 
+def kill_when(command: list[str], path: Path) -> None:
+    """Run a command and kill it once a path is there."""
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not path.exists() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+
+
 CHANGES = ["steps=1500", "batch=16", "learning_rate=0.05", "save_every=300"]
 
 
@@ -93,14 +105,74 @@ def test_killed_at_once_a_recipe_leaves_the_lines_of_an_uninterrupted_run(tmp_pa
     out = tmp_path / "killed"
     command += ["--out", str(out)]
     for wanted in ("300", "600"):
-        with subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as process:
-            deadline = time.monotonic() + 60
-            while not (out / wanted).exists() and process.poll() is None:
-                assert time.monotonic() < deadline
-                time.sleep(0.001)
-            process.send_signal(signal.SIGKILL)
+        kill_when(command, out / wanted)
     subprocess.run(command, check=True, capture_output=True)
     assert (out / "history.jsonl").read_bytes() == lines
     assert sorted(os.listdir(out)) == sorted(os.listdir(tmp_path / "whole"))
+
+
+TRAINING = """
+import sys
+from pathlib import Path
+import jax, jax.numpy as jnp, optax
+from explorer.models.small import LinearRegression
+from explorer.training import Arrays, Batches, Checkpoints, JsonlWriter, Trainer, fit
+
+folder = Path(sys.argv[1])
+model, x = LinearRegression(), jnp.linspace(-1, 1, 32)[:, None]
+
+def loss_fn(params, batch, context):
+    x, y = batch
+    return jnp.square(model.apply({"params": params}, x) - y).mean()
+
+trainer = Trainer(model, loss_fn, optax.sgd(0.01))
+batches = Batches(Arrays((x, 2 * x + 1)), 8)
+state = trainer.init(jax.random.key(0), x)
+with Checkpoints(folder, every=300) as checkpoints:
+    if saved := checkpoints.restore(state):
+        state = saved.state
+        batches.restore(saved.data)
+    history = trainer.history(state)
+    writer = JsonlWriter(folder / "history.jsonl", history.rows, history.columns)
+    history = trainer.history(state, writers=[writer])
+    fit(trainer, state, batches, steps=1500, checkpoints=checkpoints, history=history)
+"""
+
+
+def test_killed_at_once_fit_leaves_the_lines_of_an_uninterrupted_run(tmp_path: Path):
+    """The writer keeps what is there; `fit` goes back to the step that it goes on from."""
+
+    def command(name: str) -> list[str]:
+        return [sys.executable, "-c", TRAINING, str(tmp_path / name)]
+
+    subprocess.run(command("whole"), check=True, capture_output=True)
+    lines = (tmp_path / "whole" / "history.jsonl").read_bytes()
+    assert len(lines.splitlines()) == 1501
+    history = tmp_path / "killed" / "history.jsonl"
+    steps_there = []
+    for wanted in ("300", "600"):
+        kill_when(command("killed"), tmp_path / "killed" / wanted)
+        steps_there.append(len(history.read_bytes().splitlines()))
+    with history.open(
+        "ab"
+    ) as file:  # as of a process that was quicker to write than to save
+        file.write(b"".join(lines.splitlines(True)[steps_there[-1] :][:40]) + b'{"step":')
+    subprocess.run(command("killed"), check=True, capture_output=True)
+    assert history.read_bytes() == lines
+
+
+def test_a_history_goes_back(tmp_path: Path, whole: bytes):
+    path = tmp_path / "h.jsonl"
+    history = run_of(9)
+    history.rewind(6)
+    assert [record.step for record in history.records] == [1, 2, 3, 4, 5, 6]
+    written(path, 1, 9)
+    with JsonlWriter(path, ROWS, Watch.COLUMNS) as writer:
+        writer.rewind(9)
+        assert path.read_bytes() == whole
+        writer.rewind(5)
+        for record in RECORDS[5:]:
+            writer.write(record)
+        assert path.read_bytes() == whole
+        writer.rewind(0)
+    assert path.read_bytes() == whole.splitlines(True)[0]
