@@ -58,8 +58,10 @@ def workload_of(base: Workload | None, settings: Mapping[str, Any]) -> Workload:
         if value is not None:
             _check_count(name, value)
     for name, known in (("engine", ENGINES), ("remat", REMATS)):
-        if getattr(workload, name) not in known:
+        word = str(getattr(workload, name)).strip().lower()
+        if word not in known:
             raise _unknown(name, "word", getattr(workload, name), known)
+        workload = msgspec.structs.replace(workload, **{name: word})
     check_number("zero", workload.zero)
     if not 0 <= workload.zero <= 3:
         raise InputError("zero", found=f"is {workload.zero}", expected="a stage, 0 to 3")

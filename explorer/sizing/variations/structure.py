@@ -11,7 +11,7 @@ from explorer.sizing.records import Variation
 
 __all__ = ["varied"]
 
-_MOST_LAYERS = 100_000
+_MOST_LAYERS = 4_096
 
 
 def varied(architecture: Architecture, change: Variation) -> Architecture:
