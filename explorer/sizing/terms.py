@@ -15,10 +15,10 @@ from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.meshes.terms import placed_terms
 from explorer.sizing.records import Term, Workload
 from explorer.sizing.subject import Subject
+from explorer.sizing.training.batch import batch_terms
+from explorer.sizing.training.state import state_terms
 from explorer.sizing.training.terms import (
     adapters_of,
-    batch_terms,
-    state_terms,
     trainable_parameters,
     training_notes,
     with_adapters,
@@ -56,6 +56,8 @@ def settled(subject: Subject, workload: Workload) -> Workload:
     for: optax's states are kept in the parameters' own. A model below adapters keeps its dtype.
     """
     context = context_or_default(model_of(subject), workload)
+    if subject.architecture is not None and subject.architecture.patch_embed is not None:
+        context = subject.architecture.patch_embed.count + 1  # an image's, and its class
     full = workload.train and workload.lora is None and workload.quantize is None
     if not full or workload.dtype is not None:
         return replace(workload, context=context)
@@ -113,5 +115,5 @@ def _left_out(
 ) -> tuple[str, ...]:
     notes = cache_notes(model, workload) if model is not None else ()
     if workload.train:
-        return (*notes, *training_notes(subject))
+        return (*notes, *training_notes(subject, workload))
     return notes if model is not None else (unknown_cache(subject),)

@@ -2,7 +2,8 @@
 
 An adapter of a stored matrix [outputs, inputs] is A [rank, inputs] and B [outputs, rank]:
 rank x (inputs + outputs) parameters, as in peft. A fused projection (GPT-2's c_attn) is one
-matrix. DoRA adds a magnitude for each output.
+matrix. DoRA adds a magnitude for each output. Modules that are trained whole beside adapters
+are copies (peft's modules_to_save): what they copy stays in the model, a tied head's table too.
 
 References:
     Hu et al., LoRA (2021); Liu et al., DoRA (2024); huggingface/peft tuners/lora (2025).
@@ -11,6 +12,7 @@ References:
 import difflib
 from collections.abc import Iterator
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple
 
 from explorer.architectures.architecture import Architecture
@@ -18,9 +20,16 @@ from explorer.architectures.families import checkpoint_names_of
 from explorer.architectures.stored_tensors import iter_stored
 from explorer.architectures.tensor_layout import TRANSPOSED
 from explorer.errors import InputError, printable
-from explorer.sizing.records import Lora
+from explorer.sizing.settings import Lora
+from explorer.sizing.training.saved import saved_tensors
 
-__all__ = ["Adapted", "adapted_matrices", "adapter_parameters"]
+__all__ = [
+    "Adapted",
+    "adapted_matrices",
+    "adapter_parameters",
+    "adapter_shapes",
+    "ranks_above",
+]
 
 # explorer's words for projections, and what people call them
 _WORDS = {
@@ -28,6 +37,9 @@ _WORDS = {
     "query": ("query", "query_up"), "key": ("key",), "value": ("value",), "out": ("out",),
     "gate": ("gate_proj",), "up": ("up_proj",), "down": ("down_proj",),
 }  # fmt: skip
+Path = tuple[str, ...]
+Shape = tuple[int, ...]
+
 _GROUPS = ("attention", "mlp", "all", "all-linear")
 
 
@@ -52,18 +64,57 @@ class Adapted(NamedTuple):
 
 
 def adapter_parameters(architecture: Architecture, lora: Lora) -> int:
-    """Return the parameters that adapters add to a model.
+    """Return the parameters that adapters add to a model, copies of whole modules included.
 
     Raises:
-        InputError: as `adapted_matrices`.
+        InputError: as `adapted_matrices` and `saved_tensors`.
 
     >>> from explorer.architectures.resolve import resolve
     >>> adapter_parameters(resolve("qwen2.5-3b").architecture, Lora(rank=16))
     3686400
     """
-    return sum(
-        each.parameters(lora) for each in adapted_matrices(architecture, lora.targets)
-    )
+    matrices = adapted_matrices(architecture, lora.targets)
+    added = sum(each.parameters(lora) for each in matrices)
+    return added + sum(prod(shape) for _, shape in saved_tensors(architecture, lora.save))
+
+
+def adapter_shapes(architecture: Architecture, lora: Lora) -> dict[Path, Shape]:
+    """Return the shapes of what is trained, by path.
+
+    Raises:
+        InputError: as `adapter_parameters`.
+
+    >>> from explorer.architectures.resolve import resolve
+    >>> shapes = adapter_shapes(resolve("gpt2").architecture, Lora(rank=4, targets=("c_attn",)))
+    >>> shapes["transformer", "h", "0", "attn", "c_attn", "lora_b"]
+    (4, 2304)
+    """
+    shapes: dict[Path, Shape] = {}
+    for each in adapted_matrices(architecture, lora.targets):
+        path = tuple(each.name.removesuffix(".weight").split("."))
+        shapes[(*path, "lora_a")] = (each.inputs, lora.rank)
+        shapes[(*path, "lora_b")] = (lora.rank, each.outputs)
+        if lora.dora:
+            shapes[(*path, "magnitude")] = (each.outputs,)
+    saved = saved_tensors(architecture, lora.save)
+    return shapes | {(*name.split("."), "saved"): shape for name, shape in saved}
+
+
+def ranks_above(architecture: Architecture, lora: Lora) -> list[str]:
+    """Return a warning where a rank is above a matrix's smaller side; peft allows it.
+
+    >>> from explorer.architectures.resolve import resolve
+    >>> ranks_above(resolve("gpt2").architecture, Lora(rank=1024, targets=("c_attn",)))
+    ['lora: a rank of 1,024 is above the smaller side of c_attn, 768: no matrix needs more']
+    """
+    sides: dict[str, int] = {}
+    for each in adapted_matrices(architecture, lora.targets):
+        side = min(each.inputs, each.outputs)
+        if side < lora.rank:
+            sides[_module(each.name)] = side
+    what = ", ".join(f"{name}, {side:,}" for name, side in sides.items())
+    above = f"lora: a rank of {lora.rank:,} is above the smaller side of"
+    return [f"{above} {what}: no matrix needs more"] if sides else []
 
 
 @lru_cache(64)
