@@ -56,8 +56,6 @@ def settled(subject: Subject, workload: Workload) -> Workload:
     for: optax's states are kept in the parameters' own. A model below adapters keeps its dtype.
     """
     context = context_or_default(model_of(subject), workload)
-    if subject.architecture is not None and subject.architecture.patch_embed is not None:
-        context = subject.architecture.patch_embed.count + 1  # an image's, and its class
     full = workload.train and workload.lora is None and workload.quantize is None
     if not full or workload.dtype is not None:
         return replace(workload, context=context)

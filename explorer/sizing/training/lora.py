@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from explorer.architectures.architecture import Architecture
 from explorer.architectures.families import checkpoint_names_of
-from explorer.architectures.stored_tensors import iter_stored
+from explorer.architectures.stored_tensors import iter_expert_groups
 from explorer.architectures.tensor_layout import TRANSPOSED
 from explorer.errors import InputError, printable
 from explorer.sizing.settings import Lora
@@ -28,6 +28,7 @@ __all__ = [
     "adapted_matrices",
     "adapter_parameters",
     "adapter_shapes",
+    "adapter_tensors",
     "ranks_above",
 ]
 
@@ -44,23 +45,25 @@ _GROUPS = ("attention", "mlp", "all", "all-linear")
 
 
 class Adapted(NamedTuple):
-    """A stored matrix that is adapted, or one for each of `experts`.
+    """A stored matrix that is adapted, or one of each of a layer's experts.
 
     Attributes:
-        name: of the stored tensor.
+        name: of the stored tensor; "{e}" stands for the number of an expert.
         inputs, outputs: its sizes.
         leaves: the paths of the kernels that it holds.
+        copies: how many experts have one.
     """
 
     name: str
     inputs: int
     outputs: int
     leaves: tuple[tuple[str, ...], ...]
+    copies: int = 1
 
-    def parameters(self, lora: Lora) -> int:
-        """Parameters of its adapter."""
-        magnitudes = self.outputs if lora.dora else 0
-        return lora.rank * (self.inputs + self.outputs) + magnitudes
+    def shapes(self, lora: Lora) -> dict[str, Shape]:
+        """Return the shapes of what one adapter learns, by name."""
+        pair = {"lora_a": (self.inputs, lora.rank), "lora_b": (lora.rank, self.outputs)}
+        return pair | ({"magnitude": (self.outputs,)} if lora.dora else {})
 
 
 def adapter_parameters(architecture: Architecture, lora: Lora) -> int:
@@ -73,9 +76,20 @@ def adapter_parameters(architecture: Architecture, lora: Lora) -> int:
     >>> adapter_parameters(resolve("qwen2.5-3b").architecture, Lora(rank=16))
     3686400
     """
+    return sum(prod(shape) * n for shape, n in adapter_tensors(architecture, lora))
+
+
+def adapter_tensors(architecture: Architecture, lora: Lora) -> list[tuple[Shape, int]]:
+    """Return the shapes of what is trained, each with how many have it.
+
+    Raises:
+        InputError: as `adapter_parameters`.
+    """
     matrices = adapted_matrices(architecture, lora.targets)
-    added = sum(each.parameters(lora) for each in matrices)
-    return added + sum(prod(shape) for _, shape in saved_tensors(architecture, lora.save))
+    found = [
+        (shape, each.copies) for each in matrices for shape in each.shapes(lora).values()
+    ]
+    return found + [(shape, 1) for _, shape in saved_tensors(architecture, lora.save)]
 
 
 def adapter_shapes(architecture: Architecture, lora: Lora) -> dict[Path, Shape]:
@@ -91,11 +105,10 @@ def adapter_shapes(architecture: Architecture, lora: Lora) -> dict[Path, Shape]:
     """
     shapes: dict[Path, Shape] = {}
     for each in adapted_matrices(architecture, lora.targets):
-        path = tuple(each.name.removesuffix(".weight").split("."))
-        shapes[(*path, "lora_a")] = (each.inputs, lora.rank)
-        shapes[(*path, "lora_b")] = (lora.rank, each.outputs)
-        if lora.dora:
-            shapes[(*path, "magnitude")] = (each.outputs,)
+        for expert in range(each.copies):
+            name = each.name.replace("{e}", str(expert)).removesuffix(".weight")
+            path = tuple(name.split("."))
+            shapes |= {(*path, own): shape for own, shape in each.shapes(lora).items()}
     saved = saved_tensors(architecture, lora.save)
     return shapes | {(*name.split("."), "saved"): shape for name, shape in saved}
 
@@ -148,7 +161,8 @@ def adapted_matrices(
 
 def _matrices(architecture: Architecture) -> Iterator[Adapted]:
     """Yield the linear layers inside blocks, by their stored names."""
-    for name, stored in iter_stored(architecture, checkpoint_names_of(architecture)):
+    names = checkpoint_names_of(architecture)
+    for name, stored, copies in iter_expert_groups(architecture, names):
         in_block = stored.leaves[0][0].startswith("layers_")
         is_kernel = all(leaf[-1] == "kernel" for leaf in stored.leaves)
         if not in_block or not is_kernel or len(stored.shape) != 2:
@@ -158,7 +172,7 @@ def _matrices(architecture: Architecture) -> Iterator[Adapted]:
         outputs, inputs = stored.shape
         if stored.layout != TRANSPOSED and stored.layout.axes is None:
             inputs, outputs = stored.shape  # GPT-2's layers are stored as they are used
-        yield Adapted(name, inputs, outputs, stored.leaves)
+        yield Adapted(name, inputs, outputs, stored.leaves, copies)
 
 
 def _module(name: str) -> str:

@@ -13,7 +13,7 @@ from explorer.sizing.meshes.slots import copy_on_fullest, slots_on_fullest
 from explorer.sizing.records import Term
 from explorer.sizing.settings import Workload
 from explorer.sizing.subject import Subject
-from explorer.sizing.training.lora import adapter_shapes
+from explorer.sizing.training.lora import adapter_shapes, adapter_tensors
 from explorer.sizing.training.optimizers import Tensors, depends_on_shapes, named_slots
 from explorer.sizing.training.slots import measured_slots
 from explorer.sizing.training.terms import architecture_of, trainable_parameters
@@ -149,7 +149,8 @@ def _optimizer(
 def _tensors(subject: Subject, workload: Workload) -> list[Tensors]:
     """Return what is trained, by shape."""
     if workload.lora is not None:
-        return [Tensors(shape) for shape in _shapes(subject, workload).values()]
+        architecture = architecture_of(subject)
+        return [Tensors(*each) for each in adapter_tensors(architecture, workload.lora)]
     return [
         Tensors(kind.shape, unique)
         for kind, _, unique in subject.inventory.kinds

@@ -82,6 +82,7 @@ def test_an_image_is_its_patches():
     plan = ex.plan("vit-base", train=True, batch=8)
     (term,) = [term for term in plan.terms if term.name == "activations"]
     assert term.note.startswith("8 images of 197 tokens")
+    assert plan.workload.context == 197
     assert not any(term.name == "logits" for term in plan.terms)
 
 

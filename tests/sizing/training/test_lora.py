@@ -1,6 +1,7 @@
 """Counts of adapters against those that peft printed, and the papers' tables."""
 
 import re
+from math import prod
 from typing import Any, cast
 
 import pytest
@@ -10,7 +11,12 @@ from explorer.architectures.architecture import Architecture
 from explorer.architectures.families import architecture_of
 from explorer.architectures.resolve import ResolvedArchitecture, inventory_of, resolve
 from explorer.errors import InputError
-from explorer.sizing.training.lora import adapted_matrices, adapter_parameters
+from explorer.sizing.training.lora import (
+    adapted_matrices,
+    adapter_parameters,
+    adapter_shapes,
+)
+from tests.sizing.subjects import CONFIGS
 
 
 def added(architecture: Architecture, rank: int, *targets: str, dora: bool = False) -> int:
@@ -119,6 +125,33 @@ def test_a_tied_head_is_copied():
     for name in ("lm_head", "wte", "embed"):
         lora = ex.Lora(rank=8, targets=("c_attn",), save=(name,))
         assert adapter_parameters(tied, lora) - alone == 50_257 * 768
+
+
+def test_a_model_in_4_bits_below_adapters():
+    plan = ex.plan("llama-3.1-8b", train=True, quantize="nf4", lora=ex.Lora(rank=16))
+    terms = {term.name: term.bytes for term in plan.terms}
+    kept = ex.plan("llama-3.1-8b", quantize="nf4")
+    weights = {term.name: term.bytes for term in kept.terms}
+    assert terms["parameters"] == weights["parameters"] + 4 * plan.trainable_parameters
+    assert terms["quantization"] == weights["quantization"]
+    assert terms["optimizer"] == 8 * plan.trainable_parameters + 4
+    assert (
+        "one layer's weights at a time, dequantised to be multiplied" in plan.not_modelled
+    )
+    # compared with training all of it
+    assert plan.before is not None
+    assert plan.before.terms["gradients"] == 4 * plan.parameters
+
+
+def test_experts_are_tensors_of_their_own_where_a_state_is_measured():
+    mixtral = architecture_of(CONFIGS["mixtral"], "mixtral")
+    assert mixtral.router is not None
+    lora = ex.Lora(rank=2, targets=("all",), dora=True, save=("lm_head",))
+    shapes = adapter_shapes(mixtral, lora)
+    assert sum(map(prod, shapes.values())) == adapter_parameters(mixtral, lora)
+    assert len({path[:-1] for path in shapes if "experts" in path}) == (
+        mixtral.num_layers * mixtral.router.experts * 3
+    )
 
 
 def test_a_rank_above_a_matrix_is_a_warning():
