@@ -19,6 +19,7 @@ __all__ = [
     "StoredTensor",
     "alias_tensors",
     "count_stored",
+    "iter_expert_groups",
     "iter_stored",
     "names_are_bare",
     "stored_tensors",
@@ -91,6 +92,18 @@ def iter_stored(
     blocks = enumerate(architecture.blocks())
     for entry in _entries(architecture, names, bare, present, blocks):
         yield from entry.each()
+
+
+def iter_expert_groups(
+    architecture: Architecture, names: CheckpointNames
+) -> Iterator[tuple[str, StoredTensor, int]]:
+    """Yield stored tensors, those of a layer's experts once: with "{e}" in the name, and how many.
+
+    The number is 1 for a tensor that is not an expert's.
+    """
+    blocks = enumerate(architecture.blocks())
+    for entry in _entries(architecture, names, False, None, blocks):
+        yield entry.name, entry.stored, entry.experts or 1
 
 
 def count_stored(

@@ -43,6 +43,8 @@ def plan_of(
     before = None
     if variation != UNCHANGED or workload.lora is not None:
         bare = replace(workload, lora=None, compile=False, topology=None)
+        if workload.train:  # quantised weights are trained by adapters alone
+            bare = replace(bare, quantize=None)
         before = _before(plan_of(subject, bare, UNCHANGED, device, optimizer))
     if variation != UNCHANGED:
         subject = varied_subject(subject, variation)

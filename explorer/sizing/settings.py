@@ -13,6 +13,8 @@ class Lora(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         targets: names of projections ("q", "v", "q_proj") or a group: "attention", "mlp", "all".
         dtype: of the adapters.
         dora: whether each adapted kernel learns its magnitudes too.
+        save: modules outside the layers whose copies are trained whole ("classifier",
+            "lm_head"): peft's modules_to_save.
 
     >>> Lora(rank=16).targets
     ('q', 'v')
@@ -22,6 +24,7 @@ class Lora(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     targets: tuple[str, ...] = ("q", "v")
     dtype: str = "float32"
     dora: bool = False
+    save: tuple[str, ...] = ()
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

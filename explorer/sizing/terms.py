@@ -15,10 +15,10 @@ from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.meshes.terms import placed_terms
 from explorer.sizing.records import Term, Workload
 from explorer.sizing.subject import Subject
+from explorer.sizing.training.batch import batch_terms
+from explorer.sizing.training.state import state_terms
 from explorer.sizing.training.terms import (
     adapters_of,
-    batch_terms,
-    state_terms,
     trainable_parameters,
     training_notes,
     with_adapters,
@@ -113,5 +113,5 @@ def _left_out(
 ) -> tuple[str, ...]:
     notes = cache_notes(model, workload) if model is not None else ()
     if workload.train:
-        return (*notes, *training_notes(subject))
+        return (*notes, *training_notes(subject, workload))
     return notes if model is not None else (unknown_cache(subject),)

@@ -10,7 +10,7 @@ from explorer import dtypes
 from explorer.errors import InputError, check_number, check_type, printable
 from explorer.sizing.records import Lora, Variation, Workload
 
-__all__ = ["axis_of", "lora_of", "mesh_of", "settings_of", "workload_of"]
+__all__ = ["axis_of", "checked_lora", "lora_of", "mesh_of", "settings_of", "workload_of"]
 
 ENGINES = ("jax", "llama.cpp", "vllm", "sglang")
 REMATS = ("none", "selective", "full")
@@ -62,6 +62,8 @@ def workload_of(base: Workload | None, settings: Mapping[str, Any]) -> Workload:
         if word not in known:
             raise _unknown(name, "word", getattr(workload, name), known)
         workload = msgspec.structs.replace(workload, **{name: word})
+    if workload.lora is not None:
+        workload = msgspec.structs.replace(workload, lora=checked_lora(workload.lora))
     check_number("zero", workload.zero)
     if not 0 <= workload.zero <= 3:
         raise InputError("zero", found=f"is {workload.zero}", expected="a stage, 0 to 3")
@@ -105,6 +107,37 @@ def _check_count(place: str, value: Any) -> None:
         raise InputError(place, found=f"is {value}", expected="at least 1")
 
 
+def checked_lora(lora: object) -> Lora:
+    """Return adapters with a dtype's one name, all their settings checked.
+
+    Raises:
+        InputError: another object, a rank below 1, or a dtype that does not exist.
+
+    >>> checked_lora(Lora(rank=8, dtype="bf16")).dtype
+    'bfloat16'
+    """
+    check_type("lora", lora, Lora, "an explorer.Lora")
+    assert isinstance(lora, Lora)
+    check_number("lora: rank", lora.rank)
+    if lora.rank < 1:
+        raise InputError("lora: rank", found=f"is {lora.rank}", expected="at least 1")
+    for name, words in (("targets", lora.targets), ("save", lora.save)):
+        if isinstance(words, str) or not all(isinstance(word, str) for word in words):
+            raise InputError(
+                f"lora: {name}",
+                found=printable(repr(words), 40),
+                expected='a tuple of names: ("q", "v")',
+            )
+    if not lora.targets:
+        raise InputError("lora: targets", found="no name", expected='names: ("q", "v")')
+    return msgspec.structs.replace(
+        lora,
+        targets=tuple(lora.targets),
+        save=tuple(lora.save),
+        dtype=dtypes.parse("lora: dtype", lora.dtype).name,
+    )
+
+
 def lora_of(text: str) -> Lora:
     """Return the adapters that a command line describes.
 
@@ -112,7 +145,7 @@ def lora_of(text: str) -> Lora:
         InputError: a text of another form.
 
     >>> lora_of("rank=16,targets=q,v")
-    Lora(rank=16, targets=('q', 'v'), dtype='float32', dora=False)
+    Lora(rank=16, targets=('q', 'v'), dtype='float32', dora=False, save=())
     """
     fields: dict[str, list[str]] = {}
     name = ""
@@ -135,8 +168,9 @@ def lora_from(fields: Mapping[str, tuple[str, ...]]) -> Lora:
             "lora", found=f"rank is {printable(rank, 20)!r}", expected="rank=16,targets=q,v"
         )
     settings: dict[str, Any] = {"rank": int(rank)}
-    if "targets" in fields:
-        settings["targets"] = fields["targets"]
+    for name in ("targets", "save"):
+        if name in fields:
+            settings[name] = fields[name]
     if "dtype" in fields:
         settings["dtype"] = dtypes.parse("lora", fields["dtype"][0]).name
     if "dora" in fields:

@@ -1,16 +1,13 @@
 """Names of optimizers -> the optax transformations that are compiled."""
 
-import difflib
 from typing import Any
 
-from explorer.errors import InputError, printable
+from explorer.errors import InputError
+from explorer.sizing.training.optimizers import NAMES, parsed_name
 
 __all__ = ["OPTIMIZERS", "optimizer_named"]
 
-OPTIMIZERS = (
-    "adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamaxw", "adan", "adamw", "amsgrad",
-    "lamb", "lars", "lion", "muon", "nadam", "nadamw", "novograd", "radam", "rmsprop", "sgd", "sm3", "yogi",
-)  # fmt: skip
+OPTIMIZERS = tuple(name for name in NAMES if not name.endswith("8bit"))
 
 
 def optimizer_named(name: str) -> Any:
@@ -22,19 +19,18 @@ def optimizer_named(name: str) -> Any:
     >>> len(optimizer_named("adamw"))
     2
     """
-    import optax
-
-    short = name.strip().lower()
-    if short == "momentum":
-        return optax.sgd(1e-3, momentum=0.9)
-    if short not in OPTIMIZERS:
-        near = difflib.get_close_matches(short, OPTIMIZERS, 1, 0.5)
+    short, mu = parsed_name(name)
+    if short.endswith("8bit"):
         raise InputError(
             "--optimizer",
-            found=f"no optimizer is called {printable(name, 40)!r}",
-            expected=f"one of {', '.join(OPTIMIZERS)}, momentum",
-            cure=f"did you mean {near[0]}?" if near else "",
+            found=f"{short} is bitsandbytes', and optax has none",
+            expected="one of optax to be compiled",
+            cure="leave out --compile",
         )
+    import optax
+
+    if short == "momentum":
+        return optax.sgd(1e-3, momentum=0.9)
     make = getattr(optax, short, None) or getattr(optax.contrib, short, None)
     if make is None:
         raise InputError(
@@ -42,4 +38,4 @@ def optimizer_named(name: str) -> Any:
             found=f"optax {optax.__version__} has no {short}",
             cure="pip install -U optax",
         )
-    return make(1e-3)
+    return make(1e-3) if mu is None else make(1e-3, mu_dtype=mu)

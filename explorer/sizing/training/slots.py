@@ -1,8 +1,8 @@
-"""Optimizer state: what the common ones keep, by arithmetic; any optax state, by its own `init`.
+"""Optimizer state of any optax transformation, by its own `init`.
 
 `jax.eval_shape(tx.init, params)` gives the shapes of whatever a transformation keeps: chains,
-masks, factored moments, schedules, gradient accumulators. The table is for the names that a
-plan without JAX should answer; tests hold it against `init` of optax.
+masks, factored moments, schedules, gradient accumulators. Names have formulas instead, which
+load no JAX: see `optimizers`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,32 +11,11 @@ from typing import Any
 
 import msgspec
 
-from explorer import dtypes
 from explorer.errors import InputError
 
-__all__ = ["KNOWN", "Slots", "measured_slots", "named_slots"]
+__all__ = ["Slots", "measured_slots"]
 
 Shapes = Mapping[tuple[str, ...], tuple[int, ...]]
-
-# copies of the parameters that are kept, and counters of four bytes
-KNOWN: dict[str, tuple[tuple[str, ...], int]] = {
-    "sgd": ((), 0),
-    "momentum": (("trace",), 0),
-    "adam": (("mu", "nu"), 1),
-    "adamw": (("mu", "nu"), 1),
-    "nadam": (("mu", "nu"), 1),
-    "nadamw": (("mu", "nu"), 1),
-    "radam": (("mu", "nu"), 1),
-    "adamax": (("mu", "nu"), 1),
-    "adamaxw": (("mu", "nu"), 1),
-    "lamb": (("mu", "nu"), 1),
-    "yogi": (("mu", "nu"), 1),
-    "adabelief": (("mu", "nu"), 1),
-    "lion": (("mu",), 1),
-    "rmsprop": (("nu",), 0),
-    "adagrad": (("sum_of_squares",), 0),
-    "lars": (("trace",), 0),
-}
 
 
 class Slots(msgspec.Struct, frozen=True, repr_omit_defaults=True):
@@ -58,26 +37,6 @@ class Slots(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     def bytes(self) -> int:
         """Bytes of all slots."""
         return sum(self.by_name.values())
-
-
-def named_slots(name: str, parameters: int, dtype: str) -> Slots | None:
-    """Return what an optimizer of the table keeps; None for another name.
-
-    Args:
-        name: in any case.
-        parameters: that are trained.
-        dtype: of the parameters, which the slots have too.
-
-    >>> named_slots("adamw", 10, "float32")
-    Slots(by_name={'mu': 40, 'nu': 40, 'count': 4})
-    """
-    found = KNOWN.get(name.strip().lower())
-    if found is None:
-        return None
-    copies, counters = found
-    size = dtypes.find(dtype).nbytes(parameters)
-    slots = dict.fromkeys(copies, size)
-    return Slots(slots | ({"count": 4 * counters} if counters else {}))
 
 
 def measured_slots(optimizer: Any, shapes: Shapes, dtype: str) -> Slots:

@@ -1,6 +1,8 @@
 """Counts of adapters against those that peft printed, and the papers' tables."""
 
 import re
+from math import prod
+from typing import Any, cast
 
 import pytest
 
@@ -9,7 +11,12 @@ from explorer.architectures.architecture import Architecture
 from explorer.architectures.families import architecture_of
 from explorer.architectures.resolve import ResolvedArchitecture, inventory_of, resolve
 from explorer.errors import InputError
-from explorer.sizing.training.lora import adapted_matrices, adapter_parameters
+from explorer.sizing.training.lora import (
+    adapted_matrices,
+    adapter_parameters,
+    adapter_shapes,
+)
+from tests.sizing.subjects import CONFIGS
 
 
 def added(architecture: Architecture, rank: int, *targets: str, dora: bool = False) -> int:
@@ -74,6 +81,103 @@ def test_dora_adds_a_magnitude_for_each_output():
     llama = resolve("llama-3.2-1b").architecture
     more = added(llama, 8, "q", "v", dora=True) - added(llama, 8, "q", "v")
     assert more == 16 * (2048 + 512)
+
+
+def test_roberta_of_the_lora_paper():
+    # 0.3M: 12 layers of 768, rank 8, queries and values
+    assert added(resolve("roberta-base").architecture, 8, "query", "value") == 294_912
+
+
+# peft's examples of evaluation and image classification: trainable, all
+BASE = {
+    "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+    "intermediate_size": 3072,
+}  # fmt: skip
+BERT = {
+    **BASE, "model_type": "bert", "vocab_size": 28_996, "max_position_embeddings": 512,
+    "type_vocab_size": 2, "architectures": ["BertForSequenceClassification"],
+}  # fmt: skip
+VIT = {
+    **BASE, "model_type": "vit", "image_size": 224, "patch_size": 16, "num_channels": 3,
+    "architectures": ["ViTForImageClassification"],
+    "id2label": {str(n): str(n) for n in range(101)},
+}  # fmt: skip
+HEADS = {
+    "bert-base-cased": (BERT, 8, 296_450, 108_608_260),
+    "vit-base-patch16-224-in21k": (VIT, 16, 667_493, 86_543_818),
+}
+
+
+@pytest.mark.parametrize("case", HEADS)
+def test_a_head_beside_adapters_is_counted_as_peft_does(case: str):
+    config, rank, trainable, everything = HEADS[case]
+    lora = ex.Lora(rank=rank, targets=("query", "value"), save=("classifier",))
+    plan = ex.plan(config, train=True, context=16, lora=lora)
+    assert plan.trainable_parameters == trainable
+    # the head that is copied stays
+    assert plan.parameters + plan.trainable_parameters == everything
+
+
+def test_a_tied_head_is_copied():
+    # peft lists it as new parameters
+    tied = resolve("gpt2").architecture
+    alone = adapter_parameters(tied, ex.Lora(rank=8, targets=("c_attn",)))
+    for name in ("lm_head", "wte", "embed"):
+        lora = ex.Lora(rank=8, targets=("c_attn",), save=(name,))
+        assert adapter_parameters(tied, lora) - alone == 50_257 * 768
+
+
+def test_a_model_in_4_bits_below_adapters():
+    plan = ex.plan("llama-3.1-8b", train=True, quantize="nf4", lora=ex.Lora(rank=16))
+    terms = {term.name: term.bytes for term in plan.terms}
+    kept = ex.plan("llama-3.1-8b", quantize="nf4")
+    weights = {term.name: term.bytes for term in kept.terms}
+    assert terms["parameters"] == weights["parameters"] + 4 * plan.trainable_parameters
+    assert terms["quantization"] == weights["quantization"]
+    assert terms["optimizer"] == 8 * plan.trainable_parameters + 4
+    assert (
+        "one layer's weights at a time, dequantised to be multiplied" in plan.not_modelled
+    )
+    # compared with training all of it
+    assert plan.before is not None
+    assert plan.before.terms["gradients"] == 4 * plan.parameters
+
+
+def test_experts_are_tensors_of_their_own_where_a_state_is_measured():
+    mixtral = architecture_of(CONFIGS["mixtral"], "mixtral")
+    assert mixtral.router is not None
+    lora = ex.Lora(rank=2, targets=("all",), dora=True, save=("lm_head",))
+    shapes = adapter_shapes(mixtral, lora)
+    assert sum(map(prod, shapes.values())) == adapter_parameters(mixtral, lora)
+    assert len({path[:-1] for path in shapes if "experts" in path}) == (
+        mixtral.num_layers * mixtral.router.experts * 3
+    )
+
+
+def test_a_rank_above_a_matrix_is_a_warning():
+    plan = ex.plan("llama-3.2-1b", train=True, lora=ex.Lora(rank=1024))
+    assert (
+        "lora: a rank of 1,024 is above the smaller side of v_proj, 512: no matrix needs more"
+        in plan.not_modelled
+    )
+
+
+@pytest.mark.parametrize(
+    ("lora", "message"),
+    [
+        (ex.Lora(rank=0), "lora: rank: is 0; expected at least 1"),
+        (ex.Lora(rank=8, targets=()), "lora: targets: no name"),
+        (ex.Lora(rank=8, targets=cast(Any, "q")), "lora: targets: 'q'; expected a tuple of names"),
+        (ex.Lora(rank=8, dtype="bf17"), "lora: dtype"),
+        (ex.Lora(rank=8, save=("lmhead",)), "lora: save: no module outside the layers is called"),
+        (16, "lora: "),
+    ],
+)  # fmt: skip
+def test_wrong_adapters_are_one_line(lora: Any, message: str):
+    with pytest.raises(InputError) as raised:
+        ex.plan("llama-3.1-8b", train=True, lora=lora)
+    assert str(raised.value).startswith(message)
+    assert "\n" not in str(raised.value)
 
 
 def test_words_name_the_same_matrices():

@@ -1,0 +1,74 @@
+"""What one micro-batch needs: activations and logits."""
+
+from explorer import dtypes
+from explorer.architectures.architecture import Architecture
+from explorer.sizing.meshes.placement import Placement
+from explorer.sizing.records import Term
+from explorer.sizing.settings import Workload
+from explorer.sizing.training.activations import activation_range
+
+__all__ = ["batch_terms"]
+
+
+def batch_terms(
+    architecture: Architecture, workload: Workload, placement: Placement
+) -> list[Term]:
+    """Return the estimates of activations and logits of one micro-batch.
+
+    The batch of a workload is that of all devices together: it is divided over "data" and
+    "fsdp", and raised to what they divide. Over "tensor", heads, hidden features and the
+    vocabulary are divided; what has the width of the model is on each device.
+    """
+    assert workload.context is not None
+    patches = architecture.patch_embed
+    sequence = workload.context if patches is None else patches.count + 1
+    batch = placement.rounded(workload.batch)
+    tokens = batch * sequence
+    shards, tensor = placement.size("data", "fsdp"), placement.size("tensor")
+    compute = workload.compute_dtype or workload.dtype or architecture.dtype
+    element = max(1, int(dtypes.find(compute).bits) // 8)
+
+    def kept(tokens: int, tensor: int) -> tuple[int, int, int]:
+        return activation_range(
+            architecture, tokens, sequence, workload.remat, element, tensor
+        )
+
+    low, best, high = kept(tokens, 1)
+    one = "images of" if patches is not None else "x"
+    activations = Term(
+        name="activations",
+        bytes=best,
+        low=low,
+        high=high,
+        provenance="estimated (what each block's backward pass reads)",
+        note=f"{batch:,} {one} {sequence:,} tokens in {compute}, remat {workload.remat}, "
+        "attention fused (the high: not fused)",
+        per_device=kept(tokens // shards, tensor)[1],
+    )
+    return [activations, *_logits(architecture, tokens, shards, tensor)]
+
+
+def _logits(
+    architecture: Architecture, tokens: int, shards: int, tensor: int
+) -> list[Term]:
+    head, masked = architecture.lm_head, architecture.predictions
+    vocab = head.outputs if head is not None else 0
+    if masked is not None:
+        vocab = masked.vocab_size
+    elif architecture.tied and architecture.embed is not None:
+        vocab = architecture.embed.rows
+    if not vocab:
+        return []
+    one = 4 * tokens * vocab
+    divided = shards * tensor if vocab % tensor == 0 else shards
+    return [
+        Term(
+            name="logits",
+            bytes=2 * one,
+            low=one // 2,
+            high=3 * one,
+            provenance="estimated (float32 logits and their gradient)",
+            note=f"{tokens:,} x {vocab:,} in float32, and their gradient",
+            per_device=-(-2 * one // divided),
+        )
+    ]
