@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from explorer.architectures.architecture import Architecture
 from explorer.sizing.advice import Replan, advice_for
 from explorer.sizing.cache.concurrency import USABLE, concurrency
 from explorer.sizing.devices.catalog import COMMON, Device, find_device
@@ -17,6 +18,7 @@ from explorer.sizing.speed.bounds import speed_of
 from explorer.sizing.speed.formulas import dollars, kilowatt_hours
 from explorer.sizing.subject import Subject
 from explorer.sizing.terms import Built, varying_terms
+from explorer.sizing.training.batch import image_tokens
 from explorer.sizing.work import work_of
 
 __all__ = ["outlook_of"]
@@ -137,6 +139,8 @@ def _bytes_for(
 
 def _positions(built: Built) -> int:
     positions = getattr(built.model, "positions", None)
+    if isinstance(built.model, Architecture):
+        positions = image_tokens(built.model) or positions
     return positions or LONGEST
 
 

@@ -15,7 +15,7 @@ from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.meshes.terms import placed_terms
 from explorer.sizing.records import Term, Workload
 from explorer.sizing.subject import Subject
-from explorer.sizing.training.batch import batch_terms
+from explorer.sizing.training.batch import batch_terms, image_tokens
 from explorer.sizing.training.state import state_terms
 from explorer.sizing.training.terms import (
     adapters_of,
@@ -56,6 +56,7 @@ def settled(subject: Subject, workload: Workload) -> Workload:
     for: optax's states are kept in the parameters' own. A model below adapters keeps its dtype.
     """
     context = context_or_default(model_of(subject), workload)
+    context = image_tokens(subject.architecture) or context
     full = workload.train and workload.lora is None and workload.quantize is None
     if not full or workload.dtype is not None:
         return replace(workload, context=context)

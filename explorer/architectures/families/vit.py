@@ -70,7 +70,6 @@ def translate(fields: ConfigFields, model_type: str) -> Architecture:
         patch_embed=patches,
         cls_token=TokenSpec(size),
         position_embed=EmbeddingSpec(patches.count + 1, size),
-        positions=patches.count + 1,
         stages=stages_of([block] * fields.layers("num_hidden_layers")),
         final_norm=norm,
         pooler=None if classifies else _pooler(fields, size),

@@ -7,7 +7,18 @@ from explorer.sizing.records import Term
 from explorer.sizing.settings import Workload
 from explorer.sizing.training.activations import activation_range
 
-__all__ = ["batch_terms"]
+__all__ = ["batch_terms", "image_tokens"]
+
+
+def image_tokens(architecture: Architecture | None) -> int | None:
+    """Return the tokens of an image, its class token included; None for a model of text.
+
+    >>> from explorer.architectures.resolve import resolve
+    >>> image_tokens(resolve("vit-base").architecture)
+    197
+    """
+    patches = architecture and architecture.patch_embed
+    return patches.count + 1 if patches else None
 
 
 def batch_terms(
@@ -20,8 +31,8 @@ def batch_terms(
     vocabulary are divided; what has the width of the model is on each device.
     """
     assert workload.context is not None
-    patches = architecture.patch_embed
-    sequence = workload.context if patches is None else patches.count + 1
+    image = image_tokens(architecture)
+    sequence = image or workload.context
     batch = placement.rounded(workload.batch)
     tokens = batch * sequence
     shards, tensor = placement.size("data", "fsdp"), placement.size("tensor")
@@ -34,7 +45,7 @@ def batch_terms(
         )
 
     low, best, high = kept(tokens, 1)
-    one = "images of" if patches is not None else "x"
+    one = "images of" if image else "x"
     activations = Term(
         name="activations",
         bytes=best,

@@ -132,7 +132,7 @@ def _optimizer(
         slots = named_slots(name, _tensors(subject, workload), dtype)
         if spread:
             on_device = named_slots(name, _on_fullest(subject, placement), dtype).bytes
-        stacked = ", layers apart" if depends_on_shapes(name) else ""
+        stacked = ", each layer alone" if depends_on_shapes(name) else ""
         said = f"{name} in {dtype}{stacked}"
     else:
         shapes = _shapes(subject, workload)
@@ -159,10 +159,10 @@ def _tensors(subject: Subject, workload: Workload) -> list[Tensors]:
 
 
 def _on_fullest(subject: Subject, placement: Placement) -> list[Tensors]:
-    apart = replace(placement, scan=False)
+    unstacked = replace(placement, scan=False)
     return [
         Tensors(each.shape, each.copies, each.shards)
-        for each in placed_parameters(subject, apart)
+        for each in placed_parameters(subject, unstacked)
     ]
 
 

@@ -23,8 +23,8 @@ def test_attention_scores_of_korthikanti():
         assert full / tokens == 2
         assert korthikanti(2048, 1, hidden, heads, tensor=8) == whole / 8
         # equation 2: s b h (10 + 24 / t + 5 a s / h t)
-        apart = korthikanti(2048, 1, hidden, heads, tensor=8, sequence_parallel=False)
-        assert apart / tokens == 10 + 24 / 8 + scores / 8
+        repeated = korthikanti(2048, 1, hidden, heads, tensor=8, sequence_parallel=False)
+        assert repeated / tokens == 10 + 24 / 8 + scores / 8
 
 
 def test_llama_8b_without_its_scores():
