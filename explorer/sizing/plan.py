@@ -71,7 +71,7 @@ def plan_of(
         bits_per_weight=8 * element if parameters else None,
         terms=tuple(terms),
         compiled=compiled,
-        notes=(*notes_on(subject, placement, workload, element), *said),
+        notes=(*built.notes, *notes_on(subject, placement, workload, element), *said),
         total_bytes=sum(term.bytes for term in terms),
         low_bytes=sum(term.low for term in terms),
         high_bytes=sum(term.high for term in terms),

@@ -16,6 +16,7 @@ from explorer.sizing.meshes.terms import placed_terms
 from explorer.sizing.records import Term, Workload
 from explorer.sizing.subject import Subject
 from explorer.sizing.training.batch import batch_terms, image_tokens
+from explorer.sizing.training.lora import ranks_above
 from explorer.sizing.training.state import state_terms
 from explorer.sizing.training.terms import (
     adapters_of,
@@ -38,6 +39,7 @@ class Built(msgspec.Struct, frozen=True):
         weights: the stored weights.
         model: what says what layers keep; None where nothing does.
         trainable: parameters that are trained.
+        notes: what to know of the workload's settings.
         not_modelled: what the terms leave out.
     """
 
@@ -46,6 +48,7 @@ class Built(msgspec.Struct, frozen=True):
     weights: Weights
     model: Architecture | CacheLayout | None
     trainable: int
+    notes: tuple[str, ...]
     not_modelled: tuple[str, ...]
 
 
@@ -91,6 +94,7 @@ def build(
         weights,
         model,
         trainable_parameters(subject, workload),
+        _notes(subject, model, workload),
         _left_out(subject, model, workload),
     )
 
@@ -109,10 +113,19 @@ def varying_terms(
     return [] if model is None else [*cache_terms(model, workload, placement)]
 
 
+def _notes(
+    subject: Subject, model: Architecture | CacheLayout | None, workload: Workload
+) -> tuple[str, ...]:
+    """Return warnings: a context beyond the positions, a rank above a matrix."""
+    notes = cache_notes(model, workload) if model is not None else ()
+    if workload.lora is None or subject.architecture is None:
+        return notes
+    return (*notes, *ranks_above(subject.architecture, workload.lora))
+
+
 def _left_out(
     subject: Subject, model: Architecture | CacheLayout | None, workload: Workload
 ) -> tuple[str, ...]:
-    notes = cache_notes(model, workload) if model is not None else ()
     if workload.train:
-        return (*notes, *training_notes(subject, workload))
-    return notes if model is not None else (unknown_cache(subject),)
+        return training_notes(subject, workload)
+    return () if model is not None else (unknown_cache(subject),)

@@ -26,7 +26,7 @@ def test_as_many_as_fit_and_not_one_more(name: str, engine: str, device: str):
     assert others + cache_of(ex.plan(name, batch=found.whole + 1, **settings)) > memory
 
 
-def test_where_nothing_is_kept_there_is_no_number():
+def test_where_nothing_is_kept_it_is_not_given():
     assert ex.plan("bert-base-uncased", device="h100").concurrency is None
     assert ex.plan("gpt2", train=True, device="h100").concurrency is None
     assert ex.plan("gpt2").concurrency is None

@@ -8,7 +8,7 @@ from explorer.errors import InputError
 from explorer.sizing.records import Term
 from explorer.sizing.settings import Workload
 from explorer.sizing.subject import Subject
-from explorer.sizing.training.lora import adapter_parameters, ranks_above
+from explorer.sizing.training.lora import adapter_parameters
 
 __all__ = [
     "adapters_of",
@@ -60,10 +60,8 @@ def training_notes(subject: Subject, workload: Workload) -> tuple[str, ...]:
     if subject.architecture is None:
         return ("activations and logits: nothing says what the layers of this target are",)
     notes = ["dropout masks, the batch itself, and what a data loader keeps"]
-    if workload.lora is not None:
-        notes += ranks_above(subject.architecture, workload.lora)
-        if workload.quantize is not None:
-            notes.append("one layer's weights at a time, dequantised to be multiplied")
+    if workload.lora is not None and workload.quantize is not None:
+        notes.append("one layer's weights at a time, dequantised to be multiplied")
     return tuple(notes)
 
 

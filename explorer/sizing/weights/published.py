@@ -32,7 +32,8 @@ def published_weights(subject: Subject, placement: Placement) -> Weights | None:
         return _by_config(subject, card.packing, placement)
     if card.advertised is None or not card.advertised.file_format:
         return None
-    form, size = card.advertised.file_format, card.advertised.file_bytes
+    size = card.advertised.file_bytes
+    form = card.advertised.file_format.partition(" (derived")[0]  # how sure the bytes are
     scheme, rest = _by_format(form), "float32" if form == _INT8 else None
     if scheme is None:
         return None

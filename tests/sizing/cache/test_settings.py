@@ -108,7 +108,7 @@ def test_a_context_beyond_the_positions_is_a_warning(
     name: str, context: int, beyond: str | None
 ):
     plan = ex.plan(name, context=context)
-    warned = [line for line in plan.not_modelled if "positions" in line]
+    warned = [line for line in plan.notes if "positions" in line]
     if beyond is None:
         assert not warned
     else:

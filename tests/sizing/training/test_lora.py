@@ -158,7 +158,7 @@ def test_a_rank_above_a_matrix_is_a_warning():
     plan = ex.plan("llama-3.2-1b", train=True, lora=ex.Lora(rank=1024))
     assert (
         "lora: a rank of 1,024 is above the smaller side of v_proj, 512: no matrix needs more"
-        in plan.not_modelled
+        in plan.notes
     )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.architectures.catalog.entries import CatalogEntry, find
+from explorer.architectures.catalog.entries import CatalogEntry, entries, find
 from tests.sizing.weights.subjects import weights
 
 LLAMA = {
@@ -89,3 +89,10 @@ def test_a_method_that_has_no_rule_is_said(tmp_path: Path):
     found = weights(LLAMA | {"quantization_config": {"quant_method": "quip"}})
     assert found.values == 2 * (LINEAR + REST)
     assert found.provenance == "assumed (as before packing: quip has no rule here)"
+
+
+@pytest.mark.parametrize("name", [e.names[0] for e in entries() if e.file_format])
+def test_every_catalogued_format_is_planned_as_such(name: str):
+    assert weights(name).note.startswith(
+        f"as published: {entry(name).file_format.split(' (')[0]}"
+    )
