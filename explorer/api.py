@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from explorer.sizing.subject import Subject
     from explorer.sizing.sweep import Sweep
     from explorer.tree.types import Params, PyTree
+    from explorer.values.records import Description
 
 __all__ = [
     "audit_roles",
@@ -32,6 +33,7 @@ __all__ = [
     "count_bytes",
     "count_parameters",
     "count_tensors",
+    "describe",
     "explore",
     "ledger",
     "load",
@@ -267,6 +269,33 @@ def _check_dtype(place: str, given: Any) -> None:
             found=printable(repr(given), 60),
             expected="a floating-point dtype such as bfloat16 or float32",
         )
+
+
+def describe(target: Any, select: str | None = None) -> "Description":
+    """Return what the numbers of a target look like, tensor by tensor and in all.
+
+    One pass reads each number once, in float64 quality: extremes, moments, zeros, NaN and
+    infinities, quantiles and a histogram of magnitudes. Of a file no more is in memory than a
+    few tensors; tied tensors are described once.
+
+    Args:
+        target: a checkpoint, or a pytree or module that holds arrays, as for `explore`.
+        select: a glob over paths as of `Inventory.select`; None for all.
+
+    Raises:
+        InputError: as `explore`; also a target without values, or nothing that matches.
+
+    >>> import numpy as np
+    >>> found = describe({"kernel": np.array([[3.0, -4.0], [0.0, np.nan]], "float32")})
+    >>> found.totals.l2, found.totals.zeros, found.tensors[0].statistics.first_nan
+    (5.0, 1, 3)
+    """
+    from explorer.targets.values import values_of
+    from explorer.values.describe import describe_arrays
+
+    found = resolve(target)
+    name = target if isinstance(target, str) else type(target).__name__
+    return describe_arrays(name, values_of(found, select))
 
 
 def load(path: str | os.PathLike, select: str | None = None) -> "dict[str, Any]":

@@ -22,6 +22,7 @@ _MODULES = {
     "count": "count",
     "plan": "plan",
     "devices": "devices",
+    "stats": "stats",
     "catalog": "catalog",
     "roles": "roles",
     "train": "train",

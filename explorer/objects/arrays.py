@@ -18,7 +18,7 @@ from explorer.objects.shardings import largest_shard, text_of
 from explorer.tree.collections import collection_of
 from explorer.tree.walk import Leaves, Path, place_of
 
-__all__ = ["Mark", "list_leaves", "name_collections"]
+__all__ = ["Mark", "list_leaves", "name_collections", "without_settings"]
 
 
 class Mark(NamedTuple):
@@ -62,7 +62,7 @@ def list_leaves(leaves: Leaves, form: str) -> Listing:
     Raises:
         TreeError: a leaf is not an array of numbers; the message names its path.
     """
-    leaves = _without_settings(leaves)
+    leaves = without_settings(leaves)
     figures = _measure(leaves)
     collections = list(map(_collection, leaves.paths, leaves.marks, figures))
     return Listing(
@@ -87,7 +87,7 @@ def name_collections(listing: Listing) -> None:
     ]
 
 
-def _without_settings(leaves: Leaves) -> Leaves:
+def without_settings(leaves: Leaves) -> Leaves:
     """Return the leaves without the settings of modules: functions, rates, flags."""
     if not any(mark.arrays_only for mark in leaves.marks):
         return leaves

@@ -11,13 +11,13 @@ from explorer.errors import TreeError
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.listing import Listing
 from explorer.inventory.tensor import PARAMS
-from explorer.objects.arrays import Mark, list_leaves
+from explorer.objects.arrays import Mark, list_leaves, without_settings
 from explorer.objects.frameworks import framework_of, is_instance
 from explorer.objects.shardings import names_of_axes
 from explorer.roles.settings import is_module
-from explorer.tree.walk import Enter, Path, place_of, walk
+from explorer.tree.walk import Enter, Leaves, Path, place_of, walk
 
-__all__ = ["read"]
+__all__ = ["arrays_of", "read"]
 
 
 def read(tree: Any) -> Listing:
@@ -40,9 +40,26 @@ def read(tree: Any) -> Listing:
     >>> listing.keys, listing.dtypes
     ([('params', 'bias', '0'), ('step',)], ['float32', 'int32'])
     """
-    mark = Mark(collection="opt_state") if _is_optimizer_state(tree) else Mark()
     with paused_gc():
-        return list_leaves(walk(tree, _enter(), mark), _form(tree))
+        return list_leaves(_leaves_of(tree), _form(tree))
+
+
+def arrays_of(tree: Any) -> list[tuple[Path, Any]]:
+    """Return the arrays of a tree with their paths, as `read` lists them.
+
+    Raises:
+        TreeError: as `read`.
+
+    >>> arrays_of({"params": {"bias": [0.5, None]}, "step": 3})
+    [(('params', 'bias', '0'), 0.5), (('step',), 3)]
+    """
+    leaves = without_settings(_leaves_of(tree))
+    return [*zip(leaves.paths, leaves.values, strict=True)]
+
+
+def _leaves_of(tree: Any) -> Leaves:
+    mark = Mark(collection="opt_state") if _is_optimizer_state(tree) else Mark()
+    return walk(tree, _enter(), mark)
 
 
 def _enter() -> Enter:

@@ -1,0 +1,47 @@
+"""stats: what the numbers of a checkpoint look like."""
+
+import click
+
+from explorer.api import describe
+from explorer.cli.console import echo_result, format_option, target_argument
+from explorer.document.records import Document
+
+__all__ = ["stats"]
+
+
+@click.command()
+@target_argument
+@click.option(
+    "--select", "glob", metavar="GLOB", help='Only these tensors: "**/attention/**".'
+)
+@format_option
+def stats(target: str, glob: str | None, form: str) -> None:
+    """Print what the numbers of a target look like, tensor by tensor.
+
+    \b
+    Examples:
+      explorer stats model.safetensors
+      explorer stats model/ --select "**/attention/**"
+      explorer stats model.gguf --format csv
+    """
+    found = describe(target, glob)
+
+    def document() -> Document:
+        from explorer.views.stats import stats_document
+
+        return stats_document(found)
+
+    def records() -> list:
+        from explorer.views.stats import stats_records
+
+        return stats_records(found)
+
+    def value() -> dict:
+        return {
+            "target": found.target,
+            "tensors": records(),
+            "totals": found.totals,
+            "notes": found.notes,
+        }
+
+    echo_result(form, document=document, records=records, value=value)

@@ -1,0 +1,113 @@
+"""A target -> its arrays, one after the other: of a file no more at a time than memory allows."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from explorer.errors import TreeError
+from explorer.inventory.inventory import Inventory
+from explorer.inventory.selection import check_glob, nothing_matches
+from explorer.paths import Key, matches, name_of
+from explorer.targets.inventories import inventory_of
+from explorer.targets.records import Checkpoint, Target, Tree
+
+if TYPE_CHECKING:
+    from explorer.values.describe import NamedValues
+
+__all__ = ["values_of"]
+
+_AT_A_TIME = 1 << 28  # bytes of float32, which block formats become
+
+
+def values_of(target: Target, select: str | None = None) -> "Iterator[NamedValues]":
+    """Yield the arrays of a target with their keys, in the order of its source.
+
+    Args:
+        target: a checkpoint, or a tree of arrays.
+        select: a glob over paths; None for all.
+
+    Raises:
+        InputError: a target without values, or nothing that matches.
+    """
+    if select is not None:
+        check_glob(select)
+    match target:
+        case Checkpoint(path):
+            inventory = inventory_of(target)
+            return _of_file(path, inventory, _selected(inventory, path, select))
+        case Tree(value, name):
+            return _of_tree(value, name, select)
+    raise TreeError(
+        getattr(target, "name", "") or type(target).__name__,
+        found="has shapes and no values",
+        expected="a checkpoint, or a tree or a module that holds arrays",
+    )
+
+
+def _selected(inventory: Inventory, place: str, select: str | None) -> list[int]:
+    """Return the numbers of the tensors that a glob matches, second names left out."""
+    columns = inventory.columns
+    found = [
+        index
+        for index, key in enumerate(columns.keys)
+        if index not in columns.aliases and (select is None or matches(key, select))
+    ]
+    if not found and select is not None:
+        raise nothing_matches(place, select, map(name_of, columns.keys))
+    return found
+
+
+def _of_file(path: str, inventory: Inventory, wanted: list[int]) -> "Iterator[NamedValues]":
+    from explorer.formats.files import load_path
+    from explorer.values.describe import NamedValues
+
+    columns = inventory.columns
+    for batch in _batches(inventory, wanted):
+        keys = {columns.keys[index]: columns.kind(index).dtype for index in batch}
+        arrays = load_path(path, keys.__contains__)
+        for key, dtype in keys.items():
+            if key in arrays:  # text and other values that are not arrays are not there
+                yield NamedValues(key, arrays.pop(key), dtype)
+
+
+def _batches(inventory: Inventory, wanted: list[int]) -> Iterator[list[int]]:
+    """Yield numbers of tensors, so many at a time as fit in memory as float32."""
+    batch: list[int] = []
+    size = 0
+    for index in wanted:
+        batch.append(index)
+        size += 4 * inventory.columns.kind(index).size
+        if size >= _AT_A_TIME:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _of_tree(tree: object, name: str, select: str | None) -> "Iterator[NamedValues]":
+    from explorer.objects.pytree import arrays_of
+    from explorer.values.describe import NamedValues
+
+    leaves = arrays_of(tree)
+    kept = [leaf for leaf in leaves if select is None or matches(leaf[0], select)]
+    if not kept and select is not None:
+        raise nothing_matches(name or "the tree", select, (name_of(p) for p, _ in leaves))
+    seen: set[int] = set()
+    for path, leaf in kept:
+        if id(leaf) not in seen:
+            seen.add(id(leaf))
+            array = _concrete(path, leaf)
+            yield NamedValues(path, array, array.dtype.name)
+
+
+def _concrete(path: Key, leaf: object):
+    import numpy as np
+
+    if isinstance(leaf, bool | int | float):
+        return np.asarray(leaf)
+    if not hasattr(leaf, "__array__"):
+        raise TreeError(
+            name_of(path),
+            found=f"{type(leaf).__name__} has a shape and no values",
+            expected="an array",
+        )
+    return leaf

@@ -1,0 +1,125 @@
+"""Statistics as a document: a row a tensor with a sparkline of its magnitudes."""
+
+from typing import Any
+
+import msgspec
+
+from explorer.document.records import Column, Document, Notes, Paragraph, Table
+from explorer.values.records import Description, Statistics
+
+__all__ = ["stats_document", "stats_records"]
+
+_BARS = "▁▂▃▄▅▆▇█"
+_CELLS = 16
+_COLUMNS = (
+    Column("tensor", least=20),
+    Column("dtype", rank=5),
+    Column("elements", "right", rank=4),
+    Column("mean", "right", rank=1),
+    Column("std", "right"),
+    Column("min", "right", rank=2),
+    Column("max", "right", rank=2),
+    Column("zeros", "right", rank=3),
+    Column("NaN", "right", rank=1),
+    Column("inf", "right", rank=1),
+    Column("magnitudes", rank=3),
+)
+
+
+def stats_document(found: Description) -> Document:
+    """Return a row for each tensor and the totals."""
+    histograms = [each.statistics.histogram for each in found.tensors]
+    span = _span(histograms)
+    rows = [_row(each.name, each.dtype, each.statistics, span) for each in found.tensors]
+    total = found.totals
+    rows.append(_row("total", "", total, span))
+    scale = (
+        f"magnitudes: 2^{span[0]} to 2^{span[1] + 1}, from left to right" if span else ""
+    )
+    notes = tuple(filter(None, (scale, *found.notes)))
+    table = Table(_COLUMNS, rows, total=True).without_empty_columns()
+    return Document(found.target, (Paragraph(_sentence(total)), table, Notes(notes)))
+
+
+def stats_records(found: Description) -> list[dict[str, Any]]:
+    """Return a flat record for each tensor, exact."""
+    return [
+        {
+            "name": each.name,
+            "key": each.key,
+            "dtype": each.dtype,
+            "shape": list(each.shape),
+            **msgspec.structs.asdict(each.statistics),
+        }
+        for each in found.tensors
+    ]
+
+
+def _sentence(total: Statistics) -> str:
+    wrong = total.nan + total.inf
+    health = f"{total.nan:,} NaN and {total.inf:,} infinite" if wrong else "all finite"
+    if total.std is None:
+        return f"{total.count:,} numbers, {health}"
+    return (
+        f"{total.count:,} numbers, {health}; mean {total.mean:.3g}, std {total.std:.3g}, "
+        f"from {total.min:.4g} to {total.max:.4g}, {total.zeros:,} zeros"
+    )
+
+
+def _row(name: str, dtype: str, found: Statistics, span: tuple[int, int] | None) -> tuple:
+    return (
+        name,
+        dtype,
+        found.count,
+        _number(found.mean),
+        _number(found.std),
+        _number(found.min),
+        _number(found.max),
+        found.zeros or None,
+        found.nan or None,
+        found.inf or None,
+        _sparkline(found.histogram, span),
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _span(histograms: list[dict[int, int]]) -> tuple[int, int] | None:
+    """Return the exponents that hold all but a thousandth of the elements at either end."""
+    sums: dict[int, int] = {}
+    for histogram in histograms:
+        for exponent, number in histogram.items():
+            sums[exponent] = sums.get(exponent, 0) + number
+    if not sums:
+        return None
+    rest = sum(sums.values()) // 1000
+    ordered = sorted(sums)
+    low, high = 0, len(ordered) - 1
+    below = above = 0
+    while low < high and below + sums[ordered[low]] <= rest:
+        below += sums[ordered[low]]
+        low += 1
+    while high > low and above + sums[ordered[high]] <= rest:
+        above += sums[ordered[high]]
+        high -= 1
+    return ordered[low], ordered[high]
+
+
+def _sparkline(histogram: dict[int, int], span: tuple[int, int] | None) -> str:
+    """Return the histogram as bars over the span, at most sixteen of them."""
+    if span is None or not histogram:
+        return ""
+    low, high = span
+    width = high - low + 1
+    cells = min(width, _CELLS)
+    heights = [0] * cells
+    for exponent, number in histogram.items():
+        at = min(max(exponent, low), high) - low
+        heights[at * cells // width] += number
+    most = max(heights)
+    return "".join(
+        _BARS[round(height / most * (len(_BARS) - 1))] if height else " "
+        for height in heights
+    )
