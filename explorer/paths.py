@@ -6,6 +6,7 @@ a tuple of names in a tree. A *path* is always a tuple. Keys are split on demand
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "name_of",
     "name_set",
     "path_of",
+    "runs_of",
     "template_of",
     "templates_of",
     "templates_of_text",
@@ -118,6 +120,22 @@ def templates_of_text(text: bytes) -> list[bytes]:
     [b'h.0.bias', b'h.00.bias']
     """
     return text.translate(_DIGITS).split(b"\n")
+
+
+def runs_of(numbers: Iterable[int]) -> str:
+    """Return numbers as runs; a long list keeps its ends.
+
+    >>> runs_of([0, 1, 2, 5])
+    '0-2,5'
+    """
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    words = [str(low) if low == high else f"{low}-{high}" for low, high in runs]
+    return ",".join(words if len(words) <= 6 else [*words[:3], "…", words[-1]])
 
 
 class Glob:

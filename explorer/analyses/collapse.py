@@ -5,7 +5,7 @@ same names, shapes and jobs; dtypes may differ, as in mixed quantisation.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
@@ -15,6 +15,7 @@ from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import PARAMS
 from explorer.inventory.totals import Totals, sum_totals
+from explorer.paths import runs_of
 
 __all__ = ["Row", "collapse", "compact", "walk"]
 
@@ -152,16 +153,4 @@ def _label(members: list[tuple[str, str, int, str]]) -> str:
     name, before, _, after = members[0]
     if len(members) == 1:
         return name
-    return f"{before}[{_runs(member[2] for member in members)}]{after}"
-
-
-def _runs(numbers: Iterable[int]) -> str:
-    """Return numbers as runs: "0-2,5"; a long list keeps its ends."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    words = [str(low) if low == high else f"{low}-{high}" for low, high in runs]
-    return ",".join(words if len(words) <= 6 else [*words[:3], "…", words[-1]])
+    return f"{before}[{runs_of(member[2] for member in members)}]{after}"

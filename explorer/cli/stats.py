@@ -14,8 +14,11 @@ __all__ = ["stats"]
 @click.option(
     "--select", "glob", metavar="GLOB", help='Only these tensors: "**/attention/**".'
 )
+@click.option(
+    "--all", "every", is_flag=True, help="Every tensor, equal layers not together."
+)
 @format_option
-def stats(target: str, glob: str | None, form: str) -> None:
+def stats(target: str, glob: str | None, every: bool, form: str) -> None:
     """Print what the numbers of a target look like, tensor by tensor.
 
     \b
@@ -29,7 +32,7 @@ def stats(target: str, glob: str | None, form: str) -> None:
     def document() -> Document:
         from explorer.views.stats import stats_document
 
-        return stats_document(found)
+        return stats_document(found, every)
 
     def records() -> list:
         from explorer.views.stats import stats_records

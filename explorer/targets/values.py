@@ -1,7 +1,7 @@
 """A target -> its arrays, one after the other: of a file no more at a time than memory allows."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from explorer.errors import TreeError
 from explorer.inventory.inventory import Inventory
@@ -34,8 +34,8 @@ def values_of(target: Target, select: str | None = None) -> "Iterator[NamedValue
         case Checkpoint(path):
             inventory = inventory_of(target)
             return _of_file(path, inventory, _selected(inventory, path, select))
-        case Tree(value, name):
-            return _of_tree(value, name, select)
+        case Tree():
+            return _of_tree(target, select)
     raise TreeError(
         getattr(target, "name", "") or type(target).__name__,
         found="has shapes and no values",
@@ -62,11 +62,11 @@ def _of_file(path: str, inventory: Inventory, wanted: list[int]) -> "Iterator[Na
 
     columns = inventory.columns
     for batch in _batches(inventory, wanted):
-        keys = {columns.keys[index]: columns.kind(index).dtype for index in batch}
-        arrays = load_path(path, keys.__contains__)
-        for key, dtype in keys.items():
+        kinds = {columns.keys[index]: columns.kind(index) for index in batch}
+        arrays = load_path(path, kinds.__contains__)
+        for key, kind in kinds.items():
             if key in arrays:  # text and other values that are not arrays are not there
-                yield NamedValues(key, arrays.pop(key), dtype)
+                yield NamedValues(key, arrays.pop(key), kind.dtype, kind.is_parameter)
 
 
 def _batches(inventory: Inventory, wanted: list[int]) -> Iterator[list[int]]:
@@ -83,23 +83,20 @@ def _batches(inventory: Inventory, wanted: list[int]) -> Iterator[list[int]]:
         yield batch
 
 
-def _of_tree(tree: object, name: str, select: str | None) -> "Iterator[NamedValues]":
+def _of_tree(target: Tree, select: str | None) -> "Iterator[NamedValues]":
     from explorer.objects.pytree import arrays_of
     from explorer.values.describe import NamedValues
 
-    leaves = arrays_of(tree)
-    kept = [leaf for leaf in leaves if select is None or matches(leaf[0], select)]
-    if not kept and select is not None:
-        raise nothing_matches(name or "the tree", select, (name_of(p) for p, _ in leaves))
-    seen: set[int] = set()
-    for path, leaf in kept:
-        if id(leaf) not in seen:
-            seen.add(id(leaf))
-            array = _concrete(path, leaf)
-            yield NamedValues(path, array, array.dtype.name)
+    inventory = inventory_of(target)
+    kinds = dict(zip(inventory.columns.keys, inventory, strict=True))
+    leaves: dict[Key, Any] = dict(arrays_of(target.value))
+    for index in _selected(inventory, target.name or "the tree", select):
+        path = inventory.columns.keys[index]
+        array = _concrete(path, leaves[path])
+        yield NamedValues(path, array, array.dtype.name, kinds[path].kind.is_parameter)
 
 
-def _concrete(path: Key, leaf: object):
+def _concrete(path: Key, leaf: Any) -> Any:
     import numpy as np
 
     if isinstance(leaf, bool | int | float):

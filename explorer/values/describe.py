@@ -1,13 +1,15 @@
 """Named arrays -> what their numbers look like: each tensor, and all together."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from explorer import dtypes
 from explorer.paths import Key, name_of
-from explorer.values.records import Description, TensorStatistics
+from explorer.values.groups import pattern_of, range_name
+from explorer.values.records import Description, GroupStatistics, TensorStatistics
 from explorer.values.statistics import Summed, statistics_of, sum_up
 
 __all__ = ["NamedValues", "describe_arrays"]
@@ -21,6 +23,7 @@ class NamedValues(NamedTuple):
     key: Key
     array: Any
     dtype: str
+    is_parameter: bool = True
 
 
 def describe_arrays(target: str, arrays: Iterable[NamedValues]) -> Description:
@@ -34,8 +37,8 @@ def describe_arrays(target: str, arrays: Iterable[NamedValues]) -> Description:
     >>> found.totals.l2, found.tensors[0].statistics.mean
     (5.0, 3.5)
     """
-    tensors, notes, whole = [], [], Summed()
-    for key, array, dtype in arrays:
+    tensors, notes, groups = [], [], dict[tuple[str, bool], _Group]()
+    for key, array, dtype, is_parameter in arrays:
         parts = _parts(array)
         if parts is None:
             notes.append(f"{name_of(key)} ({dtype}) is not of real numbers: left out")
@@ -43,7 +46,7 @@ def describe_arrays(target: str, arrays: Iterable[NamedValues]) -> Description:
         found = Summed()
         for part in parts:
             found = _after(found, sum_up(part))
-        whole.merge(found)
+        group = groups.setdefault((pattern_of(name_of(key)), is_parameter), _Group())
         tensors.append(
             TensorStatistics(
                 name=name_of(key),
@@ -53,12 +56,42 @@ def describe_arrays(target: str, arrays: Iterable[NamedValues]) -> Description:
                 statistics=statistics_of(found),
             )
         )
+        group.add(name_of(key), dtype, is_parameter, found)
+    whole = Summed()
+    for group in groups.values():
+        if group.is_parameter:
+            whole.merge(group.summed)
+        else:
+            notes.append(f"{range_name(group.names)}: state, not in the total")
     return Description(
         target=target,
         tensors=tuple(tensors),
+        groups=tuple(group.result() for group in groups.values()),
         totals=statistics_of(whole),
         notes=tuple(notes),
     )
+
+
+@dataclass(slots=True)
+class _Group:
+    names: list[str] = field(default_factory=list)
+    dtypes: dict[str, None] = field(default_factory=dict)
+    summed: Summed = field(default_factory=Summed)
+    is_parameter: bool = True
+
+    def add(self, name: str, dtype: str, is_parameter: bool, summed: Summed) -> None:
+        self.names.append(name)
+        self.dtypes[dtype] = None
+        self.is_parameter = is_parameter
+        self.summed = _after(self.summed, summed)
+
+    def result(self) -> GroupStatistics:
+        return GroupStatistics(
+            name=range_name(self.names),
+            dtype="+".join(self.dtypes),
+            tensors=len(self.names),
+            statistics=statistics_of(self.summed),
+        )
 
 
 def _after(found: Summed, part: Summed) -> Summed:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-__all__ = ["Description", "Statistics", "TensorStatistics"]
+__all__ = ["Description", "GroupStatistics", "Statistics", "TensorStatistics"]
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,17 +52,28 @@ class TensorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     statistics: Statistics
 
 
+class GroupStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """The statistics of tensors whose names differ in numbers alone, together."""
+
+    name: str
+    dtype: str
+    tensors: int
+    statistics: Statistics
+
+
 class Description(msgspec.Struct, frozen=True, kw_only=True):
     """What `describe` finds.
 
     Attributes:
         target: what was described.
         tensors: each tensor of numbers, in the source's order.
-        totals: of all elements together.
+        groups: of tensors whose names differ in numbers alone, together.
+        totals: of all parameters together: buffers and other state are left out.
         notes: what was left out, and why.
     """
 
     target: str
     tensors: tuple[TensorStatistics, ...]
+    groups: tuple[GroupStatistics, ...]
     totals: Statistics
     notes: tuple[str, ...] = ()

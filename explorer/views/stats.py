@@ -26,11 +26,18 @@ _COLUMNS = (
 )
 
 
-def stats_document(found: Description) -> Document:
-    """Return a row for each tensor and the totals."""
-    histograms = [each.statistics.histogram for each in found.tensors]
-    span = _span(histograms)
-    rows = [_row(each.name, each.dtype, each.statistics, span) for each in found.tensors]
+def stats_document(found: Description, every: bool = False) -> Document:
+    """Return a row for each group of equal layers, or each tensor, and the totals."""
+    shown = found.tensors if every else found.groups
+    span = _span([each.statistics.histogram for each in shown])
+    rows, last = [], ()
+    for each in shown:
+        *parents, name = path = tuple(each.name.split("/"))
+        kept = _common(last, path)
+        rows += [(f"{'  ' * n}{parents[n]}",) for n in range(kept, len(parents))]
+        rows.append(_row("  " * len(parents) + name, each.dtype, each.statistics, span))
+        last = path
+    rows = [(*row, *[None] * (len(_COLUMNS) - len(row))) for row in rows]
     total = found.totals
     rows.append(_row("total", "", total, span))
     scale = (
@@ -64,6 +71,12 @@ def _sentence(total: Statistics) -> str:
         f"{total.count:,} numbers, {health}; mean {total.mean:.3g}, std {total.std:.3g}, "
         f"from {total.min:.4g} to {total.max:.4g}, {total.zeros:,} zeros"
     )
+
+
+def _common(last: tuple[str, ...], path: tuple[str, ...]) -> int:
+    """Return how many modules two paths share from the root."""
+    most = min(len(last), len(path)) - 1
+    return next((n for n in range(most) if last[n] != path[n]), max(most, 0))
 
 
 def _row(name: str, dtype: str, found: Statistics, span: tuple[int, int] | None) -> tuple:
