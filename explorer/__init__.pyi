@@ -4,6 +4,7 @@ from .analyses.summary import Summary
 from .api import (
     audit_roles,
     build_model,
+    check_values,
     compare,
     count_bytes,
     count_parameters,
@@ -65,6 +66,7 @@ __all__ = [
     "Workload",
     "audit_roles",
     "build_model",
+    "check_values",
     "combine",
     "compare",
     "count_bytes",

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from explorer.sizing.subject import Subject
     from explorer.sizing.sweep import Sweep
     from explorer.tree.types import Params, PyTree
-    from explorer.values.records import Description
+    from explorer.values.records import Description, ValueCheck
 
 __all__ = [
     "audit_roles",
     "build_model",
+    "check_values",
     "compare",
     "count_bytes",
     "count_parameters",
@@ -296,6 +297,30 @@ def describe(target: Any, select: str | None = None) -> "Description":
     found = resolve(target)
     name = target if isinstance(target, str) else type(target).__name__
     return describe_arrays(name, values_of(found, select))
+
+
+def check_values(target: Any, select: str | None = None) -> "ValueCheck":
+    """Return what is wrong with the numbers of a target, and what is worth knowing of them.
+
+    Wrong are NaN and infinities, kernels that are all zero or constant, and kernels that are
+    the same as another one though nothing ties them; each finding names the tensor and where.
+
+    Args:
+        target, select: as for `describe`.
+
+    Raises:
+        InputError: as `describe`.
+
+    >>> import numpy as np
+    >>> found = check_values({"kernel": np.array([[1.0, np.inf]]), "bias": np.zeros(2)})
+    >>> found.is_sound, [(each.tensor, each.kind) for each in found.findings]
+    (False, [('kernel', 'inf'), ('bias', 'zero')])
+    """
+    from explorer.targets.values import values_of
+    from explorer.values.checks import check_arrays
+
+    name = target if isinstance(target, str) else type(target).__name__
+    return check_arrays(name, values_of(resolve(target), select))
 
 
 def load(path: str | os.PathLike, select: str | None = None) -> "dict[str, Any]":

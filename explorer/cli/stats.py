@@ -2,7 +2,7 @@
 
 import click
 
-from explorer.api import describe
+from explorer.api import check_values, describe
 from explorer.cli.console import echo_result, format_option, target_argument
 from explorer.document.records import Document
 
@@ -17,8 +17,11 @@ __all__ = ["stats"]
 @click.option(
     "--all", "every", is_flag=True, help="Every tensor, equal layers not together."
 )
+@click.option(
+    "--check", is_flag=True, help="Print what is wrong; exit with 1 if anything is."
+)
 @format_option
-def stats(target: str, glob: str | None, every: bool, form: str) -> None:
+def stats(target: str, glob: str | None, every: bool, check: bool, form: str) -> None:
     """Print what the numbers of a target look like, tensor by tensor.
 
     \b
@@ -26,7 +29,11 @@ def stats(target: str, glob: str | None, every: bool, form: str) -> None:
       explorer stats model.safetensors
       explorer stats model/ --select "**/attention/**"
       explorer stats model.gguf --format csv
+      explorer stats model/ --check
     """
+    if check:
+        _check(target, glob, form)
+        return
     found = describe(target, glob)
 
     def document() -> Document:
@@ -48,3 +55,18 @@ def stats(target: str, glob: str | None, every: bool, form: str) -> None:
         }
 
     echo_result(form, document=document, records=records, value=value)
+
+
+def _check(target: str, glob: str | None, form: str) -> None:
+    found = check_values(target, glob)
+
+    def document() -> Document:
+        from explorer.views.stats import check_document
+
+        return check_document(found)
+
+    echo_result(
+        form, document=document, records=lambda: found.findings, value=lambda: found
+    )
+    if not found.is_sound:
+        raise click.exceptions.Exit(1)

@@ -1,8 +1,17 @@
 """The records of values: what the numbers of one tensor, of several, look like."""
 
+from typing import Literal
+
 import msgspec
 
-__all__ = ["Description", "GroupStatistics", "Statistics", "TensorStatistics"]
+__all__ = [
+    "Description",
+    "Finding",
+    "GroupStatistics",
+    "Statistics",
+    "TensorStatistics",
+    "ValueCheck",
+]
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,3 +86,38 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[GroupStatistics, ...]
     totals: Statistics
     notes: tuple[str, ...] = ()
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One line about one tensor.
+
+    Attributes:
+        tensor: its name.
+        kind: what was found.
+        index: where, in the tensor's own axes; None for the whole of it.
+        text: in words.
+        is_wrong: whether a model can hardly be meant to be so.
+    """
+
+    tensor: str
+    kind: Literal[
+        "nan", "inf", "zero", "constant", "duplicate", "zero_rows", "equal_rows", "outlier",
+        "subnormal", "wide_dtype",
+    ]  # fmt: skip
+    index: tuple[int, ...] | None
+    text: str
+    is_wrong: bool
+
+
+class ValueCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check of values found, and in how many tensors it looked."""
+
+    target: str
+    tensors: int
+    elements: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not any(finding.is_wrong for finding in self.findings)

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 
 from explorer.document.records import Column, Document, Notes, Paragraph, Table
-from explorer.values.records import Description, Statistics
+from explorer.values.records import Description, Statistics, ValueCheck
 
-__all__ = ["stats_document", "stats_records"]
+__all__ = ["check_document", "stats_document", "stats_records"]
 
 _BARS = "▁▂▃▄▅▆▇█"
 _CELLS = 16
@@ -136,3 +136,29 @@ def _sparkline(histogram: dict[int, int], span: tuple[int, int] | None) -> str:
         _BARS[round(height / most * (len(_BARS) - 1))] if height else " "
         for height in heights
     )
+
+
+_FINDINGS = (
+    Column(""),
+    Column("tensor", least=20),
+    Column("index"),
+    Column("", least=20, lines=3),
+)
+
+
+def check_document(found: ValueCheck) -> Document:
+    """Return a line for each finding, what is wrong first."""
+    wrong = sum(finding.is_wrong for finding in found.findings)
+    looked = f"{found.tensors:,} tensors, {found.elements:,} numbers"
+    verdict = f"{wrong:,} wrong" if wrong else "nothing is wrong"
+    rows = [
+        (
+            "wrong" if finding.is_wrong else "note",
+            finding.tensor,
+            "" if finding.index is None else ",".join(map(str, finding.index)),
+            finding.text,
+        )
+        for finding in found.findings
+    ]
+    table = [Table(_FINDINGS, rows)] if rows else []
+    return Document(found.target, (Paragraph(f"{looked}: {verdict}"), *table))

@@ -1,0 +1,81 @@
+"""Descriptions of files and trees: the same numbers give the same figures, whatever holds them."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors.numpy import save_file
+
+import explorer as ex
+from explorer.errors import InputError
+from tests.cli.in_process import printed, run
+
+
+def layers() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        f"layers.{i}.{name}": rng.standard_normal(shape).astype(np.float32)
+        for i in range(3)
+        for name, shape in (("weight", (8, 4)), ("bias", (8,)))
+    }
+
+
+def test_formats_and_trees_agree(tmp_path):
+    tensors = layers()
+    save_file(tensors, tmp_path / "a.safetensors")
+    np.savez(tmp_path / "a.npz", **tensors)
+    ways = [ex.describe(str(tmp_path / name)) for name in ("a.safetensors", "a.npz")]
+    ways += [ex.describe({k: jnp.asarray(v) for k, v in tensors.items()})]
+    figures = [
+        {t.name.replace("/", "."): t.statistics for t in way.tensors} for way in ways
+    ]
+    assert figures[0] == figures[1] == figures[2]
+    assert len({way.totals.l1 for way in ways}) == 1
+
+
+def test_equal_layers_are_together_and_add_up(tmp_path):
+    tensors = layers()
+    found = ex.describe(tensors)
+    names = {group.name: group for group in found.groups}
+    assert set(names) == {"layers.[0-2].bias", "layers.[0-2].weight"}
+    group = names["layers.[0-2].weight"].statistics
+    stacked = np.stack([tensors[f"layers.{i}.weight"] for i in range(3)]).astype(np.float64)
+    assert (group.count, group.min, group.max) == (96, stacked.min(), stacked.max())
+    assert group.std == pytest.approx(stacked.std(), rel=1e-6)
+    assert sum(g.statistics.count for g in found.groups) == found.totals.count
+
+
+def test_modules_and_selection():
+    model = nnx.Linear(4, 3, rngs=nnx.Rngs(0))
+    assert [t.name for t in ex.describe(model).tensors] == ["bias", "kernel"]
+    assert [t.name for t in ex.describe(model, "kernel").tensors] == ["kernel"]
+    with pytest.raises(InputError, match=r"kernle"):
+        ex.describe(model, "kernle")
+
+
+def test_state_is_described_and_left_out_of_the_totals():
+    tree = {
+        "params": {"w": np.ones((2, 2), np.float32)},
+        "batch_stats": {"mean": np.full(2, 9.0)},
+    }
+    found = ex.describe(tree)
+    assert (len(found.tensors), found.totals.count) == (2, 4)
+    assert found.notes == ("batch_stats/mean: state, not in the total",)
+
+
+@pytest.mark.parametrize("target", ["gpt2", "llama-2-7b"])
+def test_a_target_without_values_is_one_line(target: str):
+    done = run("stats", target)
+    assert done.returncode == 2
+    assert "has shapes and no values; expected a checkpoint" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_json_contract(tmp_path):
+    save_file(layers(), tmp_path / "a.safetensors")
+    found = json.loads(printed("stats", tmp_path / "a.safetensors", "--format", "json"))
+    wanted = "name key dtype shape count min max mean std rms l1 l2 zeros nan inf quantiles histogram"
+    assert set(wanted.split()) <= set(found["tensors"][0])
+    assert found["totals"]["count"] == sum(t["count"] for t in found["tensors"])
