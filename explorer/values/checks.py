@@ -150,9 +150,7 @@ def _of_copies(
     named: NamedValues, array: np.ndarray, first_with: dict[bytes, str]
 ) -> Iterator[Finding]:
     """Yield a tensor that is the same as an earlier one."""
-    key = hashlib.blake2b(
-        memoryview(array.reshape(-1).view(np.uint8)), digest_size=16
-    ).digest()
+    key = hashlib.blake2b(array.reshape(-1).view(np.uint8).data, digest_size=16).digest()
     name = name_of(named.key)
     before = first_with.setdefault(key, name)
     if before != name:
