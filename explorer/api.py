@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from explorer.errors import TreeError, check_type, printable
+from explorer.errors import InputError, TreeError, check_type, printable
 from explorer.inventory.inventory import Inventory
 from explorer.targets import as_path, call_of, resolve
 from explorer.targets.inventories import (
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from explorer.sizing.records import MemoryPlan, Workload
     from explorer.sizing.subject import Subject
     from explorer.sizing.sweep import Sweep
+    from explorer.targets.pairs import Renamed
     from explorer.tree.types import Params, PyTree
+    from explorer.values.differences import Difference
+    from explorer.values.digest import Algorithm, Digests
     from explorer.values.records import Description, ValueCheck
 
 __all__ = [
@@ -35,6 +39,8 @@ __all__ = [
     "count_parameters",
     "count_tensors",
     "describe",
+    "diff",
+    "digest",
     "explore",
     "ledger",
     "load",
@@ -321,6 +327,92 @@ def check_values(target: Any, select: str | None = None) -> "ValueCheck":
 
     name = target if isinstance(target, str) else type(target).__name__
     return check_arrays(name, values_of(resolve(target), select))
+
+
+def diff(
+    a: Any, b: Any, match: "Renamed | None" = None, rtol: float = 0.0, atol: float = 0.0
+) -> "Difference":
+    """Return what changed from the values of one target to those of another.
+
+    Tensors belong together by name; else by the names and layouts of the model that a config or
+    a GGUF file describes (Hugging Face, GGUF, explorer's own, layers stacked or not); else by the
+    ends of their names. The verdict on each is the first of these that holds:
+
+    - identical: every bit.
+    - rounding: one side is the other, rounded to its format or to bfloat16 or float16.
+    - quantized: one side holds for each number of the other the nearest one that its blocks
+      can: within half a step, unless it lies beyond them.
+    - permuted: the same rows, or columns, in another order.
+    - low_rank: the change is of a rank much smaller than its sides, up to rounding.
+    - different; missing: only in `a`; added: only in `b`.
+
+    Args:
+        a, b: checkpoints, or pytrees or modules that hold arrays, as for `explore`.
+        match: which tensor of `b` one of `a` is: names by names, each a tensor's or that of all
+            below it; or a function from names to names, or to None.
+        rtol, atol: tolerance: a number is beyond it if |b - a| > atol + rtol |a|. With neither,
+            numbers of one format are compared by their bits.
+
+    Raises:
+        InputError: as `explore`; also a side without values, or one that changed while it was
+            read.
+
+    >>> import numpy as np
+    >>> a = {"kernel": np.ones((2, 3), "float32"), "bias": np.zeros(3, "float32")}
+    >>> b = {"kernel": a["kernel"].copy(), "bias": a["bias"]}
+    >>> b["kernel"][1, 2] = 1.5
+    >>> found = diff(a, b)
+    >>> found.identical, [(each.name, each.verdict) for each in found.tensors]
+    (False, [('kernel', 'different'), ('bias', 'identical')])
+    >>> found.tensors[0].first_index, found.tensors[0].max_abs
+    ((1, 2), 0.5)
+    """
+    from explorer.targets.comparing import difference_of_targets
+
+    for place, value in (("rtol", rtol), ("atol", atol)):
+        _check_tolerance(place, value)
+    names = (_name_of_target(a), _name_of_target(b))
+    return difference_of_targets(resolve(a), resolve(b), names, match, rtol, atol)
+
+
+def _check_tolerance(place: str, value: Any) -> None:
+    check_type(place, value, (int, float), "a number")
+    if not 0 <= value < float("inf"):
+        raise InputError(place, found=f"is {value}", expected="0 or more")
+
+
+def _name_of_target(target: Any) -> str:
+    return (
+        os.fspath(target)
+        if isinstance(target, str | os.PathLike)
+        else type(target).__name__
+    )
+
+
+def digest(
+    target: Any, select: str | None = None, algorithm: "Algorithm" = "xxh3_128"
+) -> "Digests":
+    """Return a hash of each tensor's content, which no format, order or sharding changes.
+
+    Hashed are dtype, shape and the elements in row-major order, lowest byte first; of
+    quantised blocks of GGUF, the blocks as stored. Printed, it is one line for each tensor.
+
+    Args:
+        target: a checkpoint, or a pytree or module that holds arrays, as for `explore`.
+        select: a glob over paths as of `Inventory.select`; None for all.
+        algorithm: "xxh3_128" finds every accidental change, at the speed of memory; "blake2b"
+            is cryptographic: nobody can make other content of the same hash.
+
+    Raises:
+        InputError: as `diff`; also no such hash, or nothing that matches.
+
+    >>> import numpy as np
+    >>> print(digest({"bias": np.zeros(3, "float32")}))
+    f56dcf73f37e8f6dee0019f6a4f0dc29  float32  3  bias
+    """
+    from explorer.targets.comparing import digests_of_target
+
+    return digests_of_target(resolve(target), _name_of_target(target), select, algorithm)
 
 
 def load(path: str | os.PathLike, select: str | None = None) -> "dict[str, Any]":

@@ -297,7 +297,7 @@ def test_public_names_are_pinned():
         "Comparison", "ExplorerError", "FormatError", "InputError", "Inventory", "Kind", "Ledger", "Lora", "MemoryPlan",
         "MismatchError", "MissingPackageError", "ParameterRole", "Summary", "Sweep", "TargetError", "TensorSpec", "Term", "Tie",
         "TreeError", "UnsafePickleError", "Variation", "Workload", "audit_roles", "build_model", "check_values", "combine", "compare", "count_bytes",
-        "count_parameters", "count_tensors", "decay_mask", "describe", "explore", "ledger", "load", "load_pretrained",
+        "count_parameters", "count_tensors", "decay_mask", "describe", "diff", "digest", "explore", "ledger", "load", "load_pretrained",
         "partition", "plan", "report_roles", "split_weights_biases", "summarize", "sweep", "to_checkpoint", "trace_roles",
     ]  # fmt: skip
     for name in ex.__all__:

@@ -23,6 +23,8 @@ _MODULES = {
     "plan": "plan",
     "devices": "devices",
     "stats": "stats",
+    "diff": "diff",
+    "digest": "digest",
     "catalog": "catalog",
     "roles": "roles",
     "train": "train",
@@ -135,6 +137,7 @@ def cli() -> None:
       explorer show model.safetensors
       explorer count model-a/ model-b.gguf llama-2-70b
       explorer plan llama-3.1-8b --quantize Q4_K_M --device rtx-4090
+      explorer diff model/ model.gguf
       explorer roles deepseek-v3
       explorer lock model/ > params.lock
       explorer check model/ params.lock

@@ -39,9 +39,10 @@ from explorer.storage.store import Store
 if TYPE_CHECKING:
     import numpy as np
 
+    from explorer.formats.gguf import StoredBlocks
     from explorer.formats.shards import Index
 
-__all__ = ["is_config", "list_path", "load_path"]
+__all__ = ["blocks_of_path", "is_config", "list_path", "load_path"]
 
 
 # files of training frameworks that are read with their folder, or by their own reader
@@ -139,6 +140,22 @@ def load_path(
             arrays.update({(*prefix, *path_of(key)): inner[key] for key in inner})
         return arrays
     return _load(path, wanted, store)
+
+
+def blocks_of_path(
+    path: str, wanted: Callable[[Key], bool], store: Store = LOCAL
+) -> "dict[Key, StoredBlocks]":
+    """Return the quantised blocks of a GGUF file, or of a folder's, as stored; {} of others."""
+    found: dict[Key, StoredBlocks] = {}
+    if store.is_folder(path):
+        from explorer.formats.composites import find_parts
+
+        if find_parts(path, store) is not None:
+            return found
+    for part in _choose(path, store).parts:
+        if part.module == "gguf":
+            found.update(reader_of(part.module).blocks(part.path, wanted, store))
+    return found
 
 
 def _load(

@@ -19,6 +19,7 @@ __all__ = [
     "first_bytes",
     "open_regular",
     "read_whole",
+    "stamps",
     "unreadable",
 ]
 
@@ -174,6 +175,26 @@ class LocalStore(Store):
     def local_path(self, path: str) -> str:
         """Return the path itself."""
         return path
+
+
+def stamps(path: str) -> dict[str, tuple[int, int]]:
+    """Return size and time of change of a file, or of every file below a folder.
+
+    Two stamps that differ tell that a file was written in between.
+
+    Raises:
+        TargetError: one of them cannot be read.
+    """
+    inner = LOCAL.files(path) if LOCAL.is_folder(path) else {"": 0}
+    found = {}
+    for name in inner:
+        place = os.path.join(path, name) if name else path
+        try:
+            status = os.stat(place)
+        except OSError as error:
+            raise unreadable(place, error) from None
+        found[name] = (status.st_size, status.st_mtime_ns)
+    return found
 
 
 LOCAL = LocalStore()

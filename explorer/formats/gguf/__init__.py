@@ -7,7 +7,7 @@ see them: GGUF's `ne = [640, 262144]` is the tensor [262144, 640].
 import re
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from explorer.errors import FormatError, MissingPackageError
 from explorer.formats.gguf.cursor import quoted
@@ -30,7 +30,7 @@ from explorer.storage.window import Bytes, indexed
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["read", "values"]
+__all__ = ["StoredBlocks", "blocks", "read", "values"]
 
 _PART = re.compile(r"(.*)-([0-9]{5})-of-([0-9]{5})(\.gguf)", re.DOTALL | re.IGNORECASE)
 
@@ -99,6 +99,40 @@ def values(
                     as_array = _plain if layout.dtype.block == 1 else _dequantised
                     arrays[key] = as_array(data, offset, part, key, layout)
     return arrays
+
+
+class StoredBlocks(NamedTuple):
+    """The blocks of a quantised tensor as they are stored: uint8 [..., bytes of a row]."""
+
+    dtype: str
+    number: int
+    shape: tuple[int, ...]
+    raw: "np.ndarray"
+
+
+def blocks(
+    path: str, wanted: Callable[[Key], bool], store: Store = LOCAL
+) -> dict[Key, StoredBlocks]:
+    """Return the blocks of the wanted tensors that are block-quantised; they map the file.
+
+    Raises:
+        FormatError: as `read`.
+    """
+    import numpy as np
+
+    found: dict[Key, StoredBlocks] = {}
+    for part in _read_parts(path, store):
+        with store.blob(part.path) as blob:
+            data = indexed(blob)
+            rows = zip(part.keys, part.layouts, part.offsets, strict=True)
+            for key, layout, offset in rows:
+                if layout.dtype.block > 1 and wanted(key):
+                    raw = view(data, offset, (layout.nbytes,), np.dtype(np.uint8))
+                    raw = raw.reshape(*layout.shape[:-1], -1)
+                    found[key] = StoredBlocks(
+                        layout.dtype.name, layout.number, layout.shape, raw
+                    )
+    return found
 
 
 def _read_parts(path: str, store: Store) -> list[GGUFHeader]:

@@ -1,0 +1,116 @@
+"""diff: what changed between the values of two checkpoints."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from explorer.cli.console import complete_target, echo_result, format_option, path_type
+from explorer.document.records import Document
+
+if TYPE_CHECKING:
+    from explorer.values.compare_digests import DigestComparison
+    from explorer.values.differences import Difference
+
+__all__ = ["diff"]
+
+
+@click.command()
+@click.argument("a", type=path_type, shell_complete=complete_target)
+@click.argument("b", type=path_type, shell_complete=complete_target)
+@click.option("--rtol", type=float, default=0.0, help="Accept |b - a| <= atol + rtol |a|.")
+@click.option("--atol", type=float, default=0.0, help="Accept that much as it is.")
+@click.option(
+    "--match",
+    "matches",
+    multiple=True,
+    metavar="NAME=OTHER",
+    help="This tensor of A, or all below this name, is that of B.",
+)
+@click.option(
+    "--digests", is_flag=True, help="A and B are files that `explorer digest` printed."
+)
+@format_option
+@click.pass_context
+def diff(
+    ctx: click.Context,
+    a: str,
+    b: str,
+    rtol: float,
+    atol: float,
+    matches: tuple[str, ...],
+    digests: bool,
+    form: str,
+) -> None:
+    """Print what changed from A to B, tensor by tensor; exit 1 if something did.
+
+    A and B may be of other formats, and name and lay out their tensors in other ways. Each
+    tensor is identical; or the other one rounded, quantized, plus an update of low rank, or in
+    another order; or different, missing or added. With a tolerance, exit 1 only if a number
+    lies beyond it.
+
+    \b
+    Examples:
+      explorer diff base/ finetuned/
+      explorer diff model/ model.gguf --format json
+      explorer diff a.safetensors b.npz --atol 1e-6
+      explorer diff --digests a.txt b.txt
+    """
+    if digests:
+        if rtol or atol or matches:
+            raise click.UsageError("--digests takes no tolerance and no --match", ctx)
+        ctx.exit(_compare_digests(a, b, form))
+    from explorer.api import diff as diff_of
+
+    found = diff_of(a, b, match=_renamed(ctx, matches), rtol=rtol, atol=atol)
+    _print(found, form)
+    ctx.exit(0 if found.within_tolerance else 1)
+
+
+def _renamed(ctx: click.Context, matches: tuple[str, ...]) -> dict[str, str] | None:
+    pairs = [each.partition("=") for each in matches]
+    for old, _, new in pairs:
+        if not (old and new):
+            raise click.UsageError(f"--match {old} is not NAME=OTHER", ctx)
+    return {old: new for old, _, new in pairs} or None
+
+
+def _print(found: "Difference", form: str) -> None:
+    def document() -> Document:
+        from explorer.views.diff import diff_document
+
+        return diff_document(found)
+
+    def records() -> list:
+        from explorer.views.diff import diff_records
+
+        return diff_records(found)
+
+    def value() -> dict:
+        from explorer.views.diff import diff_value
+
+        return diff_value(found)
+
+    echo_result(form, document=document, records=records, value=value)
+
+
+def _compare_digests(a: str, b: str, form: str) -> int:
+    from explorer.storage.local import read_whole
+    from explorer.values.compare_digests import compare_digests
+    from explorer.values.digest import read_digests
+    from explorer.views import diff as views
+
+    sides = [
+        read_digests(place, read_whole(place, _MOST).decode("utf-8", "backslashreplace"))
+        for place in (a, b)
+    ]
+    found: DigestComparison = compare_digests(*sides)
+    echo_result(
+        form,
+        document=lambda: views.digest_changes_document(found),
+        records=lambda: found.changes,
+        value=lambda: views.digest_changes_value(found),
+    )
+    return 0 if found.identical else 1
+
+
+_MOST = 1 << 30  # bytes of a list of hashes

@@ -1,0 +1,209 @@
+"""Which tensors of two sides are the same tensor: by name, by the model's name maps, by ending."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from explorer.errors import InputError, TreeError
+from explorer.inventory.tensor import PARAMS
+from explorer.paths import Key, name_of, path_of, unboxed
+from explorer.targets.leaves import Leaf, LeafPart, leaves_of
+from explorer.targets.sides import Side
+
+__all__ = ["Match", "Matching", "Renamed", "matched"]
+
+# what the user says of names: those of b by those of a, or a function from one to the other
+Renamed = Mapping[str, str] | Callable[[str], str | None]
+
+_LONGEST_ENDING = 20
+
+
+class Match(NamedTuple):
+    """One tensor of both sides: its name, and where each side holds it.
+
+    `axes` is the order of the parts' axes in the array that the name is of; None keeps it.
+    """
+
+    name: str
+    a: LeafPart
+    b: LeafPart
+    axes: tuple[int, ...] | None = None
+
+
+class Matching(NamedTuple):
+    """What belongs together, what only one side has, and what was taken for granted."""
+
+    matches: list[Match]
+    missing: list[Key]
+    added: list[Key]
+    notes: list[str]
+
+
+def matched(a: Side, b: Side, renamed: Renamed | None = None) -> Matching:
+    """Return the tensors that two sides share, and those that only one has.
+
+    Raises:
+        InputError: `renamed` names a tensor that is not there.
+    """
+    pairs = dict(_by_user(a, b, renamed)) if renamed is not None else {}
+    pairs |= _by_name(a, b, pairs)
+    matches = [_whole(a, b, *pair) for pair in pairs.items()]
+    left = [key for key in a.tensors if key not in pairs]
+    taken = set(pairs.values())
+    right = [key for key in b.tensors if key not in taken]
+    notes: list[str] = []
+    if left and right:
+        found, notes = _by_architecture(a, b, set(left), set(right))
+        matches += found
+        used_a, used_b = {each.a.key for each in found}, {each.b.key for each in found}
+        left = [key for key in left if key not in used_a]
+        right = [key for key in right if key not in used_b]
+    if left and right:
+        moved = _by_ending(a, b, left, right)
+        matches += [_whole(a, b, *pair) for pair in moved.items()]
+        left = [key for key in left if key not in moved]
+        right = [key for key in right if key not in set(moved.values())]
+        if moved:
+            first = next(iter(moved.items()))
+            notes.append(
+                f"{len(moved):,} matched by the ends of their names and their shapes, as "
+                f"{name_of(first[0])} and {name_of(first[1])}"
+            )
+    missing = [key for key in left if not a.tensors[key].is_second]
+    added = [key for key in right if not b.tensors[key].is_second]
+    return Matching(matches, missing, added, notes)
+
+
+def _whole(a: Side, b: Side, left: Key, right: Key) -> Match:
+    return Match(
+        "/".join(unboxed(path_of(left))),
+        LeafPart(left, a.tensors[left].shape),
+        LeafPart(right, b.tensors[right].shape),
+    )
+
+
+def _by_user(a: Side, b: Side, renamed: Renamed) -> Iterator[tuple[Key, Key]]:
+    """Yield the pairs of whole names, and of names below a renamed one, that the user gave."""
+    left, right = _named(a), _named(b)
+    if callable(renamed):
+        for name, key in left.items():
+            other = renamed(name)
+            if other is not None and name_of(other) in right:
+                yield key, right[name_of(other)]
+        return
+    if not isinstance(renamed, Mapping):
+        raise TreeError(
+            "match",
+            found=f"is {type(renamed).__name__}",
+            expected="names of the second target by those of the first, or a function",
+        )
+    for old, new in renamed.items():
+        old, new = name_of(old), name_of(new)
+        below = {
+            name: new + name[len(old) :] for name in left if name.startswith(f"{old}/")
+        }
+        pairs = below or {old: new}
+        for name, other in pairs.items():
+            for place, names, each in ((a, left, name), (b, right, other)):
+                if each not in names:
+                    raise InputError(
+                        place.place,
+                        found=f"has no tensor {each}",
+                        expected="one that `match` names",
+                    )
+            yield left[name], right[other]
+
+
+def _named(side: Side) -> dict[str, Key]:
+    return {"/".join(unboxed(path_of(key))): key for key in side.tensors}
+
+
+def _by_name(a: Side, b: Side, pairs: Mapping[Key, Key]) -> dict[Key, Key]:
+    """Return pairs of one name; Flax's collection is left out where one side lacks it."""
+    taken = set(pairs.values())
+    left = {name: key for name, key in _named(a).items() if key not in pairs}
+    right = {name: key for name, key in _named(b).items() if key not in taken}
+    if _in_collections(left) != _in_collections(right):
+        left, right = (
+            {name.removeprefix(f"{PARAMS}/"): key for name, key in side.items()}
+            for side in (left, right)
+        )
+    return {
+        key: right[name]
+        for name, key in left.items()
+        if name in right
+        and not (a.tensors[key].is_second and b.tensors[right[name]].is_second)
+    }
+
+
+def _in_collections(names: Iterable[str]) -> bool:
+    return any(name.startswith(f"{PARAMS}/") for name in names)
+
+
+def _by_architecture(
+    a: Side, b: Side, left: set[Key], right: set[Key]
+) -> tuple[list[Match], list[str]]:
+    """Return matches of the parameters of one model under the names of two formats."""
+    known = a.architecture() or b.architecture()
+    if known is None:
+        return [], []
+    ours = {k: part for k, part in leaves_of(a, known).items() if part.key in left}
+    theirs = {k: part for k, part in leaves_of(b, known).items() if part.key in right}
+    found = [
+        _in_layout(a, b, leaf, part, other) for leaf, part, other in _shared(ours, theirs)
+    ]
+    notes = [f"matched by the names of {known.class_name}"] if found else []
+    return found, notes
+
+
+def _shared(
+    ours: dict[Leaf, LeafPart], theirs: dict[Leaf, LeafPart]
+) -> Iterator[tuple[Leaf, LeafPart, LeafPart]]:
+    """Yield the leaves that both have; a stack of experts is split where the other is."""
+    for leaf, part in ours.items():
+        if leaf in theirs:
+            yield leaf, part, theirs[leaf]
+        elif leaf.expert is not None and (other := theirs.get(Leaf(leaf.path))):
+            yield leaf, part, _of_expert(other, leaf.expert)
+    for leaf, part in theirs.items():
+        if leaf.expert is not None and (other := ours.get(Leaf(leaf.path))):
+            yield leaf, _of_expert(other, leaf.expert), part
+
+
+def _of_expert(part: LeafPart, expert: int) -> LeafPart:
+    return part._replace(shape=part.shape[1:], expert=expert)
+
+
+def _in_layout(a: Side, b: Side, leaf: Leaf, ours: LeafPart, theirs: LeafPart) -> Match:
+    """Return the match in the layout of a side that stores the leaf whole, the first if it does."""
+    for part in (ours, theirs):
+        if part.axes is not None:
+            name = "/".join(unboxed(path_of(part.key)))
+            return Match(name, ours, theirs, part.axes)
+    name = "/".join(leaf.path)
+    return Match(name if leaf.expert is None else f"{name}/{leaf.expert}", ours, theirs)
+
+
+def _by_ending(a: Side, b: Side, left: list[Key], right: list[Key]) -> dict[Key, Key]:
+    """Return pairs of one shape and the longest common ending that only they have."""
+    pairs: dict[Key, Key] = {}
+    rest_a = {key: (unboxed(path_of(key)), a.tensors[key].shape) for key in left}
+    rest_b = {key: (unboxed(path_of(key)), b.tensors[key].shape) for key in right}
+    longest = max(len(path) for path, _ in rest_a.values())
+    for length in range(min(_LONGEST_ENDING, longest), 0, -1):
+        ours, theirs = _endings(rest_a, length), _endings(rest_b, length)
+        for ending, keys in ours.items():
+            others = theirs.get(ending, [])
+            if len(keys) == len(others) == 1:
+                pairs[keys[0]] = others[0]
+                del rest_a[keys[0]], rest_b[others[0]]
+    return pairs
+
+
+def _endings(
+    rest: dict[Key, tuple[tuple[str, ...], tuple[int, ...]]], length: int
+) -> dict[tuple, list[Key]]:
+    found: dict[tuple, list[Key]] = {}
+    for key, (path, shape) in rest.items():
+        if len(path) >= length:
+            found.setdefault((path[-length:], shape), []).append(key)
+    return found

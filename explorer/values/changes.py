@@ -1,0 +1,193 @@
+"""What changed from one array to another: every figure in one pass of cache-sized blocks.
+
+Blocks of equal bits are recognised first. In the others, `b - a` is taken once; its square, its
+product with `a` and the square of `a` are dot products, folded in float64, from which the angle
+follows without cancellation: sin² = (aa·dd - ad²) / (aa·bb).
+"""
+
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from explorer.values.blocks import BLOCK, flat_blocks, same_bits, widened, words
+
+__all__ = ["Changes", "changes_of"]
+
+_LOW, _HIGH = 1e-25, 1e30  # sums of squares that float32 takes well
+
+
+@dataclass(slots=True)
+class Changes:
+    """Sums over the elements that are finite on both sides; see `TensorDifference`.
+
+    `dd`, `ad` and `aa` are the sums of squares of the change, of its products with `a`, and of
+    the squares of `a`. `first` is a flat index.
+    """
+
+    count: int = 0
+    changed: int = 0
+    first: int | None = None
+    max_abs: float = 0.0
+    sum_abs: float = 0.0
+    dd: float = 0.0
+    ad: float = 0.0
+    aa: float = 0.0
+    gaps: int = 0
+    beyond: int = 0
+
+    @property
+    def mean_abs(self) -> float:
+        """The mean magnitude of the change."""
+        return self.sum_abs / self.count if self.count else 0.0
+
+    @property
+    def relative_l2(self) -> float | None:
+        """The norm of the change over that of `a`; None where `a` is zero and `b` is not."""
+        if not self.dd:
+            return 0.0
+        return _finite((self.dd / self.aa) ** 0.5) if self.aa else None
+
+    @property
+    def cosine(self) -> float | None:
+        """The cosine of the angle; None where one side is zero."""
+        bb = self.aa + 2 * self.ad + self.dd
+        if self.aa <= 0 or bb <= 0:
+            return 1.0 if not self.dd else None
+        sine = min(max((self.aa * self.dd - self.ad**2) / (self.aa * bb), 0.0), 1.0)
+        dot = self.aa + self.ad
+        if sine < 0.5:
+            return _finite(float(np.copysign((1 - sine) ** 0.5, dot)))
+        return _finite(dot / (self.aa * bb) ** 0.5)
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def changes_of(
+    a: np.ndarray, b: np.ndarray, rtol: float = 0.0, atol: float = 0.0
+) -> Changes:
+    """Return what changed between two arrays of one shape.
+
+    >>> changes_of(np.array([3.0, 4.0]), np.array([3.0, 4.5])).relative_l2
+    0.1
+    """
+    found = Changes(count=a.size)
+    with np.errstate(all="ignore"):
+        untouched = _add_blocks(found, a, b, _Work(rtol, atol))
+        if found.changed:
+            for _, x, _ in islice(flat_blocks(a, b), untouched):
+                found.aa += _squares(x)
+    return found
+
+
+def _add_blocks(found: Changes, a: np.ndarray, b: np.ndarray, work: "_Work") -> int:
+    """Add all blocks; return how many precede the first that changed.
+
+    Their squares are not summed: they are needed only if something changed.
+    """
+    is_same_format = a.dtype == b.dtype
+    untouched = 0
+    for offset, x, y in flat_blocks(a, b):
+        if not (is_same_format and same_bits(x, y)):
+            work.add(found, x, y, offset)
+        elif found.changed:
+            found.aa += _squares(x)
+        if not found.changed:
+            untouched += 1
+    return untouched
+
+
+def _squares(block: np.ndarray) -> float:
+    wide = widened(block)
+    total = float(np.dot(wide, wide))
+    if _LOW < total < _HIGH:
+        return total
+    wide = wide.astype(np.float64)
+    wide = wide[np.isfinite(wide)]
+    return float(np.dot(wide, wide))
+
+
+class _Work:
+    """The memory that blocks share, and the tolerance."""
+
+    def __init__(self, rtol: float, atol: float):
+        self.rtol, self.atol = rtol, atol
+        self._ones = {kind: np.ones(BLOCK, kind) for kind in (np.float32, np.float64)}
+        self._mask = np.empty(BLOCK, bool)
+        self._change = {kind: np.empty(BLOCK, kind) for kind in self._ones}
+
+    def add(self, found: Changes, x: np.ndarray, y: np.ndarray, offset: int) -> None:
+        """Add a block of elements of which some changed."""
+        left, right = widened(x), widened(y)
+        if left.dtype != right.dtype:
+            left, right = left.astype(np.float64), right.astype(np.float64)
+        changed = self._changed(x, y, left, right)
+        number = int(np.count_nonzero(changed))
+        if not number:
+            if found.changed:
+                found.aa += _squares(x)
+            return
+        if found.first is None:
+            found.first = offset + int(changed.argmax())
+        found.changed += number
+        self._sums(found, left, right, number)
+
+    def _changed(
+        self, x: np.ndarray, y: np.ndarray, left: np.ndarray, right: np.ndarray
+    ) -> np.ndarray:
+        out = self._mask[: x.size]
+        bits = words(x) if x.dtype == y.dtype else None
+        if bits is not None:
+            return np.not_equal(bits, y.view(bits.dtype), out=out)
+        np.not_equal(left, right, out=out)
+        return np.logical_and(out, ~(np.isnan(left) & np.isnan(right)), out=out)
+
+    def _sums(
+        self, found: Changes, left: np.ndarray, right: np.ndarray, number: int
+    ) -> None:
+        change = self._change[left.dtype.type][: left.size]
+        np.subtract(right, left, out=change)
+        dd, aa = float(np.dot(change, change)), float(np.dot(left, left))
+        is_sound = (_LOW < dd < _HIGH or not dd) and _LOW < aa < _HIGH
+        if not is_sound and left.dtype == np.float32:
+            self._carefully(
+                found, left.astype(np.float64), right.astype(np.float64), number
+            )
+            return
+        if not (np.isfinite(dd) and np.isfinite(aa)):
+            self._carefully(found, left, right, number)
+            return
+        found.dd, found.aa = found.dd + dd, found.aa + aa
+        found.ad += float(np.dot(left, change))
+        np.abs(change, out=change)
+        found.max_abs = max(found.max_abs, float(change.max()))
+        found.sum_abs += float(np.dot(change, self._ones[change.dtype.type][: change.size]))
+        found.beyond += self._beyond(left, change, number)
+
+    def _carefully(
+        self, found: Changes, left: np.ndarray, right: np.ndarray, number: int
+    ) -> None:
+        """Add a block in float64 with NaN, infinities, or numbers too large or small."""
+        finite = np.isfinite(left) & np.isfinite(right)
+        both_nan = np.isnan(left) & np.isnan(right)
+        gaps = int(np.count_nonzero(~finite & ~both_nan & (left != right)))
+        found.gaps += gaps
+        left, right = left[finite], right[finite]
+        change = right - left
+        found.dd += float(np.dot(change, change))
+        found.aa += float(np.dot(left, left))
+        found.ad += float(np.dot(left, change))
+        np.abs(change, out=change)
+        found.max_abs = max(found.max_abs, float(change.max(initial=0.0)))
+        found.sum_abs += float(change.sum())
+        if self.rtol or self.atol:
+            found.beyond += gaps + self._beyond(left, change, number)
+        else:
+            found.beyond += number
+
+    def _beyond(self, left: np.ndarray, size: np.ndarray, number: int) -> int:
+        if not (self.rtol or self.atol):
+            return number
+        return int(np.count_nonzero(size > self.atol + self.rtol * np.abs(left)))

@@ -1,0 +1,155 @@
+"""Pairs of arrays -> what changed in each, and how: the verdicts of `explorer.diff`."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from explorer.values.blocks import as_reals
+from explorer.values.changes import Changes, changes_of
+from explorer.values.differences import VERDICTS, Difference, TensorDifference, Verdict
+from explorer.values.rank import rank_of_change
+from explorer.values.verdicts import Levels, is_nearest_level, permuted_axis, rounded_to
+
+__all__ = ["ArrayPair", "difference_of", "in_order"]
+
+_AXIS_NAMES = ("rows", "columns")
+
+
+def _no_levels() -> Levels | None:
+    return None
+
+
+class ArrayPair(NamedTuple):
+    """One tensor of both sides: its arrays in one layout, and what is known of them.
+
+    `levels_a` and `levels_b` return the levels of a side that is quantised; called when needed.
+    """
+
+    name: str
+    in_a: str
+    in_b: str
+    dtype_a: str
+    dtype_b: str
+    a: np.ndarray
+    b: np.ndarray
+    levels_a: Callable[[], Levels | None] = _no_levels
+    levels_b: Callable[[], Levels | None] = _no_levels
+
+
+def difference_of(
+    pair: ArrayPair, rtol: float = 0.0, atol: float = 0.0
+) -> TensorDifference:
+    """Return what changed in one tensor.
+
+    >>> pair = ArrayPair("bias", "bias", "bias", "float32", "float32",
+    ...                  np.float32([1, 2, 3]), np.float32([1, 2, 4]))
+    >>> found = difference_of(pair)
+    >>> found.verdict, found.max_abs, found.first_index
+    ('different', 1.0, (2,))
+    """
+    same_shape = pair.a.shape == pair.b.shape
+    if not same_shape:
+        return _record(pair, "different", "another shape")
+    found = changes_of(as_reals(pair.a), as_reals(pair.b), rtol, atol)
+    verdict, detail = _verdict(pair, found)
+    at = found.first
+    if at is not None and pair.a.dtype.kind == "c":
+        at //= 2
+    return _record(
+        pair,
+        verdict,
+        detail,
+        max_abs=found.max_abs,
+        mean_abs=found.mean_abs,
+        relative_l2=found.relative_l2,
+        cosine=found.cosine if found.changed else 1.0,
+        changed=found.changed,
+        fraction=found.changed / found.count if found.count else 0.0,
+        first_index=None if at is None else _index(at, pair.a.shape),
+        gaps=found.gaps,
+        beyond=found.beyond,
+    )
+
+
+def _index(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(int(each) for each in np.unravel_index(flat, shape))
+
+
+def _record(
+    pair: ArrayPair, verdict: Verdict, detail: str, **figures: object
+) -> TensorDifference:
+    return TensorDifference(
+        name=pair.name,
+        verdict=verdict,
+        detail=detail,
+        in_a=pair.in_a,
+        in_b=pair.in_b,
+        dtype_a=pair.dtype_a,
+        dtype_b=pair.dtype_b,
+        shape_a=tuple(pair.a.shape),
+        shape_b=tuple(pair.b.shape),
+        **figures,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def _verdict(pair: ArrayPair, found: Changes) -> tuple[Verdict, str]:
+    a, b = pair.a, pair.b
+    if not found.changed:
+        if pair.dtype_a == pair.dtype_b:
+            return "identical", ""
+        return "rounding", f"the same numbers as {pair.dtype_b}"
+    if a.dtype.kind == "c":
+        return "different", ""
+    if name := rounded_to(a, b):
+        return "rounding", name
+    if not found.gaps and (levels := _levels_that_fit(pair)):
+        return "quantized", levels
+    axis = permuted_axis(a, b)
+    if axis is not None:
+        named = _AXIS_NAMES[axis] if axis < len(_AXIS_NAMES) else f"axis {axis}"
+        return "permuted", "elements" if a.ndim == 1 else named
+    if not found.gaps and np.isfinite(found.dd):
+        rank = rank_of_change(a, b, found.changed)
+        if rank is not None:
+            return "low_rank", f"rank {rank.rank}, {rank.rest:.1g} of the change outside"
+    return "different", ""
+
+
+def _levels_that_fit(pair: ArrayPair) -> str:
+    """Return the quantised format whose levels explain the change; "" for none."""
+    levels_a, levels_b = pair.levels_a(), pair.levels_b()
+    if levels_b is not None and is_nearest_level(pair.a, pair.b, levels_b, levels_a):
+        return levels_b.name
+    if levels_a is not None and is_nearest_level(pair.b, pair.a, levels_a, levels_b):
+        return levels_a.name
+    return ""
+
+
+def in_order(tensors: Iterable[TensorDifference]) -> tuple[TensorDifference, ...]:
+    """Return what one side lacks first, then other shapes, then by falling relative change."""
+
+    def rank(each: TensorDifference) -> tuple:
+        lacking = each.verdict in ("missing", "added")
+        size = each.relative_l2
+        if each.changed is not None and size is None:
+            size = float("inf")  # from nothing but zeros
+        position = VERDICTS.index(each.verdict) if lacking else len(VERDICTS)
+        return (
+            position,
+            each.shape_a == each.shape_b,
+            each.verdict == "identical",
+            -(size or 0.0),
+            -each.gaps,
+            each.name,
+        )
+
+    return tuple(sorted(tensors, key=rank))
+
+
+def summed_up(found: Difference) -> dict[str, int]:
+    """Return how many tensors have each verdict, of those that occur."""
+    counts = dict.fromkeys(VERDICTS, 0)
+    for each in found.tensors:
+        counts[each.verdict] += 1
+    return {verdict: number for verdict, number in counts.items() if number}
