@@ -1,9 +1,14 @@
 """digest: the hash of each tensor's content."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from explorer.api import digest as digest_of
 from explorer.cli.console import echo, target_argument
+
+if TYPE_CHECKING:
+    from explorer.values.digest import Algorithm
 
 __all__ = ["digest"]
 
@@ -20,7 +25,7 @@ __all__ = ["digest"]
     help="xxh3_128 finds every accidental change, at the speed of memory; nobody can make "
     "other content of the same blake2b.",
 )
-def digest(target: str, glob: str | None, algorithm: str) -> None:
+def digest(target: str, glob: str | None, algorithm: "Algorithm") -> None:
     """Print a hash of each tensor's content: HASH  dtype  shape  name.
 
     The same tensor has the same hash in every file format, however it is split, ordered or

@@ -16,20 +16,18 @@ from explorer.architectures.families import checkpoint_names_of
 from explorer.architectures.stored_tensors import StoredTensor
 from explorer.architectures.tensor_layout import TensorLayout
 from explorer.paths import Key, path_of, unboxed
-from explorer.pretrained.gguf.names import RaisedGain, gguf_names
-from explorer.pretrained.leaves import origins
 from explorer.targets.sides import Side
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Leaf", "LeafPart", "leaves_of"]
+__all__ = ["LeafPart", "ModelLeaf", "leaves_of"]
 
 Path = tuple[str, ...]
 Shape = tuple[int, ...]
 
 
-class Leaf(NamedTuple):
+class ModelLeaf(NamedTuple):
     """A parameter of a layer, or one expert's part of it."""
 
     path: Path
@@ -47,6 +45,7 @@ class LeafPart(NamedTuple):
         position: of the leaf among them.
         row: of the leaf in a stack of layers.
         expert: of the leaf in a stack of experts.
+        is_raised: whether 1 was added to it when it was stored.
     """
 
     key: Key
@@ -56,11 +55,7 @@ class LeafPart(NamedTuple):
     position: int = 0
     row: int | None = None
     expert: int | None = None
-
-    @property
-    def is_raised(self) -> bool:
-        """Whether 1 was added to it when it was stored."""
-        return isinstance(self.layout, RaisedGain)
+    is_raised: bool = False
 
     @property
     def axes(self) -> tuple[int, ...] | None:
@@ -69,7 +64,7 @@ class LeafPart(NamedTuple):
             return None
         if self.layout is None:
             return tuple(range(len(self.shape)))
-        if type(self.layout) not in (TensorLayout, RaisedGain):
+        if type(self.layout) is not TensorLayout:
             return None  # its rows are in another order
         return self.layout.axes or tuple(range(len(self.shape)))
 
@@ -93,9 +88,7 @@ class LeafPart(NamedTuple):
         else:
             axis = self.layout.axes[-1] if self.layout.axes else -1
             wanted = [_divided(shape, axis, group) for shape in self.wanted]
-            # a raised gain is left as it is stored: the other side is raised too
-            layout = TensorLayout(self.layout.axes) if self.is_raised else self.layout
-            found = layout.leaves(array, wanted)[self.position]
+            found = self.layout.leaves(array, wanted)[self.position]
         for index in (self.row, self.expert):
             found = found if index is None else found[index]
         return found
@@ -107,7 +100,7 @@ def _divided(shape: Shape, axis: int, group: int) -> Shape:
     return tuple(sizes)
 
 
-def leaves_of(side: Side, architecture: Architecture) -> dict[Leaf, LeafPart]:
+def leaves_of(side: Side, architecture: Architecture) -> dict[ModelLeaf, LeafPart]:
     """Return the leaves that a side holds under any of the names that are known for them."""
     dotted = {".".join(path_of(key)): key for key in side.tensors}
     shapes = {name: side.tensors[key].shape for name, key in dotted.items()}
@@ -119,7 +112,9 @@ def _readings(
     architecture: Architecture,
     dotted: Mapping[str, Key],
     shapes: dict[str, Shape],
-) -> Iterator[Callable[[], dict[Leaf, LeafPart]]]:
+) -> Iterator[Callable[[], dict[ModelLeaf, LeafPart]]]:
+    from explorer.pretrained.gguf.names import gguf_names
+
     for scan in (False, True):
         yield lambda scan=scan: _by_flax_names(side, architecture, scan)
     for names in (checkpoint_names_of(architecture), gguf_names(architecture)):
@@ -128,7 +123,9 @@ def _readings(
 
 def _by_flax_names(
     side: Side, architecture: Architecture, scan: bool
-) -> dict[Leaf, LeafPart]:
+) -> dict[ModelLeaf, LeafPart]:
+    from explorer.pretrained.leaves import origins
+
     keys = {_bare(path_of(key)): key for key in side.tensors}
     found = {}
     for leaf, layers, stacked in origins(architecture, scan):
@@ -137,9 +134,9 @@ def _by_flax_names(
             continue
         for row, path in enumerate(layers):
             if stacked:
-                found[Leaf(path)] = LeafPart(key, leaf.shape[1:], row=row)
+                found[ModelLeaf(path)] = LeafPart(key, leaf.shape[1:], row=row)
             else:
-                found[Leaf(path)] = LeafPart(key, leaf.shape)
+                found[ModelLeaf(path)] = LeafPart(key, leaf.shape)
     return found
 
 
@@ -153,24 +150,31 @@ def _by_stored_names(
     names: CheckpointNames,
     dotted: Mapping[str, Key],
     shapes: dict[str, Shape],
-) -> dict[Leaf, LeafPart]:
+) -> dict[ModelLeaf, LeafPart]:
     leaf_shapes = {leaf.path: leaf.shape for leaf in declare(architecture)}
     fit = fit_checkpoint(architecture, names, shapes)
-    found = {}
-    for name, stored in fit.stored.items():
-        if shapes.get(name) == stored.shape:
-            for leaf, part in _parts(dotted[name], stored, leaf_shapes):
-                found[leaf] = part
-    return found
+    return {
+        leaf: part
+        for name, stored in fit.stored.items()
+        if shapes.get(name) == stored.shape
+        for leaf, part in _parts(dotted[name], stored, leaf_shapes)
+    }
 
 
 def _parts(
     key: Key, stored: StoredTensor, leaf_shapes: dict[Path, Any]
-) -> Iterator[tuple[Leaf, LeafPart]]:
+) -> Iterator[tuple[ModelLeaf, LeafPart]]:
+    from explorer.pretrained.gguf.names import RaisedGain
+
     of_expert = stored.expert is not None
     wanted = tuple(
         leaf_shapes[path][1:] if of_expert else leaf_shapes[path] for path in stored.leaves
     )
+    # a raised gain is left as it is stored: the other side is raised too
+    is_raised = isinstance(stored.layout, RaisedGain)
+    layout = TensorLayout(stored.layout.axes) if is_raised else stored.layout
     for position, path in enumerate(stored.leaves):
-        part = LeafPart(key, wanted[position], stored.layout, wanted, position)
-        yield Leaf(path, stored.expert), part
+        part = LeafPart(
+            key, wanted[position], layout, wanted, position, is_raised=is_raised
+        )
+        yield ModelLeaf(path, stored.expert), part

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from explorer.errors import InputError, TreeError
 from explorer.inventory.tensor import PARAMS
 from explorer.paths import Key, name_of, path_of, unboxed
-from explorer.targets.leaves import Leaf, LeafPart, leaves_of
+from explorer.targets.leaves import LeafPart, ModelLeaf, leaves_of
 from explorer.targets.sides import Side
 
 __all__ = ["Match", "Matching", "Renamed", "matched"]
@@ -156,16 +156,16 @@ def _by_architecture(
 
 
 def _shared(
-    ours: dict[Leaf, LeafPart], theirs: dict[Leaf, LeafPart]
-) -> Iterator[tuple[Leaf, LeafPart, LeafPart]]:
+    ours: dict[ModelLeaf, LeafPart], theirs: dict[ModelLeaf, LeafPart]
+) -> Iterator[tuple[ModelLeaf, LeafPart, LeafPart]]:
     """Yield the leaves that both have; a stack of experts is split where the other is."""
     for leaf, part in ours.items():
         if leaf in theirs:
             yield leaf, part, theirs[leaf]
-        elif leaf.expert is not None and (other := theirs.get(Leaf(leaf.path))):
+        elif leaf.expert is not None and (other := theirs.get(ModelLeaf(leaf.path))):
             yield leaf, part, _of_expert(other, leaf.expert)
     for leaf, part in theirs.items():
-        if leaf.expert is not None and (other := ours.get(Leaf(leaf.path))):
+        if leaf.expert is not None and (other := ours.get(ModelLeaf(leaf.path))):
             yield leaf, _of_expert(other, leaf.expert), part
 
 
@@ -173,7 +173,9 @@ def _of_expert(part: LeafPart, expert: int) -> LeafPart:
     return part._replace(shape=part.shape[1:], expert=expert)
 
 
-def _in_layout(a: Side, b: Side, leaf: Leaf, ours: LeafPart, theirs: LeafPart) -> Match:
+def _in_layout(
+    a: Side, b: Side, leaf: ModelLeaf, ours: LeafPart, theirs: LeafPart
+) -> Match:
     """Return the match in the layout of a side that stores the leaf whole, the first if it does."""
     for part in (ours, theirs):
         if part.axes is not None:

@@ -86,6 +86,7 @@ class Side(ABC):
         """Return the architecture that the target itself, or a config beside it, describes."""
         return None
 
+    @abstractmethod
     def check_unchanged(self) -> None:
         """Refuse what was written while it was read.
 
@@ -175,6 +176,9 @@ class _TreeSide(Side):
 
     def architecture(self) -> "Architecture | None":
         return self._known
+
+    def check_unchanged(self) -> None:
+        pass  # arrays in memory belong to the caller
 
 
 def _boxed(leaf: Any) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 
 from explorer.values.blocks import as_reals
 from explorer.values.changes import Changes, changes_of
-from explorer.values.differences import VERDICTS, Difference, TensorDifference, Verdict
+from explorer.values.differences import VERDICTS, TensorDifference, Verdict
 from explorer.values.rank import rank_of_change
 from explorer.values.verdicts import Levels, is_nearest_level, permuted_axis, rounded_to
 
@@ -145,11 +145,3 @@ def in_order(tensors: Iterable[TensorDifference]) -> tuple[TensorDifference, ...
         )
 
     return tuple(sorted(tensors, key=rank))
-
-
-def summed_up(found: Difference) -> dict[str, int]:
-    """Return how many tensors have each verdict, of those that occur."""
-    counts = dict.fromkeys(VERDICTS, 0)
-    for each in found.tensors:
-        counts[each.verdict] += 1
-    return {verdict: number for verdict, number in counts.items() if number}

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["VERDICTS", "Difference", "TensorDifference", "Verdict"]
+__all__ = ["VERDICTS", "Difference", "TensorDifference", "Verdict", "summed_up"]
 
 Verdict = Literal[
     "identical",
@@ -102,3 +102,11 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
             or each.shape_a != each.shape_b
             for each in self.tensors
         )
+
+
+def summed_up(found: Difference) -> dict[str, int]:
+    """Return how many tensors have each verdict, of those that occur."""
+    counts = dict.fromkeys(VERDICTS, 0)
+    for each in found.tensors:
+        counts[each.verdict] += 1
+    return {verdict: number for verdict, number in counts.items() if number}

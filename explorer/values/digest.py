@@ -127,7 +127,7 @@ def _parts(array: np.ndarray) -> Iterator[memoryview]:
         plain = np.ascontiguousarray(part).reshape(-1)
         if not np.little_endian and plain.dtype.itemsize > 1:
             plain = plain.byteswap()
-        yield memoryview(plain.view(np.uint8))
+        yield plain.view(np.uint8).data
 
 
 def _shown(shape: tuple[int, ...]) -> str:

@@ -100,15 +100,14 @@ def _is_reordered(a: np.ndarray, b: np.ndarray) -> bool:
     if not np.array_equal(hashes[0][orders[0]], hashes[1][orders[1]]):
         return False
     step = max(1, _ROWS * len(a) // a.size)
-    return all(  # equal hashes may be of other rows
-        np.array_equal(
-            *(
-                _bits(side[order[start : start + step]])
-                for side, order in zip((a, b), orders, strict=True)
-            )
+    for start in range(0, len(a), step):  # equal hashes may be of other rows
+        left, right = (
+            _bits(side[order[start : start + step]])
+            for side, order in ((a, orders[0]), (b, orders[1]))
         )
-        for start in range(0, len(a), step)
-    )
+        if not np.array_equal(left, right):
+            return False
+    return True
 
 
 def _bits(rows: np.ndarray) -> np.ndarray:

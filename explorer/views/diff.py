@@ -1,15 +1,16 @@
 """Differences of values as a document: what changed most first, what did not as a number."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from explorer.document.records import Column, Document, Notes, Paragraph, Table, Terms
 from explorer.errors import printable
-from explorer.values.compare_digests import DigestChange, DigestComparison
-from explorer.values.diff import summed_up
-from explorer.values.differences import Difference, TensorDifference
-from explorer.values.digest import TensorDigest
+from explorer.values.differences import Difference, TensorDifference, summed_up
+
+if TYPE_CHECKING:
+    from explorer.values.compare_digests import DigestChange, DigestComparison
+    from explorer.values.digest import TensorDigest
 
 __all__ = [
     "diff_document",
@@ -131,7 +132,7 @@ def diff_value(found: Difference) -> dict[str, Any]:
     }
 
 
-def digest_changes_document(found: DigestComparison) -> Document:
+def digest_changes_document(found: "DigestComparison") -> Document:
     """Return a line for each tensor that differs, and a closing line of counts."""
     counts: dict[str, int] = {}
     for each in found.changes:
@@ -142,7 +143,7 @@ def digest_changes_document(found: DigestComparison) -> Document:
     return Document(blocks=(Terms(items, len("different"), closing),))
 
 
-def _change(each: DigestChange) -> str:
+def _change(each: "DigestChange") -> str:
     name = printable(each.name, 300)
     if each.verdict == "moved" and each.after is not None:
         return f"{name} -> {printable(each.after.name, 300)}"
@@ -152,11 +153,11 @@ def _change(each: DigestChange) -> str:
     return f"{name} {old or new}"
 
 
-def _format(side: TensorDigest | None) -> str:
+def _format(side: "TensorDigest | None") -> str:
     return "" if side is None else f"{side.dtype}[{', '.join(map(str, side.shape))}]"
 
 
-def digest_changes_value(found: DigestComparison) -> dict[str, Any]:
+def digest_changes_value(found: "DigestComparison") -> dict[str, Any]:
     """Return what `--format json` prints of a comparison of digests."""
     return {
         "a": found.a,
