@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from explorer.errors import InputError, TreeError
+from explorer.errors import InputError, TreeError, first_few
 from explorer.inventory.tensor import PARAMS
 from explorer.paths import Key, name_of, path_of, unboxed
 from explorer.targets.leaves import LeafPart, ModelLeaf, leaves_of
 from explorer.targets.sides import Side
+from explorer.targets.stacks import stacked_layers
 
 __all__ = ["Match", "Matching", "Renamed", "matched"]
 
@@ -46,36 +47,60 @@ def matched(a: Side, b: Side, renamed: Renamed | None = None) -> Matching:
     """
     pairs = dict(_by_user(a, b, renamed)) if renamed is not None else {}
     pairs |= _by_name(a, b, pairs)
-    matches = [_whole(a, b, *pair) for pair in pairs.items()]
-    left = [key for key in a.tensors if key not in pairs]
-    taken = set(pairs.values())
-    right = [key for key in b.tensors if key not in taken]
-    notes: list[str] = []
-    if left and right:
-        found, notes = _by_architecture(a, b, set(left), set(right))
-        matches += found
-        used_a, used_b = {each.a.key for each in found}, {each.b.key for each in found}
-        left = [key for key in left if key not in used_a]
-        right = [key for key in right if key not in used_b]
-    if left and right:
-        moved = _by_ending(a, b, left, right)
-        matches += [_whole(a, b, *pair) for pair in moved.items()]
-        left = [key for key in left if key not in moved]
-        right = [key for key in right if key not in set(moved.values())]
-        if moved:
-            first = next(iter(moved.items()))
-            notes.append(
-                f"{len(moved):,} matched by the ends of their names and their shapes, as "
-                f"{name_of(first[0])} and {name_of(first[1])}"
-            )
-    missing = [key for key in left if not a.tensors[key].is_second]
-    added = [key for key in right if not b.tensors[key].is_second]
-    return Matching(matches, missing, added, notes)
+    found = Matching([_whole(a, b, *pair) for pair in pairs.items()], [], [], [])
+    rest = _Rest(
+        [key for key in a.tensors if key not in pairs],
+        [key for key in b.tensors if key not in set(pairs.values())],
+    )
+    for step in (_by_architecture, _by_stacks, _by_ending):
+        if rest.a and rest.b:
+            matches, note = step(a, b, rest)
+            found.matches.extend(matches)
+            rest = rest.without(matches)
+            if matches:
+                found.notes.append(note)
+                if step is _by_architecture:
+                    rest = rest.without_buffers(a, b, found.notes)
+    found.missing.extend(key for key in rest.a if not a.tensors[key].is_second)
+    found.added.extend(key for key in rest.b if not b.tensors[key].is_second)
+    return found
+
+
+class _Rest(NamedTuple):
+    """The keys of either side that are not matched yet."""
+
+    a: list[Key]
+    b: list[Key]
+
+    def without(self, matches: Iterable[Match]) -> "_Rest":
+        """Return what is left after some matches."""
+        ours, theirs = {each.a.key for each in matches}, {each.b.key for each in matches}
+        return _Rest(
+            [key for key in self.a if key not in ours],
+            [key for key in self.b if key not in theirs],
+        )
+
+    def without_buffers(self, a: Side, b: Side, notes: list[str]) -> "_Rest":
+        """Return the rest without the buffers that a model makes again; a note names them."""
+        buffers = [
+            {key for key in keys if side.tensors[key].is_buffer}
+            for side, keys in ((a, self.a), (b, self.b))
+        ]
+        for side, keys in zip((a, b), buffers, strict=True):
+            if keys:
+                named = first_few(sorted(map(name_of, keys)))
+                notes.append(
+                    f"left out of {side.place}, which the other makes again: {named}"
+                )
+        return _Rest(
+            [key for key in self.a if key not in buffers[0]],
+            [key for key in self.b if key not in buffers[1]],
+        )
 
 
 def _whole(a: Side, b: Side, left: Key, right: Key) -> Match:
     return Match(
-        "/".join(unboxed(path_of(left))),
+        _shown(left),
         LeafPart(left, a.tensors[left].shape),
         LeafPart(right, b.tensors[right].shape),
     )
@@ -114,7 +139,7 @@ def _by_user(a: Side, b: Side, renamed: Renamed) -> Iterator[tuple[Key, Key]]:
 
 
 def _named(side: Side) -> dict[str, Key]:
-    return {"/".join(unboxed(path_of(key))): key for key in side.tensors}
+    return {_shown(key): key for key in side.tensors}
 
 
 def _by_name(a: Side, b: Side, pairs: Mapping[Key, Key]) -> dict[Key, Key]:
@@ -139,20 +164,16 @@ def _in_collections(names: Iterable[str]) -> bool:
     return any(name.startswith(f"{PARAMS}/") for name in names)
 
 
-def _by_architecture(
-    a: Side, b: Side, left: set[Key], right: set[Key]
-) -> tuple[list[Match], list[str]]:
+def _by_architecture(a: Side, b: Side, rest: _Rest) -> tuple[list[Match], str]:
     """Return matches of the parameters of one model under the names of two formats."""
     known = a.architecture() or b.architecture()
     if known is None:
-        return [], []
+        return [], ""
+    left, right = set(rest.a), set(rest.b)
     ours = {k: part for k, part in leaves_of(a, known).items() if part.key in left}
     theirs = {k: part for k, part in leaves_of(b, known).items() if part.key in right}
-    found = [
-        _in_layout(a, b, leaf, part, other) for leaf, part, other in _shared(ours, theirs)
-    ]
-    notes = [f"matched by the names of {known.class_name}"] if found else []
-    return found, notes
+    found = [_in_layout(leaf, part, other) for leaf, part, other in _shared(ours, theirs)]
+    return found, f"matched by the names of {known.class_name}"
 
 
 def _shared(
@@ -173,32 +194,64 @@ def _of_expert(part: LeafPart, expert: int) -> LeafPart:
     return part._replace(shape=part.shape[1:], expert=expert)
 
 
-def _in_layout(
-    a: Side, b: Side, leaf: ModelLeaf, ours: LeafPart, theirs: LeafPart
-) -> Match:
+def _in_layout(leaf: ModelLeaf, ours: LeafPart, theirs: LeafPart) -> Match:
     """Return the match in the layout of a side that stores the leaf whole, the first if it does."""
     for part in (ours, theirs):
         if part.axes is not None:
-            name = "/".join(unboxed(path_of(part.key)))
-            return Match(name, ours, theirs, part.axes)
+            return Match(_shown(part.key), ours, theirs, part.axes)
     name = "/".join(leaf.path)
     return Match(name if leaf.expert is None else f"{name}/{leaf.expert}", ours, theirs)
 
 
-def _by_ending(a: Side, b: Side, left: list[Key], right: list[Key]) -> dict[Key, Key]:
-    """Return pairs of one shape and the longest common ending that only they have."""
+def _by_stacks(a: Side, b: Side, rest: _Rest) -> tuple[list[Match], str]:
+    """Return matches of stacked layers of one side with single layers of the other."""
+    ours = {key: a.tensors[key].shape for key in rest.a}
+    theirs = {key: b.tensors[key].shape for key in rest.b}
+    found = []
+    for key, layers in stacked_layers(ours, theirs).items():
+        found += [
+            Match(
+                _shown(other),
+                LeafPart(key, ours[key][1:], row=row),
+                LeafPart(other, theirs[other]),
+            )
+            for row, other in enumerate(layers)
+        ]
+    taken = {each.b.key for each in found}
+    theirs = {key: shape for key, shape in theirs.items() if key not in taken}
+    for key, layers in stacked_layers(theirs, ours).items():
+        found += [
+            Match(
+                _shown(other),
+                LeafPart(other, ours[other]),
+                LeafPart(key, theirs[key][1:], row=row),
+            )
+            for row, other in enumerate(layers)
+        ]
+    first = found[0].name if found else ""
+    return found, f"stacked layers matched with single ones by ends of names, as {first}"
+
+
+def _shown(key: Key) -> str:
+    return "/".join(unboxed(path_of(key)))
+
+
+def _by_ending(a: Side, b: Side, rest: _Rest) -> tuple[list[Match], str]:
+    """Return matches of one shape and the longest common ending that only they have."""
     pairs: dict[Key, Key] = {}
-    rest_a = {key: (unboxed(path_of(key)), a.tensors[key].shape) for key in left}
-    rest_b = {key: (unboxed(path_of(key)), b.tensors[key].shape) for key in right}
-    longest = max(len(path) for path, _ in rest_a.values())
+    left = {key: (unboxed(path_of(key)), a.tensors[key].shape) for key in rest.a}
+    right = {key: (unboxed(path_of(key)), b.tensors[key].shape) for key in rest.b}
+    longest = max(len(path) for path, _ in left.values())
     for length in range(min(_LONGEST_ENDING, longest), 0, -1):
-        ours, theirs = _endings(rest_a, length), _endings(rest_b, length)
+        ours, theirs = _endings(left, length), _endings(right, length)
         for ending, keys in ours.items():
             others = theirs.get(ending, [])
             if len(keys) == len(others) == 1:
                 pairs[keys[0]] = others[0]
-                del rest_a[keys[0]], rest_b[others[0]]
-    return pairs
+                del left[keys[0]], right[others[0]]
+    found = [_whole(a, b, *pair) for pair in pairs.items()]
+    as_in = " and ".join(map(name_of, next(iter(pairs.items()), ())))
+    return found, f"{len(found):,} matched by shapes and the ends of names, as {as_in}"
 
 
 def _endings(

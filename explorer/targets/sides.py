@@ -26,13 +26,15 @@ _NUMBERS = ("float", "complex", "int", "uint", "bool")
 class StoredArray(NamedTuple):
     """A tensor of a side: its format and its shape, as its array has it.
 
-    `is_second` is true where its array is known to be that of another key.
+    `is_second` is true where its array is known to be that of another key, `is_buffer` where it
+    is no parameter and a model makes it again.
     """
 
     key: Key
     dtype: str
     shape: tuple[int, ...]
     is_second: bool = False
+    is_buffer: bool = False
 
 
 class Side(ABC):
@@ -151,7 +153,8 @@ def _stored_arrays(inventory: Inventory) -> Iterable[StoredArray]:
         shape, dtype = (
             (kind.stored[0], kind.stored[1]) if kind.stored else (kind.shape, kind.dtype)
         )
-        yield StoredArray(key, dtype, tuple(shape), key in shown)
+        is_buffer = kind.collection == "buffers"
+        yield StoredArray(key, dtype, tuple(shape), key in shown, is_buffer)
 
 
 class _TreeSide(Side):

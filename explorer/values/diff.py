@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from explorer import dtypes
 from explorer.values.blocks import as_reals
 from explorer.values.changes import Changes, changes_of
 from explorer.values.differences import VERDICTS, TensorDifference, Verdict
@@ -98,7 +99,7 @@ def _verdict(pair: ArrayPair, found: Changes) -> tuple[Verdict, str]:
     if not found.changed:
         if pair.dtype_a == pair.dtype_b:
             return "identical", ""
-        return "rounding", f"the same numbers as {pair.dtype_b}"
+        return _same_numbers(pair)
     if a.dtype.kind == "c":
         return "different", ""
     if name := rounded_to(a, b):
@@ -114,6 +115,14 @@ def _verdict(pair: ArrayPair, found: Changes) -> tuple[Verdict, str]:
         if rank is not None:
             return "low_rank", f"rank {rank.rank}, {rank.rest:.1g} of the change outside"
     return "different", ""
+
+
+def _same_numbers(pair: ArrayPair) -> tuple[Verdict, str]:
+    """Return the verdict on numbers that are equal in two formats."""
+    for name in (pair.dtype_b, pair.dtype_a):
+        if dtypes.find(name).block > 1 and pair.a.dtype == pair.b.dtype:
+            return "quantized", f"{name}, the same numbers"
+    return "rounding", f"the same numbers as {pair.dtype_b}"
 
 
 def _levels_that_fit(pair: ArrayPair) -> str:
