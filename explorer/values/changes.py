@@ -2,7 +2,7 @@
 
 Blocks of equal bits are recognised first. In the others, `b - a` is taken once; its square, its
 product with `a` and the square of `a` are dot products, folded in float64, from which the angle
-follows without cancellation: sin² = (aa·dd - ad²) / (aa·bb).
+of small changes follows without cancellation: sin² = (aa·dd - ad²) / (aa·bb).
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,12 @@ from itertools import islice
 
 import numpy as np
 
-from explorer.values.blocks import BLOCK, flat_blocks, same_bits, widened, words
+from explorer.values.blocks import BLOCK, dot, flat_blocks, same_bits, widened, words
 
 __all__ = ["Changes", "changes_of"]
 
+_SMALL = 1e-3  # of the squares of a: a change that turns it by little
+_CANCELLED = 1e-2  # of the squares, below which a difference of them has lost digits
 _LOW, _HIGH = 1e-25, 1e30  # sums of squares that float32 takes well
 
 
@@ -21,8 +23,8 @@ _LOW, _HIGH = 1e-25, 1e30  # sums of squares that float32 takes well
 class Changes:
     """Sums over the elements that are finite on both sides; see `TensorDifference`.
 
-    `dd`, `ad` and `aa` are the sums of squares of the change, of its products with `a`, and of
-    the squares of `a`. `first` is a flat index.
+    `aa`, `bb`, `dd`, `ab` and `ad` are sums of products of the elements of `a`, of `b` and of the
+    change. `first` is a flat index.
     """
 
     count: int = 0
@@ -30,9 +32,11 @@ class Changes:
     first: int | None = None
     max_abs: float = 0.0
     sum_abs: float = 0.0
-    dd: float = 0.0
-    ad: float = 0.0
     aa: float = 0.0
+    bb: float = 0.0
+    dd: float = 0.0
+    ab: float = 0.0
+    ad: float = 0.0
     gaps: int = 0
     beyond: int = 0
 
@@ -51,14 +55,18 @@ class Changes:
     @property
     def cosine(self) -> float | None:
         """The cosine of the angle; None where one side is zero."""
-        bb = self.aa + 2 * self.ad + self.dd
-        if self.aa <= 0 or bb <= 0:
+        if self.aa <= 0 or self.bb <= 0:
             return 1.0 if not self.dd else None
-        sine = min(max((self.aa * self.dd - self.ad**2) / (self.aa * bb), 0.0), 1.0)
-        dot = self.aa + self.ad
-        if sine < 0.5:
-            return _finite(float(np.copysign((1 - sine) ** 0.5, dot)))
-        return _finite(dot / (self.aa * bb) ** 0.5)
+        sine = max((self.aa * self.dd - self.ad**2) / (self.aa * self.bb), 0.0)
+        if self.dd < _SMALL * self.aa:
+            return _finite((1 - sine) ** 0.5)
+        return _finite(min(max(self.ab / (self.aa**0.5 * self.bb**0.5), -1.0), 1.0))
+
+    def add_equal(self, squares: float) -> None:
+        """Add elements that are the same on both sides."""
+        self.aa += squares
+        self.bb += squares
+        self.ab += squares
 
 
 def _finite(value: float) -> float | None:
@@ -78,7 +86,7 @@ def changes_of(
         untouched = _add_blocks(found, a, b, _Work(rtol, atol))
         if found.changed:
             for _, x, _ in islice(flat_blocks(a, b), untouched):
-                found.aa += _squares(x)
+                found.add_equal(_squares(x))
     return found
 
 
@@ -93,7 +101,7 @@ def _add_blocks(found: Changes, a: np.ndarray, b: np.ndarray, work: "_Work") -> 
         if not (is_same_format and same_bits(x, y)):
             work.add(found, x, y, offset)
         elif found.changed:
-            found.aa += _squares(x)
+            found.add_equal(_squares(x))
         if not found.changed:
             untouched += 1
     return untouched
@@ -101,12 +109,12 @@ def _add_blocks(found: Changes, a: np.ndarray, b: np.ndarray, work: "_Work") -> 
 
 def _squares(block: np.ndarray) -> float:
     wide = widened(block)
-    total = float(np.dot(wide, wide))
+    total = dot(wide, wide)
     if _LOW < total < _HIGH:
         return total
     wide = wide.astype(np.float64)
     wide = wide[np.isfinite(wide)]
-    return float(np.dot(wide, wide))
+    return dot(wide, wide)
 
 
 class _Work:
@@ -127,7 +135,7 @@ class _Work:
         number = int(np.count_nonzero(changed))
         if not number:
             if found.changed:
-                found.aa += _squares(x)
+                found.add_equal(_squares(x))
             return
         if found.first is None:
             found.first = offset + int(changed.argmax())
@@ -149,7 +157,7 @@ class _Work:
     ) -> None:
         change = self._change[left.dtype.type][: left.size]
         np.subtract(right, left, out=change)
-        dd, aa = float(np.dot(change, change)), float(np.dot(left, left))
+        dd, aa = dot(change, change), dot(left, left)
         is_sound = (_LOW < dd < _HIGH or not dd) and _LOW < aa < _HIGH
         if not is_sound and left.dtype == np.float32:
             self._carefully(
@@ -159,11 +167,18 @@ class _Work:
         if not (np.isfinite(dd) and np.isfinite(aa)):
             self._carefully(found, left, right, number)
             return
-        found.dd, found.aa = found.dd + dd, found.aa + aa
-        found.ad += float(np.dot(left, change))
+        ad = dot(left, change)
+        bb = aa + 2 * ad + dd
+        if bb < _CANCELLED * aa:
+            self._carefully(
+                found, left.astype(np.float64), right.astype(np.float64), number
+            )
+            return
+        found.aa, found.bb, found.dd = found.aa + aa, found.bb + bb, found.dd + dd
+        found.ab, found.ad = found.ab + aa + ad, found.ad + ad
         np.abs(change, out=change)
         found.max_abs = max(found.max_abs, float(change.max()))
-        found.sum_abs += float(np.dot(change, self._ones[change.dtype.type][: change.size]))
+        found.sum_abs += dot(change, self._ones[change.dtype.type][: change.size])
         found.beyond += self._beyond(left, change, number)
 
     def _carefully(
@@ -176,9 +191,11 @@ class _Work:
         found.gaps += gaps
         left, right = left[finite], right[finite]
         change = right - left
-        found.dd += float(np.dot(change, change))
-        found.aa += float(np.dot(left, left))
-        found.ad += float(np.dot(left, change))
+        found.aa += dot(left, left)
+        found.bb += dot(right, right)
+        found.dd += dot(change, change)
+        found.ab += dot(left, right)
+        found.ad += dot(left, change)
         np.abs(change, out=change)
         found.max_abs = max(found.max_abs, float(change.max(initial=0.0)))
         found.sum_abs += float(change.sum())

@@ -59,10 +59,7 @@ def rank_of_change(a: np.ndarray, b: np.ndarray, changed: int) -> Rank | None:
     if rows < columns:
         change = change.T
     exact = shorter <= _EXACT
-    sizes = _all_sizes(change) if exact else _largest_sizes(change)
-    found = _numerical_rank(
-        sizes, float(np.linalg.norm(change)), change.shape, roundoff * typical
-    )
+    found = (_by_all_sizes if exact else _by_range)(change, roundoff * typical)
     most = shorter // 4 if exact else min(shorter // 4, _PROBES - _SPARE)
     if found is None or found.rank > most or found.rank * (rows + columns) >= changed:
         return None
@@ -89,28 +86,30 @@ def _threshold(sizes: np.ndarray, shape: tuple[int, ...], noise: float) -> float
     return max(2 * spread, 1e-6 * float(sizes[0]) if len(sizes) else 0.0)
 
 
-def _numerical_rank(
-    sizes: np.ndarray, norm: float, shape: tuple[int, ...], noise: float
-) -> Rank | None:
-    rank = int((sizes > _threshold(sizes, shape, noise)).sum())
+def _judged(rank: int, rest: float, change: np.ndarray, noise: float) -> Rank | None:
+    """Return a rank if what it leaves is rounding, or next to nothing."""
+    norm = float(np.linalg.norm(change))
     if not rank or not norm:
         return None
-    explained = float((sizes[:rank] ** 2).sum())
-    rest = max(norm**2 - explained, 0.0) ** 0.5
-    allowed = max(2 * noise * (shape[0] * shape[1]) ** 0.5, _UNEXPLAINED * norm)
+    allowed = max(2 * noise * change.size**0.5, _UNEXPLAINED * norm)
     return Rank(rank, rest / norm) if rest <= min(allowed, norm / 2) else None
 
 
-def _all_sizes(change: np.ndarray) -> np.ndarray:
-    """Return every singular value of a matrix that is not wider than tall."""
+def _by_all_sizes(change: np.ndarray, noise: float) -> Rank | None:
+    """Return the rank by every singular value of a matrix that is not wider than tall."""
     triangle = np.linalg.qr(change.astype(np.float64), mode="r")
-    return np.linalg.svd(triangle, compute_uv=False)
+    sizes = np.linalg.svd(triangle, compute_uv=False)
+    rank = int((sizes > _threshold(sizes, change.shape, noise)).sum())
+    return _judged(rank, float(np.linalg.norm(sizes[rank:])), change, noise)
 
 
-def _largest_sizes(change: np.ndarray) -> np.ndarray:
-    """Return the largest singular values, by a range finder with one power iteration."""
+def _by_range(change: np.ndarray, noise: float) -> Rank | None:
+    """Return the rank by a range finder with one power iteration; what it leaves is measured."""
     rng = np.random.default_rng(0)
     probes = rng.standard_normal((change.shape[1], _PROBES), np.float32)
     basis = np.linalg.qr(change @ probes)[0]
     basis = np.linalg.qr(change @ (change.T @ basis))[0]
-    return np.linalg.svd(basis.T @ change, compute_uv=False).astype(np.float64)
+    left, sizes, right = np.linalg.svd(basis.T @ change, full_matrices=False)
+    rank = int((sizes > _threshold(sizes, change.shape, noise)).sum())
+    explained = (basis @ left[:, :rank]) @ (sizes[:rank, None] * right[:rank])
+    return _judged(rank, float(np.linalg.norm(change - explained)), change, noise)
