@@ -102,23 +102,20 @@ def _divided(shape: Shape, axis: int, group: int) -> Shape:
 
 def leaves_of(side: Side, architecture: Architecture) -> dict[ModelLeaf, LeafPart]:
     """Return the leaves that a side holds under any of the names that are known for them."""
-    dotted = {".".join(path_of(key)): key for key in side.tensors}
-    shapes = {name: side.tensors[key].shape for name, key in dotted.items()}
-    return max((read() for read in _readings(side, architecture, dotted, shapes)), key=len)
+    return max((read() for read in _readings(side, architecture)), key=len)
 
 
 def _readings(
-    side: Side,
-    architecture: Architecture,
-    dotted: Mapping[str, Key],
-    shapes: dict[str, Shape],
+    side: Side, architecture: Architecture
 ) -> Iterator[Callable[[], dict[ModelLeaf, LeafPart]]]:
     from explorer.pretrained.gguf.names import gguf_names
 
     for scan in (False, True):
         yield lambda scan=scan: _by_flax_names(side, architecture, scan)
-    for names in (checkpoint_names_of(architecture), gguf_names(architecture)):
-        yield lambda names=names: _by_stored_names(architecture, names, dotted, shapes)
+    for separator in (".", "/"):
+        keys = {separator.join(path_of(key)): key for key in side.tensors}
+        for names in (checkpoint_names_of(architecture), gguf_names(architecture)):
+            yield lambda n=names, k=keys: _by_stored_names(side, architecture, n, k)
 
 
 def _by_flax_names(
@@ -146,18 +143,16 @@ def _bare(path: Path) -> Path:
 
 
 def _by_stored_names(
-    architecture: Architecture,
-    names: CheckpointNames,
-    dotted: Mapping[str, Key],
-    shapes: dict[str, Shape],
+    side: Side, architecture: Architecture, names: CheckpointNames, keys: Mapping[str, Key]
 ) -> dict[ModelLeaf, LeafPart]:
     leaf_shapes = {leaf.path: leaf.shape for leaf in declare(architecture)}
+    shapes = {name: side.tensors[key].shape for name, key in keys.items()}
     fit = fit_checkpoint(architecture, names, shapes)
     return {
         leaf: part
         for name, stored in fit.stored.items()
         if shapes.get(name) == stored.shape
-        for leaf, part in _parts(dotted[name], stored, leaf_shapes)
+        for leaf, part in _parts(keys[name], stored, leaf_shapes)
     }
 
 

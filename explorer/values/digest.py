@@ -92,10 +92,10 @@ def digest_of(
         algorithm: the hash.
 
     >>> digest_of(np.float32([1, 2]), "float32", (2,))
-    'd64cbaa28670557678c4796b6002bc41'
+    'c11f6ca51dd40e8d2c981c3cf9da7e06'
     """
     state = _state(algorithm)
-    state.update(f"{dtype} {_shown(shape)}\\n".encode())
+    state.update(f"{dtype} {_shown(shape)}\n".encode())
     for part in _parts(array):
         state.update(part)
     return state.hexdigest()

@@ -188,7 +188,9 @@ def test_two_quantisations_of_one_tensor():
         found[kind] = lambda raw=raw, number=number, kind=kind: levels_of_blocks(
             StoredBlocks(kind.lower(), number, a.shape, raw)
         )
-        found[f"{kind} values"] = lambda raw=raw, number=number: gguf.dequantize(raw, number)
+        found[f"{kind} values"] = lambda raw=raw, number=number: gguf.dequantize(
+            raw, number
+        )
     pair = ArrayPair(
         "x", "x", "x", "q4_0", "q8_0", found["Q4_0 values"](), found["Q8_0 values"](),
         found["Q4_0"], found["Q8_0"],
