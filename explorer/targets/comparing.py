@@ -70,10 +70,10 @@ def _alone(side: Side, key: Key, verdict: str) -> "TensorDifference":
 
 def _loaded(a: Side, b: Side, matches: list[Match]) -> "Iterator[ArrayPair]":
     for batch in _batches(a, b, matches):
-        ours = a.arrays({each.a.key for each in batch})
-        theirs = b.arrays({each.b.key for each in batch})
+        ours = a.arrays({key for each in batch for key in each.a.keys})
+        theirs = b.arrays({key for each in batch for key in each.b.keys})
         for each in batch:
-            yield _array_pair(a, b, each, ours[each.a.key], theirs[each.b.key])
+            yield _array_pair(a, b, each, ours, theirs)
 
 
 def _batches(a: Side, b: Side, matches: list[Match]) -> Iterator[list[Match]]:
@@ -100,12 +100,15 @@ def _bytes(shape: tuple[int, ...]) -> int:
     return 4 * prod(shape)
 
 
+_Arrays = dict[Key, "np.ndarray"]
+
+
 def _array_pair(
-    a: Side, b: Side, match: Match, ours: "np.ndarray", theirs: "np.ndarray"
+    a: Side, b: Side, match: Match, ours: _Arrays, theirs: _Arrays
 ) -> "ArrayPair":
     from explorer.values.diff import ArrayPair
 
-    left, right = match.a.of(ours), match.b.of(theirs)
+    left, right = _part_of(match.a, ours), _part_of(match.b, theirs)
     if match.a.is_raised != match.b.is_raised:
         left, right = _raised(left, match.a), _raised(right, match.b)
     if match.axes is not None:
@@ -118,9 +121,18 @@ def _array_pair(
         dtype_b=b.tensors[match.b.key].dtype,
         a=left,
         b=right,
-        levels_a=_levels_of(a, match.a, match.axes),
-        levels_b=_levels_of(b, match.b, match.axes),
+        levels_a=_levels_of(a, match.a, match.axes, ours),
+        levels_b=_levels_of(b, match.b, match.axes, theirs),
     )
+
+
+def _part_of(part: LeafPart, arrays: _Arrays) -> "np.ndarray":
+    found = part.of(arrays[part.key])
+    if part.scale is None:
+        return found
+    import numpy as np
+
+    return found.astype(np.float32) * arrays[part.scale].astype(np.float32)
 
 
 def _raised(array: "np.ndarray", part: LeafPart) -> "np.ndarray":
@@ -131,12 +143,18 @@ def _raised(array: "np.ndarray", part: LeafPart) -> "np.ndarray":
 
 
 def _levels_of(
-    side: Side, part: LeafPart, axes: tuple[int, ...] | None
+    side: Side, part: LeafPart, axes: tuple[int, ...] | None, arrays: _Arrays
 ) -> "Callable[[], Levels | None]":
     """Return what returns the levels of a quantised tensor in the layout of a match."""
 
+    scale = None if part.scale is None else arrays[part.scale]
+
     @lru_cache(1)
     def levels() -> "Levels | None":
+        if scale is not None:
+            from explorer.values.verdicts import levels_of_scale
+
+            return levels_of_scale(scale, part.shape)
         stored = side.blocks([part.key]).get(part.key)
         if stored is None:
             return None

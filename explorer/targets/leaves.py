@@ -46,6 +46,7 @@ class LeafPart(NamedTuple):
         row: of the leaf in a stack of layers.
         expert: of the leaf in a stack of experts.
         is_raised: whether 1 was added to it when it was stored.
+        scale: key of what its integers are to be multiplied by.
     """
 
     key: Key
@@ -56,6 +57,12 @@ class LeafPart(NamedTuple):
     row: int | None = None
     expert: int | None = None
     is_raised: bool = False
+    scale: Key | None = None
+
+    @property
+    def keys(self) -> set[Key]:
+        """The keys of all stored tensors that it is made of."""
+        return {self.key} if self.scale is None else {self.key, self.scale}
 
     @property
     def axes(self) -> tuple[int, ...] | None:

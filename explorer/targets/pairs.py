@@ -1,8 +1,9 @@
 """Which tensors of two sides are the same tensor: by name, by the model's name maps, by ending."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
+from explorer.dtypes import is_trainable
 from explorer.errors import InputError, TreeError, first_few
 from explorer.inventory.tensor import PARAMS
 from explorer.paths import Key, name_of, path_of, unboxed
@@ -46,12 +47,12 @@ def matched(a: Side, b: Side, renamed: Renamed | None = None) -> Matching:
         InputError: `renamed` names a tensor that is not there.
     """
     pairs = dict(_by_user(a, b, renamed)) if renamed is not None else {}
-    pairs |= _by_name(a, b, pairs)
     found = Matching([_whole(a, b, *pair) for pair in pairs.items()], [], [], [])
-    rest = _Rest(
-        [key for key in a.tensors if key not in pairs],
-        [key for key in b.tensors if key not in set(pairs.values())],
-    )
+    found.matches.extend(_by_scales(a, b, pairs))
+    rest = _Rest([*a.tensors], [*b.tensors]).without(found.matches)
+    named = [_whole(a, b, *pair) for pair in _by_name(a, b, rest).items()]
+    found.matches.extend(named)
+    rest = rest.without(named)
     for step in (_by_architecture, _by_stacks, _by_ending):
         if rest.a and rest.b:
             matches, note = step(a, b, rest)
@@ -74,7 +75,8 @@ class _Rest(NamedTuple):
 
     def without(self, matches: Iterable[Match]) -> "_Rest":
         """Return what is left after some matches."""
-        ours, theirs = {each.a.key for each in matches}, {each.b.key for each in matches}
+        ours = {key for each in matches for key in each.a.keys}
+        theirs = {key for each in matches for key in each.b.keys}
         return _Rest(
             [key for key in self.a if key not in ours],
             [key for key in self.b if key not in theirs],
@@ -142,11 +144,37 @@ def _named(side: Side) -> dict[str, Key]:
     return {_shown(key): key for key in side.tensors}
 
 
-def _by_name(a: Side, b: Side, pairs: Mapping[Key, Key]) -> dict[Key, Key]:
+def _by_scales(a: Side, b: Side, pairs: Mapping[Key, Key]) -> Iterator[Match]:
+    """Yield integers times their scale that are the floats of the other side."""
+    left, right = _named(a), _named(b)
+    for key, weight in a.scaled.items():
+        other = right.get(weight.name)
+        if (
+            key not in pairs
+            and other not in b.scaled
+            and _is_float(b, other, a.tensors[key].shape)
+        ):
+            match = _whole(a, b, key, other)
+            yield match._replace(name=weight.name, a=match.a._replace(scale=weight.scale))
+    for key, weight in b.scaled.items():
+        other = left.get(weight.name)
+        if (
+            other not in pairs
+            and other not in a.scaled
+            and _is_float(a, other, b.tensors[key].shape)
+        ):
+            match = _whole(a, b, other, key)
+            yield match._replace(name=weight.name, b=match.b._replace(scale=weight.scale))
+
+
+def _is_float(side: Side, key: Key | None, shape: tuple[int, ...]) -> TypeGuard[Key]:
+    stored = None if key is None else side.tensors.get(key)
+    return stored is not None and stored.shape == shape and is_trainable(stored.dtype)
+
+
+def _by_name(a: Side, b: Side, rest: "_Rest") -> dict[Key, Key]:
     """Return pairs of one name; Flax's collection is left out where one side lacks it."""
-    taken = set(pairs.values())
-    left = {name: key for name, key in _named(a).items() if key not in pairs}
-    right = {name: key for name, key in _named(b).items() if key not in taken}
+    left, right = ({_shown(key): key for key in keys} for keys in rest)
     if _in_collections(left) != _in_collections(right):
         left, right = (
             {name.removeprefix(f"{PARAMS}/"): key for name, key in side.items()}

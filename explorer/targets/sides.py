@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from explorer import dtypes
 from explorer.errors import InputError, TargetError, TreeError
+from explorer.identify.packing import unpacked_name
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.selection import check_glob, nothing_matches
-from explorer.paths import Key, matches, name_of
+from explorer.paths import Key, matches, name_of, path_of
 from explorer.targets.inventories import inventory_of
 from explorer.targets.records import Checkpoint, Target, Tree
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from explorer.architectures.architecture import Architecture
     from explorer.formats.gguf import StoredBlocks
 
-__all__ = ["Side", "StoredArray", "side_of"]
+__all__ = ["ScaledWeight", "Side", "StoredArray", "side_of"]
 
 _NUMBERS = ("float", "complex", "int", "uint", "bool")
 
@@ -37,18 +38,27 @@ class StoredArray(NamedTuple):
     is_buffer: bool = False
 
 
+class ScaledWeight(NamedTuple):
+    """What integers stand for: the name of the weight, and the key of what they are times."""
+
+    name: str
+    scale: Key
+
+
 class Side(ABC):
     """What the two kinds of sides share.
 
     Attributes:
         place: what errors and reports call the side.
         tensors: by key, in the source's order.
+        scaled: weights that are stored as small integers, by key.
         notes: what was left out.
     """
 
     def __init__(self, place: str, tensors: Iterable[StoredArray]):
         self.place = place
         self.tensors: dict[Key, StoredArray] = {}
+        self.scaled: dict[Key, ScaledWeight] = {}
         self.notes: list[str] = []
         for each in tensors:
             if dtypes.find(each.dtype).kind in _NUMBERS:
@@ -102,6 +112,7 @@ class _FileSide(Side):
         from explorer.storage.local import stamps
 
         super().__init__(path, _stored_arrays(inventory))
+        self.scaled = _scaled_weights(inventory)
         self._stamps = stamps(path)
 
     def arrays(self, keys: Iterable[Key]) -> "dict[Key, np.ndarray]":
@@ -155,6 +166,36 @@ def _stored_arrays(inventory: Inventory) -> Iterable[StoredArray]:
         )
         is_buffer = kind.collection == "buffers"
         yield StoredArray(key, dtype, tuple(shape), key in shown, is_buffer)
+
+
+def _scaled_weights(inventory: Inventory) -> dict[Key, ScaledWeight]:
+    """Return the 8-bit weights with a scale of their own beside them, and nothing else."""
+    columns = inventory.columns
+    kinds = {key: columns.kind(index) for index, key in enumerate(columns.keys)}
+    beside: dict[tuple[str, ...], list[Key]] = {}
+    for key, kind in kinds.items():
+        if kind.collection == "quantization":
+            beside.setdefault(path_of(key)[:-1], []).append(key)
+    found = {}
+    for key, kind in kinds.items():
+        if not (kind.rule.startswith("INT8") and kind.stored and kind.is_parameter):
+            continue
+        shape, dtype, _ = kind.stored
+        state = beside.get(path_of(key)[:-1], [])
+        if shape != kind.shape or dtype != "int8" or len(state) != 1:
+            continue
+        scale = kinds[state[0]]
+        if dtypes.find(scale.dtype).kind == "float" and _scales(scale.shape, shape):
+            name = unpacked_name(key) if isinstance(key, str) else name_of(key)
+            found[key] = ScaledWeight(name_of(name), state[0])
+    return found
+
+
+def _scales(scale: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Return whether an array of one shape can multiply one of another, axis by axis."""
+    return len(scale) <= len(shape) and all(
+        size in (1, whole) for size, whole in zip(reversed(scale), reversed(shape))
+    )
 
 
 class _TreeSide(Side):

@@ -7,7 +7,7 @@ import numpy as np
 
 from explorer.values.blocks import flat_blocks, widened, words
 
-__all__ = ["Levels", "is_nearest_level", "permuted_axis", "rounded_to"]
+__all__ = ["Levels", "is_nearest_level", "levels_of_scale", "permuted_axis", "rounded_to"]
 
 _AXES = 3  # as many are tried for another order
 _SLACK = 1 / 16  # of a step: what rounding a scale to 16 bits moves the outermost level by
@@ -141,6 +141,16 @@ class Levels(NamedTuple):
     reach: np.ndarray
     axis: int
     group: int
+
+
+def levels_of_scale(scale: np.ndarray, shape: tuple[int, ...]) -> Levels | None:
+    """Return the levels of 8-bit integers that are multiplied by a scale; None of no axis."""
+    if not shape:
+        return None
+    wide = scale.astype(np.float32).reshape(*[1] * (len(shape) - scale.ndim), *scale.shape)
+    group = shape[-1] if wide.shape[-1] == 1 else 1
+    step = np.abs(np.broadcast_to(wide, (*shape[:-1], shape[-1] // group)))
+    return Levels("int8", -128 * step, step, 127 * step, 2 * step, len(shape) - 1, group)
 
 
 def is_nearest_level(

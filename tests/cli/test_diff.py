@@ -138,7 +138,7 @@ def test_digests_of_two_formats_are_compared_as_text(
     ]
     assert printed("diff", "--digests", texts["a"], texts["npz"]) == "3 identical\n"
     done = run("diff", "--digests", texts["a"], texts["one"])
-    assert (done.returncode, done.stdout) == (1, "different layer/1/weight float32[64, 48]\n1 different, 2 identical\n")  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "different  layer/1/weight float32[64, 48]\n1 different, 2 identical\n")  # fmt: skip
     done = run("diff", "--digests", texts["a"], texts["more"], "--format", "json")
     found = json.loads(done.stdout)
     assert [each["verdict"] for each in found["tensors"]] == ["missing", "added"]
