@@ -1,7 +1,7 @@
 """Which tensors of two sides are the same tensor: by name, by the model's name maps, by ending."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple, TypeGuard
+from typing import NamedTuple
 
 from explorer.dtypes import is_trainable
 from explorer.errors import InputError, TreeError, first_few
@@ -48,11 +48,12 @@ def matched(a: Side, b: Side, renamed: Renamed | None = None) -> Matching:
     """
     pairs = dict(_by_user(a, b, renamed)) if renamed is not None else {}
     found = Matching([_whole(a, b, *pair) for pair in pairs.items()], [], [], [])
-    found.matches.extend(_by_scales(a, b, pairs))
     rest = _Rest([*a.tensors], [*b.tensors]).without(found.matches)
+    scaled = [*_by_scales(a, b, rest)]
+    rest = rest.without(scaled)
     named = [_whole(a, b, *pair) for pair in _by_name(a, b, rest).items()]
-    found.matches.extend(named)
     rest = rest.without(named)
+    found.matches.extend((*scaled, *named))
     for step in (_by_architecture, _by_stacks, _by_ending):
         if rest.a and rest.b:
             matches, note = step(a, b, rest)
@@ -144,32 +145,28 @@ def _named(side: Side) -> dict[str, Key]:
     return {_shown(key): key for key in side.tensors}
 
 
-def _by_scales(a: Side, b: Side, pairs: Mapping[Key, Key]) -> Iterator[Match]:
+def _by_scales(a: Side, b: Side, rest: _Rest) -> Iterator[Match]:
     """Yield integers times their scale that are the floats of the other side."""
-    left, right = _named(a), _named(b)
-    for key, weight in a.scaled.items():
-        other = right.get(weight.name)
-        if (
-            key not in pairs
-            and other not in b.scaled
-            and _is_float(b, other, a.tensors[key].shape)
-        ):
+    for name, key, scale, other in _scaled(a, b):
+        if key in rest.a and other in rest.b:
             match = _whole(a, b, key, other)
-            yield match._replace(name=weight.name, a=match.a._replace(scale=weight.scale))
-    for key, weight in b.scaled.items():
-        other = left.get(weight.name)
-        if (
-            other not in pairs
-            and other not in a.scaled
-            and _is_float(a, other, b.tensors[key].shape)
-        ):
+            yield match._replace(name=name, a=match.a._replace(scale=scale))
+    for name, key, scale, other in _scaled(b, a):
+        if key in rest.b and other in rest.a:
             match = _whole(a, b, other, key)
-            yield match._replace(name=weight.name, b=match.b._replace(scale=weight.scale))
+            yield match._replace(name=name, b=match.b._replace(scale=scale))
 
 
-def _is_float(side: Side, key: Key | None, shape: tuple[int, ...]) -> TypeGuard[Key]:
-    stored = None if key is None else side.tensors.get(key)
-    return stored is not None and stored.shape == shape and is_trainable(stored.dtype)
+def _scaled(packed: Side, floats: Side) -> Iterator[tuple[str, Key, Key, Key]]:
+    """Yield the name of each weight, the keys of its integers and scale, and of its floats."""
+    names = _named(floats)
+    for key, weight in packed.scaled.items():
+        other = names.get(weight.name)
+        if other is None or other in floats.scaled:
+            continue
+        stored = floats.tensors[other]
+        if stored.shape == packed.tensors[key].shape and is_trainable(stored.dtype):
+            yield weight.name, key, weight.scale, other
 
 
 def _by_name(a: Side, b: Side, rest: "_Rest") -> dict[Key, Key]:
