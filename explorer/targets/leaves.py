@@ -115,7 +115,7 @@ def leaves_of(side: Side, architecture: Architecture) -> dict[ModelLeaf, LeafPar
 def _readings(
     side: Side, architecture: Architecture
 ) -> Iterator[Callable[[], dict[ModelLeaf, LeafPart]]]:
-    from explorer.pretrained.gguf.names import gguf_names
+    from explorer.architectures.gguf_names import gguf_names
 
     for scan in (False, True):
         yield lambda scan=scan: _by_flax_names(side, architecture, scan)
@@ -166,7 +166,7 @@ def _by_stored_names(
 def _parts(
     key: Key, stored: StoredTensor, leaf_shapes: dict[Path, Any]
 ) -> Iterator[tuple[ModelLeaf, LeafPart]]:
-    from explorer.pretrained.gguf.names import RaisedGain
+    from explorer.architectures.gguf_names import RaisedGain
 
     of_expert = stored.expert is not None
     wanted = tuple(
