@@ -341,7 +341,7 @@ def diff(
     - identical: every bit.
     - rounding: one side is the other, rounded to its format or to bfloat16 or float16.
     - quantized: one side holds for each number of the other the nearest one that its blocks
-      can: within half a step, unless it lies beyond them.
+      can: within half a step, unless it is beyond them.
     - permuted: the same rows, or columns, in another order.
     - low_rank: the change is of a rank much smaller than its sides, up to rounding.
     - different; missing: only in `a`; added: only in `b`.

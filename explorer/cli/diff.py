@@ -46,7 +46,7 @@ def diff(
     A and B may be of other formats, and name and lay out their tensors in other ways. Each
     tensor is identical; or the other one rounded, quantized, plus an update of low rank, or in
     another order; or different, missing or added. With a tolerance, exit 1 only if a number
-    lies beyond it.
+    is beyond it.
 
     \b
     Examples:

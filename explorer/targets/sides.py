@@ -28,7 +28,7 @@ class StoredArray(NamedTuple):
     """A tensor of a side: its format and its shape, as its array has it.
 
     `is_second` is true where its array is known to be that of another key, `is_buffer` where it
-    is no parameter and a model makes it again.
+    is not a parameter and a model makes it again.
     """
 
     key: Key

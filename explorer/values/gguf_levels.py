@@ -14,7 +14,7 @@ from explorer.values.verdicts import Levels
 __all__ = ["levels_of_blocks"]
 
 _AT_A_TIME = 1 << 22  # elements
-_REACH = 2.0  # widest steps of a block that a clipped number may lie outside
+_REACH = 2.0  # widest steps of a block that a clipped number may be outside
 
 
 class _Quants(NamedTuple):

@@ -30,7 +30,7 @@ _ROUNDOFF = {
 
 
 class Rank(NamedTuple):
-    """The rank of a change, and the share of its norm that lies outside of it."""
+    """The rank of a change, and the share of its norm that is outside of it."""
 
     rank: int
     rest: float

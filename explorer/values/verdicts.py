@@ -85,7 +85,7 @@ def permuted_axis(a: np.ndarray, b: np.ndarray) -> int | None:
 
 
 def _is_reordered(a: np.ndarray, b: np.ndarray) -> bool:
-    """Return whether two arrays hold the same rows; the first of each row is looked at first."""
+    """Return whether two arrays hold the same rows; the first of each row is compared first."""
     firsts = [
         words(np.ascontiguousarray(side[(..., *[0] * (side.ndim - 1))])) for side in (a, b)
     ]
@@ -158,7 +158,7 @@ def is_nearest_level(
 ) -> bool:
     """Return whether every stored number is the level that is nearest to the original one.
 
-    That is: within half a step; or the outermost level, and the original lies beyond it.
+    That is: within half a step; or the outermost level, and the original is beyond it.
 
     Args:
         original, stored: before and after quantisation.
