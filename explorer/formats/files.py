@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from explorer.formats.gguf import StoredBlocks
     from explorer.formats.shards import Index
 
-__all__ = ["blocks_of_path", "is_config", "list_path", "load_path"]
+__all__ = ["blocks_of_path", "is_config", "list_path", "load_path", "sources_of_path"]
 
 
 # files of training frameworks that are read with their folder, or by their own reader
@@ -140,6 +140,26 @@ def load_path(
             arrays.update({(*prefix, *path_of(key)): inner[key] for key in inner})
         return arrays
     return _load(path, wanted, store)
+
+
+def sources_of_path(path: str, store: Store = LOCAL) -> list[str]:
+    """Return the files, and the folders of many files, that hold the arrays of a path."""
+    from explorer.formats.composites import find_parts
+
+    if (composite := find_parts(path, store)) is not None:
+        folders = (part.path for part in composite.parts)
+        return [each for folder in folders for each in sources_of_path(folder, store)]
+    found: list[str] = []
+    for part in _choose(path, store).parts:
+        if part.module == "orbax":
+            from explorer.formats.orbax.folders import find_trees
+
+            found += find_trees(part.path, store).trees.values()
+        elif part.module == "gguf":
+            found += reader_of(part.module).part_paths(part.path, store)
+        else:
+            found.append(part.path)
+    return found
 
 
 def blocks_of_path(

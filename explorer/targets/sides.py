@@ -109,11 +109,9 @@ class Side(ABC):
 
 class _FileSide(Side):
     def __init__(self, path: str, inventory: Inventory):
-        from explorer.storage.local import stamps
-
         super().__init__(path, _stored_arrays(inventory))
         self.scaled = _scaled_weights(inventory)
-        self._stamps = stamps(path)
+        self._stamps = _stamps_of(path)
 
     def arrays(self, keys: Iterable[Key]) -> "dict[Key, np.ndarray]":
         from explorer.formats.files import load_path
@@ -146,14 +144,20 @@ class _FileSide(Side):
             return None
 
     def check_unchanged(self) -> None:
-        from explorer.storage.local import stamps
-
-        if stamps(self.place) != self._stamps:
+        if _stamps_of(self.place) != self._stamps:
             raise TargetError(
                 self.place,
                 found="changed while it was read: what was read of it is of no one state",
                 cure="wait until it is written, and run again",
             )
+
+
+def _stamps_of(path: str) -> dict[str, Any]:
+    """Return the stamps of what holds a checkpoint's arrays, not of logs beside it."""
+    from explorer.formats.files import sources_of_path
+    from explorer.storage.local import stamps
+
+    return {source: stamps(source) for source in sources_of_path(path)}
 
 
 def _stored_arrays(inventory: Inventory) -> Iterable[StoredArray]:

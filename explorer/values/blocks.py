@@ -1,10 +1,21 @@
 """Two arrays of one shape as flat blocks that fit in the cache, in formats that can be subtracted."""
 
+import threading
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["BLOCK", "as_reals", "dot", "flat_blocks", "same_bits", "widened", "words"]
+__all__ = [
+    "BLOCK",
+    "as_reals",
+    "dot",
+    "flat_blocks",
+    "same_bits",
+    "scratch",
+    "widened",
+    "words",
+]
 
 BLOCK = 1 << 16  # elements
 _GATHERED = 1 << 22  # elements of an array that is not contiguous: a copy of whole rows
@@ -74,17 +85,23 @@ def same_bits(x: np.ndarray, y: np.ndarray) -> bool:
         left[:_GLANCE], right[:_GLANCE]
     ):  # what changed has often all changed
         return False
-    mask = _masks(left.size)
-    return not np.not_equal(left, right, out=mask).any()
+    if left.size > BLOCK:
+        return np.array_equal(left, right)
+    return not np.not_equal(left, right, out=scratch().mask[: left.size]).any()
 
 
-def _masks(size: int) -> np.ndarray:
-    """Return memory for a comparison of so many words: that of a block is kept."""
-    return _MASK[:size] if size <= BLOCK else np.empty(size, bool)
+class Scratch(threading.local):
+    """Memory of a block that passes share, of each thread its own."""
+
+    def __init__(self) -> None:
+        kinds = (np.dtype(np.float32), np.dtype(np.float64))
+        self.mask = np.empty(BLOCK, bool)
+        self.ones = {kind: np.ones(BLOCK, kind) for kind in kinds}
+        self.change = {kind: np.empty(BLOCK, kind) for kind in kinds}
 
 
 _GLANCE = 64
-_MASK = np.empty(BLOCK, bool)
+scratch = lru_cache(1)(Scratch)
 
 
 def widened(block: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from itertools import islice
 
 import numpy as np
 
-from explorer.values.blocks import BLOCK, dot, flat_blocks, same_bits, widened, words
+from explorer.values.blocks import dot, flat_blocks, same_bits, scratch, widened, words
 
 __all__ = ["Changes", "changes_of"]
 
@@ -118,13 +118,11 @@ def _squares(block: np.ndarray) -> float:
 
 
 class _Work:
-    """The memory that blocks share, and the tolerance."""
+    """The tolerance, and the memory that blocks share."""
 
     def __init__(self, rtol: float, atol: float):
         self.rtol, self.atol = rtol, atol
-        self._ones = {kind: np.ones(BLOCK, kind) for kind in (np.float32, np.float64)}
-        self._mask = np.empty(BLOCK, bool)
-        self._change = {kind: np.empty(BLOCK, kind) for kind in self._ones}
+        self._memory = scratch()
 
     def add(self, found: Changes, x: np.ndarray, y: np.ndarray, offset: int) -> None:
         """Add a block of elements of which some changed."""
@@ -145,7 +143,7 @@ class _Work:
     def _changed(
         self, x: np.ndarray, y: np.ndarray, left: np.ndarray, right: np.ndarray
     ) -> np.ndarray:
-        out = self._mask[: x.size]
+        out = self._memory.mask[: x.size]
         bits = words(x) if x.dtype == y.dtype else None
         if bits is not None:
             return np.not_equal(bits, y.view(bits.dtype), out=out)
@@ -155,7 +153,7 @@ class _Work:
     def _sums(
         self, found: Changes, left: np.ndarray, right: np.ndarray, number: int
     ) -> None:
-        change = self._change[left.dtype.type][: left.size]
+        change = self._memory.change[left.dtype][: left.size]
         np.subtract(right, left, out=change)
         dd, aa = dot(change, change), dot(left, left)
         is_sound = (_LOW < dd < _HIGH or not dd) and _LOW < aa < _HIGH
@@ -178,7 +176,7 @@ class _Work:
         found.ab, found.ad = found.ab + aa + ad, found.ad + ad
         np.abs(change, out=change)
         found.max_abs = max(found.max_abs, float(change.max()))
-        found.sum_abs += dot(change, self._ones[change.dtype.type][: change.size])
+        found.sum_abs += dot(change, self._memory.ones[change.dtype][: change.size])
         found.beyond += self._beyond(left, change, number)
 
     def _carefully(

@@ -61,8 +61,8 @@ def difference_of(
         pair,
         verdict,
         detail,
-        max_abs=found.max_abs,
-        mean_abs=found.mean_abs,
+        max_abs=_finite(found.max_abs),
+        mean_abs=_finite(found.mean_abs),
         relative_l2=found.relative_l2,
         cosine=found.cosine if found.changed else 1.0,
         changed=found.changed,
@@ -71,6 +71,10 @@ def difference_of(
         gaps=found.gaps,
         beyond=found.beyond,
     )
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _index(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -121,8 +125,8 @@ def _same_numbers(pair: ArrayPair) -> tuple[Verdict, str]:
     """Return the verdict on numbers that are equal in two formats."""
     for name in (pair.dtype_b, pair.dtype_a):
         if dtypes.find(name).block > 1 and pair.a.dtype == pair.b.dtype:
-            return "quantized", f"{name}, the same numbers"
-    return "rounding", f"the same numbers as {pair.dtype_b}"
+            return "quantized", f"{name}, same numbers"
+    return "rounding", "same numbers"
 
 
 def _levels_that_fit(pair: ArrayPair) -> str:

@@ -1,5 +1,7 @@
 """Differences of values as a document: what changed most first, what did not as a number."""
 
+from collections.abc import Iterable
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -7,6 +9,7 @@ import msgspec
 from explorer.document.records import Column, Document, Notes, Paragraph, Table, Terms
 from explorer.errors import printable
 from explorer.values.differences import Difference, TensorDifference, summed_up
+from explorer.values.groups import pattern_of, range_name
 
 if TYPE_CHECKING:
     from explorer.values.compare_digests import DigestChange, DigestComparison
@@ -21,7 +24,7 @@ __all__ = [
 ]
 
 _COLUMNS = (
-    Column("tensor", least=48),
+    Column("tensor", least=44),
     Column("verdict"),
     Column("shape", rank=3),
     Column("relative", "right"),
@@ -29,27 +32,50 @@ _COLUMNS = (
     Column("mean", "right", rank=2),
     Column("cosine", "right", rank=3),
     Column("changed", "right", rank=1),
-    Column("first", "right", rank=1),
+    Column("first", "right"),
     Column("NaN or inf", "right", rank=1),
     Column("beyond", "right", rank=2),
 )
 _WORDS = {"low_rank": "low rank"}
+_MANY = 30  # rows, above which equal layers share one
 
 
 def diff_document(found: Difference) -> Document:
-    """Return a row for each tensor that differs, and how many have each verdict."""
+    """Return a row for each tensor that differs, and how many have each verdict.
+
+    Where many differ, those of equal layers that changed in one way share a row: with the
+    largest of their figures.
+    """
     title = f"{found.a} -> {found.b}"
-    rows = [
-        _row(each, bool(found.rtol or found.atol))
-        for each in found.tensors
-        if each.verdict != "identical"
-    ]
+    with_tolerance = bool(found.rtol or found.atol)
+    differ = [each for each in found.tensors if each.verdict != "identical"]
+    groups = _folded(differ) if len(differ) > _MANY else [[each] for each in differ]
+    rows = [_row(group, with_tolerance) for group in groups]
     blocks: list[Any] = [Paragraph(_sentence(found))]
     if rows:
         blocks.append(Table(_COLUMNS, rows).without_empty_columns())
-    if found.notes:
-        blocks.append(Notes(found.notes))
+    notes = list(found.notes)
+    if len(groups) < len(differ):
+        notes.append("a row of several tensors has the largest figure of each column")
+    if notes:
+        blocks.append(Notes(tuple(notes)))
     return Document(title, tuple(blocks))
+
+
+def _folded(tensors: list[TensorDifference]) -> list[list[TensorDifference]]:
+    """Return tensors whose names differ in digits alone together, if they changed in one way."""
+    groups: dict[tuple, list[TensorDifference]] = {}
+    for each in tensors:
+        way = (
+            each.detail.split(",")[0],
+            each.dtype_a,
+            each.dtype_b,
+            each.shape_a,
+            each.shape_b,
+        )
+        key = (pattern_of(each.name), each.verdict, *way)
+        groups.setdefault(key, []).append(each)
+    return list(groups.values())
 
 
 def _sentence(found: Difference) -> str:
@@ -65,24 +91,31 @@ def _sentence(found: Difference) -> str:
     return text
 
 
-def _row(each: TensorDifference, with_tolerance: bool) -> tuple:
-    verdict = _WORDS.get(each.verdict, each.verdict)
-    detail = each.detail
-    if each.verdict == "low_rank":
+def _row(group: list[TensorDifference], with_tolerance: bool) -> tuple:
+    first = group[0]
+    verdict = _WORDS.get(first.verdict, first.verdict)
+    detail = first.detail
+    if first.verdict == "low_rank":
         verdict, detail = detail.split(",")[0], ""
+    is_one = len(group) == 1 and first.first_index is not None
+    cosines = [each.cosine for each in group if each.cosine is not None]
     return (
-        printable(each.name, 300),
+        printable(range_name([each.name for each in group]), 300),
         f"{verdict} ({detail})" if detail else verdict,
-        _shapes(each),
-        _number(each.relative_l2),
-        _number(each.max_abs),
-        _number(each.mean_abs),
-        "" if each.cosine is None else f"{each.cosine:.6f}",
-        _share(each),
-        "" if each.first_index is None else _index(each.first_index),
-        each.gaps or None,
-        each.beyond if with_tolerance else None,
+        _shapes(first),
+        _number(_largest(each.relative_l2 for each in group)),
+        _number(_largest(each.max_abs for each in group)),
+        _number(_largest(each.mean_abs for each in group)),
+        f"{min(cosines):.6f}" if cosines else "",
+        _share(group),
+        _index(first.first_index) if is_one and first.first_index is not None else "",
+        sum(each.gaps for each in group) or None,
+        sum(each.beyond for each in group) if with_tolerance else None,
     )
+
+
+def _largest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def _shapes(each: TensorDifference) -> str:
@@ -96,12 +129,15 @@ def _shapes(each: TensorDifference) -> str:
     return " -> ".join(sides)
 
 
-def _share(each: TensorDifference) -> str:
-    if each.changed is None or each.fraction is None:
+def _share(group: list[TensorDifference]) -> str:
+    """Return how many elements changed; of many, the share."""
+    counted = [each for each in group if each.changed is not None]
+    if not counted:
         return ""
-    if each.changed < 1000:
-        return f"{each.changed}"
-    return f"{each.fraction:.1%}"
+    changed = sum(each.changed or 0 for each in counted)
+    if changed < 1000:
+        return f"{changed}"
+    return f"{changed / sum(prod(each.shape_a or ()) for each in counted):.1%}"
 
 
 def _number(value: float | None) -> str:

@@ -106,6 +106,19 @@ def test_rows_for_other_programs(files: dict[str, Path]):
     assert len(lines) == 4
 
 
+def test_equal_layers_share_a_row_where_many_differ(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    a = {f"layer.{i}.{part}": rng.standard_normal(8) for i in range(20) for part in "xy"}
+    b = {name: array + 1 for name, array in a.items()}
+    b["layer.3.x"] = a["layer.3.x"].astype(np.float32)
+    for name, arrays in (("a", a), ("b", b)):
+        save_file(arrays, tmp_path / f"{name}.safetensors")
+    text = run("diff", tmp_path / "a.safetensors", tmp_path / "b.safetensors").stdout
+    assert "1 rounding, 39 different" in text or "39 different, 1 rounding" in text
+    rows = [line.split()[0] for line in text.splitlines() if line.startswith("layer/")]
+    assert set(rows) == {"layer/[0-2,4-19]/x", "layer/[0-19]/y", "layer/3/x"}
+
+
 def test_names_are_matched_by_option(files: dict[str, Path], tmp_path: Path):
     other = tmp_path / "b.safetensors"
     renamed = {

@@ -243,6 +243,19 @@ def test_a_file_that_changes_while_it_is_read(
         ex.diff(path, arrays) if call == "diff" else ex.digest(path)
 
 
+def test_a_file_beside_it_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    arrays = {"x": np.ones(4, np.float32)}
+    save_file(arrays, tmp_path / "model.safetensors")
+    load = files.load_path
+
+    def with_log(*args: Any, **kwargs: Any) -> Any:
+        (tmp_path / "training.log").write_text("step 1")
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(files, "load_path", with_log)
+    assert ex.diff(tmp_path, arrays).identical
+
+
 def test_a_side_that_is_broken(tmp_path: Path):
     path = tmp_path / "m.safetensors"
     save_file({"x": np.ones(400, np.float32)}, path)

@@ -30,7 +30,7 @@ from explorer.storage.window import Bytes, indexed
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["StoredBlocks", "blocks", "read", "values"]
+__all__ = ["StoredBlocks", "blocks", "part_paths", "read", "values"]
 
 _PART = re.compile(r"(.*)-([0-9]{5})-of-([0-9]{5})(\.gguf)", re.DOTALL | re.IGNORECASE)
 
@@ -99,6 +99,11 @@ def values(
                     as_array = _plain if layout.dtype.block == 1 else _dequantised
                     arrays[key] = as_array(data, offset, part, key, layout)
     return arrays
+
+
+def part_paths(path: str, store: Store = LOCAL) -> list[str]:
+    """Return the paths of the files of the set that a file belongs to."""
+    return [part.path for part in _read_parts(path, store)]
 
 
 class StoredBlocks(NamedTuple):
