@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ScaledWeight", "Side", "StoredArray", "side_of"]
 
-_NUMBERS = ("float", "complex", "int", "uint", "bool")
+_NUMBERS = ("float", "complex", "int", "uint", "bool", "key")
 
 
 class StoredArray(NamedTuple):
@@ -120,7 +120,8 @@ class _FileSide(Side):
         found = load_path(self.place, wanted.__contains__)
         for key in wanted:
             shape = self.tensors[key].shape
-            if key not in found or found[key].shape != shape:
+            # the words of a PRNG key are one more axis of its array
+            if key not in found or found[key].shape[: len(shape)] != shape:
                 self.check_unchanged()
                 raise TargetError(
                     self.place,
@@ -234,18 +235,25 @@ def _boxed(leaf: Any) -> Any:
         import numpy as np
 
         return np.asarray(leaf)
+    if str(getattr(leaf, "dtype", "")).startswith("key<") and hasattr(leaf, "__array__"):
+        import jax
+
+        return jax.random.key_data(leaf)
     return leaf
 
 
 def _format_of(path: Key, leaf: Any) -> tuple[str, tuple[int, ...]]:
-    leaf = _boxed(leaf)
-    if not hasattr(leaf, "__array__"):
+    if not hasattr(_boxed(leaf), "__array__"):
         raise TreeError(
             name_of(path),
             found=f"{type(leaf).__name__} has a shape and no values",
             expected="an array",
         )
-    return str(getattr(leaf.dtype, "name", leaf.dtype)), tuple(leaf.shape)
+    dtype = getattr(leaf, "dtype", None)
+    if dtype is None:
+        leaf = _boxed(leaf)
+        dtype = leaf.dtype
+    return str(getattr(dtype, "name", dtype)), tuple(leaf.shape)
 
 
 def side_of(target: Target) -> Side:

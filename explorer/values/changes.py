@@ -147,6 +147,8 @@ class _Work:
         bits = words(x) if x.dtype == y.dtype else None
         if bits is not None:
             return np.not_equal(bits, y.view(bits.dtype), out=out)
+        if x.dtype == y.dtype:  # of more bits than are subtracted
+            left, right = x, y
         np.not_equal(left, right, out=out)
         return np.logical_and(out, ~(np.isnan(left) & np.isnan(right)), out=out)
 

@@ -299,3 +299,14 @@ def test_complex_numbers():
     b[1] += 1j
     (hit,) = ex.diff({"x": a}, {"x": b}).tensors
     assert (hit.verdict, hit.first_index, hit.max_abs) == ("different", (1,), 1.0)
+
+
+def test_keys_of_random_numbers(tmp_path: Path):
+    state = {"key": jax.random.key(3), "x": np.ones(2, np.float32)}
+    assert ex.diff(state, {**state, "key": jax.random.key(3)}).identical
+    found = ex.diff(state, {**state, "key": jax.random.key(4)})
+    first = found.tensors[0]
+    assert (first.name, first.verdict) == ("key", "different")
+    path = save_orbax(tmp_path / "saved", state)
+    assert ex.diff(state, path).identical
+    assert str(ex.digest(state)) == str(ex.digest(path))
