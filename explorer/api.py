@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from explorer.errors import TreeError, check_type, printable
 from explorer.errors import InputError, TreeError, check_type, printable
 from explorer.inventory.inventory import Inventory
 from explorer.targets import as_path, call_of, resolve
