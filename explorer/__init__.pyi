@@ -1,24 +1,31 @@
 from .analyses.comparison import Comparison
 from .analyses.ledger import Ledger
 from .analyses.summary import Summary
-from .api import (
+from .api.models import (
     audit_roles,
     build_model,
-    check_values,
+    report_roles,
+)
+from .api.plans import (
+    plan,
+    sweep,
+)
+from .api.structure import (
     compare,
     count_bytes,
     count_parameters,
     count_tensors,
+    explore,
+    ledger,
+    summarize,
+)
+from .api.values import (
+    check_values,
     describe,
     diff,
     digest,
-    explore,
-    ledger,
     load,
-    plan,
-    report_roles,
-    summarize,
-    sweep,
+    spectrum,
 )
 from .errors import (
     ExplorerError,
@@ -85,6 +92,7 @@ __all__ = [
     "partition",
     "plan",
     "report_roles",
+    "spectrum",
     "split_weights_biases",
     "summarize",
     "sweep",

@@ -5,7 +5,7 @@ from typing import Any
 
 from explorer.analyses.comparison import Comparison, compare
 from explorer.analyses.lock import parse_lock
-from explorer.api import explore
+from explorer.api.structure import explore
 from explorer.errors import FormatError, MismatchError, TargetError, check_number
 from explorer.storage.local import read_whole
 from explorer.targets import as_path

@@ -298,7 +298,7 @@ def test_public_names_are_pinned():
         "MismatchError", "MissingPackageError", "ParameterRole", "Summary", "Sweep", "TargetError", "TensorSpec", "Term", "Tie",
         "TreeError", "UnsafePickleError", "Variation", "Workload", "audit_roles", "build_model", "check_values", "combine", "compare", "count_bytes",
         "count_parameters", "count_tensors", "decay_mask", "describe", "diff", "digest", "explore", "ledger", "load", "load_pretrained",
-        "partition", "plan", "report_roles", "split_weights_biases", "summarize", "sweep", "to_checkpoint", "trace_roles",
+        "partition", "plan", "report_roles", "spectrum", "split_weights_biases", "summarize", "sweep", "to_checkpoint", "trace_roles",
     ]  # fmt: skip
     for name in ex.__all__:
         value = getattr(ex, name)

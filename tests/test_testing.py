@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from explorer.analyses.lock import lock_text
-from explorer.api import explore
+from explorer.api.structure import explore
 from explorer.errors import MismatchError, TargetError
 from explorer.testing import assert_matches_lock, assert_parameter_count
 

@@ -4,7 +4,7 @@ import click
 
 from explorer.analyses.ledger import Ledger, ledger_of
 from explorer.analyses.widths import widths_of
-from explorer.api import explore
+from explorer.api.structure import explore
 from explorer.cli.console import (
     complete_target,
     echo_result,

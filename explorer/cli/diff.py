@@ -59,7 +59,7 @@ def diff(
         if rtol or atol or matches:
             raise click.UsageError("--digests takes no tolerance and no --match", ctx)
         ctx.exit(_compare_digests(a, b, form))
-    from explorer.api import diff as diff_of
+    from explorer.api.values import diff as diff_of
 
     found = diff_of(a, b, match=_renamed(ctx, matches), rtol=rtol, atol=atol)
     _print(found, form)

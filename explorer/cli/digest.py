@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from explorer.api import digest as digest_of
+from explorer.api.values import digest as digest_of
 from explorer.cli.console import echo, target_argument
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import click
 
-from explorer.api import explore
+from explorer.api.structure import explore
 from explorer.cli.console import echo, path_type, target_argument
 
 __all__ = ["check", "lock"]

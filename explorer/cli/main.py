@@ -25,6 +25,7 @@ _MODULES = {
     "stats": "stats",
     "diff": "diff",
     "digest": "digest",
+    "spectrum": "spectrum",
     "catalog": "catalog",
     "roles": "roles",
     "train": "train",

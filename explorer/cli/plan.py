@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from explorer.api import plan as plan_target
-from explorer.api import sweep as sweep_target
+from explorer.api.plans import plan as plan_target
+from explorer.api.plans import sweep as sweep_target
 from explorer.cli.console import echo_result, format_option, target_argument
 from explorer.document.records import Document
 from explorer.errors import InputError

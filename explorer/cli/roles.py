@@ -5,7 +5,7 @@ from typing import Any
 import click
 import msgspec
 
-from explorer.api import report_roles
+from explorer.api.models import report_roles
 from explorer.cli.console import echo_result, format_option, target_argument
 from explorer.document.records import Document
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from explorer.analyses.widths import widths_of
-from explorer.api import explore
+from explorer.api.structure import explore
 from explorer.cli.console import echo_result, format_option, target_argument, widths_options
 from explorer.document.records import Document
 from explorer.inventory.inventory import Inventory

@@ -1,10 +1,15 @@
 """stats: what the numbers of a checkpoint look like."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from explorer.api import check_values, describe
+from explorer.api.values import check_values, describe
 from explorer.cli.console import echo_result, format_option, target_argument
 from explorer.document.records import Document
+
+if TYPE_CHECKING:
+    from explorer.values.describe import GroupBy
 
 __all__ = ["stats"]
 
@@ -20,8 +25,24 @@ __all__ = ["stats"]
 @click.option(
     "--check", is_flag=True, help="Print what is wrong; exit with 1 if anything is."
 )
+@click.option(
+    "--by",
+    type=click.Choice(["name", "component", "role", "dtype"]),
+    default="name",
+    show_default=True,
+    help="What the rows have in common; name: equal layers.",
+)
+@click.option("--plot", "picture", metavar="FILE.png", help="Draw it: .png, .svg or .pdf.")
 @format_option
-def stats(target: str, glob: str | None, every: bool, check: bool, form: str) -> None:
+def stats(
+    target: str,
+    glob: str | None,
+    every: bool,
+    check: bool,
+    by: "GroupBy",
+    picture: str | None,
+    form: str,
+) -> None:
     """Print what the numbers of a target look like, tensor by tensor.
 
     \b
@@ -29,12 +50,17 @@ def stats(target: str, glob: str | None, every: bool, check: bool, form: str) ->
       explorer stats model.safetensors
       explorer stats model/ --select "**/attention/**"
       explorer stats model.gguf --format csv
+      explorer stats model/ --by component --plot model.png
       explorer stats model/ --check
     """
     if check:
         _check(target, glob, form)
         return
-    found = describe(target, glob)
+    found = describe(target, glob, by=by)
+    if picture is not None:
+        from explorer.views.stats_plot import plot_stats
+
+        plot_stats(found, picture)
 
     def document() -> Document:
         from explorer.views.stats import stats_document
@@ -50,6 +76,7 @@ def stats(target: str, glob: str | None, every: bool, check: bool, form: str) ->
         return {
             "target": found.target,
             "tensors": records(),
+            "groups": found.groups,
             "totals": found.totals,
             "notes": found.notes,
         }

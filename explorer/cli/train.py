@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from explorer.analyses.ledger import ledger_of
-from explorer.api import explore
+from explorer.api.structure import explore
 from explorer.cli.completion import complete_recipe, complete_setting
 from explorer.cli.console import echo, echo_document, width
 from explorer.recipes import settings_of

@@ -7,7 +7,7 @@ part (`composites`).
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from explorer.errors import InputError, TargetError, printable
 from explorer.formats.bounds import within_memory
@@ -40,9 +40,17 @@ if TYPE_CHECKING:
     import numpy as np
 
     from explorer.formats.gguf import StoredBlocks
+    from explorer.formats.pieces import Pieces
     from explorer.formats.shards import Index
 
-__all__ = ["blocks_of_path", "is_config", "list_path", "load_path", "sources_of_path"]
+__all__ = [
+    "blocks_of_path",
+    "is_config",
+    "list_path",
+    "load_path",
+    "pieces_path",
+    "sources_of_path",
+]
 
 
 # files of training frameworks that are read with their folder, or by their own reader
@@ -127,19 +135,32 @@ def load_path(
 ) -> "dict[Key, np.ndarray]":
     """Return the arrays of a file or folder whose keys are wanted, memory-mapped where
     the format and the store allow. Those of a part begin with its name."""
+    return _of_parts(path, wanted, store, "values")
+
+
+def pieces_path(
+    path: str, wanted: Callable[[Key], bool], store: Store = LOCAL
+) -> "dict[Key, np.ndarray | Pieces]":
+    """Return what `load_path` does; tensors of block formats decoded a piece at a time."""
+    return _of_parts(path, wanted, store, "pieces")
+
+
+def _of_parts(
+    path: str, wanted: Callable[[Key], bool], store: Store, how: str
+) -> dict[Key, Any]:
     from explorer.formats.composites import find_parts
 
-    arrays: dict[Key, np.ndarray] = {}
-    if (composite := find_parts(path, store)) is not None:
-        for name, folder, _ in composite.parts:
-            if not name:
-                arrays.update(_load(folder, wanted, store))
-                continue
-            prefix = tuple(name.split("/"))
-            inner = _load(folder, lambda key, p=prefix: wanted((*p, *path_of(key))), store)
-            arrays.update({(*prefix, *path_of(key)): inner[key] for key in inner})
-        return arrays
-    return _load(path, wanted, store)
+    if (composite := find_parts(path, store)) is None:
+        return _load(path, wanted, store, how)
+    arrays: dict[Key, Any] = {}
+    for name, folder, _ in composite.parts:
+        if not name:
+            arrays.update(_load(folder, wanted, store, how))
+            continue
+        prefix = tuple(name.split("/"))
+        inner = _load(folder, lambda key, p=prefix: wanted((*p, *path_of(key))), store, how)
+        arrays.update({(*prefix, *path_of(key)): inner[key] for key in inner})
+    return arrays
 
 
 def sources_of_path(path: str, store: Store = LOCAL) -> list[str]:
@@ -179,16 +200,18 @@ def blocks_of_path(
 
 
 def _load(
-    path: str, wanted: Callable[[Key], bool], store: Store
-) -> "dict[Key, np.ndarray]":
-    arrays: dict[Key, np.ndarray] = {}
+    path: str, wanted: Callable[[Key], bool], store: Store, how: str
+) -> dict[Key, Any]:
+    arrays: dict[Key, Any] = {}
     choice = _choose(path, store)
     if choice.slices:
         with within_memory(path):
             return slices_values(path, choice.slices, wanted, store)
     for part in choice.parts:
+        reader = reader_of(part.module)
+        read = getattr(reader, how, reader.values)  # few formats come in pieces
         with within_memory(part.path):
-            arrays.update(reader_of(part.module).values(part.path, wanted, store))
+            arrays.update(read(part.path, wanted, store))
     return arrays
 
 

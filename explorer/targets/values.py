@@ -1,6 +1,7 @@
 """A target -> its arrays, one after the other: of a file no more at a time than memory allows."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from explorer.errors import TreeError
@@ -18,12 +19,15 @@ __all__ = ["values_of"]
 _AT_A_TIME = 1 << 28  # bytes of float32, which block formats become
 
 
-def values_of(target: Target, select: str | None = None) -> "Iterator[NamedValues]":
+def values_of(
+    target: Target, select: str | None = None, in_pieces: bool = False
+) -> "Iterator[NamedValues]":
     """Yield the arrays of a target with their keys, in the order of its source.
 
     Args:
         target: a checkpoint, or a tree of arrays.
         select: a glob over paths; None for all.
+        in_pieces: whether tensors of block formats may come as `Pieces`, decoded when asked.
 
     Raises:
         InputError: a target without values, or nothing that matches.
@@ -33,7 +37,8 @@ def values_of(target: Target, select: str | None = None) -> "Iterator[NamedValue
     match target:
         case Checkpoint(path):
             inventory = inventory_of(target)
-            return _of_file(path, inventory, _selected(inventory, path, select))
+            wanted = _selected(inventory, path, select)
+            return _of_file(path, inventory, wanted, in_pieces)
         case Tree():
             return _of_tree(target, select)
     raise TreeError(
@@ -56,17 +61,29 @@ def _selected(inventory: Inventory, place: str, select: str | None) -> list[int]
     return found
 
 
-def _of_file(path: str, inventory: Inventory, wanted: list[int]) -> "Iterator[NamedValues]":
-    from explorer.formats.files import load_path
+def _of_file(
+    path: str, inventory: Inventory, wanted: list[int], in_pieces: bool
+) -> "Iterator[NamedValues]":
+    from explorer.formats.files import load_path, pieces_path
     from explorer.values.describe import NamedValues
 
+    load = pieces_path if in_pieces else load_path
     columns = inventory.columns
     for batch in _batches(inventory, wanted):
         kinds = {columns.keys[index]: columns.kind(index) for index in batch}
-        arrays = load_path(path, kinds.__contains__)
+        arrays = load(path, kinds.__contains__)
         for key, kind in kinds.items():
             if key in arrays:  # text and other values that are not arrays are not there
-                yield NamedValues(key, arrays.pop(key), kind.dtype, kind.is_parameter)
+                array = arrays.pop(key)
+                yield NamedValues(
+                    key,
+                    array,
+                    kind.dtype,
+                    kind.is_parameter,
+                    True,
+                    kind.role,
+                    kind.component,
+                )
 
 
 def _batches(inventory: Inventory, wanted: list[int]) -> Iterator[list[int]]:
@@ -88,12 +105,18 @@ def _of_tree(target: Tree, select: str | None) -> "Iterator[NamedValues]":
     from explorer.values.describe import NamedValues
 
     inventory = inventory_of(target)
-    kinds = dict(zip(inventory.columns.keys, inventory, strict=True))
     leaves: dict[Key, Any] = dict(arrays_of(target.value))
     for index in _selected(inventory, target.name or "the tree", select):
         path = inventory.columns.keys[index]
         array = _concrete(path, leaves[path])
-        yield NamedValues(path, array, array.dtype.name, kinds[path].kind.is_parameter)
+        kind = inventory.columns.kind(index)
+        dtype, parameter = _name(array.dtype), kind.is_parameter
+        yield NamedValues(path, array, dtype, parameter, False, kind.role, kind.component)
+
+
+@lru_cache(64)  # NumPy spells a dtype's name anew each time
+def _name(dtype: Any) -> str:
+    return dtype.name
 
 
 def _concrete(path: Key, leaf: Any) -> Any:

@@ -13,15 +13,18 @@ import numpy as np
 
 from explorer import dtypes
 from explorer.paths import name_of
+from explorer.storage.pages import give_back
+from explorer.values.arrays import sum_array
 from explorer.values.describe import NamedValues
 from explorer.values.records import Finding, Statistics, ValueCheck
-from explorer.values.statistics import statistics_of, sum_up
+from explorer.values.structure import outlier_channels, zero_pattern
+from explorer.values.summed import statistics_of
 
 __all__ = ["check_arrays"]
 
 _FAR = 50.0  # standard deviations; of 10^9 normal numbers none is beyond 7
 _MANY = 0.01  # share of subnormal numbers that is worth a line
-_FLUSHED = 1 << 22
+_BLOCK = 1 << 22  # elements
 
 
 def check_arrays(target: str, arrays: Iterable[NamedValues]) -> ValueCheck:
@@ -39,11 +42,14 @@ def check_arrays(target: str, arrays: Iterable[NamedValues]) -> ValueCheck:
             continue
         array = np.ascontiguousarray(named.array)
         tensors, elements = tensors + 1, elements + array.size
-        statistics = statistics_of(sum_up(array.reshape(-1)))
+        statistics = statistics_of(sum_array(array, named.is_own, bins=False))
         findings += _of_numbers(named, array, statistics)
         if named.is_parameter and array.ndim > 1 and not _is_flat(statistics):
             findings += _of_rows(named, array)
+            findings += _of_channels(named, array, statistics.zeros)
             findings += _of_copies(named, array, first_with)
+            if named.is_own:
+                give_back(array)
     wrong_first = sorted(findings, key=lambda finding: not finding.is_wrong)
     return ValueCheck(
         target=target, tensors=tensors, elements=elements, findings=tuple(wrong_first)
@@ -105,8 +111,8 @@ def _narrower(array: np.ndarray) -> str:
     if not np.bitwise_or.reduce(halves):
         return "bfloat16"
     flat = array.reshape(-1)
-    for start in range(0, flat.size, _FLUSHED):
-        block = flat[start : start + _FLUSHED]
+    for start in (0, *range(4096, flat.size, _BLOCK)):  # most tensors end in the first
+        block = flat[start : start + (_BLOCK if start else 4096)]
         with np.errstate(over="ignore"):
             if not (block == block.astype(np.float16)).all():
                 return ""
@@ -117,17 +123,40 @@ def _of_rows(named: NamedValues, array: np.ndarray) -> Iterator[Finding]:
     """Yield rows of zeros and rows that are equal, along the first axis."""
     rows = array.reshape(array.shape[0], -1)
     name = name_of(named.key)
-    empty = np.flatnonzero(~(rows != 0).any(axis=1))
+    some = np.concatenate([(part != 0).any(axis=1) for part in _row_blocks(rows)])
+    empty = np.flatnonzero(~some)
     if empty.size:
         text = f"{empty.size:,} of {rows.shape[0]:,} rows are 0"
         yield _row_finding(name, "zero_rows", int(empty[0]), text)
-    keys = _row_keys(rows)
+    keys = np.concatenate([_row_keys(part) for part in _row_blocks(rows)])
     _, first, counts = np.unique(keys, return_index=True, return_counts=True)
     again = (counts > 1) & ~np.isin(first, empty[:1])
     if again.any():
         number = int(counts[again].sum())
         text = f"{number:,} of {rows.shape[0]:,} rows are equal to another one"
         yield _row_finding(name, "equal_rows", int(first[again].min()), text)
+
+
+def _of_channels(named: NamedValues, array: np.ndarray, zeros: int) -> Iterator[Finding]:
+    """Yield rows and columns far from the others, and n:m sparsity."""
+    name = name_of(named.key)
+    if pattern := zero_pattern(array, zeros):
+        text = f"{zeros / array.size:.0%} of the elements are 0: {pattern}"
+        yield Finding(tensor=name, kind="sparse", index=None, text=text, is_wrong=False)
+    if array.dtype.kind not in "iub":
+        for axis, channels, times in outlier_channels(array.reshape(array.shape[0], -1)):
+            what = ("row", "column")[axis] + "s" * (len(channels) > 1)
+            numbers = ", ".join(map(str, channels[:5])) + ", ..." * (len(channels) > 5)
+            text = f"norm of {what} {numbers} up to {times:.0f} times the median"
+            index = (channels[0],) if axis == 0 else None
+            yield Finding(
+                tensor=name, kind="outlier_channels", index=index, text=text, is_wrong=False
+            )
+
+
+def _row_blocks(rows: np.ndarray) -> list[np.ndarray]:
+    step = max(1, _BLOCK // max(1, rows.shape[1]))
+    return [rows[start : start + step] for start in range(0, rows.shape[0], step)]
 
 
 def _row_finding(name: str, kind: Any, row: int, text: str) -> Finding:

@@ -2,67 +2,93 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
-from explorer import dtypes
+from explorer.formats.pieces import Pieces
 from explorer.paths import Key, name_of
+from explorer.values.arrays import (
+    check_addressable,
+    is_numeric,
+    is_sharded,
+    sum_array,
+    summed_after,
+)
 from explorer.values.groups import pattern_of, range_name
 from explorer.values.records import Description, GroupStatistics, TensorStatistics
-from explorer.values.statistics import Summed, statistics_of, sum_up
+from explorer.values.structure import zero_pattern
+from explorer.values.summed import Summed, statistics_of
 
-__all__ = ["NamedValues", "describe_arrays"]
+__all__ = ["GroupBy", "NamedValues", "describe_arrays"]
 
-_CHUNK = 1 << 24  # elements that are summed up at a time
+GroupBy = Literal["name", "component", "role", "dtype"]
 
 
 class NamedValues(NamedTuple):
-    """An array with the key that its source gives it, and the name of its stored format."""
+    """An array with the key that its source gives it, and the name of its stored format.
+
+    `role` and `component` are the inventory's words. `is_own`: whether nothing else has seen the array, so that its pages can be given back.
+    """
 
     key: Key
     array: Any
     dtype: str
     is_parameter: bool = True
+    is_own: bool = False
+    role: str = ""
+    component: str = ""
 
 
-def describe_arrays(target: str, arrays: Iterable[NamedValues]) -> Description:
+def describe_arrays(
+    target: str, arrays: Iterable[NamedValues], bins: bool = True, by: GroupBy = "name"
+) -> Description:
     """Return the statistics of arrays, one after the other; none is kept.
 
     Args:
         target: what they are of.
-        arrays: NumPy or JAX arrays. Those of other than numbers are left out, with a note.
+        arrays: NumPy or JAX arrays, or `Pieces`. Those of other than numbers are left out,
+            with a note.
+        bins: whether quantiles and histograms are wanted.
+        by: what groups have in common: names that differ in numbers alone, or a word.
 
+    >>> import numpy as np
     >>> found = describe_arrays("two", [NamedValues(("bias",), np.array([3.0, 4.0]), "float64")])
     >>> found.totals.l2, found.tensors[0].statistics.mean
     (5.0, 3.5)
     """
     tensors, notes, groups = [], [], dict[tuple[str, bool], _Group]()
-    for key, array, dtype, is_parameter in arrays:
-        parts = _parts(array)
-        if parts is None:
-            notes.append(f"{name_of(key)} ({dtype}) is not of real numbers: left out")
+    for named in arrays:
+        name = name_of(named.key)
+        if not is_numeric(named.array):
+            notes.append(f"{name} ({named.dtype}) is not of real numbers: left out")
             continue
-        found = Summed()
-        for part in parts:
-            found = _after(found, sum_up(part))
-        group = groups.setdefault((pattern_of(name_of(key)), is_parameter), _Group())
+        check_addressable(name, named.array)
+        found = sum_array(named.array, named.is_own, bins)
         tensors.append(
             TensorStatistics(
-                name=name_of(key),
-                key=key if isinstance(key, str) else name_of(key),
-                dtype=dtype,
-                shape=tuple(array.shape),
+                name=name,
+                key=named.key if isinstance(named.key, str) else name,
+                dtype=named.dtype,
+                shape=tuple(named.array.shape),
+                role=named.role,
+                component=named.component,
+                is_parameter=named.is_parameter,
+                pattern=_pattern(named.array, found),
                 statistics=statistics_of(found),
             )
         )
-        group.add(name_of(key), dtype, is_parameter, found)
+        key = _group_of(name, named, by), named.is_parameter
+        if key not in groups:
+            word = "" if by == "name" else key[0]
+            groups[key] = _Group(word, is_parameter=named.is_parameter)
+        groups[key].add(name, named.dtype, found)
     whole = Summed()
     for group in groups.values():
         if group.is_parameter:
             whole.merge(group.summed)
         else:
-            notes.append(f"{range_name(group.names)}: state, not in the total")
+            notes.append(f"{group.word or group.name()}: state, not in the total")
+    if by != "name":
+        groups = dict(sorted(groups.items(), key=lambda pair: -pair[1].summed.count))
     return Description(
         target=target,
         tensors=tuple(tensors),
@@ -72,39 +98,41 @@ def describe_arrays(target: str, arrays: Iterable[NamedValues]) -> Description:
     )
 
 
+def _group_of(name: str, named: NamedValues, by: GroupBy) -> str:
+    """Return what the arrays of a group have in common."""
+    return pattern_of(name) if by == "name" else getattr(named, by) or "other"
+
+
+def _pattern(array: Any, found: Summed) -> str:
+    """Return the n:m sparsity of an array that is in this process as it is."""
+    if isinstance(array, Pieces) or is_sharded(array):
+        return ""
+    return zero_pattern(array, found.moments.zeros)
+
+
 @dataclass(slots=True)
 class _Group:
+    word: str = ""
     names: list[str] = field(default_factory=list)
     dtypes: dict[str, None] = field(default_factory=dict)
     summed: Summed = field(default_factory=Summed)
     is_parameter: bool = True
 
-    def add(self, name: str, dtype: str, is_parameter: bool, summed: Summed) -> None:
+    def add(self, name: str, dtype: str, summed: Summed) -> None:
         self.names.append(name)
         self.dtypes[dtype] = None
-        self.is_parameter = is_parameter
-        self.summed = _after(self.summed, summed)
+        self.summed = summed_after(self.summed, summed)
+
+    def name(self) -> str:
+        """Return a word, or the names that are in the group as one."""
+        if not self.word:
+            return range_name(self.names)
+        return self.word if self.is_parameter else f"{self.word} (state)"
 
     def result(self) -> GroupStatistics:
         return GroupStatistics(
-            name=range_name(self.names),
+            name=self.name(),
             dtype="+".join(self.dtypes),
             tensors=len(self.names),
             statistics=statistics_of(self.summed),
         )
-
-
-def _after(found: Summed, part: Summed) -> Summed:
-    """Return the sum of two passes; the second alone where it is the first."""
-    if not found.count:
-        return part
-    found.merge(part)
-    return found
-
-
-def _parts(array: Any) -> Iterable[np.ndarray] | None:
-    """Return the elements as flat arrays, one after the other; None for other than numbers."""
-    if dtypes.find(array.dtype.name).kind not in ("float", "int", "uint", "bool"):
-        return None
-    flat = np.asarray(array).reshape(-1)
-    return (flat[start : start + _CHUNK] for start in range(0, flat.size, _CHUNK))

@@ -1,7 +1,7 @@
 """Sums of float32 and wider formats: cache-sized blocks, shifted, folded in float64.
 
-A block of 65,536 elements stays in the cache while its sums are taken by dot products; its
-first finite element is subtracted before squaring, so that a huge mean does not swallow a tiny
+A block of 65,536 elements stays in the cache while its sums are taken by dot products; where
+the mean is large, an element is subtracted before squaring, so that it does not swallow a tiny
 variance. Sums of blocks are folded in float64 by the pairwise update.
 
 References:
@@ -10,12 +10,15 @@ References:
 """
 
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
-__all__ = ["Moments", "moments_of"]
+__all__ = ["Moments", "moments_of", "moments_of_sorted"]
 
 _BLOCK = 1 << 16
+_TINIEST = 5e-324  # the magnitude below which there is zero alone
+_ZERO = np.float32(0)
 _SAFE = (
     1e15  # magnitudes whose squares, 65,536 of them, neither overflow nor vanish in float32
 )
@@ -32,6 +35,7 @@ class Moments:
     low: float = np.inf
     high: float = -np.inf
     zeros: int = 0
+    subnormals: int = 0
     nan: int = 0
     inf: int = 0
     first_nan: int | None = None
@@ -49,6 +53,7 @@ class Moments:
         self.l1 += other.l1
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
         self.zeros += other.zeros
+        self.subnormals += other.subnormals
         self.nan += other.nan
         self.inf += other.inf
         if self.first_nan is None and other.first_nan is not None:
@@ -57,55 +62,104 @@ class Moments:
             self.first_inf = offset + other.first_inf
 
 
-def moments_of(flat: np.ndarray) -> Moments:
-    """Return the moments of a flat array of real numbers."""
+def moments_of(flat: np.ndarray, tiny: float) -> Moments:
+    """Return the moments of a flat array of real numbers.
+
+    Args:
+        flat: of float32 or float64.
+        tiny: magnitudes below it that are not zero are subnormal; 0 for integers in float64.
+    """
+    if 0 < flat.size <= _BLOCK:
+        return _block(flat, tiny)
     found = Moments()
     for start in range(0, flat.size, _BLOCK):
-        found.merge(_block(flat[start : start + _BLOCK]), start)
+        found.merge(_block(flat[start : start + _BLOCK], tiny), start)
     return found
 
 
-def _block(block: np.ndarray) -> Moments:
+def _block(block: np.ndarray, tiny: float) -> Moments:
     low, high = block.min(), block.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return _with_gaps(block)
+    if not (isfinite(low) and isfinite(high)):
+        return _with_gaps(block, tiny)
     if block.dtype == np.float32 and 1 / _SAFE < max(-low, high) < _SAFE:
-        return _sums(block, float(low), float(high))
-    return _sums(block.astype(np.float64), float(low), float(high))
+        return _sums(block, float(low), float(high), tiny)
+    return _sums(block.astype(np.float64), float(low), float(high), tiny)
 
 
-def _sums(block: np.ndarray, low: float, high: float) -> Moments:
+def _sums(block: np.ndarray, low: float, high: float, tiny: float) -> Moments:
     """Return the sums of finite elements that can be squared in their own format."""
-    size, shift = block.size, block[0]
+    size, shift = block.size, 0.0
     ones = _ones(block.dtype, size)
-    moved = block - shift
-    total = float(np.dot(moved, ones))
-    squares = float(np.dot(moved, moved))
+    total = float(np.dot(block, ones))
+    squares = float(np.dot(block, block))
+    if total * total > 0.1 * squares * size:  # the mean would swallow the variance
+        shift = float(block[0])
+        moved = block - block[0]
+        total = float(np.dot(moved, ones))
+        squares = float(np.dot(moved, moved))
     mean = total / size
-    np.abs(block, out=moved)
+    sizes = np.abs(block)
+    small = zeros = 0
+    least = tiny or _TINIEST
+    if sizes.min() < least:
+        small = int(np.count_nonzero(sizes < least))
+        zeros = size - int(np.count_nonzero(block))
     return Moments(
         finite=size,
-        mean=float(shift) + mean,
+        mean=shift + mean,
         m2=max(squares - total * mean, 0.0),
-        l1=float(np.dot(moved, ones)),
+        l1=float(np.dot(sizes, ones)),
         low=low,
         high=high,
-        zeros=size - int(np.count_nonzero(block != 0)),
+        zeros=zeros,
+        subnormals=small - zeros,
     )
 
 
-def _with_gaps(block: np.ndarray) -> Moments:
+def _with_gaps(block: np.ndarray, tiny: float) -> Moments:
     """Return the moments of a block with NaN or infinities in it."""
     is_nan = np.isnan(block)
     is_inf = np.isinf(block)
     kept = block[~(is_nan | is_inf)]
     found = Moments()
     if kept.size:
-        found = _block(kept)
+        found = _block(kept, tiny)
     found.nan, found.inf = int(is_nan.sum()), int(is_inf.sum())
     found.first_nan = int(is_nan.argmax()) if found.nan else None
     found.first_inf = int(is_inf.argmax()) if found.inf else None
     return found
+
+
+def moments_of_sorted(ascending: np.ndarray, tiny: float) -> Moments:
+    """Return the moments of at most 65,536 finite float32 numbers in ascending order.
+
+    Extremes and zeros are where the order puts them; the median is what is subtracted.
+    """
+    size = ascending.size
+    low, high = float(ascending[0]), float(ascending[-1])
+    numbers = ascending
+    if not 1 / _SAFE < max(-low, high) < _SAFE:
+        numbers = ascending.astype(np.float64)
+    first, last = ascending.searchsorted(_ZERO), ascending.searchsorted(_ZERO, "right")
+    small = last - first
+    if tiny:
+        edges = np.array((-tiny, tiny), ascending.dtype)
+        small = ascending.searchsorted(edges[1]) - ascending.searchsorted(edges[0], "right")
+    ones = _ones(numbers.dtype, size)
+    shift = numbers[size // 2]
+    moved = numbers - shift
+    total = float(np.dot(moved, ones))
+    below = float(np.dot(numbers[:first], ones[:first]))
+    return Moments(
+        finite=size,
+        mean=float(shift) + total / size,
+        m2=max(float(np.dot(moved, moved)) - total * total / size, 0.0),
+        l1=float(np.dot(numbers[last:], ones[last:])) - below,
+        low=low,
+        high=high,
+        zeros=int(last - first),
+        subnormals=int(small - (last - first)),
+    )
 
 
 _ONES: dict[np.dtype, np.ndarray] = {}

@@ -8,6 +8,8 @@ __all__ = [
     "Description",
     "Finding",
     "GroupStatistics",
+    "MatrixSpectrum",
+    "Spectrum",
     "Statistics",
     "TensorStatistics",
     "ValueCheck",
@@ -52,17 +54,35 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TensorStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """The statistics of one tensor, with its name, its key in the source, dtype and shape."""
+    """The statistics of one tensor, and what the inventory says of it.
+
+    Attributes:
+        name, key: its path, and its name as the source spells it.
+        dtype, shape: as it is stored.
+        role, component, is_parameter: of the inventory.
+        pattern: "2:4 along axis 1" where at most two of four elements in a row are not zero;
+            empty without such a pattern, and where blocks or shards were not put together.
+        statistics: of its elements.
+    """
 
     name: str
     key: str
     dtype: str
     shape: tuple[int, ...]
+    role: str
+    component: str
+    is_parameter: bool
+    pattern: str
     statistics: Statistics
+
+    @property
+    def sparsity(self) -> float:
+        """The share of zeros."""
+        return self.statistics.zeros / max(self.statistics.count, 1)
 
 
 class GroupStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """The statistics of tensors whose names differ in numbers alone, together."""
+    """The statistics of tensors together whose names differ in numbers alone, or of one word."""
 
     name: str
     dtype: str
@@ -76,7 +96,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         target: what was described.
         tensors: each tensor of numbers, in the source's order.
-        groups: of tensors whose names differ in numbers alone, together.
+        groups: of tensors whose names differ in numbers alone, or by a word, together.
         totals: of all parameters together: buffers and other state are left out.
         notes: what was left out, and why.
     """
@@ -101,7 +121,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     tensor: str
     kind: Literal[
-        "nan", "inf", "zero", "constant", "duplicate", "zero_rows", "equal_rows", "outlier",
+        "nan", "inf", "zero", "constant", "duplicate", "zero_rows", "equal_rows", "outlier", "outlier_channels", "sparse",
         "subnormal", "wide_dtype",
     ]  # fmt: skip
     index: tuple[int, ...] | None
@@ -121,3 +141,46 @@ class ValueCheck(msgspec.Struct, frozen=True, kw_only=True):
     def is_sound(self) -> bool:
         """Whether nothing is wrong."""
         return not any(finding.is_wrong for finding in self.findings)
+
+
+class MatrixSpectrum(msgspec.Struct, frozen=True, kw_only=True):
+    """The singular values of one matrix, and what follows from them.
+
+    Attributes:
+        name, key, dtype, shape: of the tensor.
+        method: "exact", or "randomised" for the leading values alone.
+        spectral_norm: the largest singular value; true within `error`.
+        error: bound of its error: the true one is at most so much larger.
+        frobenius_norm: root of the sum of squares.
+        stable_rank: squared Frobenius norm over squared spectral norm.
+        effective_rank: exponential of the entropy of the singular values as shares of their
+            sum (Roy and Vetterli 2007); None where not all are known.
+        alpha: exponent of the power law that fits the tail of the eigenvalues of W^T W best,
+            as WeightWatcher defines it; None for a spectrum without a tail.
+        alpha_error: its standard error.
+        tail: how many eigenvalues the law was fitted to.
+        values: the leading singular values, in falling order.
+    """
+
+    name: str
+    key: str
+    dtype: str
+    shape: tuple[int, int]
+    method: Literal["exact", "randomised"]
+    spectral_norm: float
+    error: float
+    frobenius_norm: float
+    stable_rank: float | None
+    effective_rank: float | None
+    alpha: float | None
+    alpha_error: float | None
+    tail: int
+    values: tuple[float, ...]
+
+
+class Spectrum(msgspec.Struct, frozen=True, kw_only=True):
+    """What `spectrum` finds: each matrix in the source's order, and notes on the others."""
+
+    target: str
+    matrices: tuple[MatrixSpectrum, ...]
+    notes: tuple[str, ...] = ()

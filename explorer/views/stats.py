@@ -5,7 +5,14 @@ from typing import Any
 import msgspec
 
 from explorer.document.records import Column, Document, Notes, Paragraph, Table
-from explorer.values.records import Description, Statistics, ValueCheck
+from explorer.values.records import (
+    Description,
+    GroupStatistics,
+    Statistics,
+    TensorStatistics,
+    ValueCheck,
+)
+from explorer.views.nesting import nested
 
 __all__ = ["check_document", "stats_document", "stats_records"]
 
@@ -30,16 +37,10 @@ def stats_document(found: Description, every: bool = False) -> Document:
     """Return a row for each group of equal layers, or each tensor, and the totals."""
     shown = found.tensors if every else found.groups
     span = _span([each.statistics.histogram for each in shown])
-    rows, last = [], ()
-    for each in shown:
-        *parents, name = path = tuple(each.name.split("/"))
-        kept = _common(last, path)
-        rows += [(f"{'  ' * n}{parents[n]}",) for n in range(kept, len(parents))]
-        rows.append(_row("  " * len(parents) + name, each.dtype, each.statistics, span))
-        last = path
+    rows = nested([each.name for each in shown], [_row(each, span) for each in shown])
     rows = [(*row, *[None] * (len(_COLUMNS) - len(row))) for row in rows]
     total = found.totals
-    rows.append(_row("total", "", total, span))
+    rows.append(("total", "", *_figures(total, span)))
     scale = (
         f"magnitudes: 2^{span[0]} to 2^{span[1] + 1}, from left to right" if span else ""
     )
@@ -56,6 +57,11 @@ def stats_records(found: Description) -> list[dict[str, Any]]:
             "key": each.key,
             "dtype": each.dtype,
             "shape": list(each.shape),
+            "role": each.role,
+            "component": each.component,
+            "is_parameter": each.is_parameter,
+            "sparsity": each.sparsity,
+            "pattern": each.pattern,
             **msgspec.structs.asdict(each.statistics),
         }
         for each in found.tensors
@@ -73,16 +79,12 @@ def _sentence(total: Statistics) -> str:
     )
 
 
-def _common(last: tuple[str, ...], path: tuple[str, ...]) -> int:
-    """Return how many modules two paths share from the root."""
-    most = min(len(last), len(path)) - 1
-    return next((n for n in range(most) if last[n] != path[n]), max(most, 0))
+def _row(each: TensorStatistics | GroupStatistics, span: tuple[int, int] | None) -> tuple:
+    return (each.dtype, *_figures(each.statistics, span))
 
 
-def _row(name: str, dtype: str, found: Statistics, span: tuple[int, int] | None) -> tuple:
+def _figures(found: Statistics, span: tuple[int, int] | None) -> tuple:
     return (
-        name,
-        dtype,
         found.count,
         _number(found.mean),
         _number(found.std),

@@ -5,7 +5,7 @@ import pytest
 
 from explorer.analyses.comparison import compare
 from explorer.analyses.lock import lock_text, parse_lock
-from explorer.api import explore
+from explorer.api.structure import explore
 from explorer.errors import FormatError
 
 NAMES = (

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explorer.values.records import Statistics
-from explorer.values.statistics import SMALL, Summed, statistics_of, sum_up
+from explorer.values.small import SMALL
+from explorer.values.statistics import sum_up
+from explorer.values.summed import Summed, statistics_of
 
 DTYPES = [
     np.float32, np.float64, np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn,

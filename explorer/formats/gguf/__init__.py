@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from explorer.errors import FormatError, MissingPackageError
+from explorer.errors import FormatError
+from explorer.formats.gguf.blocks import dequantised
 from explorer.formats.gguf.cursor import quoted
 from explorer.formats.gguf.header import (
     GGUFHeader,
@@ -20,6 +21,7 @@ from explorer.formats.gguf.header import (
 )
 from explorer.formats.gguf.kinds import kind_of, kind_remarks
 from explorer.formats.ndarrays import numpy_dtype, view, writable_view
+from explorer.formats.pieces import Pieces
 from explorer.inventory.listing import Listing
 from explorer.inventory.tensor import Tie
 from explorer.paths import Key
@@ -30,7 +32,7 @@ from explorer.storage.window import Bytes, indexed
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["StoredBlocks", "blocks", "part_paths", "read", "values"]
+__all__ = ["StoredBlocks", "blocks", "part_paths", "pieces", "read", "values"]
 
 _PART = re.compile(r"(.*)-([0-9]{5})-of-([0-9]{5})(\.gguf)", re.DOTALL | re.IGNORECASE)
 
@@ -89,14 +91,22 @@ def values(
         FormatError: as `read`; also for a format that nothing dequantises.
         MissingPackageError: a wanted tensor is quantised and gguf is not installed.
     """
-    arrays: dict[Key, np.ndarray] = {}
+    found = pieces(path, wanted, store)
+    return {k: v.whole() if isinstance(v, Pieces) else v for k, v in found.items()}
+
+
+def pieces(
+    path: str, wanted: Callable[[Key], bool], store: Store = LOCAL
+) -> "dict[Key, np.ndarray | Pieces]":
+    """Return what `values` does, block-quantised tensors to be dequantised piece by piece."""
+    arrays: dict[Key, np.ndarray | Pieces] = {}
     for part in _read_parts(path, store):
         with store.blob(part.path) as blob:
             data = indexed(blob, copy_on_write=True)
             rows = zip(part.keys, part.layouts, part.offsets, strict=True)
             for key, layout, offset in rows:
                 if wanted(key):
-                    as_array = _plain if layout.dtype.block == 1 else _dequantised
+                    as_array = _plain if layout.dtype.block == 1 else dequantised
                     arrays[key] = as_array(data, offset, part, key, layout)
     return arrays
 
@@ -249,40 +259,3 @@ def _plain(
         return writable_view(data, offset, layout.shape, dtype)
     words = np.dtype(f"{part.order}u{dtype.itemsize}")
     return view(data, offset, layout.shape, words).view(dtype)
-
-
-def _dequantised(
-    data: Bytes, offset: int, part: GGUFHeader, key: str, layout: Layout
-) -> "np.ndarray":
-    import numpy as np
-
-    what = f"tensor {quoted(key)} is {layout.dtype.name}"
-    if part.order == ">":
-        raise FormatError(
-            part.path,
-            found=f"{what} in a big-endian file",
-            expected="a little-endian file, the only blocks that are dequantised",
-            cure="run gguf-convert-endian FILE little",
-        )
-    try:
-        from gguf import GGMLQuantizationType, dequantize
-    except ImportError:
-        raise MissingPackageError(
-            part.path,
-            found=what,
-            expected="the gguf package, which dequantises it",
-            cure="pip install 'jax-explorer[gguf]'",
-        ) from None
-    raw = view(data, offset, (layout.nbytes,), np.dtype(np.uint8))
-    try:
-        kind = GGMLQuantizationType(layout.number)
-        if kind.name.lower() != layout.dtype.name:  # a fork's type of the same number
-            raise ValueError
-        return dequantize(raw.reshape(*layout.shape[:-1], -1), kind)
-    except (NotImplementedError, ValueError):  # no rule for it, or no such type yet
-        raise FormatError(
-            part.path,
-            found=what,
-            expected="a format that the gguf package dequantises",
-            cure="update gguf, or select other tensors",
-        ) from None

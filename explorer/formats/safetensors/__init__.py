@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from explorer import dtypes
 from explorer.errors import FormatError, printable
+from explorer.formats.pieces import Pieces
 from explorer.formats.safetensors.columns import read_columns
 from explorer.formats.safetensors.layout import check_offsets, fits, refuse_entry
 from explorer.formats.safetensors.text import read_json
 from explorer.inventory.listing import Listing
 from explorer.paths import Key
 from explorer.storage.local import LOCAL
+from explorer.storage.pages import give_back
 from explorer.storage.store import Blob, Store
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from explorer.formats.safetensors.entries import Entry
     from explorer.storage.window import Bytes
 
-__all__ = ["read", "values"]
+__all__ = ["pieces", "read", "values"]
 
 
 def read(path: str, store: Store = LOCAL, promised: Sequence[str] = ()) -> Listing:
@@ -79,11 +81,19 @@ def values(
     Raises:
         FormatError: as `read`; also for six-bit formats, which no array type holds.
     """
+    found = pieces(path, wanted, store)
+    return {k: v.whole() if isinstance(v, Pieces) else v for k, v in found.items()}
+
+
+def pieces(
+    path: str, wanted: Callable[[Key], bool], store: Store = LOCAL
+) -> "dict[Key, np.ndarray | Pieces]":
+    """Return what `values` does, tensors of four-bit formats to be unpacked piece by piece."""
     from explorer.formats.safetensors.header import decode_header
     from explorer.storage.window import indexed
 
     read(path, store)  # every rule is checked before a byte is mapped
-    arrays: dict[Key, np.ndarray] = {}
+    arrays: dict[Key, np.ndarray | Pieces] = {}
     with store.blob(path) as blob:
         header = decode_header(blob, read_json(blob))
         data = indexed(blob, copy_on_write=True)
@@ -96,7 +106,7 @@ def values(
 
 def _as_array(
     path: str, name: str, entry: "Entry", data: "Bytes", begin: int
-) -> "np.ndarray":
+) -> "np.ndarray | Pieces":
     import numpy as np
 
     from explorer.formats.ndarrays import numpy_dtype, view, writable_view
@@ -113,7 +123,14 @@ def _as_array(
     numpy_type = numpy_dtype(path, dtype.name)
     if dtype.block == 1:
         return writable_view(data, begin, entry.shape, numpy_type)
-    # two four-bit values a byte, the first in the low half
     raw = view(data, begin, (prod(entry.shape) // 2,), np.dtype(np.uint8))
-    pairs = np.stack([raw & 15, raw >> 4], axis=-1)
-    return pairs.reshape(entry.shape).view(numpy_type)
+
+    def unpack(first: int, last: int) -> np.ndarray:
+        # two four-bit values a byte, the first in the low half
+        stored = raw[first:last]
+        pairs = np.stack([stored & 15, stored >> 4], axis=-1)
+        if stored.size < raw.size:
+            give_back(stored)
+        return pairs.reshape(-1).view(numpy_type)
+
+    return Pieces(entry.shape, numpy_type, raw.size, 2, unpack)

@@ -7,7 +7,7 @@ import optax
 import pytest
 from jax import lax
 
-from explorer.api import audit_roles
+from explorer.api.models import audit_roles
 from explorer.errors import InputError, TreeError
 from explorer.roles.dataflow import trace_roles
 from tests.roles.dataflow.reading import floats, ids

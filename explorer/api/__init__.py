@@ -1,0 +1,1 @@
+"""The public functions: each resolves its target once and calls one room."""

@@ -1,0 +1,41 @@
+"""spectrum: norms, ranks and tails of the singular values of each matrix."""
+
+import click
+
+from explorer.api.values import spectrum as find
+from explorer.cli.console import echo_result, format_option, target_argument
+from explorer.document.records import Document
+
+__all__ = ["spectrum"]
+
+
+@click.command()
+@target_argument
+@click.option(
+    "--select", "glob", metavar="GLOB", help='Only these tensors: "**/attention/**".'
+)
+@click.option(
+    "--rank",
+    type=click.IntRange(1),
+    help="Keep so many singular values, and find so many of a large matrix.",
+)
+@format_option
+def spectrum(target: str, glob: str | None, rank: int | None, form: str) -> None:
+    """Print the spectral norm, the ranks and the tail exponent of each matrix of a target.
+
+    \b
+    Examples:
+      explorer spectrum model.safetensors
+      explorer spectrum model/ --select "**/attention/**"
+      explorer spectrum model.gguf --format csv
+    """
+    found = find(target, glob, rank)
+
+    def document() -> Document:
+        from explorer.views.spectrum import spectrum_document
+
+        return spectrum_document(found)
+
+    echo_result(
+        form, document=document, records=lambda: found.matrices, value=lambda: found
+    )

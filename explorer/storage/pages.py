@@ -1,0 +1,34 @@
+"""Pages of mapped files, given back to the system when they have been read."""
+
+import mmap
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["give_back"]
+
+
+def give_back(array: "np.ndarray") -> None:
+    """Let the system have the pages of a mapped file that an array is stored on.
+
+    They are read from the file again where they are needed again, so that changes to a
+    copy-on-write mapping are lost: this is for arrays that nothing else has seen. An array that is
+    elsewhere, or a system that cannot do this, is left alone.
+    """
+    import numpy as np
+
+    mapping = _mapping_of(array)
+    advice = getattr(mmap, "MADV_DONTNEED", None)
+    if mapping is None or advice is None or not array.nbytes:
+        return
+    begin = array.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
+    first = begin // mmap.PAGESIZE * mmap.PAGESIZE
+    mapping.madvise(advice, first, begin + array.nbytes - first)
+
+
+def _mapping_of(array: Any) -> mmap.mmap | None:
+    while array is not None and not isinstance(array, mmap.mmap):
+        is_view = isinstance(array, memoryview)
+        array = array.obj if is_view else getattr(array, "base", None)
+    return array

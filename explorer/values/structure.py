@@ -1,0 +1,104 @@
+"""What an array's numbers show along its axes: n:m sparsity, and channels far from the others."""
+
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["Channels", "outlier_channels", "zero_pattern"]
+
+_ELEMENTS = 1 << 20
+_FAR = 12.0  # robust standard deviations from the median
+_TIMES = 3.0  # and so many times the median
+_LEAST = 6  # channels, and elements in each: fewer have no norm in common
+
+
+class Channels(NamedTuple):
+    """Rows (axis 0) or columns (axis 1) whose norms are far above the median of all.
+
+    `times` is the largest norm over the median.
+    """
+
+    axis: int
+    channels: tuple[int, ...]
+    times: float
+
+
+def zero_pattern(array: Any, zeros: int) -> str:
+    """Return the n:m sparsity of a matrix: at most n of m elements in a row are not zero.
+
+    Groups of 4, then of 8, are counted along the last axis, then along the first: inputs are
+    the last one in PyTorch's and GGUF's order, the first in JAX's.
+
+    Args:
+        array: NumPy or JAX array of two axes or more; of others there is no pattern.
+        zeros: how many elements are 0. Below half of them no pattern is possible.
+
+    >>> zero_pattern(np.array([[0, 5, 0, 7], [0, 0, 3, 0]]), 5)
+    '2:4 along axis 1'
+    """
+    if (
+        not zeros
+        or len(array.shape) < 2
+        or not prod(array.shape) // 2 <= zeros < prod(array.shape)
+    ):
+        return ""
+    rows = np.asarray(array).reshape(array.shape[0], -1)
+    for axis, matrix in ((len(array.shape) - 1, rows), (0, rows.T)):
+        for group in (4, 8):
+            if array.shape[axis] % group == 0:
+                most = _most_in_a_group(matrix, group)
+                if most <= group // 2:
+                    return f"{most}:{group} along axis {axis}"
+    return ""
+
+
+def _most_in_a_group(rows: np.ndarray, group: int) -> int:
+    """Return how many elements that are not zero a group along the rows has at most."""
+    step = max(1, _ELEMENTS // rows.shape[1])
+    most = 0
+    for start in range(0, rows.shape[0], step):
+        there = rows[start : start + step] != 0
+        counts = there.reshape(there.shape[0], -1, group).sum(axis=2, dtype=np.uint8)
+        most = max(most, int(counts.max()))
+        if most > group // 2:
+            break
+    return most
+
+
+def outlier_channels(matrix: np.ndarray) -> list[Channels]:
+    """Return the rows and the columns of a matrix whose norms are far above the others'.
+
+    Far is 12 robust standard deviations (of the median absolute deviation) above the median
+    and three times the median.
+
+    >>> matrix = np.ones((8, 6)); matrix[:, 2] = 40
+    >>> outlier_channels(matrix)
+    [Channels(axis=1, channels=(2,), times=40.0)]
+    """
+    found = []
+    for axis, squares in enumerate(_squares(matrix)):
+        norms = np.sqrt(squares)
+        middle = float(np.median(norms))
+        if norms.size < _LEAST or matrix.shape[1 - axis] < _LEAST or not middle:
+            continue
+        spread = 1.4826 * float(np.median(np.abs(norms - middle)))
+        far = np.flatnonzero((norms > middle + _FAR * spread) & (norms > _TIMES * middle))
+        if far.size:
+            times = float(norms.max() / middle)
+            found.append(Channels(axis, tuple(far.tolist()), times))
+    return found
+
+
+def _squares(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums of squares of rows and of columns; what is not finite counts as 0."""
+    of_rows = np.zeros(matrix.shape[0])
+    of_columns = np.zeros(matrix.shape[1])
+    step = max(1, _ELEMENTS // max(1, matrix.shape[1]))
+    for start in range(0, matrix.shape[0], step):
+        block = matrix[start : start + step].astype(np.float64)
+        block[~np.isfinite(block)] = 0
+        block *= block
+        of_rows[start : start + step] = block.sum(axis=1)
+        of_columns += block.sum(axis=0)
+    return of_rows, of_columns

@@ -1,0 +1,106 @@
+"""What one pass over numbers gives, merged with that of others, and the statistics of it."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from explorer.values.moments import Moments
+from explorer.values.records import Statistics
+from explorer.values.sketch import BINS, ERROR, Sketch, middles_of, quantile_ranks
+
+__all__ = ["QUANTILES", "Summed", "named_quantiles", "order_statistics", "statistics_of"]
+
+QUANTILES = (0.1, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.9)
+_NAMES = [f"{share:g}" for share in QUANTILES]
+
+
+@dataclass(slots=True)
+class Summed:
+    """What one pass gives: `exact` holds order statistics, where the pass knows them.
+
+    Without bins (`has_bins`) only counts and moments are known: no histogram, no quantiles.
+    """
+
+    count: int = 0
+    moments: Moments = field(default_factory=Moments)
+    histogram: dict[int, int] = field(default_factory=dict)
+    dense: np.ndarray | None = None
+    sketch: Sketch | None = None
+    exact: dict[str, float] | None = None
+    has_bins: bool = True
+
+    def merge(self, other: "Summed") -> None:
+        """Add the elements of another pass after these."""
+        self.moments.merge(other.moments, self.count)
+        self.count += other.count
+        for exponent, number in other.histogram.items():
+            self.histogram[exponent] = self.histogram.get(exponent, 0) + number
+        self.exact = None
+        self.has_bins = self.has_bins and other.has_bins
+        if not self.has_bins:
+            return
+        if self.dense is None:
+            self.dense = np.zeros(BINS, np.int64)
+            if self.sketch is not None:
+                self.dense[self.sketch.upper] = self.sketch.counts
+                self.sketch = None
+        if other.sketch is not None:
+            self.dense[other.sketch.upper] += other.sketch.counts
+        elif other.dense is not None:
+            self.dense += other.dense
+
+
+def order_statistics(values: np.ndarray, ranks: np.ndarray) -> dict[str, float]:
+    """Return the values at whose rank a share of all elements is reached."""
+    if not ranks.size:
+        return {}
+    at = np.searchsorted(ranks, quantile_ranks(int(ranks[-1]), QUANTILES))
+    return named_quantiles(values[at])
+
+
+def named_quantiles(values: np.ndarray) -> dict[str, float]:
+    """Return the values at each share of QUANTILES by that share in percent."""
+    return dict(zip(_NAMES, values.tolist(), strict=True))
+
+
+def statistics_of(summed: Summed) -> Statistics:
+    """Return the statistics of what was summed up."""
+    moments = summed.moments
+    some = moments.finite > 0
+    squares = moments.m2 + moments.finite * moments.mean**2
+    is_exact = summed.exact is not None
+    quantiles = {}
+    if summed.has_bins:
+        quantiles = summed.exact if summed.exact is not None else _approximate(summed)
+    return Statistics(
+        count=summed.count,
+        finite=moments.finite,
+        min=moments.low if some else None,
+        max=moments.high if some else None,
+        mean=moments.mean if some else None,
+        std=(moments.m2 / moments.finite) ** 0.5 if some else None,
+        rms=(squares / moments.finite) ** 0.5 if some else None,
+        l1=moments.l1,
+        l2=squares**0.5,
+        zeros=moments.zeros,
+        subnormals=moments.subnormals,
+        nan=moments.nan,
+        inf=moments.inf,
+        first_nan=moments.first_nan,
+        first_inf=moments.first_inf,
+        quantiles=quantiles,
+        quantile_error=0.0 if is_exact else ERROR,
+        histogram=dict(sorted(summed.histogram.items())) if summed.has_bins else {},
+    )
+
+
+def _approximate(summed: Summed) -> dict[str, float]:
+    """Return order statistics within 2^-8 of their magnitude, from the bins."""
+    sketch = summed.sketch
+    if sketch is None:
+        sketch = Sketch.of(
+            summed.dense if summed.dense is not None else np.zeros(0, np.int64)
+        )
+    sketch = sketch.ascending()
+    values = np.clip(middles_of(sketch.upper), summed.moments.low, summed.moments.high)
+    return order_statistics(values, np.cumsum(sketch.counts))
