@@ -208,9 +208,9 @@ def _load(
         with within_memory(path):
             return slices_values(path, choice.slices, wanted, store)
     for part in choice.parts:
-        reader = reader_of(part.module)
-        read = getattr(reader, how, reader.values)  # few formats come in pieces
         with within_memory(part.path):
+            reader = reader_of(part.module)
+            read = getattr(reader, how, reader.values)  # few formats come in pieces
             arrays.update(read(part.path, wanted, store))
     return arrays
 
