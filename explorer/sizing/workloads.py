@@ -8,6 +8,13 @@ import msgspec
 
 from explorer import dtypes
 from explorer.errors import InputError, check_number, check_type, printable
+from explorer.sizing.checks import (
+    check_flag,
+    check_mesh,
+    check_slots,
+    check_trained_dtypes,
+    number_in,
+)
 from explorer.sizing.records import Lora, Variation, Workload
 
 __all__ = ["axis_of", "checked_lora", "lora_of", "mesh_of", "settings_of", "workload_of"]
@@ -15,6 +22,10 @@ __all__ = ["axis_of", "checked_lora", "lora_of", "mesh_of", "settings_of", "work
 ENGINES = ("jax", "llama.cpp", "vllm", "sglang")
 REMATS = ("none", "selective", "full")
 AXES = ("data", "fsdp", "tensor", "expert")
+FLAGS = ("train", "compile", "swa_full", "kv_unified", "expand_latent")
+_SWITCH = dict(
+    zip(("1", "true", "yes", "0", "false", "no"), 3 * [True] + 3 * [False], strict=True)
+)
 _COUNTS = ("context", "batch", "parallel", "prompt", "accumulate", "tokens")
 
 
@@ -37,6 +48,9 @@ def settings_of(
     for name in ("layers", "vocab", "experts"):
         if change.get(name) is not None:
             _check_count(name, change[name])
+    check_flag("untie", change.get("untie", False))
+    if change.get("prune") is not None:
+        check_type("prune", change["prune"], str, 'a text: "0.5" or "2:4"')
     rest = {name: value for name, value in settings.items() if name not in change}
     return workload_of(workload, rest), Variation(**change)
 
@@ -81,9 +95,12 @@ def workload_of(base: Workload | None, settings: Mapping[str, Any]) -> Workload:
             check_type(name, value, str, "a dtype's name, such as bfloat16")
             found = dtypes.parse(name, value).name
             workload = msgspec.structs.replace(workload, **{name: found})
-    for name in ("swa_full", "kv_unified", "expand_latent"):
-        if getattr(workload, name) is not None:
-            check_type(name, getattr(workload, name), bool, "true or false")
+    for name in FLAGS:
+        if name != "swa_full" or workload.swa_full is not None:
+            check_flag(name, getattr(workload, name))
+    check_mesh(workload.mesh)
+    check_slots(workload)
+    check_trained_dtypes(workload)
     if workload.kv_dtype is not None:
         from explorer.sizing.cache.kv_types import kv_types
 
@@ -163,11 +180,12 @@ def lora_from(fields: Mapping[str, tuple[str, ...]]) -> Lora:
         if name not in known:
             raise _unknown("lora", "field", name, known)
     (rank,) = fields.get("rank", ("",))[:1]
-    if not rank.isdecimal() or not 0 < int(rank) < 2**31:
+    number = number_in(rank)
+    if number is None or not 0 < number < 2**31:
         raise InputError(
             "lora", found=f"rank is {printable(rank, 20)!r}", expected="rank=16,targets=q,v"
         )
-    settings: dict[str, Any] = {"rank": int(rank)}
+    settings: dict[str, Any] = {"rank": number}
     for name in ("targets", "save"):
         if name in fields:
             settings[name] = fields[name]
@@ -192,13 +210,14 @@ def mesh_of(text: str) -> dict[str, int]:
         axis, _, size = part.partition("=")
         if axis.strip() not in AXES:
             raise _unknown("mesh", "axis", axis.strip(), AXES)
-        if not size.strip().isdecimal() or int(size) < 1:
+        number = number_in(size)
+        if not number or axis.strip() in mesh:
             raise InputError(
                 "mesh",
                 found=printable(part, 40),
                 expected="axes and sizes: fsdp=8,tensor=2",
             )
-        mesh[axis.strip()] = int(size)
+        mesh[axis.strip()] = number
     return mesh
 
 
@@ -231,8 +250,18 @@ def _value(name: str, text: str) -> Any:
         return lora_of(f"rank={text}")
     if name == "mesh":
         return mesh_of(f"fsdp={text}")
-    if name in ("train", "untie", "compile", "swa_full", "kv_unified", "expand_latent"):
-        return text.lower() in ("1", "true", "yes")
-    if text.isdecimal():
-        return int(text)
-    return float(text) if name == "price" else text
+    if name in (*FLAGS, "untie"):
+        if text.lower() not in _SWITCH:
+            raise _unknown("sweep", f"value of {name}", text, ("true", "false"))
+        return _SWITCH[text.lower()]
+    number = number_in(text)
+    if number is not None:
+        return number
+    if name != "price":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(
+            "sweep", found=f"price={printable(text, 40)}", expected="dollars an hour"
+        ) from None

@@ -28,7 +28,10 @@ def _what(plan: MemoryPlan) -> str:
     words = [f"{number:,} sequences" if number > 1 else "one sequence"]
     if workload.context:
         tokens = "tokens" if workload.context > 1 else "token"
-        words.append(f"of {workload.context:,} {tokens}")
+        shared = plan.engine == "llama.cpp" and workload.parallel > 1
+        of = "that share" if shared else "of"
+        total = workload.context * (workload.batch if shared else 1)
+        words.append(f"{of} {total:,} {tokens}")
     words.append(f"at {_stored_as(plan)}")
     if workload.train:
         adapters = " of adapters" if workload.lora else ""

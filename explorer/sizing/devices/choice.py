@@ -3,6 +3,7 @@
 import msgspec
 
 from explorer.errors import InputError, check_type, printable
+from explorer.sizing.checks import number_in
 from explorer.sizing.devices.catalog import Device, find_device
 
 __all__ = ["DeviceChoice", "choose"]
@@ -43,10 +44,11 @@ def choose(text: str) -> DeviceChoice:
         return DeviceChoice(*devices_here())
     if not colon:
         return DeviceChoice(find_device(name))
-    if not number.isascii() or not number.isdecimal() or not 0 < int(number) <= _MOST:
+    count = number_in(number)
+    if not count or count > _MOST:
         raise InputError(
             "device",
             found=f"{printable(text, 40)}: a number {printable(number, 20)!r}",
             expected=f"a name and a number from 1 to {_MOST:,}: h200:8",
         )
-    return DeviceChoice(find_device(name), int(number))
+    return DeviceChoice(find_device(name), count)
