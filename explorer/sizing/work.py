@@ -3,7 +3,7 @@
 from explorer.analyses.active import active_parameters
 from explorer.architectures.architecture import Architecture
 from explorer.architectures.attention_specs import AttentionSpec
-from explorer.sizing.cache.engines import sequences_of
+from explorer.sizing.cache.engines import sequences_of, tokens_of
 from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.records import MemoryPlan, TermName
 from explorer.sizing.speed.bounds import ModelWork
@@ -27,10 +27,11 @@ def work_of(
         multiplied = active.with_embedding_and_head if without is None else without
     workload = plan.workload
     sequences = workload.batch if workload.train else sequences_of(workload)
+    tokens = tokens_of(workload) if workload.context else 1
     here = -(-sequences // placement.size("data", "fsdp"))
     share = _share(plan, _WEIGHTS)
     read = built.weights.bytes_read(here)
-    prompts = built.weights.bytes_read(here * (workload.context or 1)) or 0.0
+    prompts = built.weights.bytes_read(here * tokens) or 0.0
     cache = sum(
         term.low * term.on_device / term.bytes
         for term in plan.terms
@@ -41,6 +42,7 @@ def work_of(
         trainable_parameters=plan.trainable_parameters if workload.lora else None,
         attention_width=_width(subject.architecture),
         sequences=sequences,
+        tokens=None if workload.train else tokens,
         step_bytes=None if read is None else read * share + cache,
         weight_bytes=prompts * share,
         is_causal=any(term.name in _CACHE and term.bytes for term in plan.terms),

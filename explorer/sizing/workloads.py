@@ -23,9 +23,7 @@ ENGINES = ("jax", "llama.cpp", "vllm", "sglang")
 REMATS = ("none", "selective", "full")
 AXES = ("data", "fsdp", "tensor", "expert")
 FLAGS = ("train", "compile", "swa_full", "kv_unified", "expand_latent")
-_SWITCH = dict(
-    zip(("1", "true", "yes", "0", "false", "no"), 3 * [True] + 3 * [False], strict=True)
-)
+_SWITCH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _COUNTS = ("context", "batch", "parallel", "prompt", "accumulate", "tokens")
 
 

@@ -69,3 +69,11 @@ def test_every_slot_has_cells():
 def test_slots_share_the_context():
     plan = ex.plan("gpt2", engine="llama.cpp", parallel=4, context=1024)
     assert "4 sequences that share 1,024 tokens" in headline(plan)
+
+
+def test_slots_that_share_a_context_are_as_fast_as_sequences_of_their_own():
+    settings: dict[str, Any] = {"engine": "llama.cpp", "device": "rtx-4090"}
+    shared = ex.plan("llama-3.2-1b", context=8192, parallel=4, **settings)
+    own = ex.plan("llama-3.2-1b", context=2048, batch=4, **settings)
+    assert shared.prefill_seconds == own.prefill_seconds
+    assert shared.decode_tokens_per_second == own.decode_tokens_per_second

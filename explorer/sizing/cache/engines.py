@@ -12,7 +12,7 @@ from typing import NamedTuple
 from explorer.sizing.cache.layers import CachedLayers, CacheLayout
 from explorer.sizing.records import Workload
 
-__all__ = ["ENGINES", "PAGE", "Engine", "keeps_windows", "sequences_of"]
+__all__ = ["ENGINES", "PAGE", "Engine", "keeps_windows", "sequences_of", "tokens_of"]
 
 PAGE = 16  # tokens of vllm's block_size
 _PAD = 256  # cells that llama.cpp pads a cache to
@@ -48,6 +48,16 @@ def sequences_of(workload: Workload) -> int:
     """
     slots = workload.parallel if workload.engine == "llama.cpp" else 1
     return workload.batch * slots
+
+
+def tokens_of(workload: Workload) -> int:
+    """Return the tokens of each sequence where all are as long: slots share llama.cpp's context.
+
+    >>> tokens_of(Workload(context=8192, parallel=4, engine="llama.cpp"))
+    2048
+    """
+    slots = workload.parallel if workload.engine == "llama.cpp" else 1
+    return max(1, context_of(workload) // slots)
 
 
 def keeps_windows(kept: CacheLayout, workload: Workload) -> bool:

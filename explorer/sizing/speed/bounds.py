@@ -29,6 +29,7 @@ class ModelWork(msgspec.Struct, frozen=True, kw_only=True):
         weight_bytes: of weights that it reads for whole prompts, at least.
         is_causal: whether tokens are generated one by one.
         stored_as: the type of most of the weights ("fp8").
+        tokens: of each sequence; None for the context.
     """
 
     active_parameters: int | None
@@ -39,6 +40,7 @@ class ModelWork(msgspec.Struct, frozen=True, kw_only=True):
     weight_bytes: float
     is_causal: bool
     stored_as: str = ""
+    tokens: int | None = None
 
 
 class Peaks(msgspec.Struct, frozen=True):
@@ -83,7 +85,7 @@ def _decode(
     flops = 0
     if work.active_parameters is not None:
         flops = forward_flops(
-            work.active_parameters, work.attention_width, workload.context
+            work.active_parameters, work.attention_width, work.tokens or workload.context
         )
     each = flops * work.sequences / count
     return work.sequences / roofline_seconds(
@@ -99,9 +101,10 @@ def _prefill(
         return None
     assert workload.context is not None
     # a causal mask leaves half of the square of attention
-    seen = workload.context // 2 if work.is_causal else workload.context
+    tokens = work.tokens or workload.context
+    seen = tokens // 2 if work.is_causal else tokens
     token = forward_flops(work.active_parameters, work.attention_width, seen)
-    each = token * workload.context * work.sequences / count
+    each = token * tokens * work.sequences / count
 
     def at(rate: float) -> float:
         return roofline_seconds(work.weight_bytes, device.bandwidth, each, rate)
