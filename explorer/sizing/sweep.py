@@ -98,6 +98,12 @@ def _values(name: str, values: Any) -> tuple[Any, ...]:
             found=printable(repr(values), 60),
             expected="a list of values",
         )
+    if len(values[: _MOST + 1]) > _MOST:  # before a long range is made a tuple
+        raise InputError(
+            f"sweep: {printable(name, 40)}",
+            found=f"more than {_MOST:,} values",
+            expected=f"1 to {_MOST:,} combinations in all",
+        )
     return tuple(values)
 
 

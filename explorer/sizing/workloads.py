@@ -177,6 +177,9 @@ def lora_from(fields: Mapping[str, tuple[str, ...]]) -> Lora:
     for name in fields:
         if name not in known:
             raise _unknown("lora", "field", name, known)
+        if name not in ("targets", "save") and len(fields[name]) > 1:
+            twice = printable(", ".join(fields[name]), 40)
+            raise InputError("lora", found=f"{name} is {twice}", expected="one value")
     (rank,) = fields.get("rank", ("",))[:1]
     number = number_in(rank)
     if number is None or not 0 < number < 2**31:

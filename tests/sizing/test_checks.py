@@ -45,6 +45,8 @@ def test_settings_that_are_refused(settings: dict[str, Any], message: str):
         (mesh_of, f"fsdp={LONG}"),
         (mesh_of, "fsdp=2,fsdp=4"),
         (lora_of, f"rank={LONG}"),
+        (lora_of, "rank=8,rank=9"),
+        (lora_of, "rank=8,dora=1,0"),
         (choose, f"h100:{LONG}"),
     ],
 )
@@ -77,3 +79,15 @@ def test_slots_that_share_a_context_are_as_fast_as_sequences_of_their_own():
     own = ex.plan("llama-3.2-1b", context=2048, batch=4, **settings)
     assert shared.prefill_seconds == own.prefill_seconds
     assert shared.decode_tokens_per_second == own.decode_tokens_per_second
+
+
+def test_slots_of_another_engine_are_said_to_change_nothing():
+    one, four = (ex.plan("gpt2", engine="vllm", parallel=n) for n in (1, 4))
+    assert four.total_bytes == one.total_bytes
+    assert "parallel changes nothing: vllm has no slots that share a context" in four.notes
+
+
+@pytest.mark.parametrize("number", [10**9, 10**30])
+def test_a_huge_range_is_refused_before_it_is_read(number: int):
+    with pytest.raises(InputError, match="more than 10,000 values"):
+        ex.sweep("gpt2", {"context": range(number)})

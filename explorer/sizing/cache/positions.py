@@ -30,7 +30,7 @@ def cache_notes(model: Architecture | CacheLayout, workload: Workload) -> tuple[
     ('a context of 2,048 tokens is beyond the 1,024 positions of gpt2',)
     """
     kept = model if isinstance(model, CacheLayout) else kept_of(model)
-    notes = []
+    notes = _unused(workload)
     context, positions = workload.context, kept.positions
     if context is not None and positions is not None and context > positions:
         notes.append(
@@ -44,6 +44,16 @@ def cache_notes(model: Architecture | CacheLayout, workload: Workload) -> tuple[
             "vllm makes pages of keys and of states equally large: its padding is left out"
         )
     return tuple(notes)
+
+
+def _unused(workload: Workload) -> list[str]:
+    """Return what was asked of llama.cpp's slots alone, where another engine has none."""
+    asked = {"parallel": workload.parallel > 1, "kv_unified": workload.kv_unified}
+    return [
+        f"{name} changes nothing: {workload.engine} has no slots that share a context"
+        for name, is_asked in asked.items()
+        if is_asked and workload.engine != "llama.cpp"
+    ]
 
 
 def _positions(model: Architecture | CacheLayout | None) -> int | None:
