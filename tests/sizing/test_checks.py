@@ -56,7 +56,7 @@ def test_texts_that_are_refused(read: Any, text: str):
     assert len(str(slip.value)) < 200
 
 
-def test_a_number_of_too_many_digits_is_no_number_of_tokens():
+def test_too_many_digits_are_not_a_number():
     name, values = axis_of(f"context={LONG}")
     with pytest.raises(TreeError, match="context: is str; expected a whole number"):
         ex.sweep("gpt2", {name: values})
