@@ -15,10 +15,11 @@ from explorer.formats.files import load_path, pieces_path
 from explorer.formats.pieces import Pieces
 from explorer.storage.pages import give_back
 
+# ru_maxrss would be that of the process which started this one, if it had more
 _PEAK = """
-import resource, sys, explorer as ex
-found = ex.describe(sys.argv[1])
-total, peak = found.totals, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+import re, sys, explorer as ex
+total = ex.describe(sys.argv[1]).totals
+peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024
 print(total.count, total.zeros, total.max, peak)
 """
 
