@@ -38,7 +38,13 @@ def choose(text: str) -> DeviceChoice:
     """
     check_type("device", text, str, "a name such as h100 or h200:8")
     name, colon, number = text.partition(":")
-    if name.strip().lower() == "here" and not colon:
+    if name.strip().lower() == "here":
+        if colon:
+            raise InputError(
+                "device",
+                found=f"{printable(text, 40)}: here has the number of devices that there are",
+                expected="here",
+            )
         from explorer.sizing.devices.here import devices_here
 
         return DeviceChoice(*devices_here())

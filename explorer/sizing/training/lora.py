@@ -34,8 +34,8 @@ __all__ = [
 
 # explorer's words for projections, and what people call them
 _WORDS = {
-    "q": ("query", "query_up"), "k": ("key",), "v": ("value",), "o": ("out",),
-    "query": ("query", "query_up"), "key": ("key",), "value": ("value",), "out": ("out",),
+    "q": ("query", "query_up"), "k": ("key", "latent_up"), "v": ("value", "latent_up"), "o": ("out",),
+    "query": ("query", "query_up"), "key": ("key", "latent_up"), "value": ("value", "latent_up"), "out": ("out",),
     "gate": ("gate_proj",), "up": ("up_proj",), "down": ("down_proj",),
 }  # fmt: skip
 Path = tuple[str, ...]

@@ -83,7 +83,10 @@ def _by_config(
     if scheme is None:
         return None
     found = linear_weights(subject, scheme, None, placement, method == "mxfp4")
-    return _noted(found, f"as its quantization_config says: {found.note}")
+    found = _noted(found, f"as its quantization_config says: {found.note}")
+    if method == "compressed-tensors":  # does not say the dtype of scales
+        return replace(found, provenance="inferred (scales in the dtypes that are usual)")
+    return found
 
 
 def _by_method(method: str, packing: Mapping[str, Any]) -> LinearScheme | None:
@@ -107,10 +110,43 @@ def _by_method(method: str, packing: Mapping[str, Any]) -> LinearScheme | None:
             )
         case "awq":
             return linear_scheme("awq", options)
+        case "compressed-tensors":
+            return _compressed(packing)
         case "bitsandbytes" if packing.get("load_in_8bit"):
             return linear_scheme("int8")
         case "bitsandbytes" if packing.get("load_in_4bit"):
             kind = "fp4" if packing.get("bnb_4bit_quant_type") == "fp4" else "nf4"
             double = packing.get("bnb_4bit_use_double_quant") is True
             return linear_scheme(kind, Options(double=double))
+    return None
+
+
+def _compressed(packing: Mapping[str, Any]) -> LinearScheme | None:
+    """Return the scheme of compressed-tensors' only group of linear layers; None for others.
+
+    References:
+        vllm-project/compressed-tensors quantization/quant_args.py, config/base.py (2025).
+    """
+    groups = packing.get("config_groups")
+    group = next(iter(groups.values()), None) if isinstance(groups, Mapping) else None
+    if not isinstance(group, Mapping) or not isinstance(groups, Mapping) or len(groups) > 1:
+        return None
+    weights = group.get("weights")
+    if group.get("targets") != ["Linear"] or not isinstance(weights, Mapping):
+        return None
+    bits, kind = weights.get("num_bits"), weights.get("type", "int")
+    strategy, size = weights.get("strategy", "tensor"), weights.get("group_size")
+    match kind, bits, strategy:
+        case "float", 8, "tensor" | "channel":
+            return linear_scheme("fp8", Options(scales=strategy))
+        case "float", 8, "block" if weights.get("block_structure") == [128, 128]:
+            return linear_scheme("fp8", Options(scales="block"))
+        case "float", 4, "tensor_group" | "group" if size in (16, None):
+            return linear_scheme("nvfp4")
+        case "int", 8, "channel" | "tensor":
+            return linear_scheme("int8")
+        case "int", 4 | 8, "group" if isinstance(size, int) and size > 0:
+            return linear_scheme(f"int{bits}", Options(group=size))
+        case "int", 4, "channel":
+            return linear_scheme("int4", Options(group=0))
     return None

@@ -210,3 +210,11 @@ def test_an_unknown_target_is_one_line():
     )
     with pytest.raises(InputError, match=re.escape(message)):
         ex.plan("llama-3.1-8b", train=True, lora=ex.Lora(rank=8, targets=("q_porj",)))
+
+
+def test_the_usual_targets_of_latent_attention():
+    # queries, and the matrix from which keys and values come, in 61 layers
+    deepseek = resolve("deepseek-v3").architecture
+    queries, both = 1536 + 128 * 192, 512 + 128 * 256
+    assert added(deepseek, 16, "q", "v") == 61 * 16 * (queries + both)
+    assert added(deepseek, 16, "q", "k", "v") == added(deepseek, 16, "q", "v")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import explorer as ex
 from explorer.architectures.catalog.entries import CatalogEntry, entries, find
 from tests.sizing.weights.subjects import weights
 
@@ -96,3 +97,41 @@ def test_every_catalogued_format_is_planned_as_such(name: str):
     assert weights(name).note.startswith(
         f"as published: {entry(name).file_format.split(' (')[0]}"
     )
+
+
+# what llm-compressor writes for W4A16, W8A8, FP8 and NVFP4, and the bits of a matrix
+COMPRESSED = {
+    "W4A16": ({"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128}, 4 + 16 / 128),
+    "W8A8": ({"num_bits": 8, "type": "int", "strategy": "channel"}, None),
+    "FP8": ({"num_bits": 8, "type": "float", "strategy": "channel"}, None),
+    "NVFP4": ({"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": 16}, 4.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", COMPRESSED)
+def test_compressed_tensors_of_one_group(preset: str):
+    arguments, bits = COMPRESSED[preset]
+    group = {"group_0": {"targets": ["Linear"], "weights": arguments}}
+    packing = {
+        "quant_method": "compressed-tensors",
+        "config_groups": group,
+        "ignore": ["lm_head"],
+    }
+    plan = ex.plan(LLAMA | {"quantization_config": packing})
+    held = {term.name: term for term in plan.terms}
+    assert held["parameters"].provenance == "inferred (scales in the dtypes that are usual)"
+    values = LINEAR * arguments["num_bits"] // 8
+    assert held["parameters"].bytes == values + 2 * REST
+    if bits is not None:
+        found = 8 * (values + held["quantization"].bytes) / LINEAR
+        assert found == pytest.approx(bits, abs=1e-3)  # a float a tensor besides
+
+
+def test_compressed_tensors_of_several_groups_are_not_guessed():
+    group = {"targets": ["re:.*down_proj"], "weights": COMPRESSED["FP8"][0]}
+    packing = {
+        "quant_method": "compressed-tensors",
+        "config_groups": {"a": group, "b": group},
+    }
+    plan = ex.plan(LLAMA | {"quantization_config": packing})
+    assert plan.terms[0].provenance.startswith("assumed")
