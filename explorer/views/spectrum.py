@@ -29,7 +29,11 @@ def spectrum_document(found: Spectrum) -> Document:
     if large:
         text += f", of {large:,} the leading singular values alone (randomised)"
     table = Table(_COLUMNS, lines).without_empty_columns()
-    parts = (Paragraph(text), *([table] if rows else []), Notes(found.notes))
+    parts = (
+        Paragraph(text),
+        *([table] if rows else []),
+        *([Notes(found.notes)] if found.notes else []),
+    )
     return Document(found.target, parts)
 
 

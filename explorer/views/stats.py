@@ -46,7 +46,8 @@ def stats_document(found: Description, every: bool = False) -> Document:
     )
     notes = tuple(filter(None, (scale, *found.notes)))
     table = Table(_COLUMNS, rows, total=True).without_empty_columns()
-    return Document(found.target, (Paragraph(_sentence(total)), table, Notes(notes)))
+    below = [Notes(notes)] if notes else []
+    return Document(found.target, (Paragraph(_sentence(total)), table, *below))
 
 
 def stats_records(found: Description) -> list[dict[str, Any]]:
