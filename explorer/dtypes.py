@@ -5,7 +5,6 @@ dtypes have exact integer sizes. Names are those of NumPy and ml_dtypes; block-q
 dtypes have ggml's names.
 """
 
-import difflib
 from typing import Literal, NamedTuple
 
 from explorer.errors import InputError, printable
@@ -207,6 +206,8 @@ def parse(place: str, text: str) -> DType:
     dtype = _by_name.get(_SHORT.get(wanted, wanted))
     if dtype is not None:
         return dtype
+    import difflib  # seldom needed, and start-up is counted in milliseconds
+
     near = difflib.get_close_matches(wanted, [*_by_name, *_SHORT], 1, 0.5)
     raise InputError(
         place,

@@ -16,14 +16,18 @@ def bytes_at(parameters: int, widths: Iterable[str] = WIDTHS) -> dict[str, int]:
     >>> bytes_at(8_030_261_248)
     {'32': 32121044992, '16': 16060522496, '8': 8030261248, '4': 4015130624}
     """
-    from fractions import Fraction  # seldom needed: 4.5 bits are counted exactly too
-
     return {
         width: -(-parameters * int(width) // 8)
         if width.isdecimal()
-        else -int(-parameters * Fraction(width) // 8)
+        else _fractional(parameters, width)
         for width in widths
     }
+
+
+def _fractional(parameters: int, width: str) -> int:
+    from fractions import Fraction  # seldom needed, and start-up is counted in milliseconds
+
+    return -int(-parameters * Fraction(width) // 8)
 
 
 def widths_of(bits: float | None, dtype: str | None) -> tuple[str, ...]:
