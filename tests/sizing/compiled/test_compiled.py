@@ -141,7 +141,7 @@ def test_micro_batches_and_remat_take_less():
         return compiled_memory(subject, workload, Placement(), optax.sgd(1e-3)).temporaries
 
     whole = temporaries()
-    assert temporaries(batch=2, accumulate=4) < 0.5 * whole
+    assert temporaries(batch=2, accumulate=4) < 0.6 * whole
     assert temporaries(remat="full") < temporaries(remat="selective") < whole
 
 
