@@ -59,6 +59,7 @@ def _draw_magnitudes(panel: "Axes", parts: dict[str, list[TensorStatistics]]) ->
             places = range(_lowest(sums, total // 1000), max(sums) + 2)
             shares = [sums.get(place, 0) / total for place in places]
             panel.stairs(shares[:-1], places, color=colour, label=name, linewidth=1.6)
+    panel.xaxis.get_major_locator().set_params(integer=True)
     panel.xaxis.set_major_formatter(lambda power, _: f"$2^{{{power:.0f}}}$")
     panel.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     panel.set_xlabel("magnitude")
@@ -88,9 +89,12 @@ def _draw_depth(panel: "Axes", parts: dict[str, list[TensorStatistics]]) -> None
                 sums = layers.setdefault(int(number[1]), [0.0, 0.0])
                 sums[0] += each.statistics.l2**2
                 sums[1] += each.statistics.finite
-        depths = sorted(layers)
+        depths = sorted(n for n, (_, finite) in layers.items() if finite)
         sizes = [(layers[n][0] / layers[n][1]) ** 0.5 for n in depths]
         panel.plot(depths, sizes, color=colour, marker="o", markersize=3, linewidth=1.6)
     panel.set_yscale("log")
+    panel.yaxis.set_major_formatter(lambda size, _: f"{size:.3g}")
+    panel.yaxis.set_minor_formatter(lambda size, _: f"{size:.3g}")
+    panel.xaxis.get_major_locator().set_params(integer=True)
     panel.set_xlabel("layer")
     panel.set_title("RMS of the elements of each component")
