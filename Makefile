@@ -1,7 +1,7 @@
 # make explore   set up, fetch a real checkpoint and show what is in it
 # make test      set up and run the tests; make test ROOM=formats runs tests/formats
 # make quick     the tests that start no process, train nothing and need no devices
-# make check     tests, format, lint, types, doctests, sessions of the docs, real weights
+# make check     tests, hostile files, format, lint, types, doctests, sessions of the docs, real weights
 # make refresh   write into the docs what their sessions print today; make sheet: only the lists
 # make conformance   run the reference implementations again, in an environment of their own
 # make differ    changed seeds read by explorer and by reference readers, and where they differ
@@ -20,7 +20,7 @@ PYTEST := $(BIN)/python -m pytest
 # Slow files start first; the tests of a file share a worker and its fixtures.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: explore test quick check lint types docs real sheet refresh conformance differ fuzz bench clean help
+.PHONY: explore test quick check hostile lint types docs real sheet refresh conformance differ fuzz bench clean help
 .DELETE_ON_ERROR:
 
 explore: $(VENV)/core $(MINILM)
@@ -32,7 +32,11 @@ test: $(VENV)/dev
 quick: $(VENV)/dev
 	$(PYTEST) $(PARALLEL) -m 'not (process or devices or training or slow)' $(if $(ROOM),tests/$(ROOM))
 
-check: test lint types docs real
+check: test hostile lint types docs real
+
+# every built bomb, and a short form of make fuzz with a fixed seed
+hostile: $(VENV)/dev
+	$(PYTEST) tests/fuzz
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .

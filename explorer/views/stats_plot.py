@@ -47,6 +47,8 @@ def plot_stats(found: Description, path: str | os.PathLike | None = None) -> "Fi
 
 def _draw_magnitudes(panel: "Axes", parts: dict[str, list[TensorStatistics]]) -> None:
     """Draw the share of each component's elements by the exponent of their magnitude."""
+    from matplotlib.ticker import MaxNLocator
+
     from explorer.document.figures import COLOURS
 
     for (name, tensors), colour in zip(parts.items(), COLOURS, strict=False):
@@ -59,7 +61,7 @@ def _draw_magnitudes(panel: "Axes", parts: dict[str, list[TensorStatistics]]) ->
             places = range(_lowest(sums, total // 1000), max(sums) + 2)
             shares = [sums.get(place, 0) / total for place in places]
             panel.stairs(shares[:-1], places, color=colour, label=name, linewidth=1.6)
-    panel.xaxis.get_major_locator().set_params(integer=True)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.xaxis.set_major_formatter(lambda power, _: f"$2^{{{power:.0f}}}$")
     panel.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     panel.set_xlabel("magnitude")
@@ -80,6 +82,8 @@ def _lowest(sums: dict[int, int], rest: int) -> int:
 
 def _draw_depth(panel: "Axes", parts: dict[str, list[TensorStatistics]]) -> None:
     """Draw the RMS of each component's elements by the number of the layer."""
+    from matplotlib.ticker import MaxNLocator
+
     from explorer.document.figures import COLOURS
 
     for (_, tensors), colour in zip(parts.items(), COLOURS, strict=False):
@@ -95,6 +99,6 @@ def _draw_depth(panel: "Axes", parts: dict[str, list[TensorStatistics]]) -> None
     panel.set_yscale("log")
     panel.yaxis.set_major_formatter(lambda size, _: f"{size:.3g}")
     panel.yaxis.set_minor_formatter(lambda size, _: f"{size:.3g}")
-    panel.xaxis.get_major_locator().set_params(integer=True)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.set_xlabel("layer")
     panel.set_title("RMS of the elements of each component")
