@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from explorer import dtypes
 from explorer.errors import TreeError
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.selection import check_glob, nothing_matches
@@ -69,6 +70,7 @@ def _of_file(
 
     load = pieces_path if in_pieces else load_path
     columns = inventory.columns
+    quantised = any(kind.collection == "quantization" for kind in columns.kinds)
     for batch in _batches(inventory, wanted):
         kinds = {columns.keys[index]: columns.kind(index) for index in batch}
         arrays = load(path, kinds.__contains__)
@@ -83,7 +85,14 @@ def _of_file(
                     True,
                     kind.role,
                     kind.component,
+                    kind.is_parameter and _is_packed(array.dtype, quantised),
                 )
+
+
+def _is_packed(dtype: Any, quantised: bool) -> bool:
+    """Return whether a parameter's array holds words, or numbers that a scale multiplies."""
+    found = dtypes.find(_name(dtype))
+    return found.kind in ("int", "uint") or (quantised and found.bits <= 8)
 
 
 def _batches(inventory: Inventory, wanted: list[int]) -> Iterator[list[int]]:

@@ -36,6 +36,7 @@ class NamedValues(NamedTuple):
     is_own: bool = False
     role: str = ""
     component: str = ""
+    is_packed: bool = False
 
 
 def describe_arrays(
@@ -55,7 +56,8 @@ def describe_arrays(
     >>> found.totals.l2, found.tensors[0].statistics.mean
     (5.0, 3.5)
     """
-    tensors, notes, groups = [], [], dict[tuple[str, bool], _Group]()
+    tensors, notes, groups = [], [], dict[tuple[str, bool, bool], _Group]()
+    packed = 0
     for named in arrays:
         name = name_of(named.key)
         if not is_numeric(named.array):
@@ -76,17 +78,24 @@ def describe_arrays(
                 statistics=statistics_of(found),
             )
         )
-        key = _group_of(name, named, by), named.is_parameter
+        in_total = named.is_parameter and not named.is_packed
+        packed += named.is_packed
+        key = _group_of(name, named, by), in_total, named.is_packed
         if key not in groups:
             word = "" if by == "name" else key[0]
-            groups[key] = _Group(word, is_parameter=named.is_parameter)
+            groups[key] = _Group(word, is_parameter=in_total, is_packed=named.is_packed)
         groups[key].add(name, named.dtype, found)
     whole = Summed()
     for group in groups.values():
         if group.is_parameter:
             whole.merge(group.summed)
-        else:
+        elif not group.is_packed:
             notes.append(f"{group.word or group.name()}: state, not in the total")
+    if packed:
+        notes.append(
+            f"{packed:,} quantised tensor{'s' * (packed > 1)}: their numbers are as stored, not "
+            "dequantised, and not in the total"
+        )
     if by != "name":
         groups = dict(sorted(groups.items(), key=lambda pair: -pair[1].summed.count))
     return Description(
@@ -117,6 +126,7 @@ class _Group:
     dtypes: dict[str, None] = field(default_factory=dict)
     summed: Summed = field(default_factory=Summed)
     is_parameter: bool = True
+    is_packed: bool = False
 
     def add(self, name: str, dtype: str, summed: Summed) -> None:
         self.names.append(name)
@@ -127,6 +137,8 @@ class _Group:
         """Return a word, or the names that are in the group as one."""
         if not self.word:
             return range_name(self.names)
+        if self.is_packed:
+            return f"{self.word} (as stored)"
         return self.word if self.is_parameter else f"{self.word} (state)"
 
     def result(self) -> GroupStatistics:

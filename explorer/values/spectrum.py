@@ -33,8 +33,12 @@ def spectra_of(
     (4.0, 3.0, 3.0)
     """
     matrices, notes, others = [], list[str](), 0
+    packed = 0
     for named in arrays:
         array, name = named.array, name_of(named.key)
+        if named.is_packed:
+            packed += 1
+            continue
         is_float = dtypes.find(array.dtype.name).kind == "float"
         if len(array.shape) < 2 or not (is_float and named.is_parameter):
             continue
@@ -46,6 +50,8 @@ def spectra_of(
             notes.append(f"{name}: has NaN or infinities, and no spectrum")
             continue
         matrices.append(_spectrum(named, name, matrix, rank or _RANK, notes))
+    if packed:
+        notes.append(f"{packed:,} quantised tensors are not dequantised: left out")
     if others:
         notes.append(f"{others:,} tensors are not matrices (two axes, neither 1): left out")
     return Spectrum(target=target, matrices=tuple(matrices), notes=tuple(notes))

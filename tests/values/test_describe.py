@@ -3,6 +3,7 @@
 import json
 
 import jax.numpy as jnp
+import ml_dtypes  # noqa: F401 - names of 8-bit floats
 import numpy as np
 import pytest
 from flax import nnx
@@ -79,3 +80,22 @@ def test_the_json_contract(tmp_path):
     wanted = "name key dtype shape count min max mean std rms l1 l2 zeros nan inf quantiles histogram"
     assert set(wanted.split()) <= set(found["tensors"][0])
     assert found["totals"]["count"] == sum(t["count"] for t in found["tensors"])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float8_e4m3fn"])
+def test_numbers_of_quantised_tensors_are_not_mixed_with_others(tmp_path, dtype: str):
+    rng = np.random.default_rng(0)
+    codes = rng.integers(-100, 100, (8, 4)).astype(dtype)
+    scale, bias = (
+        np.full((8, 1), 0.01, np.float32),
+        rng.standard_normal(8).astype(np.float32),
+    )
+    tensors = {"up.weight": codes, "up.weight_scale": scale, "up.bias": bias}
+    save_file(tensors, tmp_path / "a.safetensors")
+    found = ex.describe(str(tmp_path / "a.safetensors"))
+    assert found.totals.count == bias.size
+    assert found.totals.l1 == pytest.approx(np.abs(bias.astype(np.float64)).sum(), rel=1e-6)
+    note = "1 quantised tensor: their numbers are as stored, not dequantised, and not in the total"
+    assert note in found.notes
+    stored = next(t for t in found.tensors if t.name == "up/weight").statistics
+    assert stored.max == codes.astype(np.float64).max()
