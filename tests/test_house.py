@@ -26,6 +26,7 @@ FLOORS = [
     {"api"},
     {"targets"},
     {"pretrained", "views"},
+    {"transforms"},
     {"sizing"},
     {"training", "values"},
     {"models", "objects", "formats"},

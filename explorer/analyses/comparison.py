@@ -9,13 +9,13 @@ from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import PARAMS, TensorSpec
 from explorer.paths import unboxed
 
-__all__ = ["Change", "Comparison", "compare"]
+__all__ = ["Comparison", "StructureChange", "compare"]
 
 _Name = tuple[str, int]  # and which of the tensors of that name
 Signature = tuple[tuple[int, ...], str]  # logical shape and dtype
 
 
-class Change(msgspec.Struct, frozen=True):
+class StructureChange(msgspec.Struct, frozen=True):
     """One difference: where it is in each inventory, and what it is there."""
 
     before: str
@@ -31,15 +31,15 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     `recast` (another format alone). One whose path is gone is `moved` when exactly one new
     path has the same end and has its shape and format.
 
-    >>> Comparison(added=(Change("", "bias", new=((3,), "float32")),)).identical
+    >>> Comparison(added=(StructureChange("", "bias", new=((3,), "float32")),)).identical
     False
     """
 
-    added: tuple[Change, ...] = ()
-    removed: tuple[Change, ...] = ()
-    reshaped: tuple[Change, ...] = ()
-    recast: tuple[Change, ...] = ()
-    moved: tuple[Change, ...] = ()
+    added: tuple[StructureChange, ...] = ()
+    removed: tuple[StructureChange, ...] = ()
+    reshaped: tuple[StructureChange, ...] = ()
+    recast: tuple[StructureChange, ...] = ()
+    moved: tuple[StructureChange, ...] = ()
     unchanged: int = 0
 
     @property
@@ -63,7 +63,9 @@ def compare(a: Inventory, b: Inventory) -> Comparison:
         after = new.get(name)
         if after is None:
             continue
-        change = Change(before.name, after.name, _signature(before), _signature(after))
+        change = StructureChange(
+            before.name, after.name, _signature(before), _signature(after)
+        )
         if before.shape != after.shape:
             reshaped.append(change)
         elif before.dtype != after.dtype:
@@ -76,10 +78,14 @@ def compare(a: Inventory, b: Inventory) -> Comparison:
     removed, added = {m.before for m in moved}, {m.after for m in moved}
     return Comparison(
         added=tuple(
-            Change("", t.name, None, _signature(t)) for t in come if t.name not in added
+            StructureChange("", t.name, None, _signature(t))
+            for t in come
+            if t.name not in added
         ),
         removed=tuple(
-            Change(t.name, "", _signature(t), None) for t in gone if t.name not in removed
+            StructureChange(t.name, "", _signature(t), None)
+            for t in gone
+            if t.name not in removed
         ),
         reshaped=tuple(reshaped),
         recast=tuple(recast),
@@ -116,7 +122,7 @@ def _signature(tensor: TensorSpec) -> Signature:
     return tensor.shape, tensor.dtype
 
 
-def _moves(gone: list[TensorSpec], come: list[TensorSpec]) -> list[Change]:
+def _moves(gone: list[TensorSpec], come: list[TensorSpec]) -> list[StructureChange]:
     """Match tensors that left one path for another: the longest common ending decides.
 
     A match must be the only one of its ending on both sides, so that nothing is guessed.
@@ -135,7 +141,7 @@ def _moves(gone: list[TensorSpec], come: list[TensorSpec]) -> list[Change]:
             if len(names) == len(others) == 1:
                 signature = _signature(left.pop(names[0])[1])
                 del right[others[0]]
-                moves.append(Change(names[0], others[0], signature, signature))
+                moves.append(StructureChange(names[0], others[0], signature, signature))
     return moves
 
 

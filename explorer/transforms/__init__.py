@@ -1,0 +1,1 @@
+"""Parameters -> parameters: quantised, pruned, adapted, combined; with a record of what changed."""

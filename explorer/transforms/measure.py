@@ -1,0 +1,37 @@
+"""Two arrays of one tensor -> how far the second is from the first."""
+
+from math import log10
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Distance", "distance"]
+
+
+class Distance(NamedTuple):
+    """How far an array is from another one; see `TensorChange`."""
+
+    relative_error: float | None
+    snr: float | None
+    cosine: float | None
+    max_abs: float
+
+
+def distance(before: "np.ndarray", after: "np.ndarray") -> Distance:
+    """Return how far an array is from what it was; sums are in float64.
+
+    Args:
+        before, after: of one shape, of any float dtypes.
+
+    >>> import numpy as np
+    >>> found = distance(np.array([3.0, 4.0]), np.array([3.0, 4.5]))
+    >>> found.relative_error, found.snr, found.max_abs
+    (0.1, 20.0, 0.5)
+    """
+    from explorer.values.changes import changes_of
+
+    found = changes_of(before, after)
+    error = found.relative_l2
+    snr = -20 * log10(error) if error else None
+    return Distance(error, snr, found.cosine, found.max_abs)
