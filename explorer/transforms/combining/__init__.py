@@ -1,0 +1,1 @@
+"""Several models of one architecture -> one: averages, SLERP, task vectors, TIES, DARE."""
