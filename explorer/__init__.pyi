@@ -19,6 +19,10 @@ from .api.structure import (
     ledger,
     summarize,
 )
+from .api.transforms import (
+    combine_models,
+    factorize,
+)
 from .api.values import (
     check_values,
     describe,
@@ -46,12 +50,16 @@ from .roles.dataflow.records import ParameterRole
 from .roles.dataflow.tracing import trace_roles
 from .sizing.records import Lora, MemoryPlan, Term, Variation, Workload
 from .sizing.sweep import Sweep
+from .transforms.evaluation import Evaluator
+from .transforms.records import Change
 from .tree.partition import combine, partition
 
 __version__: str
 
 __all__ = [
+    "Change",
     "Comparison",
+    "Evaluator",
     "ExplorerError",
     "FormatError",
     "InputError",
@@ -77,6 +85,7 @@ __all__ = [
     "build_model",
     "check_values",
     "combine",
+    "combine_models",
     "compare",
     "count_bytes",
     "count_parameters",
@@ -86,6 +95,7 @@ __all__ = [
     "diff",
     "digest",
     "explore",
+    "factorize",
     "ledger",
     "load",
     "load_pretrained",

@@ -295,11 +295,12 @@ def test_no_pickle_is_ever_loaded():
 
 def test_public_names_are_pinned():
     assert ex.__all__ == [
-        "Comparison", "ExplorerError", "FormatError", "InputError", "Inventory", "Kind", "Ledger", "Lora", "MemoryPlan",
-        "MismatchError", "MissingPackageError", "ParameterRole", "Summary", "Sweep", "TargetError", "TensorSpec", "Term", "Tie",
-        "TreeError", "UnsafePickleError", "Variation", "Workload", "audit_roles", "build_model", "check_values", "combine", "compare", "count_bytes",
-        "count_parameters", "count_tensors", "decay_mask", "describe", "diff", "digest", "explore", "ledger", "load", "load_pretrained",
-        "partition", "plan", "report_roles", "spectrum", "split_weights_biases", "summarize", "sweep", "to_checkpoint", "trace_roles",
+        "Change", "Comparison", "Evaluator", "ExplorerError", "FormatError", "InputError", "Inventory", "Kind", "Ledger", "Lora",
+        "MemoryPlan", "MismatchError", "MissingPackageError", "ParameterRole", "Summary", "Sweep", "TargetError", "TensorSpec", "Term",
+        "Tie", "TreeError", "UnsafePickleError", "Variation", "Workload", "audit_roles", "build_model", "check_values", "combine",
+        "combine_models", "compare", "count_bytes", "count_parameters", "count_tensors", "decay_mask", "describe", "diff", "digest",
+        "explore", "factorize", "ledger", "load", "load_pretrained", "partition", "plan", "report_roles", "spectrum",
+        "split_weights_biases", "summarize", "sweep", "to_checkpoint", "trace_roles",
     ]  # fmt: skip
     for name in ex.__all__:
         value = getattr(ex, name)

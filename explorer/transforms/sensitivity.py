@@ -1,6 +1,7 @@
 """What each tensor costs when it alone is quantised, and the mix that costs least in so many bytes."""
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -100,7 +101,7 @@ class Sensitivity(msgspec.Struct, frozen=True, kw_only=True):
         steps = [
             (_gain(low, high), name, high)
             for name, hull in hulls.items()
-            for low, high in zip(hull, hull[1:])
+            for low, high in pairwise(hull)
         ]
         full = set()  # a hull is climbed from its start: no later step without an earlier
         for _, name, high in sorted(steps, key=lambda step: (-step[0], step[1])):
