@@ -1,6 +1,12 @@
-from .analyses.comparison import Comparison
-from .analyses.ledger import Ledger
-from .analyses.summary import Summary
+from .analyses.comparison import (
+    Comparison,
+)
+from .analyses.ledger import (
+    Ledger,
+)
+from .analyses.summary import (
+    Summary,
+)
 from .api.models import (
     audit_roles,
     build_model,
@@ -41,18 +47,50 @@ from .errors import (
     TreeError,
     UnsafePickleError,
 )
-from .inventory.inventory import Inventory
-from .inventory.tensor import Kind, TensorSpec, Tie
-from .objects.splitting import decay_mask, split_weights_biases
-from .pretrained.loading import load_pretrained
-from .pretrained.saving import to_checkpoint
-from .roles.dataflow.records import ParameterRole
-from .roles.dataflow.tracing import trace_roles
-from .sizing.records import Lora, MemoryPlan, Term, Variation, Workload
-from .sizing.sweep import Sweep
-from .transforms.evaluation import Evaluator
-from .transforms.records import Change
-from .tree.partition import combine, partition
+from .inventory.inventory import (
+    Inventory,
+)
+from .inventory.tensor import (
+    Kind,
+    TensorSpec,
+    Tie,
+)
+from .objects.splitting import (
+    decay_mask,
+    split_weights_biases,
+)
+from .pretrained.loading import (
+    load_pretrained,
+)
+from .pretrained.saving import (
+    to_checkpoint,
+)
+from .roles.dataflow.records import (
+    ParameterRole,
+)
+from .roles.dataflow.tracing import (
+    trace_roles,
+)
+from .sizing.records import (
+    Lora,
+    MemoryPlan,
+    Term,
+    Variation,
+    Workload,
+)
+from .sizing.sweep import (
+    Sweep,
+)
+from .transforms.evaluation import (
+    Evaluator,
+)
+from .transforms.records import (
+    Change,
+)
+from .tree.partition import (
+    combine,
+    partition,
+)
 
 __version__: str
 
