@@ -1,0 +1,1 @@
+"""Quantisation: numbers stored in fewer bits, and back."""

@@ -1,0 +1,93 @@
+"""ggml's float32 arithmetic on many blocks at once: [n, lanes], a block in each lane.
+
+Sums are taken row after row, in the order of C's loop, and a product is rounded before it is
+added to anything, as compiled for x86-64 without fused multiply-add, so that every lane has the
+bits that C's loop has.
+"""
+
+import numpy as np
+
+__all__ = [
+    "Array",
+    "half",
+    "largest",
+    "nearest",
+    "ordered_sum",
+    "round_away",
+    "to_int",
+    "to_int8",
+]
+
+Array = np.ndarray
+_MAGIC = np.float32(12582912.0)  # 1.5 * 2**23: adding it rounds to a whole number
+
+
+def nearest(x: Array) -> Array:
+    """Return the nearest whole numbers, halves to even, as ggml's nearest_int has them.
+
+    Beyond 2**22, and for infinities and NaN, it is what C's trick leaves in the low bits.
+
+    >>> nearest(np.float32([0.5, 1.5, -2.6])).tolist()
+    [0, 2, -3]
+    """
+    found = np.add(x, _MAGIC, dtype=np.float32).view(np.int32)
+    found &= 0x7FFFFF
+    found -= 0x400000
+    return found
+
+
+def ordered_sum(terms: Array) -> Array:
+    """Return the sum over the first axis, one row after another.
+
+    >>> ordered_sum(np.float32([[1], [2], [3]])).tolist()
+    [6.0]
+    """
+    total = np.zeros(terms.shape[1:], np.float32)
+    for row in terms:
+        total += row
+    return total
+
+
+def largest(x: Array) -> tuple[Array, Array]:
+    """Return each lane's largest magnitude, and the first value that has it; NaN is passed over.
+
+    >>> [found.tolist() for found in largest(np.float32([[1], [-3], [3]]))]
+    [[3.0], [-3.0]]
+    """
+    size = np.fmax(np.abs(x), np.float32(0))
+    place = size.argmax(0)[None]
+    return (
+        np.take_along_axis(size, place, 0)[0],
+        # ggml starts from 0, which neither -0.0 nor NaN exceeds
+        np.where(
+            np.take_along_axis(size, place, 0)[0] > 0,
+            np.take_along_axis(x, place, 0)[0],
+            np.float32(0),
+        ),
+    )
+
+
+def half(x: Array) -> Array:
+    """Return the float16 nearest to each number; beyond its range, infinity."""
+    return x.astype(np.float16)
+
+
+def to_int(x: Array) -> Array:
+    """Return C's conversion to a 32-bit integer on x86: the lowest one for what does not fit."""
+    fits = np.abs(x) < 2147483648.0
+    return np.where(fits, np.trunc(np.where(fits, x, 0)), -2147483648.0).astype(np.int32)
+
+
+def to_int8(x: Array) -> Array:
+    """Return C's conversion to a signed byte: the low byte of the integer."""
+    return to_int(x).astype(np.int8)
+
+
+def round_away(x: Array) -> Array:
+    """Return the nearest whole numbers, halves away from zero, as C's roundf has them.
+
+    >>> round_away(np.float32([0.5, -2.5, 0.49999997])).tolist()
+    [1.0, -3.0, 0.0]
+    """
+    whole = np.trunc(x)
+    return whole + np.where(np.abs(x - whole) >= 0.5, np.copysign(np.float32(1), x), 0)

@@ -1,0 +1,117 @@
+"""Rows of float32 to ggml's blocks, and back: what each type's encoder and decoder are."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from explorer import dtypes
+from explorer.errors import InputError
+from explorer.transforms.quantisation.ggml import kquants, legacy, tables
+from explorer.transforms.quantisation.ggml.decoding import DECODERS
+
+__all__ = ["KINDS", "decode", "encode"]
+
+Encoder = Callable[[np.ndarray], list[np.ndarray]]
+_ENCODERS: dict[str, Encoder] = {
+    "q4_0": partial(legacy.quantise_with_sign, bits=4),
+    "q4_1": partial(legacy.quantise_with_minimum, bits=4),
+    "q5_0": partial(legacy.quantise_with_sign, bits=5),
+    "q5_1": partial(legacy.quantise_with_minimum, bits=5),
+    "q8_0": legacy.quantise_q8_0,
+    "q2_k": partial(kquants.quantise_with_minima, kind="q2_k"),
+    "q3_k": partial(kquants.quantise_with_signs, kind="q3_k"),
+    "q4_k": partial(kquants.quantise_with_minima, kind="q4_k"),
+    "q5_k": partial(kquants.quantise_with_minima, kind="q5_k"),
+    "q6_k": partial(kquants.quantise_with_signs, kind="q6_k"),
+    "iq4_nl": tables.quantise_iq4_nl,
+    "iq4_xs": tables.quantise_iq4_xs,
+}
+KINDS = tuple(_ENCODERS)
+_PIECE = 1 << 18  # values at a time, so that what a search keeps stays in cache
+
+
+def encode(rows: np.ndarray, kind: str, importance: np.ndarray | None = None) -> np.ndarray:
+    """Return rows as ggml's quantiser stores them, `[n, bytes of a row]`.
+
+    Args:
+        rows: `[n, k]` float32; `k` is a multiple of the type's block.
+        kind: one of `KINDS`.
+        importance: `[k]`, how much each column counts. Not supported yet.
+
+    Raises:
+        InputError: an unknown type, rows that its blocks do not divide, a value that is not
+            finite.
+    """
+    if importance is not None:
+        raise InputError("importance", found="is not supported yet")
+    encoder = _ENCODERS[_known(kind)]
+    dtype = dtypes.find(kind)
+    if rows.ndim != 2 or rows.dtype != np.float32:
+        raise InputError(
+            "rows", found=f"{rows.dtype} of shape {rows.shape}", expected="float32 [n, k]"
+        )
+    _check_divides(kind, rows.shape[1], dtype.block)
+    _check_finite(rows)
+    blocks = np.ascontiguousarray(rows).reshape(-1, dtype.block)
+    encoded = np.empty((len(blocks), dtype.block_bytes), np.uint8)
+    piece = _PIECE // dtype.block
+    with np.errstate(all="ignore"):
+        for first in range(0, len(blocks), piece):
+            fields = encoder(blocks[first : first + piece])
+            np.concatenate(fields, axis=1, out=encoded[first : first + piece])
+    return encoded.reshape(len(rows), -1)
+
+
+def decode(blocks: np.ndarray, kind: str, k: int) -> np.ndarray:
+    """Return the float32 rows of `k` values that ggml's blocks stand for.
+
+    Raises:
+        InputError: an unknown type, or blocks that are not rows of `k` values.
+    """
+    decoder = DECODERS[_known(kind)]
+    dtype = dtypes.find(kind)
+    _check_divides(kind, k, dtype.block)
+    if blocks.ndim != 2 or blocks.dtype != np.uint8 or blocks.shape[1] != dtype.nbytes(k):
+        raise InputError(
+            "blocks",
+            found=f"{blocks.dtype} of shape {blocks.shape}",
+            expected=f"uint8 [n, {dtype.nbytes(k)}] for rows of {k:,} values in {kind}",
+        )
+    stored = np.ascontiguousarray(blocks).reshape(-1, dtype.block_bytes)
+    found = np.empty((len(stored), dtype.block), np.float32)
+    piece = _PIECE // dtype.block
+    with np.errstate(all="ignore"):
+        for first in range(0, len(stored), piece):
+            found[first : first + piece] = decoder(stored[first : first + piece])
+    return found.reshape(len(blocks), k)
+
+
+def _known(kind: str) -> str:
+    if kind not in _ENCODERS:
+        raise InputError(kind, found="is not a type of block", expected=", ".join(KINDS))
+    return kind
+
+
+def _check_divides(kind: str, k: int, block: int) -> None:
+    if k % block:
+        raise InputError(
+            kind,
+            found=f"rows of {k:,} values",
+            expected=f"a multiple of {block}, the type's block",
+        )
+
+
+def _check_finite(rows: np.ndarray) -> None:
+    """Refuse a value that is not finite, and name the first."""
+    piece = max(1, _PIECE // max(1, rows.shape[1]))
+    for first in range(0, len(rows), piece):
+        finite = np.isfinite(rows[first : first + piece])
+        if not finite.all():
+            row, column = np.unravel_index(int(finite.argmin()), finite.shape)
+            value = rows[first + row, column]
+            raise InputError(
+                f"row {first + row}, column {column}",
+                found=f"is {value}",
+                expected="a number",
+            )

@@ -1,0 +1,65 @@
+"""ggml's blocks of 32 with one scale, and perhaps a minimum: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0.
+
+References:
+    quantize_row_q4_0_ref and its neighbours in ggml/src/ggml-quants.c,
+    github.com/ggml-org/llama.cpp (commit 01243c5, 2026).
+"""
+
+import numpy as np
+
+from explorer.transforms.quantisation.ggml.arithmetic import (
+    Array,
+    half,
+    largest,
+    round_away,
+    to_int8,
+)
+from explorer.transforms.quantisation.ggml.packing import pack
+
+__all__ = ["quantise_q8_0", "quantise_with_minimum", "quantise_with_sign"]
+
+
+def quantise_with_sign(blocks: Array, bits: int) -> list[Array]:
+    """Return the fields of Q4_0 or Q5_0: a scale whose sign makes the largest value lowest."""
+    x = blocks.T
+    _, extreme = largest(x)
+    scale = extreme / np.float32(-(2 ** (bits - 1)))
+    levels = to_int8(x * _inverse(scale) + np.float32(2 ** (bits - 1) + 0.5))
+    levels = np.minimum(levels, np.int8(2**bits - 1))
+    return [_bytes(half(scale)), *_packed(levels, bits)]
+
+
+def quantise_with_minimum(blocks: Array, bits: int) -> list[Array]:
+    """Return the fields of Q4_1 or Q5_1: a scale, a minimum, levels above it."""
+    x = blocks.T
+    low = x.min(0)
+    scale = (x.max(0) - low) / np.float32(2**bits - 1)
+    levels = to_int8((x - low) * _inverse(scale) + np.float32(0.5))
+    if bits == 4:
+        levels = np.minimum(levels, np.int8(15))
+    return [_bytes(half(scale)), _bytes(half(low)), *_packed(levels, bits)]
+
+
+def quantise_q8_0(blocks: Array) -> list[Array]:
+    """Return the fields of Q8_0: a scale and signed bytes."""
+    x = blocks.T
+    scale = np.abs(x).max(0) / np.float32(127)
+    levels = to_int8(round_away(x * _inverse(scale)))
+    return [_bytes(half(scale)), levels.T.view(np.uint8)]
+
+
+def _inverse(scale: Array) -> Array:
+    return np.where(scale == 0, np.float32(0), np.float32(1) / scale)
+
+
+def _bytes(numbers: Array) -> Array:
+    return numbers[:, None].view(np.uint8)
+
+
+def _packed(levels: Array, bits: int) -> list[Array]:
+    """Return 4-bit levels packed in pairs 16 apart, before them their fifth bits."""
+    found = np.ascontiguousarray(levels.T).view(np.uint8)
+    packed = pack(found & np.uint8(15), 4, span=32)
+    if bits == 4:
+        return [packed]
+    return [np.packbits((found >> 4) & np.uint8(1), axis=1, bitorder="little"), packed]
