@@ -9,7 +9,9 @@ import numpy as np
 
 __all__ = [
     "Array",
+    "as_bytes",
     "half",
+    "inverse_of",
     "largest",
     "nearest",
     "ordered_sum",
@@ -70,6 +72,16 @@ def largest(x: Array) -> tuple[Array, Array]:
 def half(x: Array) -> Array:
     """Return the float16 nearest to each number; beyond its range, infinity."""
     return x.astype(np.float16)
+
+
+def as_bytes(numbers: Array) -> Array:
+    """Return one number of each block as a field of bytes."""
+    return numbers[:, None].view(np.uint8)
+
+
+def inverse_of(scale: Array) -> Array:
+    """Return 1 / scale, and 0 for 0."""
+    return np.where(scale == 0, np.float32(0), np.float32(1) / scale)
 
 
 def to_int(x: Array) -> Array:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from explorer.transforms.quantisation.ggml import float4, plain, ternary
 from explorer.transforms.quantisation.ggml.arithmetic import Array
 from explorer.transforms.quantisation.ggml.packing import unpack
 from explorer.transforms.quantisation.ggml.tables import IQ4_LEVELS
@@ -136,4 +137,8 @@ DECODERS: dict[str, Callable[[Array], Array]] = {
     "q4_0": _q4_0, "q4_1": _q4_1, "q5_0": _q5_0, "q5_1": _q5_1, "q8_0": _q8_0,
     "q2_k": _q2_k, "q3_k": _q3_k, "q4_k": _q4_k, "q5_k": _q5_k, "q6_k": _q6_k,
     "iq4_nl": _iq4_nl, "iq4_xs": _iq4_xs,
+    "tq1_0": ternary.decode_tq1_0, "tq2_0": ternary.decode_tq2_0,
+    "mxfp4": float4.decode_mxfp4, "nvfp4": float4.decode_nvfp4,
+    "float32": plain.decode_float32, "float16": plain.decode_float16,
+    "bfloat16": plain.decode_bfloat16,
 }  # fmt: skip

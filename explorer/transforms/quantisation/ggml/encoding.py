@@ -7,7 +7,14 @@ import numpy as np
 
 from explorer import dtypes
 from explorer.errors import InputError
-from explorer.transforms.quantisation.ggml import kquants, legacy, tables
+from explorer.transforms.quantisation.ggml import (
+    float4,
+    kquants,
+    legacy,
+    plain,
+    tables,
+    ternary,
+)
 from explorer.transforms.quantisation.ggml.decoding import DECODERS
 
 __all__ = ["KINDS", "decode", "encode"]
@@ -26,6 +33,13 @@ _ENCODERS: dict[str, Encoder] = {
     "q6_k": partial(kquants.quantise_with_signs, kind="q6_k"),
     "iq4_nl": tables.quantise_iq4_nl,
     "iq4_xs": tables.quantise_iq4_xs,
+    "tq1_0": ternary.encode_tq1_0,
+    "tq2_0": ternary.encode_tq2_0,
+    "mxfp4": float4.encode_mxfp4,
+    "nvfp4": float4.encode_nvfp4,
+    "float32": plain.encode_float32,
+    "float16": plain.encode_float16,
+    "bfloat16": plain.encode_bfloat16,
 }
 KINDS = tuple(_ENCODERS)
 _PIECE = 1 << 18  # values at a time, so that what a search keeps stays in cache

@@ -9,6 +9,7 @@ import numpy as np
 
 from explorer.transforms.quantisation.ggml.arithmetic import (
     Array,
+    as_bytes,
     largest,
     nearest,
     ordered_sum,
@@ -74,15 +75,11 @@ def _rows(levels: Array) -> Array:
     return np.ascontiguousarray(levels.transpose(2, 1, 0)).reshape(levels.shape[2], -1)
 
 
-def _bytes(numbers: Array | None) -> Array:
-    assert numbers is not None
-    return numbers[:, None].view(np.uint8)
-
-
 def _q2_k(block: GroupScales, levels: Array) -> list[Array]:
+    assert block.minimum is not None
     assert block.minima is not None
     both = np.ascontiguousarray((block.scales | (block.minima << 4)).T)
-    return [both, pack(levels, 2, span=128), _bytes(block.scale), _bytes(block.minimum)]
+    return [both, pack(levels, 2, span=128), as_bytes(block.scale), as_bytes(block.minimum)]
 
 
 def _q3_k(block: GroupScales, levels: Array) -> list[Array]:
@@ -91,18 +88,19 @@ def _q3_k(block: GroupScales, levels: Array) -> list[Array]:
         [pack(scales & np.uint8(15), 4, span=16), pack(scales >> 4, 2, span=16)], axis=1
     )
     high = pack(levels >> 2, 1, span=256)
-    return [high, pack(levels & np.uint8(3), 2, span=128), stored, _bytes(block.scale)]
+    return [high, pack(levels & np.uint8(3), 2, span=128), stored, as_bytes(block.scale)]
 
 
 def _scales_and_minima(block: GroupScales) -> list[Array]:
     """Return eight 6-bit scales and eight minima in 12 bytes, after both of the block."""
+    assert block.minimum is not None
     assert block.minima is not None
     scales, minima = block.scales.T, block.minima.T
     first = scales[:, :4] | ((scales[:, 4:] >> 4) << 6)
     second = minima[:, :4] | ((minima[:, 4:] >> 4) << 6)
     third = (scales[:, 4:] & np.uint8(15)) | ((minima[:, 4:] & np.uint8(15)) << 4)
     packed = np.concatenate([first, second, third], axis=1)
-    return [_bytes(block.scale), _bytes(block.minimum), packed]
+    return [as_bytes(block.scale), as_bytes(block.minimum), packed]
 
 
 def _q4_k(block: GroupScales, levels: Array) -> list[Array]:
@@ -117,7 +115,7 @@ def _q5_k(block: GroupScales, levels: Array) -> list[Array]:
 def _q6_k(block: GroupScales, levels: Array) -> list[Array]:
     low, high = pack(levels & np.uint8(15), 4, span=128), pack(levels >> 4, 2, span=128)
     scales = np.ascontiguousarray(block.scales.T).view(np.uint8)
-    return [low, high, scales, _bytes(block.scale)]
+    return [low, high, scales, as_bytes(block.scale)]
 
 
 _FIELDS = {"q2_k": _q2_k, "q3_k": _q3_k, "q4_k": _q4_k, "q5_k": _q5_k, "q6_k": _q6_k}

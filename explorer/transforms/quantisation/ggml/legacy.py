@@ -9,7 +9,9 @@ import numpy as np
 
 from explorer.transforms.quantisation.ggml.arithmetic import (
     Array,
+    as_bytes,
     half,
+    inverse_of,
     largest,
     round_away,
     to_int8,
@@ -24,9 +26,9 @@ def quantise_with_sign(blocks: Array, bits: int) -> list[Array]:
     x = blocks.T
     _, extreme = largest(x)
     scale = extreme / np.float32(-(2 ** (bits - 1)))
-    levels = to_int8(x * _inverse(scale) + np.float32(2 ** (bits - 1) + 0.5))
+    levels = to_int8(x * inverse_of(scale) + np.float32(2 ** (bits - 1) + 0.5))
     levels = np.minimum(levels, np.int8(2**bits - 1))
-    return [_bytes(half(scale)), *_packed(levels, bits)]
+    return [as_bytes(half(scale)), *_packed(levels, bits)]
 
 
 def quantise_with_minimum(blocks: Array, bits: int) -> list[Array]:
@@ -34,26 +36,18 @@ def quantise_with_minimum(blocks: Array, bits: int) -> list[Array]:
     x = blocks.T
     low = x.min(0)
     scale = (x.max(0) - low) / np.float32(2**bits - 1)
-    levels = to_int8((x - low) * _inverse(scale) + np.float32(0.5))
+    levels = to_int8((x - low) * inverse_of(scale) + np.float32(0.5))
     if bits == 4:
         levels = np.minimum(levels, np.int8(15))
-    return [_bytes(half(scale)), _bytes(half(low)), *_packed(levels, bits)]
+    return [as_bytes(half(scale)), as_bytes(half(low)), *_packed(levels, bits)]
 
 
 def quantise_q8_0(blocks: Array) -> list[Array]:
     """Return the fields of Q8_0: a scale and signed bytes."""
     x = blocks.T
     scale = np.abs(x).max(0) / np.float32(127)
-    levels = to_int8(round_away(x * _inverse(scale)))
-    return [_bytes(half(scale)), levels.T.view(np.uint8)]
-
-
-def _inverse(scale: Array) -> Array:
-    return np.where(scale == 0, np.float32(0), np.float32(1) / scale)
-
-
-def _bytes(numbers: Array) -> Array:
-    return numbers[:, None].view(np.uint8)
+    levels = to_int8(round_away(x * inverse_of(scale)))
+    return [as_bytes(half(scale)), levels.T.view(np.uint8)]
 
 
 def _packed(levels: Array, bits: int) -> list[Array]:

@@ -9,7 +9,9 @@ import numpy as np
 
 from explorer.transforms.quantisation.ggml.arithmetic import (
     Array,
+    as_bytes,
     half,
+    inverse_of,
     largest,
     nearest,
     ordered_sum,
@@ -32,11 +34,9 @@ def quantise_iq4_nl(blocks: Array) -> list[Array]:
     """Return the fields of IQ4_NL: a scale, and levels of the table."""
     x = np.ascontiguousarray(blocks.T)
     scale = _searched(x)
-    levels = _NEAREST[
-        _places(np.where(scale != 0, np.float32(1) / scale, np.float32(0)) * x)
-    ]
+    levels = _NEAREST[_places(inverse_of(scale) * x)]
     return [
-        half(scale)[:, None].view(np.uint8),
+        as_bytes(half(scale)),
         pack(np.ascontiguousarray(levels.T), 4, 32),
     ]
 
@@ -46,17 +46,17 @@ def quantise_iq4_xs(blocks: Array) -> list[Array]:
     x = np.ascontiguousarray(blocks.reshape(len(blocks), 8, 32).transpose(2, 1, 0))
     scales = _searched(x.reshape(32, -1)).reshape(x.shape[1:])
     whole = -largest(scales)[1] / np.float32(32)
-    inverse = np.where(whole != 0, np.float32(1) / whole, np.float32(0))
+    inverse = inverse_of(whole)
     steps = np.clip(nearest(inverse * scales), -32, 31)
     step = whole * steps.astype(np.float32)
-    inverse = np.where(step != 0, np.float32(1) / step, np.float32(0))
+    inverse = inverse_of(step)
     levels = _NEAREST[_places(inverse * x)]
     levels = np.ascontiguousarray(levels.transpose(2, 1, 0)).reshape(len(blocks), 256)
     stored = np.ascontiguousarray((steps + 32).T).astype(np.uint8)
     high = (stored >> 4).astype(np.uint16) << np.arange(0, 16, 2, dtype=np.uint16)
     return [
-        half(whole)[:, None].view(np.uint8),
-        np.bitwise_or.reduce(high, axis=1)[:, None].view(np.uint8),
+        as_bytes(half(whole)),
+        as_bytes(np.bitwise_or.reduce(high, axis=1)),
         pack(stored & np.uint8(15), 4, span=2),
         pack(levels, 4, span=32),
     ]
