@@ -38,55 +38,84 @@ class Grid(NamedTuple):
         return [np.float32(self.first) + step + np.float32(self.levels) for step in steps]
 
 
-def searched_minimum(x: Array, weights: Array, grid: Grid) -> tuple[Array, Array, Array]:
-    """Return each lane's scale, its minimum's distance below 0, and its levels `[n, lanes]`."""
-    high, low = x.max(0), np.minimum(x.min(0), np.float32(0))
-    total, total_x = ordered_sum(weights), ordered_sum(weights * x)
-    inverse, base = np.float32(grid.levels) / (high - low), low.copy()
-    is_flat = high == low
-    scale, low = np.float32(1) / inverse, low.copy()
-    best = _error(_levels(x, inverse, base, grid), x, weights, scale, low, grid)
-    for top in grid.tops:
-        trial = top / (high - low)
-        levels = _levels(x, trial, low, grid)
-        weighted = weights * levels
-        first, second = ordered_sum(weighted), ordered_sum(weighted * levels)
-        along = ordered_sum(weighted * x)
-        spread = total * second - first * first
-        slope = (total * along - total_x * first) / spread
-        start = (second * total_x - first * along) / spread
-        above = start > 0
+class _Groups:
+    """Groups to fit, `[n, lanes]`, and room for the two arrays that every candidate fills."""
+
+    def __init__(self, x: Array, weights: Array, grid: Grid):
+        self.x, self.weights, self.grid = x, weights, grid
+        self.high, self.lowest = x.max(0), x.min(0)
+        self.low = np.minimum(self.lowest, np.float32(0))
+        self.is_flat = self.high == self.low
+        self.total, self.total_x = ordered_sum(weights), ordered_sum(weights * x)
+        self.levels, self.room = np.empty_like(x), np.empty_like(x)
+
+    def span(self, low: Array) -> Array:
+        """Return the distance from a minimum to the largest value; 1 for flat groups."""
+        return np.where(self.is_flat, np.float32(1), self.high - low)
+
+    def fill_levels(self, inverse: Array, low: Array) -> None:
+        """Set `levels` to the nearest of each value, for a scale's inverse and a minimum."""
+        levels = np.subtract(self.x, low, out=self.levels)
+        levels *= inverse
+        top = self.grid.levels
+        if _are_small(inverse * (self.high - low)) and _are_small(
+            inverse * (self.lowest - low)
+        ):
+            np.rint(levels, out=levels)
+            np.clip(levels, 0, top, out=levels)
+        else:
+            levels[:] = np.clip(nearest(levels), 0, top)
+
+    def fit(self) -> tuple[Array, Array, Array]:
+        """Return the scale and the minimum that suit the levels best, and whether any does."""
+        weighted = np.multiply(self.weights, self.levels, out=self.room)
+        first, along = ordered_sum(weighted), ordered_sum(weighted * self.x)
+        weighted *= self.levels
+        second = ordered_sum(weighted)
+        spread = self.total * second - first * first
+        slope = (self.total * along - self.total_x * first) / spread
+        start = (second * self.total_x - first * along) / spread
+        above = start > 0  # a minimum is never above 0
         np.copyto(slope, along / second, where=above)
         np.copyto(start, np.float32(0), where=above)
-        error = _error(levels, x, weights, slope, start, grid)
-        better = (spread > 0) & (error < best)
-        for kept, found in (
-            (inverse, trial), (base, low), (best, error), (scale, slope), (low, start),
-        ):  # fmt: skip
+        return slope, start, spread > 0
+
+    def error(self, scale: Array, low: Array) -> Array:
+        """Return the weighted error of the levels, for a scale and a minimum."""
+        error = np.multiply(scale, self.levels, out=self.room)
+        error += low
+        error -= self.x
+        if self.grid.absolute:
+            np.abs(error, out=error)
+        else:
+            error *= error
+        error *= self.weights
+        return ordered_sum(error)
+
+
+def searched_minimum(x: Array, weights: Array, grid: Grid) -> tuple[Array, Array, Array]:
+    """Return each lane's scale, its minimum's distance below 0, and its levels `[n, lanes]`."""
+    groups = _Groups(x, weights, grid)
+    inverse, low = np.float32(grid.levels) / groups.span(groups.low), groups.low.copy()
+    scale, base = np.float32(1) / inverse, low.copy()
+    groups.fill_levels(inverse, base)
+    best = groups.error(scale, low)
+    for top in grid.tops:
+        trial = top / groups.span(low)
+        groups.fill_levels(trial, low)
+        slope, start, is_fit = groups.fit()
+        error = groups.error(slope, start)
+        better = is_fit & (error < best)
+        np.copyto(base, low, where=better)
+        for kept, found in ((inverse, trial), (best, error), (scale, slope), (low, start)):
             np.copyto(kept, found, where=better)
-    levels = _levels(x, inverse, base, grid)
-    flat_low = np.minimum(x.min(0), np.float32(0))
-    return (
-        np.where(is_flat, np.float32(0), scale),
-        -np.where(is_flat, flat_low, low),
-        np.where(is_flat, 0, levels).astype(np.uint8),
-    )
+    groups.fill_levels(inverse, base)
+    scale[groups.is_flat] = 0
+    low[groups.is_flat] = groups.low[groups.is_flat]
+    groups.levels[:, groups.is_flat] = 0
+    return scale, -low, groups.levels.astype(np.uint8)
 
 
-def _levels(x: Array, inverse: Array, low: Array, grid: Grid) -> Array:
-    found = nearest(inverse * (x - low))
-    return np.clip(found, 0, grid.levels, out=found).astype(np.float32)
-
-
-def _error(
-    levels: Array, x: Array, weights: Array, scale: Array, low: Array, grid: Grid
-) -> Array:
-    error = scale * levels
-    error += low
-    error -= x
-    if grid.absolute:
-        np.abs(error, out=error)
-    else:
-        error *= error
-    error *= weights
-    return ordered_sum(error)
+def _are_small(x: Array) -> bool:
+    """Whether all are in the range in which rounding is C's trick."""
+    return bool((np.abs(x) < 2.0**21).all())

@@ -30,31 +30,36 @@ def searched_scale(
     Weights are the squares of the values by default.
     """
     size, extreme = largest(x)
-    weighted = (x * x if weights is None else weights) * x
+    dead = size < TINY
+    extreme[dead] = 1
     squared = x * x if weights is None else weights
+    weighted, room = squared * x, np.empty_like(x)
     best_inverse = np.float32(-steps) / extreme
-    along, across = _sums(_levels(x, best_inverse, steps), weighted, squared)
+    along, across = _sums(_levels(x, best_inverse, steps, room), weighted, squared)
     scale = np.where(across != 0, along / across, np.float32(0))
     best = scale * along
     for candidate in (*range(-9, 0), *range(1, 10)):
         numerator = np.float32(steps) + np.float32(0.1) * np.float32(candidate)
         inverse = -numerator / extreme
-        along, across = _sums(_levels(x, inverse, steps), weighted, squared)
+        along, across = _sums(_levels(x, inverse, steps, room), weighted, squared)
         better = (across > 0) & (along * along > best * across)
         np.copyto(best_inverse, inverse, where=better)
         np.copyto(scale, along / across, where=better)
         np.copyto(best, scale * along, where=better)
-    levels = _levels(x, best_inverse, steps) + np.int32(steps)
-    dead = size < TINY
-    return np.where(dead, np.float32(0), scale), np.where(dead, 0, levels)
+    levels = _levels(x, best_inverse, steps, room).astype(np.int32) + np.int32(steps)
+    scale[dead] = 0
+    levels[:, dead] = 0
+    return scale, levels
 
 
 def refined_scale(x: Array, steps: int) -> tuple[Array, Array]:
     """Return a scale whose levels, from `-steps` to `steps - 1`, were improved one by one."""
     size, extreme = largest(x)
+    dead = size < TINY
+    extreme[dead] = 1
     squared = x * x
     weighted = squared * x
-    levels = list(_levels(x, np.float32(-steps) / extreme, steps).astype(np.float32))
+    levels = list(_levels(x, np.float32(-steps) / extreme, steps, np.empty_like(x)))
     along, across = _sums(np.stack(levels), weighted, squared)
     for _ in range(5):
         previous = along.copy()
@@ -65,7 +70,6 @@ def refined_scale(x: Array, steps: int) -> tuple[Array, Array]:
             levels[place], (along, across) = new, sums
         if np.array_equal(previous, along, equal_nan=True):
             break
-    dead = size < TINY
     scale = np.where((across > 0) & ~dead, along / across, np.float32(0))
     found = np.stack(levels).astype(np.int32) + np.int32(steps)
     return scale, np.where(dead, 0, found)
@@ -95,11 +99,16 @@ def _improved(
     )
 
 
-def _levels(x: Array, inverse: Array, steps: int) -> Array:
-    return np.clip(nearest(inverse * x), -steps, steps - 1)
+def _levels(x: Array, inverse: Array, steps: int, out: Array) -> Array:
+    """Return the nearest levels, which are small: an inverse is of a group's largest value."""
+    np.multiply(inverse, x, out=out)
+    np.rint(out, out=out)
+    return np.clip(out, -steps, steps - 1, out=out)
 
 
 def _sums(levels: Array, weighted: Array, squared: Array) -> tuple[Array, Array]:
     """Return the sums of weight * value * level and of weight * level * level."""
-    steps = levels.astype(np.float32)
-    return ordered_sum(weighted * steps), ordered_sum(squared * steps * steps)
+    along = ordered_sum(weighted * levels)
+    across = squared * levels
+    across *= levels
+    return along, ordered_sum(across)
