@@ -44,7 +44,9 @@ def ordered_sum(terms: Array) -> Array:
     >>> ordered_sum(np.float32([[1], [2], [3]])).tolist()
     [6.0]
     """
-    # NumPy sums pairwise along the last axis alone; from 0, as C does, -0.0 comes out as 0.0
+    if terms.shape[1] == 1:  # what NumPy would sum pairwise
+        return np.add.accumulate(terms)[-1] + np.float32(0)
+    # from 0, as in C: -0.0 comes out as 0.0
     return np.add.reduce(terms, axis=0, initial=np.float32(0))
 
 

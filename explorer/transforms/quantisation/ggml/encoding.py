@@ -74,7 +74,7 @@ def encode(rows: np.ndarray, kind: str, importance: np.ndarray | None = None) ->
         for first in range(0, len(blocks), piece):
             fields = encoder(blocks[first : first + piece])
             np.concatenate(fields, axis=1, out=encoded[first : first + piece])
-    return encoded.reshape(len(rows), -1)
+    return encoded.reshape(len(rows), dtype.nbytes(rows.shape[1]))
 
 
 def decode(blocks: np.ndarray, kind: str, k: int) -> np.ndarray:
