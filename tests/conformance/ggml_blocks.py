@@ -1,6 +1,6 @@
 """Regenerate tests/data/ggml_blocks.npz: `python -m tests.conformance.ggml_blocks LIBRARY`.
 
-Rows of hard cases and the bytes that ggml's own C quantiser makes of them, without an
+Rows of hard cases and the bytes that ggml's own C quantiser makes of them, without and with an
 importance matrix. LIBRARY is a shared library that exports `ggml_quantize_chunk`, such as the
 module of the package xllamacpp, or libggml-base.so of a build of llama.cpp, for x86-64.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["NUMBERS", "Quantiser", "hard_rows"]
+__all__ = ["NUMBERS", "WEIGHTED", "Quantiser", "hard_rows"]
 
 _FILE = Path(__file__).parents[1] / "data" / "ggml_blocks.npz"
 NUMBERS = {
@@ -19,6 +19,10 @@ NUMBERS = {
     "q4_k": 12, "q5_k": 13, "q6_k": 14, "iq4_nl": 20, "iq4_xs": 23, "bfloat16": 30, "tq1_0": 34,
     "tq2_0": 35, "mxfp4": 39, "nvfp4": 40,
 }  # fmt: skip
+# those of which an importance matrix changes the bytes
+WEIGHTED = (
+    "q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs",
+)  # fmt: skip
 
 
 class Quantiser:
@@ -34,14 +38,22 @@ class Quantiser:
             ctypes.c_int, address, address, whole, whole, whole, address,
         ]  # fmt: skip
 
-    def __call__(self, rows: np.ndarray, kind: str) -> np.ndarray:
-        """Return the bytes of rows, `[n, bytes of a row]`."""
+    def __call__(
+        self, rows: np.ndarray, kind: str, importance: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the bytes of rows, `[n, bytes of a row]`; importance is `[k]` float32."""
         rows = np.ascontiguousarray(rows, np.float32)
         number, (n, k) = NUMBERS[kind], rows.shape
         found = np.zeros((n, self._ggml.ggml_row_size(number, k)), np.uint8)
         self._ggml.ggml_quantize_init(number)
         size = self._ggml.ggml_quantize_chunk(
-            number, rows.ctypes.data, found.ctypes.data, 0, n, k, None
+            number,
+            rows.ctypes.data,
+            found.ctypes.data,
+            0,
+            n,
+            k,
+            None if importance is None else importance.ctypes.data,
         )
         assert size == found.nbytes, (kind, size)
         return found
@@ -56,6 +68,8 @@ def hard_rows() -> dict[str, np.ndarray]:
     sparse[random.random(normal.shape) < 0.9] = 0
     scales = np.exp(random.uniform(-25, 3, (8, 4))).astype(np.float32).repeat(32, 0)
     wide = np.exp(random.uniform(-60, 20, (2, 256))) * random.choice([-1, 1], (2, 256))
+    signs = np.abs(normal) * (random.random(normal.shape) < 0.5)
+    signs[signs == 0] *= random.choice([-1, 1], (signs == 0).sum())
     ones, ramp = np.ones((1, 256), np.float32), np.arange(256, dtype=np.float32)[None]
     alternating = ones.copy()
     alternating[:, 1::2] = -1
@@ -79,6 +93,7 @@ def hard_rows() -> dict[str, np.ndarray]:
         "alternating": alternating,
         "one value": single,
         "one value a group": few,
+        "zeros of both signs": signs.astype(np.float32),
         "ramp": ramp,
         "ramp down": -ramp,
         "tiny": normal * f32(1e-12),
@@ -95,6 +110,11 @@ def main(library: str) -> None:
     quantise, rows = Quantiser(library), hard_rows()
     every = np.concatenate(list(rows.values()))
     arrays = {kind: quantise(every, kind) for kind in NUMBERS}
+    importance = np.random.default_rng(1).chisquare(1, 256).astype(np.float32)
+    importance[::19] = 0
+    for kind in WEIGHTED:
+        arrays[f"weighted {kind}"] = quantise(every, kind, importance)
+    arrays["importance"] = importance
     names = np.repeat(list(rows), [len(each) for each in rows.values()])
     with _FILE.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, rows=every, names=names, **arrays)

@@ -13,6 +13,7 @@ __all__ = [
     "half",
     "inverse_of",
     "largest",
+    "lowest",
     "nearest",
     "ordered_sum",
     "round_away",
@@ -47,7 +48,7 @@ def ordered_sum(terms: Array) -> Array:
     if terms.shape[1] == 1:  # what NumPy would sum pairwise
         return np.add.accumulate(terms)[-1] + np.float32(0)
     # from 0, as in C: -0.0 comes out as 0.0
-    return np.add.reduce(terms, axis=0, initial=np.float32(0))
+    return np.add.reduce(np.ascontiguousarray(terms), axis=0, initial=np.float32(0))
 
 
 def largest(x: Array) -> tuple[Array, Array]:
@@ -67,6 +68,20 @@ def largest(x: Array) -> tuple[Array, Array]:
             np.float32(0),
         ),
     )
+
+
+def lowest(x: Array) -> Array:
+    """Return each lane's lowest value; of 0.0 and -0.0, the first.
+
+    >>> lowest(np.float32([[1, -0.0], [-3, 0.0]])).tolist()
+    [-3.0, -0.0]
+    """
+    found = x.min(0)
+    zeros = found == 0
+    if zeros.any():
+        chosen = x[:, zeros]
+        found[zeros] = np.take_along_axis(chosen, chosen.argmin(0)[None], 0)[0]
+    return found
 
 
 def half(x: Array) -> Array:

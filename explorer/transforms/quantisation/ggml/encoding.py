@@ -16,30 +16,37 @@ from explorer.transforms.quantisation.ggml import (
     ternary,
 )
 from explorer.transforms.quantisation.ggml.decoding import DECODERS
+from explorer.transforms.quantisation.ggml.importance import Importance, importance_of
 
 __all__ = ["KINDS", "decode", "encode"]
 
-Encoder = Callable[[np.ndarray], list[np.ndarray]]
+Encoder = Callable[[np.ndarray, Importance | None], list[np.ndarray]]
+
+
+def _unweighted(encoder: Callable[[np.ndarray], list[np.ndarray]]) -> Encoder:
+    return lambda blocks, _: encoder(blocks)
+
+
 _ENCODERS: dict[str, Encoder] = {
     "q4_0": partial(legacy.quantise_with_sign, bits=4),
     "q4_1": partial(legacy.quantise_with_minimum, bits=4),
     "q5_0": partial(legacy.quantise_with_sign, bits=5),
     "q5_1": partial(legacy.quantise_with_minimum, bits=5),
-    "q8_0": legacy.quantise_q8_0,
+    "q8_0": _unweighted(legacy.quantise_q8_0),
     "q2_k": partial(kquants.quantise_with_minima, kind="q2_k"),
-    "q3_k": partial(kquants.quantise_with_signs, kind="q3_k"),
+    "q3_k": kquants.quantise_q3_k,
     "q4_k": partial(kquants.quantise_with_minima, kind="q4_k"),
     "q5_k": partial(kquants.quantise_with_minima, kind="q5_k"),
-    "q6_k": partial(kquants.quantise_with_signs, kind="q6_k"),
+    "q6_k": kquants.quantise_q6_k,
     "iq4_nl": tables.quantise_iq4_nl,
     "iq4_xs": tables.quantise_iq4_xs,
-    "tq1_0": ternary.encode_tq1_0,
-    "tq2_0": ternary.encode_tq2_0,
-    "mxfp4": float4.encode_mxfp4,
-    "nvfp4": float4.encode_nvfp4,
-    "float32": plain.encode_float32,
-    "float16": plain.encode_float16,
-    "bfloat16": plain.encode_bfloat16,
+    "tq1_0": _unweighted(ternary.encode_tq1_0),
+    "tq2_0": _unweighted(ternary.encode_tq2_0),
+    "mxfp4": _unweighted(float4.encode_mxfp4),
+    "nvfp4": _unweighted(float4.encode_nvfp4),
+    "float32": _unweighted(plain.encode_float32),
+    "float16": _unweighted(plain.encode_float16),
+    "bfloat16": _unweighted(plain.encode_bfloat16),
 }
 KINDS = tuple(_ENCODERS)
 _PIECE = 1 << 18  # values at a time, so that what a search keeps stays in cache
@@ -51,14 +58,13 @@ def encode(rows: np.ndarray, kind: str, importance: np.ndarray | None = None) ->
     Args:
         rows: `[n, k]` float32; `k` is a multiple of the type's block.
         kind: one of `KINDS`.
-        importance: `[k]`, how much each column counts. Not supported yet.
+        importance: `[k]`, how much each column counts (an importance matrix, of
+            llama-imatrix), float32; the types without a search take no notice.
 
     Raises:
         InputError: an unknown type, rows that its blocks do not divide, a value that is not
             finite.
     """
-    if importance is not None:
-        raise InputError("importance", found="is not supported yet")
     encoder = _ENCODERS[_known(kind)]
     dtype = dtypes.find(kind)
     if rows.ndim != 2 or rows.dtype != np.float32:
@@ -68,11 +74,16 @@ def encode(rows: np.ndarray, kind: str, importance: np.ndarray | None = None) ->
     _check_divides(kind, rows.shape[1], dtype.block)
     _check_finite(rows)
     blocks = np.ascontiguousarray(rows).reshape(-1, dtype.block)
+    columns = None if importance is None else _columns(importance, rows.shape[1])
     encoded = np.empty((len(blocks), dtype.block_bytes), np.uint8)
     piece = _PIECE // dtype.block
     with np.errstate(all="ignore"):
         for first in range(0, len(blocks), piece):
-            fields = encoder(blocks[first : first + piece])
+            chosen, weighing = blocks[first : first + piece], None
+            if columns is not None:
+                last = first + len(chosen)
+                weighing = importance_of(columns, rows, first, last, dtype.block)
+            fields = encoder(chosen, weighing)
             np.concatenate(fields, axis=1, out=encoded[first : first + piece])
     return encoded.reshape(len(rows), dtype.nbytes(rows.shape[1]))
 
@@ -114,6 +125,22 @@ def _check_divides(kind: str, k: int, block: int) -> None:
             found=f"rows of {k:,} values",
             expected=f"a multiple of {block}, the type's block",
         )
+
+
+def _columns(importance: np.ndarray, k: int) -> np.ndarray:
+    """Return the weights of columns, once they are found to be weights."""
+    if importance.shape != (k,) or importance.dtype != np.float32:
+        found = f"{importance.dtype} of shape {importance.shape}"
+        raise InputError("importance", found=found, expected=f"float32 [{k}]")
+    valid = np.isfinite(importance) & (importance >= 0)
+    if not valid.all():
+        column = int(valid.argmin())
+        raise InputError(
+            f"importance, column {column}",
+            found=f"is {importance[column]}",
+            expected="a number of at least 0",
+        )
+    return importance
 
 
 def _check_finite(rows: np.ndarray) -> None:

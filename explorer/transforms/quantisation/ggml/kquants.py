@@ -10,11 +10,17 @@ import numpy as np
 from explorer.transforms.quantisation.ggml.arithmetic import (
     Array,
     as_bytes,
+    half,
     largest,
     nearest,
     ordered_sum,
 )
-from explorer.transforms.quantisation.ggml.minimum_search import searched_minimum
+from explorer.transforms.quantisation.ggml.importance import (
+    Importance,
+    shared_scale,
+    weights_by_block,
+)
+from explorer.transforms.quantisation.ggml.minimum_search import searched_minimum, weighted_grid
 from explorer.transforms.quantisation.ggml.packing import pack
 from explorer.transforms.quantisation.ggml.scale_search import (
     TINY,
@@ -29,40 +35,82 @@ from explorer.transforms.quantisation.ggml.superblocks import (
     group_scales_and_minima,
 )
 
-__all__ = ["quantise_with_minima", "quantise_with_signs"]
+__all__ = ["quantise_q3_k", "quantise_q6_k", "quantise_with_minima"]
 
 
-def quantise_with_minima(blocks: Array, kind: str) -> list[Array]:
+def quantise_with_minima(
+    blocks: Array, importance: Importance | None, kind: str
+) -> list[Array]:
     """Return the fields of Q2_K, Q4_K or Q5_K."""
-    x = _grouped(blocks, 16 if kind == "q2_k" else 32)
-    flat = x.reshape(len(x), -1)
-    size = np.abs(flat)
-    if kind != "q2_k":
-        size += np.sqrt(ordered_sum(flat * flat) / np.float32(32))
-    scales, minima, levels = searched_minimum(flat, size, GRIDS[kind])
-    block = group_scales_and_minima(
-        scales.reshape(x.shape[1:]), minima.reshape(x.shape[1:]), TOPS[kind]
-    )
+    x, top = _grouped(blocks, 16 if kind == "q2_k" else 32), GRIDS[kind].levels
+    flat, shape = x.reshape(len(x), -1), x.shape[1:]
+    if importance is None:
+        scales, minima, levels = searched_minimum(flat, _sizes(flat, kind), GRIDS[kind])
+        block = group_scales_and_minima(
+            scales.reshape(shape), minima.reshape(shape), TOPS[kind]
+        )
+    else:
+        weights = _weights(blocks, importance, 1 if kind == "q2_k" else 2, len(x))
+        scales, minima, levels = searched_minimum(flat, weights, weighted_grid(top))
+        total = ordered_sum(weights).reshape(shape)
+        scale, stored = shared_scale(scales.reshape(shape), TOPS[kind], total)
+        minimum, below = shared_scale(minima.reshape(shape), TOPS[kind], total)
+        block = GroupScales(half(scale), stored, half(minimum), below)
     steps = block.steps()
-    again = nearest((x + block.offsets()) / steps)
-    again = np.clip(again, 0, GRIDS[kind].levels).astype(np.uint8)
+    again = np.clip(nearest((x + block.offsets()) / steps), 0, top).astype(np.uint8)
     levels = _rows(np.where(steps == 0, levels.reshape(x.shape), again))
     return _FIELDS[kind](block, levels)
 
 
-def quantise_with_signs(blocks: Array, kind: str) -> list[Array]:
-    """Return the fields of Q3_K or Q6_K."""
+def quantise_q3_k(blocks: Array, importance: Importance | None) -> list[Array]:
+    """Return the fields of Q3_K."""
     x = _grouped(blocks, 16)
-    flat, steps_down = x.reshape(16, -1), 4 if kind == "q3_k" else 32
-    search = refined_scale if kind == "q3_k" else searched_scale
-    scales, levels = search(flat, steps_down)
-    block = group_scales(scales.reshape(x.shape[1:]), kind)
+    flat, shape = x.reshape(16, -1), x.shape[1:]
+    if importance is None:
+        scales, levels = refined_scale(flat, 4)
+        block = group_scales(scales.reshape(shape), "q3_k")
+    else:
+        weights = _weights(blocks, importance, 2, 16)
+        scales, levels = searched_scale(flat, 4, weights)
+        total = ordered_sum(weights).reshape(shape)
+        scale, stored = searched_scale(scales.reshape(shape), 32, total)
+        block = GroupScales(half(scale), (stored - 32).astype(np.int8))
+    return _q3_k(block, _rows(_signed_levels(x, block, levels, 4)))
+
+
+def quantise_q6_k(blocks: Array, importance: Importance | None) -> list[Array]:
+    """Return the fields of Q6_K."""
+    x = _grouped(blocks, 16)
+    weights = None
+    if importance is not None:
+        weights = _grouped(importance.columns, 16).reshape(16, -1)
+    scales, levels = searched_scale(x.reshape(16, -1), 32, weights)
+    scales = scales.reshape(x.shape[1:])
+    block = group_scales(scales, "q6_k")
+    levels = _signed_levels(x, block, levels, 32)
+    levels[:, :, largest(scales)[0] < TINY] = 0  # a block of zeros is all zeros
+    return _q6_k(block, _rows(levels))
+
+
+def _signed_levels(x: Array, block: GroupScales, levels: Array, lowest: int) -> Array:
+    """Return levels for the scales as they are stored; those of the search where that is 0."""
     steps = block.steps()
-    again = np.clip(nearest(x / steps), -steps_down, steps_down - 1) + np.int32(steps_down)
-    levels = np.where(steps == 0, levels.reshape(x.shape), again).astype(np.uint8)
-    if kind == "q6_k":  # a block of zeros is all zeros
-        levels[:, :, largest(scales.reshape(x.shape[1:]))[0] < TINY] = 0
-    return _FIELDS[kind](block, _rows(levels))
+    again = np.clip(nearest(x / steps), -lowest, lowest - 1) + np.int32(lowest)
+    return np.where(steps == 0, levels.reshape(x.shape), again).astype(np.uint8)
+
+
+def _sizes(flat: Array, kind: str) -> Array:
+    """Return the weights of values without an importance matrix: larger ones count more."""
+    size = np.abs(flat)
+    if kind != "q2_k":
+        size += np.sqrt(ordered_sum(flat * flat) / np.float32(32))
+    return size
+
+
+def _weights(blocks: Array, importance: Importance, share: float, size: int) -> Array:
+    """Return the weights of values, laid out as their groups are."""
+    weights = weights_by_block(blocks, importance.columns, share)
+    return _grouped(weights, size).reshape(size, -1)
 
 
 def _grouped(blocks: Array, size: int) -> Array:
@@ -118,4 +166,4 @@ def _q6_k(block: GroupScales, levels: Array) -> list[Array]:
     return [low, high, scales, as_bytes(block.scale)]
 
 
-_FIELDS = {"q2_k": _q2_k, "q3_k": _q3_k, "q4_k": _q4_k, "q5_k": _q5_k, "q6_k": _q6_k}
+_FIELDS = {"q2_k": _q2_k, "q4_k": _q4_k, "q5_k": _q5_k}

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from explorer.transforms.quantisation.ggml.arithmetic import Array, nearest, ordered_sum
+from explorer.transforms.quantisation.ggml.arithmetic import Array, lowest, nearest, ordered_sum
 
-__all__ = ["Grid", "searched_minimum"]
+__all__ = ["Grid", "searched_minimum", "weighted_grid"]
 
 
 class Grid(NamedTuple):
@@ -23,6 +23,7 @@ class Grid(NamedTuple):
         step: the distance to the next candidate.
         number: of candidates.
         absolute: whether errors count by their magnitude rather than their square.
+        is_safe: whether candidates clip values out of range before they are rounded.
     """
 
     levels: int
@@ -30,6 +31,7 @@ class Grid(NamedTuple):
     step: float
     number: int
     absolute: bool = False
+    is_safe: bool = False
 
     @property
     def tops(self) -> list[np.float32]:
@@ -38,13 +40,18 @@ class Grid(NamedTuple):
         return [np.float32(self.first) + step + np.float32(self.levels) for step in steps]
 
 
+def weighted_grid(levels: int) -> Grid:
+    """Return the candidates that ggml tries with an importance matrix."""
+    return Grid(levels, first=-0.9, step=0.05, number=37, is_safe=True)
+
+
 class _Groups:
     """Groups to fit, `[n, lanes]`, and room for the two arrays that every candidate fills."""
 
     def __init__(self, x: Array, weights: Array, grid: Grid):
         self.x, self.weights, self.grid = x, weights, grid
-        self.high, self.lowest = x.max(0), x.min(0)
-        self.low = np.minimum(self.lowest, np.float32(0))
+        self.high, self.lowest = x.max(0), lowest(x)
+        self.low = np.where(self.lowest > 0, np.float32(0), self.lowest)
         self.is_flat = self.high == self.low
         self.total, self.total_x = ordered_sum(weights), ordered_sum(weights * x)
         self.levels, self.room = np.empty_like(x), np.empty_like(x)
@@ -53,7 +60,7 @@ class _Groups:
         """Return the distance from a minimum to the largest value; 1 for flat groups."""
         return np.where(self.is_flat, np.float32(1), self.high - low)
 
-    def fill_levels(self, inverse: Array, low: Array) -> None:
+    def fill_levels(self, inverse: Array, low: Array, is_safe: bool) -> None:
         """Set `levels` to the nearest of each value, for a scale's inverse and a minimum."""
         levels = np.subtract(self.x, low, out=self.levels)
         levels *= inverse
@@ -63,6 +70,8 @@ class _Groups:
         ):
             np.rint(levels, out=levels)
             np.clip(levels, 0, top, out=levels)
+        elif is_safe:
+            np.rint(np.fmax(np.fmin(levels, top), 0), out=levels)
         else:
             levels[:] = np.clip(nearest(levels), 0, top)
 
@@ -98,22 +107,25 @@ def searched_minimum(x: Array, weights: Array, grid: Grid) -> tuple[Array, Array
     groups = _Groups(x, weights, grid)
     inverse, low = np.float32(grid.levels) / groups.span(groups.low), groups.low.copy()
     scale, base = np.float32(1) / inverse, low.copy()
-    groups.fill_levels(inverse, base)
+    groups.fill_levels(inverse, base, is_safe=False)
+    first, improved = groups.levels.astype(np.uint8), np.zeros(low.shape, bool)
     best = groups.error(scale, low)
     for top in grid.tops:
         trial = top / groups.span(low)
-        groups.fill_levels(trial, low)
+        groups.fill_levels(trial, low, grid.is_safe)
         slope, start, is_fit = groups.fit()
         error = groups.error(slope, start)
         better = is_fit & (error < best)
+        improved |= better
         np.copyto(base, low, where=better)
         for kept, found in ((inverse, trial), (best, error), (scale, slope), (low, start)):
             np.copyto(kept, found, where=better)
-    groups.fill_levels(inverse, base)
+    groups.fill_levels(inverse, base, grid.is_safe)
+    levels = np.where(improved, groups.levels.astype(np.uint8), first)
     scale[groups.is_flat] = 0
     low[groups.is_flat] = groups.low[groups.is_flat]
-    groups.levels[:, groups.is_flat] = 0
-    return scale, -low, groups.levels.astype(np.uint8)
+    levels[:, groups.is_flat] = 0
+    return scale, -low, levels
 
 
 def _are_small(x: Array) -> bool:

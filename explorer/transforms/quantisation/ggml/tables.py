@@ -16,6 +16,7 @@ from explorer.transforms.quantisation.ggml.arithmetic import (
     nearest,
     ordered_sum,
 )
+from explorer.transforms.quantisation.ggml.importance import Importance, weights_by_block
 from explorer.transforms.quantisation.ggml.packing import pack
 from explorer.transforms.quantisation.ggml.scale_search import TINY
 
@@ -30,10 +31,11 @@ _NEAREST = np.searchsorted(_MIDDLES, np.arange(-256, 257), side="right").astype(
 _VALUES = IQ4_LEVELS.astype(np.float32)[_NEAREST]
 
 
-def quantise_iq4_nl(blocks: Array) -> list[Array]:
+def quantise_iq4_nl(blocks: Array, importance: Importance | None) -> list[Array]:
     """Return the fields of IQ4_NL: a scale, and levels of the table."""
     x = np.ascontiguousarray(blocks.T)
-    scale = _searched(x)
+    weights = x * x if importance is None else _weights(blocks, importance)
+    scale = _searched(x, weights)
     levels = _NEAREST[_places(inverse_of(scale) * x)]
     return [
         as_bytes(half(scale)),
@@ -41,10 +43,12 @@ def quantise_iq4_nl(blocks: Array) -> list[Array]:
     ]
 
 
-def quantise_iq4_xs(blocks: Array) -> list[Array]:
+def quantise_iq4_xs(blocks: Array, importance: Importance | None) -> list[Array]:
     """Return the fields of IQ4_XS: a scale, 6-bit scales of groups of 32, levels."""
     x = np.ascontiguousarray(blocks.reshape(len(blocks), 8, 32).transpose(2, 1, 0))
-    scales = _searched(x.reshape(32, -1)).reshape(x.shape[1:])
+    flat = x.reshape(32, -1)
+    weights = flat * flat if importance is None else _weights(blocks, importance)
+    scales = _searched(flat, weights).reshape(x.shape[1:])
     whole = -largest(scales)[1] / np.float32(32)
     inverse = inverse_of(whole)
     steps = np.clip(nearest(inverse * scales), -32, 31)
@@ -68,9 +72,16 @@ def _places(x: Array) -> Array:
     return np.maximum(places, np.float32(0)).astype(np.int16)
 
 
-def _searched(x: Array) -> Array:
+def _weights(blocks: Array, importance: Importance) -> Array:
+    """Return `[32, lanes]` weights of values, as their groups are laid out."""
+    found = weights_by_block(blocks, importance.columns, 2)
+    return np.ascontiguousarray(
+        found.reshape(len(blocks), -1, 32).transpose(2, 1, 0)
+    ).reshape(32, -1)
+
+
+def _searched(x: Array, squared: Array) -> Array:
     """Return each lane's scale: the best of 15 and of the one that its largest value sets."""
-    squared = x * x
     size, extreme = largest(x)
     along, across = _sums(x, np.float32(1) / (-extreme / np.float32(-127)), squared)
     scale = np.where(across > 0, along / across, np.float32(0))

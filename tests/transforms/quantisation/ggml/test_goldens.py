@@ -13,7 +13,12 @@ from explorer import dtypes
 from explorer.transforms.quantisation.ggml import KINDS, decode, encode
 
 GOLDENS = dict(np.load(Path(__file__).parents[3] / "data" / "ggml_blocks.npz"))
-ROWS, CASES = GOLDENS.pop("rows"), GOLDENS.pop("names")
+ROWS, CASES, IMPORTANCE = (GOLDENS.pop(name) for name in ("rows", "names", "importance"))
+WEIGHTED = {
+    name.removeprefix("weighted "): GOLDENS.pop(name)
+    for name in [*GOLDENS]
+    if name.startswith("weighted ")
+}
 GGUF_NAMES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
@@ -44,6 +49,18 @@ def test_blocks_are_ggmls(kind: str, case: str):
 @pytest.mark.parametrize("kind", GOLDENS)
 def test_all_rows_at_once_are_ggmls(kind: str):
     assert np.array_equal(encode(ROWS, kind), GOLDENS[kind])
+
+
+@pytest.mark.parametrize("case", np.unique(CASES))
+@pytest.mark.parametrize("kind", WEIGHTED)
+def test_blocks_by_importance_are_ggmls(kind: str, case: str):
+    chosen = case == CASES
+    assert np.array_equal(encode(ROWS[chosen], kind, IMPORTANCE), WEIGHTED[kind][chosen])
+
+
+@pytest.mark.parametrize("kind", sorted({*KINDS} - {*WEIGHTED}))
+def test_types_without_a_search_take_no_notice_of_importance(kind: str):
+    assert np.array_equal(encode(ROWS, kind, IMPORTANCE), encode(ROWS, kind))
 
 
 @pytest.mark.parametrize("kind", KINDS)
