@@ -37,6 +37,9 @@ from .api.values import (
     load,
     spectrum,
 )
+from .api.writing import (
+    save,
+)
 from .errors import (
     ExplorerError,
     FormatError,
@@ -140,6 +143,7 @@ __all__ = [
     "partition",
     "plan",
     "report_roles",
+    "save",
     "spectrum",
     "split_weights_biases",
     "summarize",

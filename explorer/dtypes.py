@@ -15,8 +15,10 @@ __all__ = [
     "find_ggml",
     "find_safetensors",
     "find_torch",
+    "ggml_number",
     "is_trainable",
     "parse",
+    "safetensors_name",
 ]
 
 Kind = Literal["float", "complex", "int", "uint", "bool", "key", "text"]
@@ -220,6 +222,25 @@ def parse(place: str, text: str) -> DType:
 def find_safetensors(name: str) -> DType | None:
     """Return the dtype that safetensors calls `name` ("F8_E4M3"), or None."""
     return _by_safetensors.get(name)
+
+
+def safetensors_name(name: str) -> str | None:
+    """Return what safetensors calls a dtype of explorer's name, or None.
+
+    >>> safetensors_name("bfloat16"), safetensors_name("q4_k")
+    ('BF16', None)
+    """
+    found = (theirs for theirs, dtype in _by_safetensors.items() if dtype.name == name)
+    return next(found, None)
+
+
+def ggml_number(name: str) -> int | None:
+    """Return the number in GGUF files of a dtype of explorer's name, or None.
+
+    >>> ggml_number("q4_k"), ggml_number("complex64")
+    (12, None)
+    """
+    return next((n for n, dtype in _by_ggml.items() if dtype.name == name), None)
 
 
 def find_torch(name: str) -> DType | None:

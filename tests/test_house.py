@@ -24,6 +24,7 @@ FLOORS = [
     {"cli"},
     {"recipes", "testing"},
     {"api"},
+    {"conversion"},
     {"targets"},
     {"pretrained", "views"},
     {"transforms"},
@@ -40,7 +41,7 @@ FLOORS = [
 ]
 # rooms whose modules, and all that they import, load without an array library
 JAX_FREE = {
-    "analyses", "api", "architectures", "cli", "document", "dtypes", "errors", "formats", "identify",
+    "analyses", "api", "architectures", "cli", "conversion", "document", "dtypes", "errors", "formats", "identify",
     "inventory", "paths", "sizing", "storage", "targets", "testing", "views",
 }  # fmt: skip
 ARRAY_LIBRARIES = {"jax", "jaxlib", "flax", "optax", "chex", "numpy", "ml_dtypes"}
@@ -299,7 +300,7 @@ def test_public_names_are_pinned():
         "MemoryPlan", "MismatchError", "MissingPackageError", "ParameterRole", "Summary", "Sweep", "TargetError", "TensorSpec", "Term",
         "Tie", "TreeError", "UnsafePickleError", "Variation", "Workload", "audit_roles", "build_model", "check_values", "combine",
         "combine_models", "compare", "count_bytes", "count_parameters", "count_tensors", "decay_mask", "describe", "diff", "digest",
-        "explore", "factorize", "ledger", "load", "load_pretrained", "partition", "plan", "report_roles", "spectrum",
+        "explore", "factorize", "ledger", "load", "load_pretrained", "partition", "plan", "report_roles", "save", "spectrum",
         "split_weights_biases", "summarize", "sweep", "to_checkpoint", "trace_roles",
     ]  # fmt: skip
     for name in ex.__all__:

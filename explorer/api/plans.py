@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "plan",
+    "subject_of",
     "sweep",
 ]
 
@@ -48,7 +49,7 @@ def plan(
     >>> {term.name: term.bytes for term in found.terms if term.is_exact}
     {'parameters': 13476831232, 'kv_cache': 2147483648}
     """
-    subject = _subject(target, inputs)
+    subject = subject_of(target, inputs)
     return _planner(subject, workload, device, optimizer)(settings)
 
 
@@ -79,7 +80,7 @@ def sweep(
     from explorer.sizing.sweep import sweep_of
 
     check_type("sweep", axes, Mapping, "a dict of settings and their values")
-    subject = _subject(target, inputs)
+    subject = subject_of(target, inputs)
     planned = _planner(subject, workload, device, optimizer)
     if isinstance(number := axes.get("mesh"), int):
         from explorer.sizing.meshes.table import suitable_meshes
@@ -111,7 +112,7 @@ def _planner(
     return plan_for
 
 
-def _subject(target: Any, inputs: tuple[Any, ...]) -> "Subject":
+def subject_of(target: Any, inputs: tuple[Any, ...]) -> "Subject":
     """Return what is sized: also a checkpoint whose config is of no family that is known."""
     from explorer.architectures.families import SUPPORTED
     from explorer.sizing.subject import Subject

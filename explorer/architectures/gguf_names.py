@@ -26,7 +26,7 @@ __all__ = ["InterleavedRows", "RaisedGain", "gguf_names"]
 
 Shape = tuple[int, ...]
 _EXPERTS = TensorLayout(axes=(0, 2, 1))
-_INTERLEAVED = ("llama", "mixtral", "olmo")
+_INTERLEAVED = ("llama", "mistral", "mixtral", "olmo")
 _RAISED = ("gemma", "gemma2", "gemma3_text")
 
 

@@ -28,6 +28,8 @@ _MODULES = {
     "spectrum": "spectrum",
     "catalog": "catalog",
     "roles": "roles",
+    "convert": "convert",
+    "quantize": "quantize",
     "train": "train",
     "lock": "lock",
     "check": "lock",

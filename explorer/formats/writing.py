@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from explorer import dtypes
+from explorer.errors import InputError, printable
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["OutgoingTensor"]
+__all__ = ["OutgoingTensor", "write_parts"]
 
 
 class OutgoingTensor(NamedTuple):
@@ -35,3 +36,40 @@ class OutgoingTensor(NamedTuple):
     def nbytes(self) -> int:
         """Bytes of the file that it takes."""
         return dtypes.find(self.dtype).nbytes(prod(self.shape))
+
+
+def write_parts(
+    out: IO[bytes],
+    place: str,
+    tensor: OutgoingTensor,
+    done: Callable[[int], object] | None = None,
+) -> None:
+    """Write the bytes of a tensor, part by part.
+
+    Args:
+        out: the file.
+        place: what errors call it.
+        tensor: whose parts are taken.
+        done: called with the bytes of each part that was written.
+
+    Raises:
+        InputError: there are more or fewer bytes than its dtype and its shape take.
+        OSError: the file cannot be written.
+    """
+    import numpy as np
+
+    written = 0
+    for part in tensor.parts():
+        written += part.nbytes
+        if written > tensor.nbytes:
+            break
+        out.write(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+        if done is not None:
+            done(part.nbytes)
+    if written != tensor.nbytes:
+        raise InputError(
+            place,
+            found=f"{printable(tensor.name, 100)} has {written:,} bytes or more",
+            expected=f"{tensor.nbytes:,} for {tensor.dtype} {list(tensor.shape)}",
+            cure="its source changed while it was read: run again",
+        )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from explorer.architectures.architecture import Architecture
     from explorer.models.transformer import Transformer
 
-__all__ = ["config_of", "load_pretrained"]
+__all__ = ["config_of", "gguf_of", "load_pretrained"]
 
 
 def load_pretrained(
@@ -94,6 +94,12 @@ def config_of(path: str | os.PathLike) -> dict[str, Any]:
         InputError: no such target, no config, or a malformed one.
     """
     return _config_of(_place(path))
+
+
+def gguf_of(place: str) -> str:
+    """Return the GGUF file that a path is, or that holds a folder's weights; else ""."""
+    found = _gguf_in(place) or place
+    return found if exists(found) and _is_gguf(found) else ""
 
 
 def _place(path: str | os.PathLike) -> str:

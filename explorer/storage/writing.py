@@ -9,7 +9,9 @@ import errno
 import os
 import shutil
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
 from typing import BinaryIO
 
 from explorer.errors import InputError
@@ -18,6 +20,8 @@ __all__ = [
     "create_file",
     "delete_folder",
     "make_folders",
+    "new_file",
+    "new_folder",
     "open_new",
     "open_own",
     "publish",
@@ -80,26 +84,89 @@ def reader_of(file: int) -> BinaryIO:
 
 
 def publish(path: Path, raw: bytes) -> None:
-    """Write a new file that nobody sees before it is complete.
+    """Write a new file that nobody sees before it is complete; errors as of `new_file`."""
+    with new_file(path, sync=False) as out:
+        out.write(raw)
+
+
+@contextmanager
+def new_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
+    """Give a file to write to, which gets its name when it is complete.
+
+    Until then it is a hidden file beside; on any error it is deleted, and a process that is
+    killed leaves nothing of that name.
+
+    Args:
+        path: of the file.
+        sync: whether its bytes are on the disk before it gets its name.
 
     Raises:
         FileExistsError: anything is there, a link to nothing included.
         OSError: the system cannot write it.
     """
-    unfinished = _write_beside(path, raw)
+    _check_free(path)
+    unfinished, file = _open_beside(path)
     try:
-        try:
-            os.link(unfinished, path, follow_symlinks=False)
-        except FileExistsError:
-            raise
-        except (OSError, NotImplementedError):  # a file system without second names
-            rename_to_free(unfinished, path)
-            return
-        os.unlink(unfinished)
+        with open(file, "wb") as out:
+            yield out
+            out.flush()
+            if sync:
+                os.fsync(out.fileno())
+        _name_file(unfinished, path)
     except BaseException:
         with suppress(OSError):
             os.unlink(unfinished)
         raise
+
+
+@contextmanager
+def new_folder(path: Path, *, make: bool = True) -> Iterator[str]:
+    """Give a folder to write files into, which gets its name when it is complete; as `new_file`.
+
+    Args:
+        path: of the folder.
+        make: whether it is made; else only its name is free, for a library that makes it.
+
+    Raises:
+        FileExistsError: anything is there, an empty folder or a link to nothing included.
+        OSError: the system cannot write it.
+    """
+    _check_free(path)
+    unfinished = next(filter(_make_folder, _names_beside(path)))
+    if not make:
+        os.rmdir(unfinished)
+    try:
+        yield unfinished
+        rename_to_free(unfinished, path)
+    except BaseException:
+        delete_folder(unfinished, missing_ok=True)
+        raise
+
+
+def _check_free(path: Path) -> None:
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
+
+
+def _make_folder(path: str) -> bool:
+    """Make a folder; return whether the name was free."""
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _name_file(unfinished: str, path: Path) -> None:
+    """Give a complete file its name, which nothing has."""
+    try:
+        os.link(unfinished, path, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):  # a file system without second names
+        rename_to_free(unfinished, path)
+        return
+    os.unlink(unfinished)
 
 
 def replace_file(path: Path, raw: bytes) -> None:
@@ -149,17 +216,24 @@ def delete_folder(path: Path, *, missing_ok: bool = False) -> None:
     shutil.rmtree(path, ignore_errors=missing_ok)
 
 
+def _names_beside(path: Path) -> Iterator[str]:
+    """Yield hidden names in the folder of a file."""
+    folder, name = os.path.split(os.path.abspath(path))
+    for number in count():
+        yield os.path.join(folder, f".{name}.{os.getpid()}.{number}")
+
+
+def _open_beside(path: Path) -> tuple[str, int]:
+    """Open a new hidden file in the folder of another; return its path and itself."""
+    for unfinished in _names_beside(path):
+        with suppress(FileExistsError):
+            return unfinished, create_file(unfinished)
+    raise AssertionError
+
+
 def _write_beside(path: Path, raw: bytes) -> str:
     """Write a new hidden file in the folder of another; return its path."""
-    folder, name = os.path.split(os.path.abspath(path))
-    number = 0
-    while True:
-        unfinished = os.path.join(folder, f".{name}.{os.getpid()}.{number}")
-        try:
-            file = create_file(unfinished)
-            break
-        except FileExistsError:
-            number += 1
+    unfinished, file = _open_beside(path)
     try:
         with open(file, "wb") as out:
             out.write(raw)

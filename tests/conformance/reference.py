@@ -19,7 +19,7 @@ from tests.conformance.cases import Case, inputs_of
 from tests.conformance.goldens import comparable
 from tests.conformance.weights import weights_of
 
-__all__ = ["answer_of"]
+__all__ = ["answer_of", "outputs_of"]
 
 Shapes = dict[str, tuple[int, ...]]
 _FILE = "model.safetensors"
@@ -55,13 +55,19 @@ def _run(case: Case, folder: Path, jitter: float) -> tuple[dict[str, np.ndarray]
     (folder / "config.json").write_text(text, encoding="utf-8")
     metadata = {"format": "pt"}
     save_file(_weights(case, shapes, jitter), folder / _FILE, metadata=metadata)
+    return outputs_of(case, folder), shapes
+
+
+def outputs_of(case: Case, folder: Path) -> dict[str, np.ndarray]:
+    """Return what the model in a folder answers to a case's inputs, by the class of the case."""
+    model_class = getattr(transformers, case.config["architectures"][0])
     model, report = model_class.from_pretrained(
         folder, attn_implementation="eager", dtype=torch.float32, output_loading_info=True
     )
     faults = {what: found for what, found in report.items() if found}
     if faults:
         raise RuntimeError(f"{case.name}: {faults}")
-    return _outputs(model.eval(), case), shapes
+    return _outputs(model.eval(), case)
 
 
 def _weights(case: Case, shapes: Shapes, jitter: float) -> dict[str, np.ndarray]:

@@ -130,6 +130,11 @@ class Cursor:
             raise self.refuse(f"{self.inside} has type {kind:,}", "a type from 0 to 12")
         return struct.Struct(self.order + NUMBERS[kind][1])
 
+    def numbers(self, kind: int, count: int) -> list[int | float]:
+        """Return this many numbers of that type."""
+        order, letter = self.order, NUMBERS[kind][1]
+        return [*self.take(struct.Struct(f"{order}{count}{letter}"))]
+
     def skip(self, size: int) -> None:
         """Skip this many bytes."""
         self.at += size

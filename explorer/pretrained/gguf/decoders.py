@@ -169,6 +169,9 @@ def _gpt2(fields: ConfigFields, tensors: TensorFacts) -> Config:
 
 def _gpt_neox(fields: ConfigFields, tensors: TensorFacts) -> Config:
     config = _decoder(fields, tensors, "gpt_neox", "layer_norm_eps")
+    # what its class calls them
+    config["rotary_emb_base"] = config.pop("rope_theta")
+    config["rotary_pct"] = config.pop("partial_rotary_factor", 1.0)
     return config | {
         # not stored; among the published models only GPT-NeoX-20B uses the fast one
         "hidden_act": "gelu_fast" if config["num_hidden_layers"] == 44 else "gelu",

@@ -3,6 +3,7 @@
 from explorer.architectures.architecture import Architecture
 from explorer.architectures.declaration import declare
 from explorer.errors import InputError
+from explorer.inventory.inventory import Inventory
 from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.subject import Subject
 from explorer.sizing.weights.gguf_blocks import MIXES, TYPES, block_piece, fitting_type
@@ -15,6 +16,7 @@ from explorer.sizing.weights.gguf_tensors import (
 )
 from explorer.sizing.weights.groups import (
     LOGICAL,
+    TensorGroup,
     groups_of,
     is_packed,
     is_routed,
@@ -24,7 +26,7 @@ from explorer.sizing.weights.groups import (
 from explorer.sizing.weights.parsing import Wanted
 from explorer.sizing.weights.totals import Tally, Weights
 
-__all__ = ["gguf_weights", "tensor_types"]
+__all__ = ["gguf_weights", "tensor_types", "uniform_type"]
 
 _UNIFORM = ("F32", "F16", "BF16", "Q8_0")  # mixes that give every matrix one type
 
@@ -122,14 +124,6 @@ def _is_looked_up(name: str, architecture: Architecture) -> bool:
 
 def _uniform(subject: Subject, wanted: Wanted, placement: Placement) -> Weights:
     """Return the bytes where nothing is known of the layers: one type for every matrix."""
-    if not (wanted.pure or wanted.name in _UNIFORM):
-        raise InputError(
-            subject.name,
-            found=f"has no architecture, which the mixing rule of {wanted.name} needs",
-            expected="a name of `explorer catalog`, a config.json, or a folder with one",
-            cure=f"{wanted.name}:pure gives every matrix one type",
-        )
-    default = wanted.name if wanted.name in TYPES else MIXES[wanted.name]
     inventory = subject.inventory
     tally = Tally(placement)
     for group in groups_of(inventory, placement.devices > 1):
@@ -138,15 +132,40 @@ def _uniform(subject: Subject, wanted: Wanted, placement: Placement) -> Weights:
             continue
         shape = kind.shape
         matrix = matrix_of(group, inventory, heads=True)
-        name = "float32"
         if matrix is not None:
             shape = (matrix.stack * matrix.outputs, matrix.inputs)
-            name = fitting_type(default, matrix.inputs) or "float16"
-        elif kind.role == "embedding" and len(shape) == 2:
-            name = fitting_type(default, shape[-1]) or "float16"
+        name = uniform_type(group, inventory, wanted, subject.name)
         piece, share = block_piece(name, shape), share_of(group, inventory)
         tally.add(piece, group.path, kind.shape, group.number, share)
-    note = f"every matrix {default} by its role, the rest float32"
+    note = f"every matrix {_one_type(wanted, subject.name)} by its role, the rest float32"
     if is_packed(inventory):
         note = f"{note}; {LOGICAL}"
     return tally.weights("exact", note, routed=is_routed(inventory))
+
+
+def uniform_type(
+    group: TensorGroup, inventory: Inventory, wanted: Wanted, name: str
+) -> str:
+    """Return the type of a group of tensors where every matrix has one.
+
+    Raises:
+        InputError: a mix, which needs an architecture.
+    """
+    default = _one_type(wanted, name)
+    matrix = matrix_of(group, inventory, heads=True)
+    if matrix is not None:
+        return fitting_type(default, matrix.inputs) or "float16"
+    if group.kind.role == "embedding" and len(group.kind.shape) == 2:
+        return fitting_type(default, group.kind.shape[-1]) or "float16"
+    return "float32"
+
+
+def _one_type(wanted: Wanted, name: str) -> str:
+    if not (wanted.pure or wanted.name in _UNIFORM):
+        raise InputError(
+            name,
+            found=f"has no architecture, which the mixing rule of {wanted.name} needs",
+            expected="a name of `explorer catalog`, a config.json, or a folder with one",
+            cure=f"{wanted.name}:pure gives every matrix one type",
+        )
+    return wanted.name if wanted.name in TYPES else MIXES[wanted.name]

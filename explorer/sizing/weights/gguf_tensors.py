@@ -15,7 +15,7 @@ from explorer.architectures.stored_tensors import StoredTensor, iter_stored
 from explorer.errors import InputError
 from explorer.sizing.weights.gguf_mixes import MixFacts
 
-__all__ = ["GgufTensor", "gguf_tensors", "is_quantised", "mix_facts"]
+__all__ = ["GgufTensor", "gguf_tensors", "is_quantised", "mix_facts", "stored_in_gguf"]
 
 # families that llama.cpp has no converter for
 _UNKNOWN = frozenset({"gptj", "opt", "vit"})
@@ -60,18 +60,22 @@ def gguf_tensors(architecture: Architecture) -> list[GgufTensor]:
             found=f"llama.cpp has no {architecture.family}",
             expected="a scheme for any model, such as nf4 or int4:g128",
         )
-    joined = _Joined() if architecture.family in _JOINED else None
-    stored = iter_stored(architecture, gguf_names(architecture), present=joined)
     blocks = list(architecture.blocks())
     split = blocks and isinstance(blocks[0].attention, LatentAttentionSpec)
     found = [
         tensor
-        for name, each in stored
+        for name, each in stored_in_gguf(architecture)
         for tensor in (
             _halves(blocks[0].attention, name, each) if split else [_plain(name, each)]
         )
     ]
     return [*found, *_factors(architecture)]
+
+
+def stored_in_gguf(architecture: Architecture) -> Iterator[tuple[str, StoredTensor]]:
+    """Yield the tensors that hold an architecture's own leaves; latent attention's undivided."""
+    joined = _Joined() if architecture.family in _JOINED else None
+    return iter_stored(architecture, gguf_names(architecture), present=joined)
 
 
 def _plain(name: str, stored: StoredTensor) -> GgufTensor:

@@ -1,0 +1,72 @@
+"""quantize: a checkpoint written with quantised weights, or what that would take."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from explorer.cli.console import echo_result, format_option, path_type, target_argument
+from explorer.document.records import Document
+
+if TYPE_CHECKING:
+    from explorer.transforms.records import Change
+
+__all__ = ["quantize"]
+
+
+@click.command()
+@target_argument
+@click.option("--to", "scheme", required=True, help="Q4_K_M, Q8_0, nf4, int4:g64, fp8, ...")
+@click.option("--plan", "is_plan", is_flag=True, help="Print the sizes; write nothing.")
+@click.option("-o", "--output", "path", type=click.Path(), help="The new file or folder.")
+@click.option("--like", type=path_type, help="A checkpoint with the config and tokenizer.")
+@format_option
+@click.pass_context
+def quantize(
+    ctx: click.Context,
+    target: str,
+    scheme: str,
+    is_plan: bool,
+    path: str | None,
+    like: str | None,
+    form: str,
+) -> None:
+    """Write a model with quantised weights, and print what was lost.
+
+    With one of llama.cpp's schemes (Q4_K_M, Q8_0, Q4_K:pure, ...), a GGUF file: its mixing rule
+    chooses the type of each tensor, and the blocks are those that llama.cpp writes. With one for
+    linear layers (nf4, int8, fp8, ...), a folder of safetensors in its library's layout.
+
+    --plan needs no weights: TARGET may be a name of `explorer catalog` or a config.json, and the
+    sizes are exact.
+
+    \b
+    Examples:
+      explorer quantize llama-3.1-8b --to Q4_K_M --plan
+      explorer quantize model/ --to Q4_K_M -o model-Q4_K_M.gguf
+      explorer quantize model.gguf --to Q8_0 -o model-Q8_0.gguf
+    """
+    if is_plan == (path is not None):
+        raise click.UsageError("give either --plan or -o OUT", ctx)
+    if path is None:
+        from explorer.api.writing import plan_quantisation
+
+        change = plan_quantisation(target, scheme)
+    else:
+        from explorer.api.writing import quantize_file
+        from explorer.cli.writing_progress import progress_bar
+
+        with progress_bar() as (total, done):
+            progress = None if total is None or done is None else (total, done)
+            change = quantize_file(target, scheme, path, like=like, progress=progress)
+    _print(change, form)
+
+
+def _print(change: "Change", form: str) -> None:
+    def document() -> Document:
+        from explorer.views.transforms import change_document
+
+        return change_document(change)
+
+    echo_result(
+        form, document=document, records=lambda: change.tensors, value=change.to_dict
+    )

@@ -1,0 +1,1 @@
+"""Target -> file: planned from headers, streamed tensor by tensor, complete or absent."""

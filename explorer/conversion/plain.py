@@ -1,0 +1,60 @@
+"""The tensors of a source under their own names, as tensors of another file."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from explorer import dtypes
+from explorer.conversion.values import ValueSource
+from explorer.formats.casting import Loss, parts_of
+from explorer.formats.writing import OutgoingTensor
+from explorer.paths import Key
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["PlainSource"]
+
+_FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
+
+
+class PlainSource:
+    """A source's tensors, each once.
+
+    Attributes:
+        source: where they are.
+        before: the dtype of each tensor in the source, by its new name.
+        losses: what casting loses, by the name of the new tensor, as they are written.
+    """
+
+    def __init__(self, source: ValueSource):
+        self.source = source
+        self.before: dict[str, str] = {}
+        self.losses: dict[str, Loss] = {}
+
+    def outgoing(self, dtype: str | None = None) -> list[OutgoingTensor]:
+        """Return all tensors, second names of one left out.
+
+        Args:
+            dtype: of parameters in float formats; by default their own.
+        """
+        return [
+            self._outgoing(key, dtype)
+            for key, each in self.source.side.tensors.items()
+            if not each.is_second
+        ]
+
+    def _outgoing(self, key: Key, dtype: str | None) -> OutgoingTensor:
+        stored = self.source.side.tensors[key]
+        found = dtypes.find(stored.dtype)
+        own = "float32" if found.kind == "float" and found.block >= 32 else stored.dtype
+        is_cast = dtype is not None and own in _FLOATS and key in self.source.parameters
+        wanted = dtype if dtype is not None and is_cast else own
+        name = self.source.name(key)
+        self.before[name] = stored.dtype
+
+        def parts() -> "Iterator[np.ndarray]":
+            loss = self.losses.setdefault(name, Loss())
+            array = self.source.array(key)
+            yield from parts_of(array, wanted, loss, self.source.release)
+
+        return OutgoingTensor(name, wanted, stored.shape, parts)

@@ -1,0 +1,110 @@
+"""A target -> a new file or folder: what goes into it, and its writing."""
+
+from collections.abc import Sequence
+
+from explorer.conversion.folders import folder_files
+from explorer.conversion.gguf_pairs import gguf_metadata
+from explorer.conversion.known import Known, known_of
+from explorer.conversion.models import ModelSource, stored_in_folder
+from explorer.conversion.plain import PlainSource
+from explorer.conversion.settings import SaveSettings, format_of
+from explorer.conversion.values import ValueSource, source_of
+from explorer.conversion.writing import Outgoing, write_outgoing
+from explorer.errors import InputError, first_few
+from explorer.formats.writing import OutgoingTensor
+from explorer.targets.records import Target
+from explorer.transforms.written import SavedFile, casts_of
+
+__all__ = ["save_target"]
+
+
+def save_target(target: Target, path: str, settings: SaveSettings) -> SavedFile:
+    """Write a target's tensors to a new file or folder, which is complete or not there.
+
+    Raises:
+        InputError: it cannot be read, its content does not fit the format, the path exists or
+            cannot be written; one line says which.
+    """
+    form, is_folder = format_of(path, settings.format)
+    source = source_of(target)
+    source.side.select(settings.select)
+    known = known_of(target, source, settings)
+    names = _names(form, source, known, settings)
+    if names == "source":
+        made = PlainSource(source)
+        tensors = made.outgoing(settings.dtype)
+        notes = list(source.side.notes)
+    else:
+        made = _model(source, known)
+        tensors = _of_model(made, known, names, settings.dtype)
+        left = made.left_over()
+        notes = [f"not of the model, left out: {first_few(left)}"] if left else []
+    outgoing = Outgoing(tensors=tensors)
+    if form == "gguf":
+        shapes = {each.name: each.shape for each in tensors}
+        is_model = names == "gguf"
+        pairs, more = gguf_metadata(path, known, shapes, tensors, is_model)
+        outgoing = outgoing._replace(pairs=pairs)
+        notes += more
+    elif form == "safetensors":
+        outgoing = outgoing._replace(words={"format": "pt"})
+        if is_folder:
+            wanted = settings.dtype
+            files, more = folder_files(
+                known, wanted, is_hf=names == "hf" or known.is_folder
+            )
+            outgoing = outgoing._replace(files=files)
+            notes += more
+    write_outgoing(path, form, is_folder, outgoing, settings)
+    return SavedFile(
+        path=path,
+        format=form,
+        names=names,
+        tensors=len(tensors),
+        nbytes=sum(each.nbytes for each in tensors),
+        casts=casts_of(made.before, tensors, made.losses),
+        notes=tuple(notes),
+    )
+
+
+def _names(form: str, source: ValueSource, known: Known, settings: SaveSettings) -> str:
+    """Return whose names the tensors get."""
+    if settings.names is not None:
+        return settings.names
+    if form == "gguf":
+        return "gguf" if not source.format.startswith("gguf") else "source"
+    if form != "safetensors" or known.architecture is None:
+        return "source"
+    stored = stored_in_folder(known.architecture)
+    keys = source.side.tensors
+    has_theirs = sum(name in keys for name in stored) > len(stored) // 2
+    return "source" if has_theirs else "hf"
+
+
+def _model(source: ValueSource, known: Known) -> ModelSource:
+    if known.architecture is None:
+        raise InputError(
+            source.side.place,
+            found="has no architecture, by which its tensors would be named",
+            expected="a config.json beside it, a GGUF file, or a module of explorer",
+            cure=known.why
+            or "give one with --like FOLDER, or keep the names: --names source",
+        )
+    return ModelSource(source, known.architecture)
+
+
+def _of_model(
+    model: ModelSource, known: Known, names: str, dtype: str | None
+) -> Sequence[OutgoingTensor]:
+    assert known.architecture is not None
+    if names == "gguf":
+        from explorer.conversion.gguf_tensors import gguf_outgoing
+
+        return gguf_outgoing(model, known.architecture, dtype)
+    if names == "flax":
+        from explorer.conversion.flax_tensors import flax_outgoing
+
+        return flax_outgoing(model, known.architecture, dtype)
+    stored = stored_in_folder(known.architecture)
+    model.check(stored)
+    return [model.outgoing(name, tensor, dtype) for name, tensor in stored.items()]
