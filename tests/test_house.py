@@ -30,6 +30,7 @@ FLOORS = [
     {"transforms"},
     {"sizing"},
     {"training", "values"},
+    {"packed"},
     {"models", "objects", "formats"},
     {"architectures"},
     {"identify"},

@@ -10,6 +10,7 @@ from explorer.inventory.inventory import Inventory
 from explorer.inventory.selection import check_glob, nothing_matches
 from explorer.paths import Key, matches, name_of
 from explorer.targets.inventories import inventory_of
+from explorer.targets.packed import PackedWeight, packed_weights
 from explorer.targets.records import Checkpoint, Target, Tree
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def values_of(
         case Checkpoint(path):
             inventory = inventory_of(target)
             wanted = _selected(inventory, path, select)
-            return _of_file(path, inventory, wanted, in_pieces)
+            return _of_file(target, inventory, wanted, in_pieces)
         case Tree():
             return _of_tree(target, select)
     raise TreeError(
@@ -63,7 +64,7 @@ def _selected(inventory: Inventory, place: str, select: str | None) -> list[int]
 
 
 def _of_file(
-    path: str, inventory: Inventory, wanted: list[int], in_pieces: bool
+    target: Checkpoint, inventory: Inventory, wanted: list[int], in_pieces: bool
 ) -> "Iterator[NamedValues]":
     from explorer.formats.files import load_path, pieces_path
     from explorer.values.describe import NamedValues
@@ -71,22 +72,45 @@ def _of_file(
     load = pieces_path if in_pieces else load_path
     columns = inventory.columns
     quantised = any(kind.collection == "quantization" for kind in columns.kinds)
+    packed = packed_weights(target, inventory, [columns.keys[index] for index in wanted])
     for batch in _batches(inventory, wanted):
         kinds = {columns.keys[index]: columns.kind(index) for index in batch}
-        arrays = load(path, kinds.__contains__)
+        needed = kinds.keys() | {
+            part for key in packed.keys() & kinds for part in packed[key].parts.values()
+        }
+        arrays = load(target.path, needed.__contains__)
         for key, kind in kinds.items():
-            if key in arrays:  # text and other values that are not arrays are not there
-                array = arrays.pop(key)
-                yield NamedValues(
-                    key,
-                    array,
-                    kind.dtype,
-                    kind.is_parameter,
-                    True,
-                    kind.role,
-                    kind.component,
-                    kind.is_parameter and _is_packed(array.dtype, quantised),
-                )
+            if key not in arrays:  # text and other values that are not arrays
+                continue
+            is_packed = kind.is_parameter and _is_packed(arrays[key].dtype, quantised)
+            found = NamedValues(
+                key,
+                arrays[key],
+                _name(arrays[key].dtype) if is_packed else kind.dtype,
+                kind.is_parameter,
+                True,
+                kind.role,
+                kind.component,
+                is_packed,
+            )
+            if key in packed:
+                found = _unpacked(found, packed[key], arrays, in_pieces)
+            yield found
+            if not packed:  # parts of packed weights are needed again
+                del arrays[key]
+
+
+def _unpacked(
+    found: "NamedValues", weight: PackedWeight, arrays: dict[Key, Any], in_pieces: bool
+) -> "NamedValues":
+    """Return a packed weight dequantised; as it is stored where its parts do not fit."""
+    try:
+        pieces = weight.values(arrays).pieces()
+    except ValueError as error:
+        return found._replace(remark=str(error))
+    array = pieces if in_pieces else pieces.whole()
+    name = weight.layer.dtype
+    return found._replace(array=array, dtype=name, is_packed=False, stored=found.array)
 
 
 def _is_packed(dtype: Any, quantised: bool) -> bool:

@@ -85,7 +85,8 @@ def _of_numbers(
         share = found.subnormals / found.count
         yield finding("subnormal", f"{share:.1%} of the elements are subnormal", False)
     yield from _outlier(finding, array, found)
-    if not _is_flat(found) and (narrower := _narrower(array)):
+    as_stored = named.stored is None and named.dtype == array.dtype.name
+    if as_stored and not _is_flat(found) and (narrower := _narrower(array)):
         text = f"every element is exact in {narrower}, which takes half the bytes"
         yield finding("wide_dtype", text, False)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from explorer.errors import first_few
 from explorer.formats.pieces import Pieces
 from explorer.paths import Key, name_of
 from explorer.values.arrays import (
@@ -14,7 +15,12 @@ from explorer.values.arrays import (
     summed_after,
 )
 from explorer.values.groups import pattern_of, range_name
-from explorer.values.records import Description, GroupStatistics, TensorStatistics
+from explorer.values.records import (
+    Description,
+    GroupStatistics,
+    StoredStatistics,
+    TensorStatistics,
+)
 from explorer.values.structure import zero_pattern
 from explorer.values.summed import Summed, statistics_of
 
@@ -26,7 +32,10 @@ GroupBy = Literal["name", "component", "role", "dtype"]
 class NamedValues(NamedTuple):
     """An array with the key that its source gives it, and the name of its stored format.
 
-    `role` and `component` are the inventory's words. `is_own`: whether nothing else has seen the array, so that its pages can be given back.
+    `role` and `component` are the inventory's words. `is_own`: whether nothing else has seen
+    the array, so that its pages can be given back. `is_packed`: whether its numbers stand for
+    others; of those that were dequantised, `stored` is the array as it is stored. `remark`: why
+    it could not be.
     """
 
     key: Key
@@ -37,6 +46,8 @@ class NamedValues(NamedTuple):
     role: str = ""
     component: str = ""
     is_packed: bool = False
+    stored: Any = None
+    remark: str = ""
 
 
 def describe_arrays(
@@ -76,8 +87,11 @@ def describe_arrays(
                 is_parameter=named.is_parameter,
                 pattern=_pattern(named.array, found),
                 statistics=statistics_of(found),
+                stored=_as_stored(named, bins),
             )
         )
+        if named.remark:
+            notes.append(f"{name}: not dequantised, {named.remark}")
         in_total = named.is_parameter and not named.is_packed
         packed += named.is_packed
         key = _group_of(name, named, by), in_total, named.is_packed
@@ -89,12 +103,13 @@ def describe_arrays(
     for group in groups.values():
         if group.is_parameter:
             whole.merge(group.summed)
-        elif not group.is_packed:
-            notes.append(f"{group.word or group.name()}: state, not in the total")
+    state = [each.word or each.name() for each in groups.values() if each.is_state]
+    if state:
+        notes.append(f"state, not in the total: {first_few(state)}")
     if packed:
         notes.append(
-            f"{packed:,} quantised tensor{'s' * (packed > 1)}: their numbers are as stored, not "
-            "dequantised, and not in the total"
+            f"{packed:,} quantised tensor{'s' * (packed > 1)} of a layout that is not decoded: their "
+            "numbers are as stored, and not in the total"
         )
     if by != "name":
         groups = dict(sorted(groups.items(), key=lambda pair: -pair[1].summed.count))
@@ -104,6 +119,18 @@ def describe_arrays(
         groups=tuple(group.result() for group in groups.values()),
         totals=statistics_of(whole),
         notes=tuple(notes),
+    )
+
+
+def _as_stored(named: NamedValues, bins: bool) -> StoredStatistics | None:
+    """Return the statistics of a dequantised array's numbers as they are stored."""
+    array = named.stored
+    if array is None or not is_numeric(array):
+        return None
+    return StoredStatistics(
+        dtype=array.dtype.name,
+        shape=tuple(array.shape),
+        statistics=statistics_of(sum_array(array, named.is_own, bins)),
     )
 
 
@@ -127,6 +154,11 @@ class _Group:
     summed: Summed = field(default_factory=Summed)
     is_parameter: bool = True
     is_packed: bool = False
+
+    @property
+    def is_state(self) -> bool:
+        """Whether it is of buffers and other state."""
+        return not (self.is_parameter or self.is_packed)
 
     def add(self, name: str, dtype: str, summed: Summed) -> None:
         self.names.append(name)

@@ -11,6 +11,7 @@ __all__ = [
     "MatrixSpectrum",
     "Spectrum",
     "Statistics",
+    "StoredStatistics",
     "TensorStatistics",
     "ValueCheck",
 ]
@@ -53,16 +54,25 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     histogram: dict[int, int]
 
 
+class StoredStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """The statistics of a dequantised tensor's numbers as they are stored: words, or codes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    statistics: Statistics
+
+
 class TensorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """The statistics of one tensor, and what the inventory says of it.
 
     Attributes:
         name, key: its path, and its name as the source spells it.
-        dtype, shape: as it is stored.
+        dtype, shape: as it is stored; of a packed weight, of what it stands for.
         role, component, is_parameter: of the inventory.
         pattern: "2:4 along axis 1" where at most two of four elements in a row are not zero;
             empty without such a pattern, and where blocks or shards were not put together.
-        statistics: of its elements.
+        statistics: of its elements; of a packed weight, dequantised.
+        stored: of a packed weight that was dequantised, of its numbers as they are stored.
     """
 
     name: str
@@ -74,6 +84,7 @@ class TensorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     is_parameter: bool
     pattern: str
     statistics: Statistics
+    stored: StoredStatistics | None = None
 
     @property
     def sparsity(self) -> float:

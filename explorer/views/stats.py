@@ -9,6 +9,7 @@ from explorer.values.records import (
     Description,
     GroupStatistics,
     Statistics,
+    StoredStatistics,
     TensorStatistics,
     ValueCheck,
 )
@@ -64,9 +65,15 @@ def stats_records(found: Description) -> list[dict[str, Any]]:
             "sparsity": each.sparsity,
             "pattern": each.pattern,
             **msgspec.structs.asdict(each.statistics),
+            **({"stored": _stored(each.stored)} if each.stored else {}),
         }
         for each in found.tensors
     ]
+
+
+def _stored(found: StoredStatistics) -> dict[str, Any]:
+    figures = msgspec.structs.asdict(found.statistics)
+    return {"dtype": found.dtype, "shape": list(found.shape), **figures}
 
 
 def _sentence(total: Statistics) -> str:

@@ -63,7 +63,7 @@ def test_state_is_described_and_left_out_of_the_totals():
     }
     found = ex.describe(tree)
     assert (len(found.tensors), found.totals.count) == (2, 4)
-    assert found.notes == ("batch_stats/mean: state, not in the total",)
+    assert found.notes == ("state, not in the total: batch_stats/mean",)
 
 
 @pytest.mark.parametrize("target", ["gpt2", "llama-2-7b"])
@@ -93,9 +93,16 @@ def test_numbers_of_quantised_tensors_are_not_mixed_with_others(tmp_path, dtype:
     tensors = {"up.weight": codes, "up.weight_scale": scale, "up.bias": bias}
     save_file(tensors, tmp_path / "a.safetensors")
     found = ex.describe(str(tmp_path / "a.safetensors"))
-    assert found.totals.count == bias.size
-    assert found.totals.l1 == pytest.approx(np.abs(bias.astype(np.float64)).sum(), rel=1e-6)
-    note = "1 quantised tensor: their numbers are as stored, not dequantised, and not in the total"
-    assert note in found.notes
-    stored = next(t for t in found.tensors if t.name == "up/weight").statistics
-    assert stored.max == codes.astype(np.float64).max()
+    weight = codes.astype(np.float64) * np.float64(np.float32(0.01))
+    assert found.totals.count == bias.size + codes.size
+    whole = np.abs(bias.astype(np.float64)).sum() + np.abs(weight).sum()
+    assert found.totals.l1 == pytest.approx(whole, rel=1e-6)
+    row = next(t for t in found.tensors if t.name == "up/weight")
+    assert row.statistics.max == pytest.approx(weight.max(), rel=1e-6)
+    assert row.stored is not None
+    assert row.stored.statistics.max == codes.astype(np.float64).max()
+    assert found.notes == ("state, not in the total: up/weight_scale",)
+    args = ("stats", tmp_path / "a.safetensors", "--format", "json")
+    (shown,) = [t for t in json.loads(printed(*args))["tensors"] if "stored" in t]
+    assert shown["stored"]["dtype"] == dtype
+    assert shown["stored"]["max"] == row.stored.statistics.max

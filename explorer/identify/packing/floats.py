@@ -11,7 +11,7 @@ import math
 from explorer.dtypes import find
 from explorer.identify.packing.evidence import Claim, Reading, Stored
 
-__all__ = ["read_blocks", "read_microscaled", "read_scaled"]
+__all__ = ["block_size", "read_blocks", "read_microscaled", "read_scaled"]
 
 _NAMES = {"float8": "FP8", "float6": "FP6", "float4": "FP4", "int8": "INT8", "int4": "INT4"}
 
@@ -61,11 +61,11 @@ def _blocks(shape: tuple[int, ...], scale: tuple[int, ...]) -> list[int]:
     """Return the block's size along each axis, or nothing where the scales do not fit."""
     if len(shape) != len(scale):
         return []
-    blocks = [_block(*pair) for pair in zip(shape, scale, strict=True)]
+    blocks = [block_size(*pair) for pair in zip(shape, scale, strict=True)]
     return blocks if all(blocks) and max(blocks, default=1) > 1 else []
 
 
-def _block(size: int, count: int) -> int:
+def block_size(size: int, count: int) -> int:
     """Return a block size that cuts `size` into `count`, a customary one if any does."""
     if size == count:
         return 1

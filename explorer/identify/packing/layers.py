@@ -1,17 +1,17 @@
 """The layers that schemes name: their weights, scales and other state."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import msgspec
 
-from explorer.identify.packing.evidence import Claim, Stored, claims_of
+from explorer.identify.packing.evidence import Claim, Reading, Stored, claims_of
 from explorer.identify.packing.packed import Packed
 from explorer.identify.packing.schemes import CACHE_SCALES, SCHEMES, Scheme
 from explorer.identify.packing.spellings import usual_name
 from explorer.paths import Key, name_of, path_of, template_of
 
-__all__ = ["unpack", "unpacked_name"]
+__all__ = ["layers_in", "reading_of", "schemes_in", "spelt", "unpack", "unpacked_name"]
 
 _CACHE_LASTS = frozenset(ending[1:] for ending in CACHE_SCALES)
 _SMALL = 1024  # elements that any bit of state may have: tables, quant_state's JSON
@@ -43,20 +43,15 @@ def unpack(
     >>> found[0].rule, found[1].collection
     ('FP8 with 128x128 block scales', 'quantization')
     """
-    names = names or ["/" + name_of(key) for key in keys]
-    lasts = {name.rpartition("/")[2] for name in names}
-    unusual = {last for last in lasts if usual_name(last) != last}
-    if unusual:
-        names = [_usual(name, unusual) for name in names]
-        lasts = set(map(usual_name, lasts))
+    names, lasts = spelt(names or ["/" + name_of(key) for key in keys])
     index = dict(zip(names, range(len(names)), strict=True))
     # one more, None, stands for a tensor that a layer does not have
     columns = [*zip(shapes, dtypes, strict=True), None]
     claims = claims_of(config)
     found: dict[int, Packed] = {}
-    for scheme in _present(lasts):
+    for scheme in schemes_in(lasts):
         known: dict[tuple, list[Packed | None]] = {}  # equal layers are read once
-        for stem, parts in _layers(scheme, names, index, found):
+        for stem, parts in layers_in(scheme, names, index, found):
             hints = claims.layers.get(stem, claims.every)
             layer = (template_of(stem), hints, *[columns[i] for i in parts])
             verdicts = known.get(layer)
@@ -70,6 +65,16 @@ def unpack(
         _add_cache_scales(found, keys, names, columns)
     _leave_copies(found, names, columns)
     return found
+
+
+def spelt(names: Sequence[str]) -> tuple[Sequence[str], set[str]]:
+    """Return names with the usual spelling of their last parts, and those parts."""
+    lasts = {name.rpartition("/")[2] for name in names}
+    unusual = {last for last in lasts if usual_name(last) != last}
+    if unusual:
+        names = [_usual(name, unusual) for name in names]
+        lasts = set(map(usual_name, lasts))
+    return names, lasts
 
 
 def _usual(name: str, unusual: set[str]) -> str:
@@ -115,7 +120,7 @@ def _add_cache_scales(
                 found[i] = known.setdefault((template_of(name), shape, dtype), packed)
 
 
-def _present(lasts: set[str]) -> Iterator[Scheme]:
+def schemes_in(lasts: set[str]) -> Iterator[Scheme]:
     """Yield the schemes whose scale is among these last names, cut down to their state."""
 
     def occurs(ending: str) -> bool:
@@ -132,8 +137,8 @@ def _present(lasts: set[str]) -> Iterator[Scheme]:
             )
 
 
-def _layers(
-    scheme: Scheme, names: Sequence[str], index: dict[str, int], found: dict[int, Packed]
+def layers_in(
+    scheme: Scheme, names: Sequence[str], index: dict[str, int], found: Container[int]
 ) -> Iterator[tuple[str, list[int]]]:
     """Yield each layer's stem and where its weight, scale and other state are."""
     scale, cut, absent = scheme.scale, -len(scheme.scale), len(names)
@@ -154,23 +159,37 @@ def _read(
     weight, *parts = [column and Stored(*column) for column in columns]
     endings = (scheme.scale, *scheme.state, *scheme.tables)
     state = {end: part for end, part in zip(endings, parts, strict=True) if part}
+    found = reading_of(scheme, weight, parts[0], state, hints)
+    if found is None:
+        return []
+    _, (shape, dtype, rule, name) = found
+    most = max(math.prod(parts[0].shape), sum(shape))
+    verdicts: list[Packed | None] = [
+        Packed(shape, dtype, "params", rule, _logical_path(paths[0], scheme.weight))
+    ]
+    for ending, part, path in zip(endings, parts, paths[1:], strict=True):
+        sized = part and (ending in scheme.tables or _is_small(part.shape, most))
+        verdicts.append(
+            Packed(part.shape, part.dtype, "quantization", name, path)
+            if part and sized and ending != "/bias"
+            else None
+        )
+    return verdicts
+
+
+def reading_of(
+    scheme: Scheme,
+    weight: Stored,
+    scale: Stored,
+    state: dict[str, Stored],
+    hints: tuple[Claim, ...],
+) -> tuple[str, Reading] | None:
+    """Return the first of a scheme's readings that fits, and its name: "gptq"; None of none."""
     for reader in scheme.readers:
-        reading = reader(weight, parts[0], state, hints)
+        reading = reader(weight, scale, state, hints)
         if reading is not None:
-            shape, dtype, rule, name = reading
-            most = max(math.prod(parts[0].shape), sum(shape))
-            verdicts: list[Packed | None] = [
-                Packed(shape, dtype, "params", rule, _logical_path(paths[0], scheme.weight))
-            ]
-            for ending, part, path in zip(endings, parts, paths[1:], strict=True):
-                sized = part and (ending in scheme.tables or _is_small(part.shape, most))
-                verdicts.append(
-                    Packed(part.shape, part.dtype, "quantization", name, path)
-                    if part and sized and ending != "/bias"
-                    else None
-                )
-            return verdicts
-    return []
+            return reader.__name__.removeprefix("read_"), reading
+    return None
 
 
 def _is_small(shape: tuple[int, ...], most: int = 0) -> bool:
