@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from explorer.paths import Key, name_of, path_of, unboxed
 from explorer.targets.leaves import LeafPart
+from explorer.targets.made import compose
 from explorer.targets.pairs import Match, Renamed, matched
 from explorer.targets.records import Target
 from explorer.targets.sides import Side, side_of
@@ -13,6 +14,7 @@ from explorer.targets.sides import Side, side_of
 if TYPE_CHECKING:
     import numpy as np
 
+    from explorer.values.bounds import Bounds
     from explorer.values.diff import ArrayPair
     from explorer.values.differences import Difference, TensorDifference
     from explorer.values.digest import Algorithm, Digests
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["difference_of_targets", "digests_of_target"]
 
 _AT_A_TIME = 1 << 28  # bytes of float32, which block formats become
+_EVEN = ("low", "step", "high", "reach")  # of levels: arrays
 
 
 def difference_of_targets(
@@ -40,11 +43,13 @@ def difference_of_targets(
     from explorer.values.differences import Difference
 
     left, right = side_of(a), side_of(b)
+    compose(left, right)
     matching = matched(left, right, renamed)
     tensors = [_alone(left, key, "missing") for key in matching.missing]
     tensors += [_alone(right, key, "added") for key in matching.added]
     tensors += [
-        difference_of(pair, rtol, atol) for pair in _loaded(left, right, matching.matches)
+        _with_words(left, right, difference_of(pair, rtol, atol), match)
+        for match, pair in _loaded(left, right, matching.matches)
     ]
     for side in (left, right):
         side.check_unchanged()
@@ -68,12 +73,38 @@ def _alone(side: Side, key: Key, verdict: str) -> "TensorDifference":
     return TensorDifference(name=name, verdict=verdict, **own)  # pyright: ignore[reportArgumentType]
 
 
-def _loaded(a: Side, b: Side, matches: list[Match]) -> "Iterator[ArrayPair]":
+def _with_words(
+    a: Side, b: Side, found: "TensorDifference", match: Match
+) -> "TensorDifference":
+    """Return a difference of packed weights: the same numbers may be of other words."""
+    ours, theirs = a.made.get(match.a.key), b.made.get(match.b.key)
+    if found.verdict != "identical" or ours is None or theirs is None:
+        return found
+    if ours.keys != theirs.keys:
+        return found
+    import numpy as np
+    from msgspec.structs import replace
+
+    left, right = a.stored(ours.keys), b.stored(theirs.keys)
+    same = all(
+        np.array_equal(
+            left[key].reshape(-1).view(np.uint8), right[key].reshape(-1).view(np.uint8)
+        )
+        for key in ours.keys
+    )
+    return (
+        found
+        if same
+        else replace(found, verdict="different", detail="other codes, same numbers")
+    )
+
+
+def _loaded(a: Side, b: Side, matches: list[Match]) -> "Iterator[tuple[Match, ArrayPair]]":
     for batch in _batches(a, b, matches):
         ours = a.arrays({key for each in batch for key in each.a.keys})
         theirs = b.arrays({key for each in batch for key in each.b.keys})
         for each in batch:
-            yield _array_pair(a, b, each, ours, theirs)
+            yield each, _array_pair(a, b, each, ours, theirs)
 
 
 def _batches(a: Side, b: Side, matches: list[Match]) -> Iterator[list[Match]]:
@@ -144,34 +175,36 @@ def _raised(array: "np.ndarray", part: LeafPart) -> "np.ndarray":
 
 def _levels_of(
     side: Side, part: LeafPart, axes: tuple[int, ...] | None, arrays: _Arrays
-) -> "Callable[[], Levels | None]":
+) -> "Callable[[], Levels | Bounds | None]":
     """Return what returns the levels of a quantised tensor in the layout of a match."""
 
     scale = None if part.scale is None else arrays[part.scale]
 
     @lru_cache(1)
-    def levels() -> "Levels | None":
+    def levels() -> "Levels | Bounds | None":
         if scale is not None:
             from explorer.values.verdicts import levels_of_scale
 
             return levels_of_scale(scale, part.shape)
-        stored = side.blocks([part.key]).get(part.key)
-        if stored is None:
-            return None
+        from explorer.values.bounds import Bounds
         from explorer.values.gguf_levels import levels_of_blocks
 
-        found = levels_of_blocks(stored)
+        if part.key in side.made:
+            found = side.made[part.key].bounds(side)
+        else:
+            stored = side.blocks([part.key]).get(part.key)
+            found = None if stored is None else levels_of_blocks(stored)
         if found is None:
             return None
-        fields = {
-            name: part.of(getattr(found, name), found.group)
-            for name in ("low", "step", "high", "reach")
-        }
-        axis = part.group_axis
+        names = ("low", "high") if isinstance(found, Bounds) else _EVEN
+        group = 1 if isinstance(found, Bounds) else found.group
+        fields = {name: part.of(getattr(found, name), group) for name in names}
         if axes is not None:
             fields = {name: each.transpose(axes) for name, each in fields.items()}
-            axis = axes.index(axis)
-        return found._replace(**fields, axis=axis)
+        if isinstance(found, Bounds):
+            return found._replace(**fields)
+        axis = part.group_axis
+        return found._replace(**fields, axis=axis if axes is None else axes.index(axis))
 
     return levels
 

@@ -1,25 +1,27 @@
 """A target as one side of a comparison: its tensors by key, and their arrays when asked for."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from explorer import dtypes
 from explorer.errors import InputError, TargetError, TreeError
-from explorer.identify.packing import unpacked_name
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.selection import check_glob, nothing_matches
-from explorer.paths import Key, matches, name_of, path_of
+from explorer.paths import Key, matches, name_of
 from explorer.targets.inventories import inventory_of
+from explorer.targets.packed import PackedWeight, packed_weights
 from explorer.targets.records import Checkpoint, Target, Tree
+from explorer.targets.scaled import ScaledWeight, scaled_weights
 
 if TYPE_CHECKING:
     import numpy as np
 
     from explorer.architectures.architecture import Architecture
     from explorer.formats.gguf import StoredBlocks
+    from explorer.values.bounds import Bounds
 
-__all__ = ["ScaledWeight", "Side", "StoredArray", "side_of"]
+__all__ = ["Made", "Side", "StoredArray", "side_of"]
 
 _NUMBERS = ("float", "complex", "int", "uint", "bool", "key")
 
@@ -38,11 +40,21 @@ class StoredArray(NamedTuple):
     is_buffer: bool = False
 
 
-class ScaledWeight(NamedTuple):
-    """What integers stand for: the name of the weight, and the key of what they are times."""
+class Made(Protocol):
+    """What makes a tensor of several stored ones."""
 
-    name: str
-    scale: Key
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The keys of the stored tensors."""
+        ...
+
+    def array(self, arrays: "Mapping[Key, np.ndarray]") -> "np.ndarray":
+        """Return the tensor, made of the arrays of those keys."""
+        ...
+
+    def bounds(self, side: "Side") -> "Bounds | None":
+        """Return between which numbers each element lay, if it is quantised."""
+        ...
 
 
 class Side(ABC):
@@ -52,6 +64,7 @@ class Side(ABC):
         place: what errors and reports call the side.
         tensors: by key, in the source's order.
         scaled: weights that are stored as small integers, by key.
+        made: what makes the tensors that are not stored as they are compared, by key.
         notes: what was left out.
     """
 
@@ -59,6 +72,7 @@ class Side(ABC):
         self.place = place
         self.tensors: dict[Key, StoredArray] = {}
         self.scaled: dict[Key, ScaledWeight] = {}
+        self.made: dict[Key, Made] = {}
         self.notes: list[str] = []
         for each in tensors:
             if dtypes.find(each.dtype).kind in _NUMBERS:
@@ -82,9 +96,56 @@ class Side(ABC):
             raise nothing_matches(self.place, glob, map(name_of, self.tensors))
         self.tensors = kept
 
-    @abstractmethod
+    def make(
+        self, arrays: "dict[Key, StoredArray]", made: "dict[Key, Made]", gone: set[Key]
+    ) -> None:
+        """Put tensors in the places of some keys, and leave out others.
+
+        Args:
+            arrays: by the key whose place each takes.
+            made: what makes them, by their own keys.
+            gone: keys of what they are made of.
+        """
+        placed = {}
+        for key, stored in self.tensors.items():
+            if key in arrays:
+                placed[arrays[key].key] = arrays[key]
+            elif key not in gone:
+                placed[key] = stored
+        self.tensors = placed
+        self.made |= made
+        self.scaled = {key: each for key, each in self.scaled.items() if key not in arrays}
+
+    def packed(self) -> "dict[Key, PackedWeight]":
+        """Return the packed weights whose layouts are known."""
+        return {}
+
     def arrays(self, keys: Iterable[Key]) -> "dict[Key, np.ndarray]":
-        """Return the arrays of some keys.
+        """Return the arrays of some keys, made of stored ones where they are.
+
+        Raises:
+            InputError: one cannot be read.
+        """
+        wanted = set(keys)
+        made = {key: self.made[key] for key in wanted & self.made.keys()}
+        stored = self.stored(
+            wanted - made.keys() | {part for each in made.values() for part in each.keys}
+        )
+        found = {key: stored[key] for key in wanted - made.keys()}
+        for key, each in made.items():
+            try:
+                found[key] = each.array(stored)
+            except ValueError as error:
+                raise TargetError(
+                    self.place,
+                    found=f"{name_of(key)} cannot be dequantised: {error}",
+                    expected="scales that fit the weight",
+                ) from None
+        return found
+
+    @abstractmethod
+    def stored(self, keys: Iterable[Key]) -> "dict[Key, np.ndarray]":
+        """Return the stored arrays of some keys.
 
         Raises:
             InputError: one cannot be read.
@@ -108,18 +169,23 @@ class Side(ABC):
 
 
 class _FileSide(Side):
-    def __init__(self, path: str, inventory: Inventory):
-        super().__init__(path, _stored_arrays(inventory))
-        self.scaled = _scaled_weights(inventory)
-        self._stamps = _stamps_of(path)
+    def __init__(self, target: Checkpoint, inventory: Inventory):
+        super().__init__(target.path, _stored_arrays(inventory))
+        self._shapes = {key: each.shape for key, each in self.tensors.items()}
+        self.scaled = scaled_weights(inventory)
+        self._stamps = _stamps_of(target.path)
+        self._target, self._inventory = target, inventory
 
-    def arrays(self, keys: Iterable[Key]) -> "dict[Key, np.ndarray]":
+    def packed(self) -> "dict[Key, PackedWeight]":
+        return packed_weights(self._target, self._inventory)
+
+    def stored(self, keys: Iterable[Key]) -> "dict[Key, np.ndarray]":
         from explorer.formats.files import load_path
 
         wanted = set(keys)
         found = load_path(self.place, wanted.__contains__)
         for key in wanted:
-            shape = self.tensors[key].shape
+            shape = self._shapes[key]
             # the words of a PRNG key are one more axis of its array
             if key not in found or found[key].shape[: len(shape)] != shape:
                 self.check_unchanged()
@@ -173,36 +239,6 @@ def _stored_arrays(inventory: Inventory) -> Iterable[StoredArray]:
         yield StoredArray(key, dtype, tuple(shape), key in shown, is_buffer)
 
 
-def _scaled_weights(inventory: Inventory) -> dict[Key, ScaledWeight]:
-    """Return the 8-bit weights with a scale of their own beside them, and nothing else."""
-    columns = inventory.columns
-    kinds = {key: columns.kind(index) for index, key in enumerate(columns.keys)}
-    beside: dict[tuple[str, ...], list[Key]] = {}
-    for key, kind in kinds.items():
-        if kind.collection == "quantization":
-            beside.setdefault(path_of(key)[:-1], []).append(key)
-    found = {}
-    for key, kind in kinds.items():
-        if not (kind.rule.startswith("INT8") and kind.stored and kind.is_parameter):
-            continue
-        shape, dtype, _ = kind.stored
-        state = beside.get(path_of(key)[:-1], [])
-        if shape != kind.shape or dtype != "int8" or len(state) != 1:
-            continue
-        scale = kinds[state[0]]
-        if dtypes.find(scale.dtype).kind == "float" and _scales(scale.shape, shape):
-            name = unpacked_name(key) if isinstance(key, str) else name_of(key)
-            found[key] = ScaledWeight(name_of(name), state[0])
-    return found
-
-
-def _scales(scale: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    """Return whether an array of one shape can multiply one of another, axis by axis."""
-    return len(scale) <= len(shape) and all(
-        size in (1, whole) for size, whole in zip(reversed(scale), reversed(shape))
-    )
-
-
 class _TreeSide(Side):
     def __init__(self, target: Tree):
         from explorer.objects.pytree import arrays_of
@@ -218,7 +254,7 @@ class _TreeSide(Side):
         self._leaves = leaves
         super().__init__(place, tensors)
 
-    def arrays(self, keys: Iterable[Key]) -> "dict[Key, np.ndarray]":
+    def stored(self, keys: Iterable[Key]) -> "dict[Key, np.ndarray]":
         from explorer.pretrained.arrays import array_of
 
         return {key: array_of(_boxed(self._leaves[key]), name_of(key)) for key in keys}
@@ -263,8 +299,8 @@ def side_of(target: Target) -> Side:
         InputError: it has no values, or cannot be read.
     """
     match target:
-        case Checkpoint(path):
-            return _FileSide(path, inventory_of(target))
+        case Checkpoint():
+            return _FileSide(target, inventory_of(target))
         case Tree():
             return _TreeSide(target)
     raise TreeError(

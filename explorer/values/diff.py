@@ -7,6 +7,7 @@ import numpy as np
 
 from explorer import dtypes
 from explorer.values.blocks import as_reals
+from explorer.values.bounds import Bounds, bounds_of_levels, is_inside
 from explorer.values.changes import Changes, changes_of
 from explorer.values.differences import VERDICTS, TensorDifference, Verdict
 from explorer.values.rank import rank_of_change
@@ -17,7 +18,7 @@ __all__ = ["ArrayPair", "difference_of", "in_order"]
 _AXIS_NAMES = ("rows", "columns")
 
 
-def _no_levels() -> Levels | None:
+def _no_levels() -> Levels | Bounds | None:
     return None
 
 
@@ -34,8 +35,8 @@ class ArrayPair(NamedTuple):
     dtype_b: str
     a: np.ndarray
     b: np.ndarray
-    levels_a: Callable[[], Levels | None] = _no_levels
-    levels_b: Callable[[], Levels | None] = _no_levels
+    levels_a: Callable[[], Levels | Bounds | None] = _no_levels
+    levels_b: Callable[[], Levels | Bounds | None] = _no_levels
 
 
 def difference_of(
@@ -124,7 +125,9 @@ def _verdict(pair: ArrayPair, found: Changes) -> tuple[Verdict, str]:
 def _same_numbers(pair: ArrayPair) -> tuple[Verdict, str]:
     """Return the verdict on numbers that are equal in two formats."""
     for name in (pair.dtype_b, pair.dtype_a):
-        if dtypes.find(name).block > 1 and pair.a.dtype == pair.b.dtype:
+        kind = dtypes.find(name)
+        decoded = kind.block > 1 or (kind.bits <= 8 and pair.a.dtype.itemsize > 1)
+        if decoded and pair.a.dtype == pair.b.dtype:
             return "quantized", f"{name}, same numbers"
     return "rounding", "same numbers"
 
@@ -132,11 +135,22 @@ def _same_numbers(pair: ArrayPair) -> tuple[Verdict, str]:
 def _levels_that_fit(pair: ArrayPair) -> str:
     """Return the quantised format whose levels explain the change; "" for none."""
     levels_a, levels_b = pair.levels_a(), pair.levels_b()
+    if isinstance(levels_a, Bounds) or isinstance(levels_b, Bounds):
+        bounds_a, bounds_b = _bounds(levels_a, pair.a), _bounds(levels_b, pair.b)
+        if bounds_b is not None and is_inside(pair.a, bounds_b, bounds_a):
+            return bounds_b.name
+        if bounds_a is not None and bounds_b is None and is_inside(pair.b, bounds_a):
+            return bounds_a.name
+        return ""
     if levels_b is not None and is_nearest_level(pair.a, pair.b, levels_b, levels_a):
         return levels_b.name
     if levels_a is not None and is_nearest_level(pair.b, pair.a, levels_a, levels_b):
         return levels_a.name
     return ""
+
+
+def _bounds(levels: Levels | Bounds | None, stored: np.ndarray) -> Bounds | None:
+    return bounds_of_levels(levels, stored) if isinstance(levels, Levels) else levels
 
 
 def in_order(tensors: Iterable[TensorDifference]) -> tuple[TensorDifference, ...]:

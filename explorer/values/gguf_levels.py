@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from explorer.formats.gguf import StoredBlocks
+from explorer.values.bounds import Bounds
+from explorer.values.gguf_tables import bounds_of_blocks
 from explorer.values.verdicts import Levels
 
 __all__ = ["levels_of_blocks"]
@@ -49,11 +51,14 @@ _BLOCK_BYTES = {
 }  # fmt: skip
 
 
-def levels_of_blocks(blocks: StoredBlocks) -> Levels | None:
-    """Return the levels of a tensor's blocks; None of formats whose levels are not even."""
+def levels_of_blocks(blocks: StoredBlocks) -> Levels | Bounds | None:
+    """Return the levels of a tensor's blocks, or the bounds of levels that are not even.
+
+    None of formats that round groups of numbers together: IQ1, IQ2, IQ3.
+    """
     quants = _QUANTS.get(blocks.dtype)
     if quants is None:
-        return None
+        return bounds_of_blocks(blocks)
     raw = np.asarray(blocks.raw).reshape(-1, _BLOCK_BYTES[blocks.dtype])
     shape = (*blocks.shape[:-1], blocks.shape[-1] // quants.group)
     size = int(np.prod(blocks.shape, dtype=np.int64)) // max(1, len(raw))

@@ -7,7 +7,14 @@ import numpy as np
 
 from explorer.values.blocks import flat_blocks, widened, words
 
-__all__ = ["Levels", "is_nearest_level", "levels_of_scale", "permuted_axis", "rounded_to"]
+__all__ = [
+    "Levels",
+    "is_nearest_level",
+    "levels_of_scale",
+    "permuted_axis",
+    "rounded_to",
+    "spread_levels",
+]
 
 _AXES = 3  # as many are tried for another order
 _SLACK = 1 / 16  # of a step: what rounding a scale to 16 bits moves the outermost level by
@@ -203,6 +210,12 @@ def _is_nearest(
     below = (y <= low + step / 4) & (error < 0)
     above = (y >= high - step / 4) & (error > 0)
     return bool((inside | ((below | above) & (np.abs(error) <= reach + allowed))).all())
+
+
+def spread_levels(levels: Levels) -> tuple[np.ndarray, ...]:
+    """Return low, step, high and reach with an entry for each element."""
+    whole = slice(0, levels.low.shape[0] * (levels.group if levels.axis == 0 else 1))
+    return tuple(_spread(part, levels, whole) for part in levels[1:5])
 
 
 def _spread(part: np.ndarray, levels: Levels, rows: slice) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Which tensors a packed weight is decoded with: its scales, zero points, tables."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ class PackedLayer(NamedTuple):
         shape, dtype: what the weight logically is.
         parts: of all tensors of the layer by the ends of their names: "qweight", "scales".
         names: the ends of the names of the weight and of its scale.
+        rule: the scheme, and how it is known.
         is_assumed: whether shapes leave several numbers of bits, of which it is the likeliest.
     """
 
@@ -29,7 +31,13 @@ class PackedLayer(NamedTuple):
     dtype: str
     parts: dict[str, int]
     names: tuple[str, str]
+    rule: str = ""
     is_assumed: bool = False
+
+    @property
+    def scheme(self) -> str:
+        """The scheme in a few words: "GPTQ 4-bit", "FP8", "bitsandbytes NF4"."""
+        return re.split(", | with | in groups", self.rule)[0]
 
 
 def packed_layers(
@@ -75,6 +83,7 @@ def packed_layers(
                 reading.dtype,
                 {_bare(ending): at for ending, at in parts.items()},
                 (_bare(scheme.weight), _bare(scheme.scale)),
+                reading.rule,
                 "bits assumed" in reading.rule,
             )
     return [layer for layer in found.values() if layer is not None]

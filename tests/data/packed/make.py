@@ -3,7 +3,7 @@
     python make.py FOLDER
 
 writes a safetensors file for each layout, and beside it `expected.safetensors`, the float32
-weights by layout. It needs torch, bitsandbytes 0.50, compressed-tensors 0.20, transformers 5.24,
+weights by layout, and `originals.safetensors`, what was packed. It needs torch, bitsandbytes 0.50, compressed-tensors 0.20, transformers 5.24,
 hqq 0.2.8, mlx 0.29, torchao 0.18, and the files of AutoAWQ 0.2.9 and ModelOpt that pack.
 """
 
@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-OUT, IN = 16, 128
+OUT, IN = 8, 128
 FOUND: dict[str, dict[str, torch.Tensor]] = {}
 EXPECTED: dict[str, torch.Tensor] = {}
+ORIGINALS: dict[str, torch.Tensor] = {}
 torch.manual_seed(0)
 
 
@@ -25,7 +26,10 @@ def weight(out: int = OUT, width: int = IN) -> torch.Tensor:
     return torch.randn(out, width) * 0.02
 
 
-def add(name: str, parts: dict[str, torch.Tensor], expected: torch.Tensor) -> None:
+def add(
+    name: str, parts: dict[str, torch.Tensor], expected: torch.Tensor, w: torch.Tensor
+) -> None:
+    ORIGINALS[name] = w.float().contiguous().clone()
     FOUND[name] = {f"up.{key}": value.contiguous().clone() for key, value in parts.items()}
     EXPECTED[name] = expected.to(torch.float32).contiguous().clone()
 
@@ -41,12 +45,14 @@ def bitsandbytes() -> None:
             )
             parts = {f"weight.{k}": v for k, v in state.as_dict(packed=True).items()}
             name = f"bitsandbytes_{kind}{'_nested' if nested else ''}"
-            add(name, {"weight": packed, **parts}, bnb.dequantize_4bit(packed, state))
-    q, scale, _ = bnb.int8_vectorwise_quant(weight().half())
+            add(name, {"weight": packed, **parts}, bnb.dequantize_4bit(packed, state), w)
+    w = weight().half()
+    q, scale, _ = bnb.int8_vectorwise_quant(w)
     add(
         "bitsandbytes_int8",
         {"weight": q, "SCB": scale},
         bnb.int8_vectorwise_dequant(q, scale),
+        w,
     )
 
 
@@ -84,9 +90,9 @@ def compressed() -> None:
                 global_scale=whole,
                 dtype=torch.float32,
             )
-            add(name, packed, wide)
+            add(name, packed, wide, w)
             return
-        add(name, packed, compressor.decompress(packed, scheme)["weight"])
+        add(name, packed, compressor.decompress(packed, scheme)["weight"], w)
 
     ints = {"type": "int"}
     one(
@@ -102,7 +108,7 @@ def compressed() -> None:
     one(
         "compressed_int4_zero",
         "pack-quantized",
-        weight() + 0.01,
+        weight(16) + 0.01,
         32,
         num_bits=4,
         strategy="group",
@@ -157,6 +163,7 @@ def compressed() -> None:
         num_bits=4,
         strategy="tensor_group",
         symmetric=True,
+        scale_dtype=torch.float8_e4m3fn,
         type="float",
     )
     one(
@@ -192,14 +199,14 @@ def awq(root: Path) -> None:
 
     qweight, qzeros = packed(codes), packed(zeros)
     expected = dequantize_gemm(qweight, qzeros, scales.float(), 4, group)
-    add("awq", {"qweight": qweight, "qzeros": qzeros, "scales": scales}, expected.T)
+    add("awq", {"qweight": qweight, "qzeros": qzeros, "scales": scales}, expected.T, w.T)
 
 
 def hqq() -> None:
     from hqq.core.quantize import Quantizer
 
     for bits, axis in ((4, 1), (4, 0), (3, 1), (2, 1), (8, 1), (1, 1)):
-        w = weight(24, 128)
+        w = weight(16, 128)
         packed, meta = Quantizer.quantize(
             w,
             nbits=bits,
@@ -214,7 +221,7 @@ def hqq() -> None:
             "W_q": packed, "scale": meta["scale"].float(), "zero": meta["zero"].float(),
             "shape": torch.tensor(list(w.shape)), "nbits": torch.tensor(bits), "axis": torch.tensor(axis),
         }  # fmt: skip
-        add(f"hqq_{bits}_{axis}", parts, expected)
+        add(f"hqq_{bits}_{axis}", parts, expected, w)
 
 
 def mlx() -> None:
@@ -226,15 +233,26 @@ def mlx() -> None:
         expected = mx.dequantize(packed, scales, biases, group_size=64, bits=bits)
         parts = {"weight": packed, "scales": scales, "biases": biases}
         found = {name: torch.from_numpy(np.array(part)) for name, part in parts.items()}
-        add(f"mlx_{bits}", found, torch.from_numpy(np.array(expected)))
+        add(
+            f"mlx_{bits}",
+            found,
+            torch.from_numpy(np.array(expected)),
+            torch.from_numpy(np.array(w)),
+        )
     for mode in ("mxfp4", "nvfp4", "mxfp8"):
-        packed, scales = mx.quantize(mx.array(weight().numpy()), mode=mode)
+        w = mx.array(weight().numpy())
+        packed, scales = mx.quantize(w, mode=mode)
         expected = mx.dequantize(packed, scales, mode=mode, dtype=mx.float32)
         found = {
             "weight": torch.from_numpy(np.array(packed)),
             "scales": torch.from_numpy(np.array(scales)),
         }
-        add(f"mlx_{mode}", found, torch.from_numpy(np.array(expected)))
+        add(
+            f"mlx_{mode}",
+            found,
+            torch.from_numpy(np.array(expected)),
+            torch.from_numpy(np.array(w)),
+        )
 
 
 def transformers() -> None:
@@ -253,6 +271,7 @@ def transformers() -> None:
         "bitnet",
         {"weight": packed, "weight_scale": scale},
         back(packed, torch.float32) / scale,
+        ternary / scale,
     )
     blocks = torch.randint(0, 256, (2, 24, 3, 16), dtype=torch.uint8)
     scales = torch.randint(118, 128, (2, 24, 3), dtype=torch.uint8)
@@ -265,9 +284,10 @@ def torchao() -> None:
     from torchao.quantization import Float8Tensor
     from torchao.quantization.granularity import PerRow
 
-    found = Float8Tensor.from_hp(weight(), granularity=PerRow())
+    w = weight()
+    found = Float8Tensor.from_hp(w, granularity=PerRow())
     parts = {"_weight_qdata": found.qdata, "_weight_scale": found.scale}
-    add("torchao_fp8", parts, found.dequantize(torch.float32))
+    add("torchao_fp8", parts, found.dequantize(torch.float32), w)
 
 
 def deepseek() -> None:
@@ -282,7 +302,7 @@ def deepseek() -> None:
             scale[i, j] = w[at].abs().max() / 448
             packed[at] = (w[at] / scale[i, j]).to(torch.float8_e4m3fn)
             back[at] = packed[at].float() * scale[i, j]
-    add("deepseek_fp8", {"weight": packed, "weight_scale_inv": scale}, back)
+    add("deepseek_fp8", {"weight": packed, "weight_scale_inv": scale}, back, w)
 
 
 def modelopt(root: Path) -> None:
@@ -295,7 +315,7 @@ def modelopt(root: Path) -> None:
     packed = names["pack_int4_in_uint8"](w, scale, 32)
     spread = scale.repeat_interleave(32, 1)
     expected = (w / spread).round().clamp(-8, 7) * spread
-    add("modelopt_int4", {"weight": packed, "weight_scale": scale}, expected)
+    add("modelopt_int4", {"weight": packed, "weight_scale": scale}, expected, w)
 
 
 if __name__ == "__main__":
@@ -307,4 +327,5 @@ if __name__ == "__main__":
     for name, parts in FOUND.items():
         save_file(parts, folder / f"{name}.safetensors")
     save_file(EXPECTED, folder / "expected.safetensors")
+    save_file(ORIGINALS, folder / "originals.safetensors")
     print(SimpleNamespace(layouts=len(FOUND)))
