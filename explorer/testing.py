@@ -1,16 +1,24 @@
-"""Assertions for users' own tests: counts and locks of a model's structure."""
+"""Assertions for users' own tests: counts, and locks of a model's structure or values."""
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from explorer.analyses.comparison import Comparison, compare
-from explorer.analyses.lock import parse_lock
+from explorer.analyses.lock import LOCK_HEADER, parse_lock
 from explorer.api.structure import explore
 from explorer.errors import FormatError, MismatchError, TargetError, check_number
 from explorer.storage.local import read_whole
 from explorer.targets import as_path
 
-__all__ = ["assert_matches_lock", "assert_parameter_count", "compare_with_lock"]
+if TYPE_CHECKING:
+    from explorer.values.compare_digests import DigestComparison
+
+__all__ = [
+    "assert_matches_lock",
+    "assert_parameter_count",
+    "compare_with_lock",
+    "differences_text",
+]
 
 _MAX_LOCK = 100_000_000  # 10^6 tensors
 
@@ -61,9 +69,10 @@ def assert_parameter_count(
 
 
 def assert_matches_lock(target: Any, path: str | os.PathLike) -> None:
-    """Assert that a target has the paths, shapes and dtypes of a lock file.
+    """Assert that a target has the paths, shapes and dtypes of a lock file, or its values.
 
-    Write the lock with `explorer lock TARGET > params.lock` and keep it in git.
+    Write the lock with `explorer lock TARGET > params.lock` and keep it in git. With
+    `--values` it has a hash of every tensor's content, and one changed bit is a difference.
 
     Args:
         target: as for `explorer.explore`.
@@ -73,16 +82,25 @@ def assert_matches_lock(target: Any, path: str | os.PathLike) -> None:
         MismatchError: an AssertionError that lists the exact differences.
         FormatError: the file is not a lock.
     """
-    from explorer.document.text import text_of
-    from explorer.views.comparison import comparison_document
-
     comparison = compare_with_lock(target, path)
     if not comparison.identical:
-        differences = text_of(comparison_document(comparison), width=None)
-        raise MismatchError(f"{as_path(path)}: differs\n{differences}")
+        raise MismatchError(f"{as_path(path)}: differs\n{differences_text(comparison)}")
 
 
-def compare_with_lock(target: Any, path: str | os.PathLike) -> Comparison:
+def differences_text(comparison: "Comparison | DigestComparison") -> str:
+    """Return one line for each difference from a lock, however long, and their counts."""
+    from explorer.document.text import text_of
+
+    if isinstance(comparison, Comparison):
+        from explorer.views.comparison import comparison_document as document
+    else:
+        from explorer.views.diff import digest_changes_document as document
+    return text_of(document(comparison), width=None)  # pyright: ignore[reportArgumentType]
+
+
+def compare_with_lock(
+    target: Any, path: str | os.PathLike
+) -> "Comparison | DigestComparison":
     """Return the differences from a lock file to a target; arguments as of the assertion."""
     place = as_path(path)
     try:
@@ -92,4 +110,13 @@ def compare_with_lock(target: Any, path: str | os.PathLike) -> Comparison:
         raise TargetError(place, found=error.found, cure=cure) from None
     except UnicodeDecodeError:
         raise FormatError(place, found="is not UTF-8", expected="a lock file") from None
+    if not text.startswith(LOCK_HEADER):  # hashing needs NumPy, structure does not
+        from explorer.values.digest import is_value_lock, read_digests
+
+        if is_value_lock(text):
+            from explorer.api.values import digest
+            from explorer.values.compare_digests import compare_digests
+
+            locked = read_digests(place, text)
+            return compare_digests(locked, digest(target, algorithm=locked.algorithm))
     return compare(parse_lock(text, place), explore(target))

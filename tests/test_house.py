@@ -56,7 +56,10 @@ FILES = {
 
 MODULE = re.compile(r"explorer(\.\w+)+")
 # a record prints itself through its view, which it finds by name when it is printed
-PRINTED_BY = {"inventory.inventory": {"views.inventory"}}
+PRINTED_BY = {
+    "inventory.inventory": {"views.inventory"},
+    "analyses.comparison": {"views.comparison"},
+}
 
 
 def calls(tree: ast.AST) -> set[str]:

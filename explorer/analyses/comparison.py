@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from importlib import import_module
 
 import msgspec
 
@@ -46,6 +47,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     def identical(self) -> bool:
         """Whether nothing differs."""
         return not any((self.added, self.removed, self.reshaped, self.recast, self.moved))
+
+    def __str__(self) -> str:
+        # the view stands above this room: it is found by name when a comparison is printed
+        return import_module("explorer.views.comparison").comparison_text(self)
 
 
 def compare(a: Inventory, b: Inventory) -> Comparison:

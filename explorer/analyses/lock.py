@@ -15,9 +15,9 @@ from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import Kind, TensorSpec
 from explorer.paths import name_of
 
-__all__ = ["lock_text", "parse_lock"]
+__all__ = ["LOCK_HEADER", "lock_text", "parse_lock"]
 
-_HEADER = "# explorer lock 1"
+LOCK_HEADER = "# explorer lock 1"
 _LINE = re.compile(r"([\w<>]+)\[([0-9,]*)\] (.+)", re.ASCII)
 _PLAIN = re.compile(r"[!#-~][!-~]*", re.ASCII)  # visible ASCII, no leading quote
 
@@ -26,7 +26,7 @@ def lock_text(inventory: Inventory) -> str:
     """Return the lock of an inventory: paths, shapes and dtypes, in order."""
     columns = inventory.columns
     formats = [f"{kind.dtype}[{','.join(map(str, kind.shape))}]" for kind in columns.kinds]
-    lines = [_HEADER]
+    lines = [LOCK_HEADER]
     for key, number in zip(columns.keys, columns.numbers, strict=True):
         name = name_of(key)
         shown = name if _PLAIN.fullmatch(name) else json.dumps(name)
@@ -41,11 +41,11 @@ def parse_lock(text: str, place: str) -> Inventory:
         FormatError: a line that is not a line of a lock.
     """
     first, _, rest = text.partition("\n")
-    if first.strip() != _HEADER:
+    if first.strip() != LOCK_HEADER:
         raise FormatError(
             place,
             found=f"starts with '{printable(first, 40)}'",
-            expected=f"{_HEADER!r}",
+            expected=f"{LOCK_HEADER!r}",
             cure="write it with `explorer lock TARGET`",
         )
     tensors = [

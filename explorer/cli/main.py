@@ -23,6 +23,7 @@ _MODULES = {
     "plan": "plan",
     "devices": "devices",
     "stats": "stats",
+    "compare": "compare",
     "diff": "diff",
     "digest": "digest",
     "spectrum": "spectrum",

@@ -23,11 +23,14 @@ __all__ = [
     "check_algorithm",
     "digest_of",
     "digest_text",
+    "is_value_lock",
     "read_digests",
+    "value_lock_text",
 ]
 
 Algorithm = Literal["xxh3_128", "blake2b"]
 _CHUNK = 1 << 22  # elements that are made contiguous at a time
+_LOCK = "# explorer value lock 1"
 _DIGITS = {"xxh3_128": 32, "blake2b": 64}
 
 
@@ -146,6 +149,23 @@ def digest_text(found: Digests) -> str:
     )
 
 
+def value_lock_text(found: Digests) -> str:
+    """Return a lock of values: a header, and what `digest_text` returns."""
+    return "\n".join((_LOCK, digest_text(found))) if found.tensors else _LOCK
+
+
+def is_value_lock(text: str) -> bool:
+    """Return whether a text is a lock of values, or what `explorer digest` prints.
+
+    >>> is_value_lock("# explorer value lock 1"), is_value_lock("# explorer lock 1")
+    (True, False)
+    """
+    first = text.partition("\n")[0].rstrip("\r")
+    digits = first.partition("  ")[0]
+    is_hash = len(digits) in _DIGITS.values() and not digits.strip("0123456789abcdef")
+    return first == _LOCK or is_hash
+
+
 def read_digests(place: str, text: str) -> Digests:
     """Return the digests that a text of `digest_text` holds.
 
@@ -155,7 +175,7 @@ def read_digests(place: str, text: str) -> Digests:
     """
     tensors: list[TensorDigest] = []
     for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
+        if line.strip() and not line.startswith("#"):
             tensors.append(_read_line(place, number, line))
     names = [each.name for each in tensors]
     if len(set(names)) < len(names):

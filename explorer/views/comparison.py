@@ -1,12 +1,27 @@
-"""A comparison as a document: one line for each difference."""
+"""A comparison as a document: a line for each difference, or a table with equal layers folded."""
+
+from typing import Any
 
 from explorer.analyses.comparison import Comparison, StructureChange
-from explorer.document.records import Document, Terms
+from explorer.document.records import Column, Document, Paragraph, Table, Terms
 from explorer.errors import printable
+from explorer.values.groups import pattern_of, range_name
 from explorer.views import units
 
-__all__ = ["comparison_document"]
+__all__ = [
+    "comparison_document",
+    "comparison_records",
+    "comparison_table",
+    "comparison_text",
+]
 
+_COLUMNS = (
+    Column("change"),
+    Column("tensor", least=20),
+    Column("tensors", "right", rank=1),
+    Column("before"),
+    Column("after", least=0),
+)
 _WORDS = ("removed", "added", "reshaped", "recast", "moved")
 
 
@@ -19,14 +34,82 @@ def comparison_document(comparison: Comparison) -> Document:
     removed   head/kernel float32[4, 2]
     1 removed, 7 unchanged
     """
-    items = []
-    counts = []
+    items = [
+        (word, _change(word, change))
+        for word in _WORDS
+        for change in getattr(comparison, word)
+    ]
+    return Document(blocks=(Terms(tuple(items), len("reshaped"), _counts(comparison)),))
+
+
+def comparison_table(comparison: Comparison, title: str = "") -> Document:
+    """Return a table of the differences; those of layers that are equal share a row.
+
+    >>> from explorer.document.text import text_of
+    >>> changes = (StructureChange("b", "b", ((4,), "float32"), ((4,), "float16")),)
+    >>> print(text_of(comparison_table(Comparison(recast=changes, unchanged=7)), 60))
+    1 recast, 7 unchanged
+    <BLANKLINE>
+    change  tensor  before      after
+    recast  b       float32[4]  float16[4]
+    """
+    rows = []
     for word in _WORDS:
-        changes: tuple[StructureChange, ...] = getattr(comparison, word)
-        items += [(word, _change(word, change)) for change in changes]
-        counts += [f"{len(changes):,} {word}"] if changes else []
-    closing = ", ".join([*counts, f"{comparison.unchanged:,} unchanged"])
-    return Document(blocks=(Terms(tuple(items), len("reshaped"), closing),))
+        folded: dict[tuple, list[StructureChange]] = {}
+        for change in getattr(comparison, word):
+            names = (pattern_of(change.before), pattern_of(change.after))
+            folded.setdefault((names, change.old, change.new), []).append(change)
+        rows += [_row(word, changes) for changes in folded.values()]
+    head = Paragraph(_counts(comparison))
+    table = [Table(_COLUMNS, rows).without_empty_columns()] if rows else []
+    return Document(title, (head, *table))
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """Return what `str(comparison)` shows, in lines of at most 100 cells."""
+    from explorer.document.text import text_of
+
+    return text_of(comparison_table(comparison), 100)
+
+
+def comparison_records(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return a flat record for each difference, exact."""
+    found = []
+    for word in _WORDS:
+        for each in getattr(comparison, word):
+            (shape_a, dtype_a), (shape_b, dtype_b) = (
+                each.old or ((), ""),
+                each.new or ((), ""),
+            )
+            found.append(
+                {
+                    "change": word,
+                    "before": each.before,
+                    "after": each.after,
+                    "dtype_before": dtype_a,
+                    "shape_before": list(shape_a) if each.old else None,
+                    "dtype_after": dtype_b,
+                    "shape_after": list(shape_b) if each.new else None,
+                }
+            )
+    return found
+
+
+def _row(word: str, changes: list[StructureChange]) -> tuple:
+    first = changes[0]
+    before = range_name(
+        [printable(change.before or change.after, 300) for change in changes]
+    )
+    old, new = (_signature(side) for side in (first.old, first.new))
+    if word == "moved":
+        new = "to " + range_name([printable(change.after, 300) for change in changes])
+    return (word, before, len(changes) if len(changes) > 1 else None, old, new)
+
+
+def _counts(comparison: Comparison) -> str:
+    counts = [(len(getattr(comparison, word)), word) for word in _WORDS]
+    words = [f"{number:,} {word}" for number, word in counts if number]
+    return ", ".join([*words, f"{comparison.unchanged:,} unchanged"])
 
 
 def _change(word: str, change: StructureChange) -> str:

@@ -79,7 +79,7 @@ def test_fracast_and_its_int8_twin():
     weights = ROOT / "fracast/weights"
     found = ex.diff(weights / "model.safetensors", weights / "model.int8.safetensors")
     assert verdicts(found) == {"quantized": 20, "identical": 27}
-    assert {each.detail for each in found.tensors} == {"int8", ""}
+    assert {each.detail for each in found.tensors} == {"INT8", ""}
 
 
 def test_gemma_and_its_parameters(gemma: Path):
