@@ -34,6 +34,7 @@ from .api.values import (
     describe,
     diff,
     digest,
+    learned,
     load,
     spectrum,
 )
@@ -137,6 +138,7 @@ __all__ = [
     "digest",
     "explore",
     "factorize",
+    "learned",
     "ledger",
     "load",
     "load_pretrained",

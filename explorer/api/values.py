@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from explorer.values.describe import GroupBy
     from explorer.values.differences import Difference
     from explorer.values.digest import Algorithm, Digests
+    from explorer.values.learned import Learned
     from explorer.values.records import Description, Spectrum, ValueCheck
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "describe",
     "diff",
     "digest",
+    "learned",
     "load",
     "spectrum",
 ]
@@ -180,6 +182,32 @@ def diff(
         _check_tolerance(place, value)
     names = (_name_of_target(a), _name_of_target(b))
     return difference_of_targets(resolve(a), resolve(b), names, match, rtol, atol)
+
+
+def learned(before: Any, after: Any, select: str | None = None) -> "Learned":
+    """Return where the parameters of a model changed in training, layer by layer.
+
+    Args:
+        before, after: one model's parameters, as trees, modules or checkpoints. A step that
+            donates its state uses the memory of `before`: copy it first (`jax.device_get`).
+        select: a glob over paths as of `Inventory.select`; None for all.
+
+    Returns:
+        A record whose `save` writes it, for `explorer.values.learned.read_learned`.
+
+    Raises:
+        InputError: as `describe`; also tensors that are on one side alone.
+
+    >>> import numpy as np
+    >>> found = learned({"kernel": np.ones((2, 2))}, {"kernel": np.full((2, 2), 1.5)})
+    >>> found.total.change, found.total.rank
+    (0.5, 1.0)
+    """
+    from explorer.targets.values import values_of
+    from explorer.values.learning import learned_of
+
+    sides = (values_of(resolve(side), select) for side in (before, after))
+    return learned_of((_name_of_target(before), _name_of_target(after)), *sides)
 
 
 def digest(

@@ -16,6 +16,7 @@ from explorer.cli.completion import complete_recipe, complete_setting
 from explorer.cli.console import echo, echo_document, width
 from explorer.recipes import settings_of
 from explorer.training.loop.stopping import stop_signals
+from explorer.views.learned import learned_document
 from explorer.views.ledger import ledger_document
 
 __all__ = ["train"]
@@ -111,9 +112,14 @@ def train(
         ctx.exit(128 + signal.Signals[done.reason.split()[0]])
     progress.note(f"{done.reason}: {folder} is finished")
     echo("\n".join((*done.lines, "", done.history.table(width=width()), "")))
+    if done.history.learned is not None:
+        echo_document(learned_document(done.history.learned))
+        echo("")
     # what a train state holds as params is learned, whatever its names
     learned = msgspec.structs.replace(
         explore(done.state.params), target=recipe, parameters_by="source"
     )
     echo_document(ledger_document(ledger_of(learned)))
-    echo(f"\nsaved in {folder}: explorer show {folder}; every step: history.jsonl")
+    echo(
+        f"\nsaved in {folder}: explorer show {folder}; every step: history.jsonl; changes: learned.json"
+    )

@@ -12,6 +12,8 @@ from jax.errors import JaxRuntimeError
 
 from explorer.errors import InputError, first_line
 from explorer.recipes.recipe import Settings
+from explorer.targets import resolve
+from explorer.targets.values import values_of
 from explorer.training.checkpoints.checkpoints import Checkpoints
 from explorer.training.data.batches import Batches
 from explorer.training.logging.history import History, read_jsonl
@@ -22,9 +24,12 @@ from explorer.training.loop.stopping import stop_signals
 from explorer.training.step.freezing import Freezing
 from explorer.training.step.state import TrainState
 from explorer.training.trainer import Trainer
+from explorer.values.learned import Learned
+from explorer.values.learning import learned_of
 
-__all__ = ["Finished", "notes", "run"]
+__all__ = ["LEARNED", "Finished", "notes", "run"]
 
+LEARNED = "learned.json"
 _KEPT = 2
 # settings that decide how much memory is needed, and XLA's word where it runs out
 _SIZES = ("width", "points", "length", "batch")
@@ -110,14 +115,26 @@ def _train(
                 tokens_per_batch=parts.tokens,
             )
     _check_finite(result, folder)
-    lines = ()
+    lines, learned = (), None
     if result.stopped == "steps" and not received:
         lines = parts.conclude(result.state)
+        learned = _learned(settings.first_state(trainer, parts), result.state)
+        learned.save(Path(folder) / LEARNED)
     if result.stopped == "steps" and received:  # after the last step
         reason = f"{received[0]} came after step {settings.steps:,}"
         result = result._replace(stopped="signal", reason=reason)
     history = read_jsonl(document)
+    history.learned = learned
     return Finished(result.stopped, result.reason, lines, result.state, history)
+
+
+def _learned(first: TrainState, last: TrainState) -> Learned:
+    """Return where the parameters changed from the state that a run began with.
+
+    The first state is drawn again from the seed: none is kept while it trains.
+    """
+    sides = (values_of(resolve(state.params)) for state in (first, last))
+    return learned_of(("first step", f"step {int(last.step):,}"), *sides)
 
 
 def notes(trainer: Trainer, state: TrainState) -> Iterator[str]:

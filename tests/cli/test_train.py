@@ -65,7 +65,7 @@ def test_linear_prints_the_line_and_what_is_in_the_model(tmp_path: Path):
     assert lines[0] == f"learned        y = {a:.6f} x + {b:.6f}"
     assert "2 parameters in 2 tensors = 1 weights + 1 biases" in lines
     assert lines[-1] == (
-        "saved in runs/linear: explorer show runs/linear; every step: history.jsonl"
+        "saved in runs/linear: explorer show runs/linear; every step: history.jsonl; changes: learned.json"
     )
     messages = done.stderr.splitlines()
     assert messages[0].startswith("step 1/200  loss ")

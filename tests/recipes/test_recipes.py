@@ -14,9 +14,10 @@ from explorer.recipes import RECIPES, recipe_of, settings_of
 from explorer.recipes.charlm import generate
 from explorer.recipes.linear import LinearRecipe, draw_points
 from explorer.recipes.recipe import Parts
-from explorer.recipes.running import Finished, run
+from explorer.recipes.running import LEARNED, Finished, run
 from explorer.training.checkpoints.checkpoints import Checkpoints
 from explorer.training.loop.progress import Report
+from explorer.values.learned import read_learned
 
 TINY = {
     "linear": [],
@@ -102,6 +103,21 @@ def flat(tree: dict, front: str = "") -> dict[str, np.ndarray]:
         path = f"{front}/{name}"
         found |= flat(value, path) if isinstance(value, dict) else {path: np.asarray(value)}
     return found
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_where_a_run_learned_is_saved_with_it(finished, name: str):
+    done, folder = finished(name)
+    settings = settings_of(name, TINY[name])
+    parts = settings.parts()
+    first = settings.first_state(settings.trainer(parts), parts)
+    before, after = flat(first.params), flat(done.state.params)
+    change = np.sqrt(sum(((after[k].astype(float) - before[k]) ** 2).sum() for k in after))
+    norm = np.sqrt(sum((before[k].astype(float) ** 2).sum() for k in before))
+    learned = read_learned(folder / LEARNED)
+    assert learned == done.history.learned
+    assert learned.total.change == pytest.approx(change / norm, rel=1e-6)
+    assert learned.after == f"step {settings.steps:,}"
 
 
 @pytest.mark.parametrize("name", ["linear", "digits"])

@@ -50,6 +50,11 @@ class History:
         run: a name that identifies the run in the files that are written.
         writers: receive each record as it is added: a `JsonlWriter`, an `EventWriter`.
 
+    Attributes:
+        remarks: on the file that it was read from.
+        learned: where the parameters changed, where somebody found it out: what
+            `explorer.learned` returned of those before and after.
+
     >>> history = History()
     >>> history.append(1, {"loss": 2.5})
     >>> history.append(2, {"loss": 1.5})
@@ -70,6 +75,7 @@ class History:
                 check_type(name, given, (), "a list")
         self.rows, self.columns, self.run = tuple(rows), tuple(columns), run
         self.remarks: tuple[str, ...] = ()
+        self.learned: Any = None
         self._writers = tuple(writers)
         self._records: list[StepRecord] = []
 
