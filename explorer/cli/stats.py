@@ -32,6 +32,11 @@ __all__ = ["stats"]
     show_default=True,
     help="What the rows have in common; name: equal layers.",
 )
+@click.option(
+    "--moments",
+    is_flag=True,
+    help="Leave out quantiles and magnitudes, which take most of the time.",
+)
 @click.option("--plot", "picture", metavar="FILE.png", help="Draw it: .png, .svg or .pdf.")
 @format_option
 def stats(
@@ -40,6 +45,7 @@ def stats(
     every: bool,
     check: bool,
     by: "GroupBy",
+    moments: bool,
     picture: str | None,
     form: str,
 ) -> None:
@@ -51,12 +57,15 @@ def stats(
       explorer stats model/ --select "**/attention/**"
       explorer stats model.gguf --format csv
       explorer stats model/ --by component --plot model.png
+      explorer stats model/ --moments
       explorer stats model/ --check
     """
     if check:
         _check(target, glob, form)
         return
-    found = describe(target, glob, by=by)
+    if moments and picture is not None:
+        raise click.UsageError("--plot draws magnitudes, which --moments leaves out")
+    found = describe(target, glob, "moments" if moments else "all", by)
     if picture is not None:
         from explorer.views.stats_plot import plot_stats
 

@@ -5,8 +5,10 @@ from typing import Any
 import msgspec
 
 from explorer.document.records import Column, Document, Notes, Paragraph, Table
+from explorer.values.groups import pattern_of, range_name
 from explorer.values.records import (
     Description,
+    Finding,
     GroupStatistics,
     Statistics,
     StoredStatistics,
@@ -21,9 +23,9 @@ _BARS = "▁▂▃▄▅▆▇█"
 _CELLS = 16
 _COLUMNS = (
     Column("tensor", least=20),
-    Column("dtype", rank=5),
+    Column("dtype", rank=2),
     Column("elements", "right", rank=4),
-    Column("mean", "right", rank=1),
+    Column("mean", "right", rank=5),
     Column("std", "right"),
     Column("min", "right", rank=2),
     Column("max", "right", rank=2),
@@ -65,7 +67,7 @@ def stats_records(found: Description) -> list[dict[str, Any]]:
             "sparsity": each.sparsity,
             "pattern": each.pattern,
             **msgspec.structs.asdict(each.statistics),
-            **({"stored": _stored(each.stored)} if each.stored else {}),
+            "stored": _stored(each.stored) if each.stored else None,
         }
         for each in found.tensors
     ]
@@ -157,18 +159,29 @@ _FINDINGS = (
 
 
 def check_document(found: ValueCheck) -> Document:
-    """Return a line for each finding, what is wrong first."""
+    """Return a line for each finding, what is wrong first; notes that are alike share one."""
     wrong = sum(finding.is_wrong for finding in found.findings)
     looked = f"{found.tensors:,} tensors, {found.elements:,} numbers"
     verdict = f"{wrong:,} wrong" if wrong else "nothing is wrong"
     rows = [
         (
-            "wrong" if finding.is_wrong else "note",
-            finding.tensor,
-            "" if finding.index is None else ",".join(map(str, finding.index)),
-            finding.text,
+            "wrong" if first.is_wrong else "note",
+            range_name([each.tensor for each in alike]),
+            "" if first.index is None else ",".join(map(str, first.index)),
+            first.text,
         )
-        for finding in found.findings
+        for alike in _alike(found.findings)
+        for first in alike[:1]
     ]
     table = [Table(_FINDINGS, rows)] if rows else []
     return Document(found.target, (Paragraph(f"{looked}: {verdict}"), *table))
+
+
+def _alike(findings: tuple[Finding, ...]) -> list[list[Finding]]:
+    """Return findings in their order; notes that differ in numbers of names alone together."""
+    found: dict[object, list[Finding]] = {}
+    for number, each in enumerate(findings):
+        is_own = each.is_wrong or each.index is not None
+        key = number if is_own else (pattern_of(each.tensor), each.kind, each.text)
+        found.setdefault(key, []).append(each)
+    return list(found.values())

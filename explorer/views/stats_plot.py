@@ -1,9 +1,10 @@
-"""Statistics as a figure: magnitudes by component, and how large weights are by depth."""
+"""Statistics as a figure: magnitudes by component, sizes by depth, and a map of outliers."""
 
 import os
 import re
 from typing import TYPE_CHECKING
 
+from explorer.errors import printable
 from explorer.values.records import Description, TensorStatistics
 
 if TYPE_CHECKING:
@@ -13,11 +14,15 @@ if TYPE_CHECKING:
 __all__ = ["plot_stats"]
 
 _MARK = "explorer: statistics of values"
+_MOST_ROWS = 60
+_NAME = 40  # characters of a name
 _NUMBER = re.compile(r"(?:^|[/._])(\d+)(?=$|[/._])")
 
 
 def plot_stats(found: Description, path: str | os.PathLike | None = None) -> "Figure":
-    """Return a figure of the magnitudes of each component, and of their RMS by layer.
+    """Return a figure: magnitudes of each component, their RMS by layer, a map of outliers.
+
+    The map has the largest magnitude of each tensor, as a multiple of the tensor's RMS.
 
     Args:
         found: what `describe` returns.
@@ -35,10 +40,15 @@ def plot_stats(found: Description, path: str | os.PathLike | None = None) -> "Fi
             parts.setdefault(each.component or "other", []).append(each)
     with in_style():
         figure = Picture(layout="constrained")
-        figure.set_size_inches(9.0, 6.4)
-        top, below = figure.subplots(2, 1)
-        _draw_magnitudes(top, parts)
-        _draw_depth(below, parts)
+        rows = _outliers(found)
+        height = 1.0 + 0.22 * len(rows) if rows else 0.0
+        figure.set_size_inches(9.0, 6.4 + height)
+        shares = [3.2, 3.2, *([height] if rows else [])]
+        panels = figure.subplots(len(shares), 1, height_ratios=shares)
+        _draw_magnitudes(panels[0], parts)
+        _draw_depth(panels[1], parts)
+        if rows:
+            _draw_outliers(figure, panels[2], rows)
         figure.suptitle(found.target, parse_math=False)
     if path is not None:
         save_figure(figure, path, _MARK)
@@ -98,7 +108,54 @@ def _draw_depth(panel: "Axes", parts: dict[str, list[TensorStatistics]]) -> None
         panel.plot(depths, sizes, color=colour, marker="o", markersize=3, linewidth=1.6)
     panel.set_yscale("log")
     panel.yaxis.set_major_formatter(lambda size, _: f"{size:.3g}")
-    panel.yaxis.set_minor_formatter(lambda size, _: f"{size:.3g}")
+    low, high = panel.get_ylim()
+    few = high < 20 * low  # else labels between the powers of ten run into one another
+    panel.yaxis.set_minor_formatter(lambda size, _: f"{size:.3g}" if few else "")
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.set_xlabel("layer")
     panel.set_title("RMS of the elements of each component")
+
+
+def _outliers(found: Description) -> dict[str, dict[int, float]]:
+    """Return the largest magnitude over the RMS, by the tensor's name in its layer and the layer."""
+    rows: dict[str, dict[int, float]] = {}
+    for each in found.tensors:
+        figures, number = each.statistics, _NUMBER.search(each.name)
+        if each.is_parameter and number and figures.rms and figures.min is not None:
+            largest = max(-figures.min, figures.max or 0.0)
+            name = each.name[number.end() :].lstrip("/._")
+            rows.setdefault(name, {})[int(number[1])] = largest / figures.rms
+    return dict(list(rows.items())[:_MOST_ROWS])
+
+
+def _draw_outliers(
+    figure: "Figure", panel: "Axes", rows: dict[str, dict[int, float]]
+) -> None:
+    """Draw a heat map: a row for each tensor of a layer, a column for each layer."""
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import MaxNLocator
+
+    layers = 1 + max(layer for row in rows.values() for layer in row)
+    gap = float("nan")
+    cells = [[row.get(layer, gap) for layer in range(layers)] for row in rows.values()]
+    known = [value for row in rows.values() for value in row.values()]
+    low, high = min(known), max(max(known), 1.001 * min(known))
+    scale = LogNorm(low, high)
+    image = panel.imshow(
+        cells, aspect="auto", norm=scale, cmap="magma_r", interpolation="none"
+    )
+    panel.grid(visible=False)
+    panel.set_yticks(range(len(rows)), [_shown(name) for name in rows], parse_math=False)
+    panel.tick_params(axis="y", labelsize=7)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.set_xlabel("layer")
+    panel.set_title("Largest magnitude over the RMS of the tensor")
+    bar = figure.colorbar(image, ax=panel, pad=0.02)
+    places = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000)
+    bar.set_ticks([times for times in places if low <= times <= high])
+    bar.ax.yaxis.set_major_formatter(lambda times, _: f"{times:.3g}×")
+    bar.ax.yaxis.set_minor_formatter(lambda _times, _: "")
+
+
+def _shown(name: str) -> str:
+    return printable(name if len(name) <= _NAME else f"…{name[1 - _NAME :]}", 200)

@@ -24,6 +24,7 @@ from explorer.packed.decoding import (
     shape_parts,
     values_of_layer,
 )
+from tests.cli.in_process import printed
 
 DATA = Path(__file__).parents[1] / "data" / "packed"
 EXPECTED = load_path(str(DATA / "expected.safetensors"), lambda key: True)
@@ -260,3 +261,26 @@ def test_a_dead_row_of_a_packed_weight_is_found(tmp_path: Path):
     assert not found.is_sound
     nans = {each.tensor: each.index for each in found.findings if each.kind == "nan"}
     assert nans == {"up/weight_scale": (7, 1), "up/weight_packed": (7, 32)}
+
+
+@pytest.mark.parametrize("form", ["csv", "md", "json"])
+def test_a_packed_model_in_every_form(form: str):
+    text = printed("stats", DATA / "compressed_int4.safetensors", "--format", form)
+    assert "weight_packed" in text
+    assert "int32" in text
+
+
+def test_arrays_of_qwix(tmp_path: Path):
+    """A QArray: (qvalue - zero_point) * scale, a scale for each tile of 4 by 1."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(-128, 128, (8, 6), np.int8)
+    scale = rng.standard_normal((2, 6)).astype(np.float32)
+    zero = rng.integers(-9, 9, (2, 6)).astype(np.int8)
+    names = {"qvalue": codes, "scale": scale, "zero_point": zero}
+    path = tmp_path / "model.safetensors"
+    save_file({f"up.kernel.array.{name}": part for name, part in names.items()}, path)
+    found = values(path).pieces().whole()
+    for row, column in np.ndindex(8, 6):
+        tile = row // 4, column
+        expected = np.float32(int(codes[row, column]) - int(zero[tile])) * scale[tile]
+        assert found[row, column] == expected

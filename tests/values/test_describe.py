@@ -103,6 +103,39 @@ def test_numbers_of_quantised_tensors_are_not_mixed_with_others(tmp_path, dtype:
     assert row.stored.statistics.max == codes.astype(np.float64).max()
     assert found.notes == ("state, not in the total: up/weight_scale",)
     args = ("stats", tmp_path / "a.safetensors", "--format", "json")
-    (shown,) = [t for t in json.loads(printed(*args))["tensors"] if "stored" in t]
+    (shown,) = [t for t in json.loads(printed(*args))["tensors"] if t["stored"]]
     assert shown["stored"]["dtype"] == dtype
     assert shown["stored"]["max"] == row.stored.statistics.max
+
+
+def test_moments_alone(tmp_path):
+    save_file(layers(), tmp_path / "a.safetensors")
+    path = tmp_path / "a.safetensors"
+    args = ("stats", path, "--format", "json")
+    whole = json.loads(printed(*args))
+    found = json.loads(printed(*args, "--moments"))
+    for one, other in zip(whole["tensors"], found["tensors"], strict=True):
+        assert (other["quantiles"], other["histogram"]) == ({}, {})
+        assert one["quantiles"]
+        assert other["l2"] == pytest.approx(one["l2"], rel=1e-6)
+        assert (other["min"], other["max"]) == (one["min"], one["max"])
+    assert "magnitudes" not in printed("stats", path, "--moments")
+    done = run("stats", path, "--moments", "--plot", tmp_path / "a.png")
+    assert done.returncode == 2
+    assert "--plot draws magnitudes, which --moments leaves out" in done.stderr
+
+
+def test_notes_that_are_alike_share_a_row(tmp_path):
+    halves = {f"h.{n}.scale": np.float32([1.5, 2.25, n]) for n in (0, 1, 3)}
+    save_file(halves, tmp_path / "a.safetensors")
+    text = printed("stats", tmp_path / "a.safetensors", "--check")
+    rows = [line for line in text.splitlines() if line.startswith("note")]
+    assert [row.split()[1] for row in rows] == ["h/[0-1,3]/scale"]
+    found = json.loads(
+        printed("stats", tmp_path / "a.safetensors", "--check", "--format", "json")
+    )
+    assert [each["tensor"] for each in found["findings"]] == [
+        "h/0/scale",
+        "h/1/scale",
+        "h/3/scale",
+    ]
