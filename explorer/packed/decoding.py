@@ -31,7 +31,7 @@ _FLOATS = {
 }
 _TABLES = ("bitsandbytes", "hqq")
 _SHAPES = {"compressed": ("weight_shape",), "hqq": ("shape", "scale", "zero", "nbits")}
-_MISFITS = (ValueError, IndexError, KeyError, TypeError, OverflowError, StopIteration)
+_MISFITS = (ValueError, IndexError, KeyError, TypeError, ArithmeticError, StopIteration)
 # of one meaning whatever a scheme calls them
 _USUAL = {
     "weight_scale_2": "scale_2",

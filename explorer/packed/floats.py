@@ -5,6 +5,7 @@ were read in transformers 5.24 (`finegrained_fp8`, `mxfp4`), compressed-tensors 
 (`nvfp4`, `mxfp4`), NVIDIA ModelOpt (`weight_scale_2`), qwix 0.1.8 (`QArray`), bitsandbytes 0.50.
 """
 
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -33,7 +34,7 @@ def scaled(parts: Parts, shape: tuple[int, ...], rows: slice) -> Coded:
     Scales are one for all, for each index of some axes, or for blocks of elements.
     """
     weight = parts["weight"]
-    numbers = weight[rows].astype(np.float32)
+    numbers = _numbers(weight[rows])
     scale = _spread(scales_of(parts["scale"]), shape, rows)
     if "scale_2" in parts:  # of a scale of scales
         scale = scale * _spread(parts["scale_2"].astype(np.float32), shape, rows)
@@ -41,6 +42,20 @@ def scaled(parts: Parts, shape: tuple[int, ...], rows: slice) -> Coded:
     if "zero_point" in parts:
         zero = _spread(parts["zero_point"].astype(np.float32), shape, rows)
     return Coded(numbers, scale, finite_values(weight.dtype), zero)
+
+
+def _numbers(weight: np.ndarray) -> np.ndarray:
+    """Return small numbers as float32, those of one byte by a table."""
+    if weight.dtype.itemsize != 1:
+        return weight.astype(np.float32)
+    return _table(weight.dtype).take(np.ascontiguousarray(weight).view(np.uint8))
+
+
+@lru_cache(16)
+def _table(dtype: np.dtype) -> np.ndarray:
+    """Return what each of the 256 bytes stands for."""
+    with np.errstate(all="ignore"):
+        return np.arange(256, dtype=np.uint8).view(dtype).astype(np.float32)
 
 
 def _spread(scale: np.ndarray, shape: tuple[int, ...], rows: slice) -> np.ndarray:
@@ -132,5 +147,6 @@ def blocks(parts: Parts, shape: tuple[int, ...], rows: slice) -> Coded:
     """Return rows of gpt-oss's MXFP4: blocks [..., groups, 16 bytes], scales [..., groups]."""
     weight, scale = parts["weight"], parts["scale"]
     flat = {"weight": weight.reshape(*weight.shape[:-2], -1), "scale": scale}
-    assert prod(shape) == 2 * weight.size
+    if prod(shape) != 2 * weight.size:
+        raise ValueError(f"{weight.size} bytes do not hold {prod(shape)} weights")
     return microscaled(flat, shape, rows)

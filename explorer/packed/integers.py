@@ -49,6 +49,8 @@ def _indexed(
     low: int = 0,
 ) -> Coded:
     """Return codes [..., in] of which an index [in] says the group of each."""
+    if index.size and index.min() < 0:
+        raise ValueError("a group index is below 0")
     if isinstance(zero, np.ndarray):
         zero = zero[..., index]
     return Coded(codes, scale[..., index], _range(bits, low), zero)
@@ -89,8 +91,8 @@ def awq(parts: Parts, bits: int, rows: slice, width: int, config: Any = None) ->
     if weight.shape[0] == width and zeros.shape[0] == scales.shape[0]:
         words = slice(rows.start // 8, -(-rows.stop // 8))
         inside = slice(rows.start - 8 * words.start, rows.stop - 8 * words.start)
-        codes = _reordered(weight[:, words])[:, inside].T
-        zero = _reordered(zeros[:, words])[:, inside].T
+        codes = _reordered(weight[:, words])[inside]
+        zero = _reordered(zeros[:, words])[inside]
         return _grouped(codes, _floats(scales[:, rows].T), _floats(zero), bits)
     codes = unpacked(weight[rows], bits, width)
     padded = zeros.shape[1]
@@ -110,9 +112,12 @@ def _gemv_padding(width: int, group: int) -> int:
 
 
 def _reordered(words: np.ndarray) -> np.ndarray:
-    """Return the weights of AWQ's words [rows, words] in order."""
-    codes = unpacked(words, 4, 8 * words.shape[1]).reshape(len(words), -1, 8)
-    return codes[:, :, _AWQ_ORDER].reshape(len(words), -1)
+    """Return the weights of AWQ's words [in, words] in order, a row for each output."""
+    turned = np.ascontiguousarray(words.T)
+    found = np.empty((len(turned), 8, len(words)), np.uint8)
+    for at, place in enumerate(_AWQ_ORDER):
+        found[:, at] = (turned >> (4 * place)) & 15
+    return found.reshape(-1, len(words))
 
 
 def compressed(
@@ -142,9 +147,8 @@ def compressed(
 def mlx(parts: Parts, bits: int, rows: slice, width: int, config: Any = None) -> Coded:
     """Return rows of weight [..., out, in*bits/32]: codes * scales + biases, in groups."""
     codes = unpacked(parts["weight"][rows], bits, width)
-    biases = parts.get("biases", parts.get("qbiases"))
+    biases = parts["biases" if "biases" in parts else "qbiases"]
     found = _grouped(codes, _floats(parts["scales"][rows]), 0.0, bits)
-    assert biases is not None  # the reader asked for them
     return found._replace(offset=_floats(biases[rows])[..., None])
 
 

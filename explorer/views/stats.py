@@ -159,25 +159,25 @@ _FINDINGS = (
 
 
 def check_document(found: ValueCheck) -> Document:
-    """Return a line for each finding, what is wrong first; notes that are alike share one."""
+    """Return a line for each finding, what is wrong first; notes that are equal share one."""
     wrong = sum(finding.is_wrong for finding in found.findings)
     looked = f"{found.tensors:,} tensors, {found.elements:,} numbers"
     verdict = f"{wrong:,} wrong" if wrong else "nothing is wrong"
     rows = [
         (
             "wrong" if first.is_wrong else "note",
-            range_name([each.tensor for each in alike]),
+            range_name([each.tensor for each in same]),
             "" if first.index is None else ",".join(map(str, first.index)),
             first.text,
         )
-        for alike in _alike(found.findings)
-        for first in alike[:1]
+        for same in _equal(found.findings)
+        for first in same[:1]
     ]
     table = [Table(_FINDINGS, rows)] if rows else []
     return Document(found.target, (Paragraph(f"{looked}: {verdict}"), *table))
 
 
-def _alike(findings: tuple[Finding, ...]) -> list[list[Finding]]:
+def _equal(findings: tuple[Finding, ...]) -> list[list[Finding]]:
     """Return findings in their order; notes that differ in numbers of names alone together."""
     found: dict[object, list[Finding]] = {}
     for number, each in enumerate(findings):

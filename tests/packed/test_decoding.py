@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 import explorer as ex
+from explorer.errors import InputError
 from explorer.formats.files import list_path, load_path
 from explorer.identify.packing.companions import PackedLayer, packed_layers
 from explorer.packed.coded import unpacked
@@ -266,6 +267,7 @@ def test_a_dead_row_of_a_packed_weight_is_found(tmp_path: Path):
 @pytest.mark.parametrize("form", ["csv", "md", "json"])
 def test_a_packed_model_in_every_form(form: str):
     text = printed("stats", DATA / "compressed_int4.safetensors", "--format", form)
+    text = text.replace("\\", "")  # Markdown escapes underscores
     assert "weight_packed" in text
     assert "int32" in text
 
@@ -284,3 +286,46 @@ def test_arrays_of_qwix(tmp_path: Path):
         tile = row // 4, column
         expected = np.float32(int(codes[row, column]) - int(zero[tile])) * scale[tile]
         assert found[row, column] == expected
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b'"blocksize": 0',
+        b'"blocksize": null',
+        b'"blocksize": "x"',
+        b'"blocksize": 1e99',
+        b'"other": 64',
+    ],
+)
+def test_a_state_of_nonsense_leaves_the_weight_as_it_is_stored(
+    tmp_path: Path, wrong: bytes
+):
+    arrays = load_path(str(DATA / "bitsandbytes_nf4_nested.safetensors"), lambda key: True)
+    parts = {str(key): np.array(array) for key, array in arrays.items()}
+    state = "up.weight.quant_state.bitsandbytes__nf4"
+    text = bytes(parts[state]).replace(b'"blocksize": 64', wrong)
+    parts[state] = np.frombuffer(text, np.uint8)
+    path = tmp_path / "model.safetensors"
+    save_file(parts, path)
+    found = ex.describe(str(path))
+    assert found.totals.count == 0
+    assert any(note.startswith("up/weight: not dequantised") for note in found.notes)
+    other = tmp_path / "plain.safetensors"
+    save_file({"up.weight": np.zeros((20, 128), np.float32)}, other)
+    with pytest.raises(
+        InputError, match=r"weight cannot be dequantised: its tensors do not fit"
+    ):
+        ex.diff(str(path), str(other))
+
+
+def test_groups_that_are_not_there(tmp_path: Path):
+    for wrong in (-1, 2):
+        parts, _ = gptq_layer(4, order=False)
+        parts["g_idx"][7] = wrong
+        path = tmp_path / "model.safetensors"
+        save_file({f"up.{name}": part for name, part in parts.items()}, path)
+        (note,) = [n for n in ex.describe(str(path)).notes if "not dequantised" in n]
+        assert note.startswith(
+            "up/qweight: not dequantised, its tensors do not fit together"
+        )
