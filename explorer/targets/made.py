@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from explorer.identify.packing import unpacked_name
 from explorer.paths import Key, name_of
 from explorer.targets.packed import PackedWeight
-from explorer.targets.sides import Made, Side, StoredArray
+from explorer.targets.sides import Side
+from explorer.targets.stored import Made, StoredArray
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,6 +146,13 @@ def _decode(side: Side, twins: set[Key]) -> None:
             gone.update(weight.parts.values())
     if made:
         side.make(arrays, made, gone)
+        side.notes.append(f"{side.place}: {_weights(len(made))} compared dequantised")
+    if left := side.undecoded():
         side.notes.append(
-            f"{side.place}: {len(made):,} packed weights are compared dequantised"
+            f"{side.place}: {_weights(left)} of a layout that is not decoded, and compared as "
+            "stored"
         )
+
+
+def _weights(number: int) -> str:
+    return f"{number:,} packed weight{'s are' if number > 1 else ' is'}"

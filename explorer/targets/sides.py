@@ -1,8 +1,8 @@
 """A target as one side of a comparison: its tensors by key, and their arrays when asked for."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from explorer import dtypes
 from explorer.errors import InputError, TargetError, TreeError
@@ -13,48 +13,17 @@ from explorer.targets.inventories import inventory_of
 from explorer.targets.packed import PackedWeight, packed_weights
 from explorer.targets.records import Checkpoint, Target, Tree
 from explorer.targets.scaled import ScaledWeight, scaled_weights
+from explorer.targets.stored import Made, StoredArray
 
 if TYPE_CHECKING:
     import numpy as np
 
     from explorer.architectures.architecture import Architecture
     from explorer.formats.gguf import StoredBlocks
-    from explorer.values.bounds import Bounds
 
-__all__ = ["Made", "Side", "StoredArray", "side_of"]
+__all__ = ["Side", "side_of"]
 
 _NUMBERS = ("float", "complex", "int", "uint", "bool", "key")
-
-
-class StoredArray(NamedTuple):
-    """A tensor of a side: its format and its shape, as its array has it.
-
-    `is_second` is true where its array is known to be that of another key, `is_buffer` where it
-    is not a parameter and a model makes it again.
-    """
-
-    key: Key
-    dtype: str
-    shape: tuple[int, ...]
-    is_second: bool = False
-    is_buffer: bool = False
-
-
-class Made(Protocol):
-    """What makes a tensor of several stored ones."""
-
-    @property
-    def keys(self) -> tuple[Key, ...]:
-        """The keys of the stored tensors."""
-        ...
-
-    def array(self, arrays: "Mapping[Key, np.ndarray]") -> "np.ndarray":
-        """Return the tensor, made of the arrays of those keys."""
-        ...
-
-    def bounds(self, side: "Side") -> "Bounds | None":
-        """Return between which numbers each element lay, if it is quantised."""
-        ...
 
 
 class Side(ABC):
@@ -120,6 +89,10 @@ class Side(ABC):
         """Return the packed weights whose layouts are known."""
         return {}
 
+    def undecoded(self) -> int:
+        """Return how many packed weights are compared as they are stored."""
+        return 0
+
     def arrays(self, keys: Iterable[Key]) -> "dict[Key, np.ndarray]":
         """Return the arrays of some keys, made of stored ones where they are.
 
@@ -178,6 +151,17 @@ class _FileSide(Side):
 
     def packed(self) -> "dict[Key, PackedWeight]":
         return packed_weights(self._target, self._inventory)
+
+    def undecoded(self) -> int:
+        columns = self._inventory.columns
+        decoded = {
+            key for each in self.made.values() for key in each.keys
+        } | self.scaled.keys()
+        return sum(
+            key not in decoded
+            for index, key in enumerate(columns.keys)
+            if (kind := columns.kind(index)).stored is not None and kind.is_parameter
+        )
 
     def stored(self, keys: Iterable[Key]) -> "dict[Key, np.ndarray]":
         from explorer.formats.files import load_path

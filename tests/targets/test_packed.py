@@ -66,7 +66,7 @@ def test_a_weight_and_its_decoding(tmp_path: Path, name: str):
     (tensor,) = found.tensors
     assert found.within_tolerance
     assert tensor.verdict in ("quantized", "rounding")
-    assert any("1 packed weights are compared dequantised" in note for note in found.notes)
+    assert any("1 packed weight is compared dequantised" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED.keys() - ASSUMED))
@@ -207,3 +207,19 @@ def test_halves_of_a_quantised_latent_attention(tmp_path: Path, kind: str):
     assert not [
         each for each in found.tensors if each.verdict in ("missing", "added", "different")
     ]
+
+
+def test_what_is_not_decoded_is_compared_as_stored_and_said(tmp_path: Path):
+    parts = {
+        "up.trellis": np.arange(16 * 64, dtype=np.int16).reshape(4, 4, 64),
+        "up.suh": np.ones(64, np.float16),
+        "up.svh": np.ones(64, np.float16),
+    }
+    save_file(parts, tmp_path / "a.safetensors")
+    parts["up.trellis"][1, 2, 3] ^= 1
+    save_file(parts, tmp_path / "b.safetensors")
+    found = ex.diff(str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors"))
+    (changed,) = [each for each in found.tensors if each.verdict != "identical"]
+    assert (changed.name, changed.first_index) == ("up/trellis", (1, 2, 3))
+    left = "1 packed weight is of a layout that is not decoded, and compared as stored"
+    assert sum(note.endswith(left) for note in found.notes) == 2
