@@ -16,7 +16,8 @@ from explorer.training.logging.curves import (
     watched_curve,
 )
 from explorer.training.logging.events import EventWriter
-from explorer.training.logging.jsonl import JsonlWriter, encode, read_lines
+from explorer.training.logging.jsonl import JsonlWriter, read_lines
+from explorer.training.logging.lines import encode
 from explorer.training.logging.table import history_text
 from explorer.training.watch.watch import Watch
 

@@ -1,18 +1,15 @@
 """The numbers of a run as lines of JSON that are appended, and back.
 
 The first line is a header: the run, and the names of the rows and columns of the watched
-table. Each other line is a step. JSON has no NaN and no infinity: they are written as null
-and "Infinity". A run that resumes cuts off the lines that it will write again.
+table. Each other line is a step. A run that resumes cuts off the lines that it will write again.
 """
 
 import os
 from collections.abc import Iterable, Iterator
-from math import inf, isfinite, nan
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import msgspec
-import numpy as np
 
 from explorer.errors import (
     FormatError,
@@ -26,14 +23,17 @@ from explorer.storage.local import open_regular
 from explorer.storage.writing import open_own, reader_of
 from explorer.training.logging.appending import AppendedFile, length_until
 from explorer.training.logging.curves import StepRecord
+from explorer.training.logging.lines import (
+    VERSION,
+    HistoryHeader,
+    decode_header,
+    decode_record,
+    encode,
+)
 
-__all__ = ["JsonlWriter", "Lines", "encode", "read_lines"]
+__all__ = ["JsonlWriter", "Lines", "read_lines"]
 
-_VERSION = 1
 _LONGEST = 1 << 26  # bytes of a line; 15,000 watched rows take 2 MB
-
-_Number = float | Literal["Infinity", "-Infinity"] | None
-_WORDS: dict[_Number, float] = {None: nan, "Infinity": inf, "-Infinity": -inf}
 
 
 class Lines(NamedTuple):
@@ -44,19 +44,6 @@ class Lines(NamedTuple):
     columns: tuple[str, ...]
     records: list[StepRecord]
     remarks: tuple[str, ...]
-
-
-class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    explorer_history: int
-    run: str
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-
-
-class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    step: Annotated[int, msgspec.Meta(ge=0)]
-    metrics: dict[str, _Number]
-    watch: list[list[_Number]] | None = None
 
 
 class JsonlWriter(AppendedFile):
@@ -98,7 +85,7 @@ class JsonlWriter(AppendedFile):
         if after is not None:
             check_number("after", after)
         self._path = Path(path)
-        header = _Header(_VERSION, run, tuple(rows), tuple(columns))
+        header = HistoryHeader(VERSION, run, tuple(rows), tuple(columns))
         try:
             _check_file(self._path)
             self._file = open_own(self._path, append=True)
@@ -110,7 +97,7 @@ class JsonlWriter(AppendedFile):
             self.close()
             raise
 
-    def _begin(self, header: _Header, after: int | None) -> None:
+    def _begin(self, header: HistoryHeader, after: int | None) -> None:
         """Write the header, or check that it is there, and find or cut off a torn end."""
         self._is_torn = False
         if not os.fstat(self._file).st_size:
@@ -162,21 +149,6 @@ class JsonlWriter(AppendedFile):
             raise _failed(self._path, "written", "the disk is full")
 
 
-def encode(record: StepRecord) -> bytes:
-    """Return a record as a line of JSON from which exactly the same numbers are read back.
-
-    >>> encode(StepRecord(3, {"loss": 0.5}, np.array([[0.1, np.nan]], np.float32)))
-    b'{"step":3,"metrics":{"loss":0.5},"watch":[[0.1,null]]}'
-    """
-    line: dict[str, Any] = {"step": record.step}
-    line["metrics"] = {name: _to_json(value) for name, value in record.metrics.items()}
-    if record.watch is not None:
-        # the shortest digits of a float32, not those of the Python float it converts to
-        table = record.watch.astype(str).tolist()
-        line["watch"] = [[_to_json(float(text)) for text in row] for row in table]
-    return msgspec.json.encode(line)
-
-
 def read_lines(path: str | os.PathLike) -> Lines:
     """Return the records of a file that `JsonlWriter` wrote, in their order.
 
@@ -190,9 +162,9 @@ def read_lines(path: str | os.PathLike) -> Lines:
     records, remarks = [], []
     with _open(place) as file:
         lines = _lines_of(place, file)
-        header = _decode_header(place, next(lines, b""))
+        header = decode_header(place, next(lines, b""))
         for number, line in enumerate(lines, start=2):
-            record = _decode_record(place, number, line, header)
+            record = decode_record(place, number, line, header)
             if record is None:
                 remarks.append(f"{place}: line {number:,} is torn and was skipped")
             else:
@@ -200,9 +172,9 @@ def read_lines(path: str | os.PathLike) -> Lines:
     return Lines(header.run, header.rows, header.columns, records, tuple(remarks))
 
 
-def _check_same(place: Path, line: bytes, header: _Header) -> None:
+def _check_same(place: Path, line: bytes, header: HistoryHeader) -> None:
     """Check by the first line of a file that it is of the same run."""
-    there = _decode_header(place, line)
+    there = decode_header(place, line)
     for name in ("run", "rows", "columns"):
         before, now = getattr(there, name), getattr(header, name)
         if before != now:
@@ -239,65 +211,6 @@ def _lines_of(place: Path, file: BinaryIO) -> Iterator[bytes]:
         raise _failed(place, "read", error.strerror) from None
 
 
-def _decode_header(place: Path, line: bytes) -> _Header:
-    try:
-        header = _header_in(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise FormatError(
-            place,
-            found="is not the history of a run",
-            expected='a first line {"explorer_history":1,...}',
-            cure="choose another file",
-        ) from None
-    if header.explorer_history != _VERSION:
-        raise FormatError(
-            place,
-            found=f"is a history of version {header.explorer_history}",
-            expected=f"version {_VERSION}",
-            cure="read it with the explorer that wrote it",
-        )
-    return header
-
-
-def _decode_record(
-    place: Path, number: int, line: bytes, header: _Header
-) -> StepRecord | None:
-    """Return the record of a line; None for one that is torn."""
-    try:
-        found = _line_in(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        # in a torn line the last brace is missing, or is that of the metrics
-        if not line.rstrip().endswith(b"}") or "truncated" in str(error):
-            return None
-        raise FormatError(f"{place}, line {number}", found=f"is broken ({error})") from None
-    metrics = {name: _from_json(value) for name, value in found.metrics.items()}
-    if found.watch is None:
-        return StepRecord(found.step, metrics)
-    shape = (len(header.rows), len(header.columns))
-    if len(found.watch) != shape[0] or {*map(len, found.watch)} - {shape[1]}:
-        raise FormatError(
-            f"{place}, line {number}",
-            found="has a watched table of another shape",
-            expected=f"{shape[0]} rows of {shape[1]}, as the first line says",
-        )
-    watch = np.array([list(map(_from_json, row)) for row in found.watch], np.float32)
-    return StepRecord(found.step, metrics, watch.reshape(shape))
-
-
-def _to_json(value: float) -> _Number:
-    if isfinite(value):
-        return value
-    return next((word for word, number in _WORDS.items() if number == value), None)
-
-
-def _from_json(value: _Number) -> float:
-    return value if isinstance(value, float) else _WORDS[value]
-
-
 def _failed(place: Path, verb: str, why: str | None) -> InputError:
     cure = "check the permissions of its folder and the free space"
     return InputError(place, found=f"cannot be {verb}: {why}", cure=cure)
-
-
-_header_in = msgspec.json.Decoder(_Header).decode
-_line_in = msgspec.json.Decoder(_Line).decode

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from explorer.errors import FormatError, InputError
 from explorer.training.logging.curves import StepRecord
 from explorer.training.logging.history import History, read_jsonl
-from explorer.training.logging.jsonl import JsonlWriter, encode
+from explorer.training.logging.jsonl import JsonlWriter
+from explorer.training.logging.lines import encode
 from explorer.training.watch.watch import Watch
 from tests.training.logging.test_history import ROWS, run_of, table_of
 
