@@ -22,6 +22,7 @@ __all__ = ["Outcome", "broken_promise", "run", "stretch"]
 
 MEMORY, MEMORY_PER_BYTE = 64_000_000, 50
 SECONDS, SECONDS_PER_MB = 2.0, 1.0
+SECONDS_PER_MB_OF_ARRAYS = 0.01
 _LIMIT = (
     12_000_000_000  # of address space: a case beyond it is a fault, and the machine lives
 )
@@ -55,6 +56,7 @@ def broken_promise(outcome: Outcome, nbytes: int) -> str:
     """Return which promise a case of so many bytes broke; "" for none."""
     memory = MEMORY + MEMORY_PER_BYTE * nbytes + outcome.arrays
     seconds = SECONDS + SECONDS_PER_MB * nbytes / 1e6
+    seconds += SECONDS_PER_MB_OF_ARRAYS * outcome.arrays / 1e6
     if outcome.end not in ("read", "refused"):
         return f"{outcome.end}: {outcome.line}"
     if "\n" in outcome.line:

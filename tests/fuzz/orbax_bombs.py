@@ -74,6 +74,17 @@ def orbax_chunks_in_chunks(folder: Path) -> Path:
     return path
 
 
+def orbax_large_chunk(folder: Path) -> Path:
+    """Zeros: one chunk of a quarter of a gigabyte, which is decoded beside its array."""
+    return orbax_files.zarr2(folder / "o", orbax_files.ZSTD)
+
+
+def orbax_large_chunks_in_a_chunk(folder: Path) -> Path:
+    zstd = {"name": "zstd", "configuration": {"level": 1}}
+    inner = orbax_files.sharded(orbax_files.ZEROS // 2, zstd)
+    return orbax_files.zarr3(folder / "o", [inner])
+
+
 ORBAX_BOMBS: dict[str, Callable[[Path], Path]] = {
     build.__name__: build
     for build in (
@@ -86,5 +97,7 @@ ORBAX_BOMBS: dict[str, Callable[[Path], Path]] = {
         orbax_manifest,
         orbax_chunks,
         orbax_chunks_in_chunks,
+        orbax_large_chunk,
+        orbax_large_chunks_in_a_chunk,
     )
 }

@@ -17,6 +17,7 @@ __all__ = [
     "codecs_of",
     "is_blosc",
     "number_of",
+    "room_for",
     "threads",
     "together",
 ]
@@ -145,10 +146,19 @@ def check_blosc(folder: str, name: str, chunks: Chunks, heads: Iterable[bytes]) 
             )
 
 
+def room_for(file_bytes: int) -> int:
+    """Return the bytes that may be decoded at a time, beside the array they are of.
+
+    >>> room_for(1_000_000)
+    66000000
+    """
+    return _FREE + _TIMES * file_bytes
+
+
 def threads(chunks: Iterable[Chunks], file_bytes: int) -> int:
     """Return how many chunks may be decoded at a time, of arrays far larger than their files."""
     largest = max((each.nbytes for each in chunks), default=0)
-    return max(1, (_FREE + _TIMES * file_bytes) // max(largest, 1))
+    return max(1, room_for(file_bytes) // max(largest, 1))
 
 
 def together(chunks: Sequence[Chunks], file_bytes: int) -> Iterator[range]:
@@ -160,7 +170,7 @@ def together(chunks: Sequence[Chunks], file_bytes: int) -> Iterator[range]:
     >>> list(together([Chunks(1, 9, 10**7, False)] * 3, 0))
     [range(0, 1), range(1, 2), range(2, 3)]
     """
-    most = _FREE + _TIMES * file_bytes
+    most = room_for(file_bytes)
     start = size = 0
     for at, each in enumerate(chunks):
         if at > start and (at - start == _AT_ONCE or size + each.total > most):

@@ -11,8 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from explorer.errors import FormatError, MissingPackageError, TargetError, printable
-from explorer.formats.orbax.chunks import check_blosc, check_count, threads, together
+from explorer.formats.orbax.chunks import (
+    Chunks,
+    check_blosc,
+    check_count,
+    room_for,
+    threads,
+    together,
+)
 from explorer.formats.orbax.documents import Head, read_head
+from explorer.formats.orbax.large_chunks import TooLargeError, chunk_bytes, read_packed
 from explorer.storage.store import Store
 
 if TYPE_CHECKING:
@@ -131,27 +139,55 @@ class ZarrStore:
                 if head.chunks.is_blosc:
                     check_blosc(self.folder, name, head.chunks, self._heads_of(name))
             for group in together(chunks, file_bytes):
-                opening = [
-                    self._tensorstore.open(
-                        {
-                            "driver": "zarr3" if self.is_zarr3 else "zarr",
-                            "kvstore": {**self._spec, "path": self._path(rows[at][0])},
-                            "fill_missing_data_reads": not is_complete,
-                            "cache_pool": {},  # a chunk is read once
-                        },
-                        open=True,
-                        read=True,
-                        context=self._context,
-                    )
-                    for at in group
-                ]
-                reading = [array.result().read() for array in opening]
-                arrays += [array.result() for array in reading]
+                arrays += self._group([rows[at] for at in group], is_complete, file_bytes)
         except FormatError:
             raise
         except _TENSORSTORE_ERRORS as error:
             raise self._broken(error) from None
         return arrays
+
+    def _group(
+        self, rows: list[tuple[str, Head]], is_complete: bool, file_bytes: int
+    ) -> "list[np.ndarray]":
+        """Return arrays that are read at a time; one with large chunks is alone."""
+        opening = [self._open(name, is_complete, self._context) for name, _ in rows]
+        opened = [array.result() for array in opening]
+        room = room_for(file_bytes)
+        name, head = rows[0]
+        if head.chunks.nbytes > room and chunk_bytes(opened[0]) > room:
+            return [self._large(name, is_complete, head.chunks, file_bytes)]
+        reading = [array.read() for array in opened]
+        return [array.result() for array in reading]
+
+    def _open(self, name: str, is_complete: bool, context: Any, cache: Any = None) -> Any:
+        spec = {
+            "driver": "zarr3" if self.is_zarr3 else "zarr",
+            "kvstore": {**self._spec, "path": self._path(name)},
+            "fill_missing_data_reads": not is_complete,
+            "cache_pool": cache or {},  # a chunk is read once
+        }
+        return self._tensorstore.open(spec, open=True, read=True, context=context)
+
+    def _large(
+        self, name: str, is_complete: bool, chunks: Chunks, file_bytes: int
+    ) -> "np.ndarray":
+        """Return an array whose chunks are far larger than the files."""
+        cache = {"total_bytes_limit": 2 * chunks.nbytes}
+
+        def opened() -> Any:
+            context = self._tensorstore.Context(self._context.spec)
+            return self._open(name, is_complete, context, cache).result()
+
+        try:
+            return read_packed(opened, room_for(file_bytes))
+        except TooLargeError as error:
+            raise FormatError(
+                self.folder,
+                found=f"a chunk of array {printable(name)!r} has {error.args[0]:,} bytes; "
+                f"all files together have {file_bytes:,}",
+                expected="chunks that fit in memory beside their array",
+                cure="select other tensors, or save it again in smaller chunks",
+            ) from None
 
     def _limit_threads(self, most: int) -> None:
         """Let fewer chunks be decoded at a time than tensorstore would."""
