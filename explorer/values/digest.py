@@ -8,6 +8,7 @@ lowest byte first; of quantised blocks, the blocks as they are stored.
     blake2b    256 bits, cryptographic: nobody can make two contents of one hash. Slower.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, get_args
 
@@ -177,10 +178,12 @@ def read_digests(place: str, text: str) -> Digests:
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             tensors.append(_read_line(place, number, line))
-    names = [each.name for each in tensors]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(place, found=f"{twice} is listed twice", expected="each name once")
+    names: set[str] = set()
+    for each in tensors:
+        if each.name in names:
+            found = f"{each.name} is listed twice"
+            raise InputError(place, found=found, expected="each name once")
+        names.add(each.name)
     kinds = {len(each.hash) for each in tensors} or {_DIGITS["xxh3_128"]}
     if len(kinds) > 1:
         raise InputError(
@@ -193,13 +196,17 @@ def read_digests(place: str, text: str) -> Digests:
     return Digests(target=place, tensors=tuple(tensors), algorithm=algorithm)
 
 
+_SIZE = re.compile("[0-9]{1,19}")
+_DTYPE = re.compile(r"[\w<>:.*]{1,60}", re.ASCII)
+
+
 def _read_line(place: str, number: int, line: str) -> TensorDigest:
     parts = line.split("  ", 3)
     digits = parts[0]
     is_hash = len(digits) in _DIGITS.values() and not digits.strip("0123456789abcdef")
     sizes = parts[2].split("x") if len(parts) == 4 else []
-    is_shape = sizes == ["scalar"] or all(size.isdecimal() for size in sizes)
-    if not (len(parts) == 4 and is_hash and is_shape):
+    is_shape = sizes == ["scalar"] or all(_SIZE.fullmatch(size) for size in sizes)
+    if not (len(parts) == 4 and is_hash and is_shape and _DTYPE.fullmatch(parts[1])):
         raise InputError(
             place,
             found=f"line {number} is {printable(line, 60)!r}",
