@@ -16,6 +16,11 @@ from .api.plans import (
     plan,
     sweep,
 )
+from .api.pruning import (
+    plan_pruning,
+    prune,
+    prune_masks,
+)
 from .api.structure import (
     compare,
     count_bytes,
@@ -95,6 +100,21 @@ from .tree.partition import (
     combine,
     partition,
 )
+from .inventory.inventory import Inventory
+from .inventory.tensor import Kind, TensorSpec, Tie
+from .objects.splitting import decay_mask, split_weights_biases
+from .pretrained.loading import load_pretrained
+from .pretrained.saving import to_checkpoint
+from .roles.dataflow.records import ParameterRole
+from .roles.dataflow.tracing import trace_roles
+from .sizing.records import Lora, MemoryPlan, Term, Variation, Workload
+from .sizing.sweep import Sweep
+from .transforms.calibration.moments import gather_moments
+from .transforms.evaluation import Evaluator
+from .transforms.pruning.masking import apply_masks
+from .transforms.pruning.structure.shrink import shrink
+from .transforms.records import Change
+from .tree.partition import combine, partition
 
 __version__: str
 
@@ -123,6 +143,7 @@ __all__ = [
     "UnsafePickleError",
     "Variation",
     "Workload",
+    "apply_masks",
     "audit_roles",
     "build_model",
     "check_values",
@@ -139,13 +160,18 @@ __all__ = [
     "explore",
     "factorize",
     "learned",
+    "gather_moments",
     "ledger",
     "load",
     "load_pretrained",
     "partition",
     "plan",
+    "plan_pruning",
+    "prune",
+    "prune_masks",
     "report_roles",
     "save",
+    "shrink",
     "spectrum",
     "split_weights_biases",
     "summarize",

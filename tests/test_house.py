@@ -302,7 +302,7 @@ def test_public_names_are_pinned():
     assert ex.__all__ == [
         "Change", "Comparison", "Evaluator", "ExplorerError", "FormatError", "InputError", "Inventory", "Kind", "Ledger", "Lora",
         "MemoryPlan", "MismatchError", "MissingPackageError", "ParameterRole", "Summary", "Sweep", "TargetError", "TensorSpec", "Term",
-        "Tie", "TreeError", "UnsafePickleError", "Variation", "Workload", "audit_roles", "build_model", "check_values", "combine",
+        "Tie", "TreeError", "UnsafePickleError", "Variation", "Workload", "apply_masks", "audit_roles", "build_model", "check_values", "combine",
         "combine_models", "compare", "count_bytes", "count_parameters", "count_tensors", "decay_mask", "describe", "diff", "digest",
         "explore", "factorize", "learned", "ledger", "load", "load_pretrained", "partition", "plan", "report_roles", "save", "spectrum",
         "split_weights_biases", "summarize", "sweep", "to_checkpoint", "trace_roles",

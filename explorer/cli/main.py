@@ -27,6 +27,7 @@ _MODULES = {
     "diff": "diff",
     "digest": "digest",
     "spectrum": "spectrum",
+    "prune": "prune",
     "catalog": "catalog",
     "roles": "roles",
     "convert": "convert",

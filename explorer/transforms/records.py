@@ -95,6 +95,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         trainable: parameters that are trained afterwards; None for all.
         evaluation: what the model loses on given tokens; None where none were given.
         notes: one line each.
+        config: the Hugging Face config of the result, where that of the target is not its own.
 
     >>> tensor = TensorChange(name="kernel", component="mlp", shape=(4, 8), before="float32",
     ...     after="int8", parameters_before=32, parameters_after=32, bytes_before=128, bytes_after=48)
@@ -109,6 +110,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     trainable: int | None = None
     evaluation: Evaluation | None = None
     notes: tuple[str, ...] = ()
+    config: dict[str, Any] | None = None
 
     @property
     def parameters_before(self) -> int:
@@ -129,6 +131,12 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     def bytes_after(self) -> int:
         """Stored bytes afterwards, scales and other companions included."""
         return sum(each.bytes_after for each in self.tensors)
+
+    @property
+    def zeros(self) -> int | None:
+        """Elements that are zero afterwards, of tensors whose zeros were counted; None of none."""
+        counted = [each.zeros for each in self.tensors if each.zeros is not None]
+        return sum(counted) if counted else None
 
     @property
     def bits_before(self) -> float:
@@ -174,6 +182,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             "stored_bytes": self.bytes_after,
             "bits_per_weight": self.bits_after,
             "by_type": self.by_type,
+            "zeros": self.zeros,
             "before": {
                 "parameters": self.parameters_before,
                 "stored_bytes": self.bytes_before,

@@ -1,0 +1,1 @@
+"""Activations of a model on data, and what is made of them: pruned and quantised kernels."""
