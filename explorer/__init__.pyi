@@ -21,6 +21,10 @@ from .api.pruning import (
     prune,
     prune_masks,
 )
+from .api.quantising import (
+    dequantize,
+    quantize,
+)
 from .api.structure import (
     compare,
     count_bytes,
@@ -33,6 +37,7 @@ from .api.structure import (
 from .api.transforms import (
     combine_models,
     factorize,
+    quantize,
 )
 from .api.values import (
     check_values,
@@ -90,8 +95,20 @@ from .sizing.records import (
 from .sizing.sweep import (
     Sweep,
 )
+from .transforms.calibration.moments import (
+    gather_moments,
+)
 from .transforms.evaluation import (
     Evaluator,
+)
+from .transforms.pruning.masking import (
+    apply_masks,
+)
+from .transforms.pruning.structure.shrink import (
+    shrink,
+)
+from .transforms.quantisation.quantized import (
+    Quantized,
 )
 from .transforms.records import (
     Change,
@@ -100,21 +117,6 @@ from .tree.partition import (
     combine,
     partition,
 )
-from .inventory.inventory import Inventory
-from .inventory.tensor import Kind, TensorSpec, Tie
-from .objects.splitting import decay_mask, split_weights_biases
-from .pretrained.loading import load_pretrained
-from .pretrained.saving import to_checkpoint
-from .roles.dataflow.records import ParameterRole
-from .roles.dataflow.tracing import trace_roles
-from .sizing.records import Lora, MemoryPlan, Term, Variation, Workload
-from .sizing.sweep import Sweep
-from .transforms.calibration.moments import gather_moments
-from .transforms.evaluation import Evaluator
-from .transforms.pruning.masking import apply_masks
-from .transforms.pruning.structure.shrink import shrink
-from .transforms.records import Change
-from .tree.partition import combine, partition
 
 __version__: str
 
@@ -133,6 +135,7 @@ __all__ = [
     "MismatchError",
     "MissingPackageError",
     "ParameterRole",
+    "Quantized",
     "Summary",
     "Sweep",
     "TargetError",
@@ -154,13 +157,14 @@ __all__ = [
     "count_parameters",
     "count_tensors",
     "decay_mask",
+    "dequantize",
     "describe",
     "diff",
     "digest",
     "explore",
     "factorize",
-    "learned",
     "gather_moments",
+    "learned",
     "ledger",
     "load",
     "load_pretrained",
@@ -169,6 +173,7 @@ __all__ = [
     "plan_pruning",
     "prune",
     "prune_masks",
+    "quantize",
     "report_roles",
     "save",
     "shrink",

@@ -12,7 +12,7 @@ from explorer.identify.tying import find_ties
 from explorer.inventory.columns import Columns
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.inventory import Basis, Inventory
-from explorer.inventory.listing import Listing, firsts_of, number, renumbered
+from explorer.inventory.listing import Listing, Logical, firsts_of, number, renumbered
 from explorer.inventory.tensor import PARAMS, Kind
 from explorer.paths import path_of, template_of, templates_of
 from explorer.roles.names import classify, names_tell, split_names
@@ -37,14 +37,7 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
     """
     with paused_gc():
         rows = _rows(listing)
-        quantized = packing.find(
-            listing.keys,
-            listing.shapes,
-            listing.dtypes,
-            firsts=firsts_of(rows),
-            config=config.quantization if config else None,
-            metadata=listing.metadata,
-        )
+        quantized = _quantized(listing, rows, config)
         columns, named = _columns(listing, rows, quantized.packed)
         ties = find_ties(columns, listing, config)
         aliases = {key for tie in ties.groups for key in tie.keys[1:]}
@@ -69,6 +62,35 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
         parameters_by=_basis(columns, listing, named),
         metadata=listing.metadata,
     )
+
+
+def _quantized(
+    listing: Listing, rows: Sequence[int], config: Config | None
+) -> packing.Quantization:
+    """Return what packed tensors are: as the source says, or else as names and shapes do."""
+    if listing.logical:
+        return packing.Quantization(_said(listing))
+    return packing.find(
+        listing.keys,
+        listing.shapes,
+        listing.dtypes,
+        firsts=firsts_of(rows),
+        config=config.quantization if config else None,
+        metadata=listing.metadata,
+    )
+
+
+def _said(listing: Listing) -> dict[int, Packed]:
+    """Return what the source says of packed tensors; equal ones share a verdict."""
+    known: dict[tuple[bytes, Logical], Packed] = {}
+    found = {}
+    for index, key in enumerate(listing.keys):
+        logical = listing.logical.get(key)
+        if logical is not None:
+            shape, dtype, rule = logical.shape, logical.dtype, logical.rule
+            packed = Packed(shape, dtype, PARAMS, rule, path_of(key))
+            found[index] = known.setdefault((template_of(key), logical), packed)
+    return found
 
 
 def _rows(listing: Listing) -> Sequence[int]:

@@ -12,6 +12,7 @@ from explorer.paths import Key
 
 __all__ = [
     "Listing",
+    "Logical",
     "Numbered",
     "Sharding",
     "compact",
@@ -29,6 +30,14 @@ class Sharding(msgspec.Struct, frozen=True):
 
     axes: str
     device_nbytes: int | None = None
+
+
+class Logical(msgspec.Struct, frozen=True):
+    """What a packed tensor stands for, where its source says it: shape, dtype, format."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    rule: str
 
 
 def number(*columns: Iterable[Any]) -> list[int]:
@@ -149,6 +158,7 @@ class Listing(msgspec.Struct):
         components: the part of the network a tensor belongs to, where the source knows more
             than its name says.
         stacks: of tensors whose leading axes stack equal layers: how many, one per axis.
+        logical: of packed tensors whose source says what they stand for.
         remarks: notes that only the reader can make, complete sentences.
         file_bytes: size of the files on disk; None where there is no file.
         files: number of files.
@@ -168,6 +178,7 @@ class Listing(msgspec.Struct):
     stacks: dict[Key, tuple[int, ...]] = {}
     roles: dict[Key, Role] | None = None
     components: dict[Key, Component] = {}
+    logical: dict[Key, Logical] = {}
     remarks: list[str] = []
     file_bytes: int | None = None
     files: int = 0

@@ -12,7 +12,7 @@ from jax.core import Tracer
 
 from explorer import dtypes
 from explorer.errors import TreeError
-from explorer.inventory.listing import Listing, Sharding
+from explorer.inventory.listing import Listing, Logical, Sharding
 from explorer.inventory.tensor import PARAMS, Tie
 from explorer.objects.shardings import largest_shard, text_of
 from explorer.tree.collections import collection_of
@@ -31,6 +31,7 @@ class Mark(NamedTuple):
         axes: names of the axes, from the box around the array.
         owner: id of the Variable that holds it, and that Variable's depth in the tree.
         arrays_only: other leaves than arrays are settings of a module, not data.
+        whole: the quantised tensor whose values an array is.
     """
 
     collection: str = ""
@@ -39,6 +40,7 @@ class Mark(NamedTuple):
     axes: str = ""
     owner: tuple[int, int] | None = None
     arrays_only: bool = False
+    whole: Any = None
 
 
 # trees whose collections are names alone: of Flax's, `params` decides
@@ -65,6 +67,9 @@ def list_leaves(leaves: Leaves, form: str) -> Listing:
     leaves = without_settings(leaves)
     figures = _measure(leaves)
     collections = list(map(_collection, leaves.paths, leaves.marks, figures))
+    wholes = {
+        path: mark.whole for path, mark in zip(leaves.paths, leaves.marks) if mark.whole
+    }
     return Listing(
         format=form,
         keys=list(leaves.paths),
@@ -75,6 +80,10 @@ def list_leaves(leaves: Leaves, form: str) -> Listing:
         typed=form not in _PLAIN,
         ties=_ties(leaves, collections),
         shardings=_shardings(leaves, figures),
+        logical={
+            path: Logical(whole.shape, whole.codec.dtype, whole.codec.rule)
+            for path, whole in wholes.items()
+        },
     )
 
 
@@ -178,7 +187,7 @@ def _collection(path: Path, mark: Mark, figures: _Figures) -> str:
         return "rng_state"
     found = mark.collection or collection_of(path[mark.base :]) or mark.fallback
     # what no gradient can change is not a parameter: its name and dtype say what it is
-    learns = figures.kind in ("float", "complex")
+    learns = figures.kind in ("float", "complex") or mark.whole is not None
     return found if found != PARAMS or learns else ""
 
 

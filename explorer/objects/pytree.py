@@ -47,6 +47,8 @@ def read(tree: Any) -> Listing:
 def arrays_of(tree: Any) -> list[tuple[Path, Any]]:
     """Return the arrays of a tree with their paths, as `read` lists them.
 
+    A quantised tensor is there itself, in the place of its values.
+
     Raises:
         TreeError: as `read`.
 
@@ -54,12 +56,22 @@ def arrays_of(tree: Any) -> list[tuple[Path, Any]]:
     [(('params', 'bias', '0'), 0.5), (('step',), 3)]
     """
     leaves = without_settings(_leaves_of(tree))
-    return [*zip(leaves.paths, leaves.values, strict=True)]
+    return [
+        (path, value if mark.whole is None else mark.whole)
+        for path, value, mark in zip(*leaves, strict=True)
+    ]
 
 
 def _leaves_of(tree: Any) -> Leaves:
     mark = Mark(collection="opt_state") if _is_optimizer_state(tree) else Mark()
-    return walk(tree, _enter(), mark)
+    leaves = walk(tree, _enter(), mark)
+    if _QUANTIZED not in sys.modules:
+        return leaves
+    paths = [
+        path if inner.whole is None else path[:-1]
+        for path, inner in zip(leaves.paths, leaves.marks, strict=True)
+    ]
+    return leaves._replace(paths=paths)
 
 
 def _enter() -> Enter:
@@ -158,12 +170,36 @@ def _refuse_linen(path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
     return node, mark
 
 
+class _QuantizedPart(NamedTuple):
+    """One array of a quantised tensor, and the tensor where it is the values of one."""
+
+    array: Any
+    whole: Any
+
+
+def _open_quantised(path: Path, node: Any, mark: Mark) -> tuple[Any, Mark]:
+    """Open a quantised tensor: its values have its name, the rest have names of their own."""
+    if type(node) is _QuantizedPart:
+        if node.whole is not None:
+            return node.array, mark._replace(whole=node.whole)
+        state = mark.collection if mark.collection not in ("", PARAMS) else "quantization"
+        return node.array, mark._replace(collection=state)
+    if not is_instance(node, _QUANTIZED, "Quantized"):
+        return node, mark
+    return {
+        name: _QuantizedPart(part, node if name == "values" else None)
+        for name, part in node.parts.items()
+    }, mark
+
+
+_QUANTIZED = "explorer.transforms.quantisation.quantized"
 _OPENERS: dict[str, Enter] = {
     "optax": _open_optimizer_state,
     "penzai.core.variables": _open_penzai,
     "equinox": _open_equinox,
     "flax.core.meta": _open_box,
     "flax.linen": _refuse_linen,
+    _QUANTIZED: _open_quantised,
 }
 
 

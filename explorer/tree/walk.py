@@ -157,13 +157,17 @@ def place_of(path: Path) -> str:
 
 
 def atom_types() -> tuple[type, ...]:
-    """Return the classes of boxes around arrays: Flax's axis metadata and NNX Variables.
+    """Return the classes of boxes around arrays: Flax's axis metadata, NNX Variables, and
+    explorer's quantised tensors.
 
     Only packages that are already imported are considered: others have no instances.
     """
     boxes = getattr(sys.modules.get("flax.core.meta"), "AxisMetadata", None)
     variables = getattr(sys.modules.get("flax.nnx"), "Variable", None)
-    return tuple(found for found in (boxes, variables) if found is not None)
+    quantized = getattr(
+        sys.modules.get("explorer.transforms.quantisation.quantized"), "Quantized", None
+    )
+    return tuple(found for found in (boxes, variables, quantized) if found is not None)
 
 
 def _unordered(path: Path, node: Mapping[Any, Any]) -> TreeError:

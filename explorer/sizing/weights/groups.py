@@ -8,7 +8,7 @@ from typing import NamedTuple
 from explorer import dtypes
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import Kind
-from explorer.paths import path_of, template_of
+from explorer.paths import path_of, template_of, unboxed
 from explorer.sizing.subject import Subject
 
 __all__ = [
@@ -17,9 +17,11 @@ __all__ = [
     "TensorGroup",
     "declared",
     "groups_of",
+    "is_packed",
     "is_routed",
     "is_table",
     "matrix_of",
+    "outputs_first",
     "share_of",
 ]
 
@@ -103,9 +105,21 @@ def matrix_of(
     if (head and not heads) or (not head and kind.component in _LEFT):
         return None
     stack, (first, second) = prod(kind.shape[:-2]), kind.shape[-2:]
-    if inventory.source.startswith(_TORCH):
+    if outputs_first(group.path, inventory):
         first, second = second, first
     return Matrix(stack, first, second)
+
+
+def outputs_first(path: tuple[str, ...], inventory: Inventory) -> bool:
+    """Return whether a kernel is [outputs, inputs]: those of PyTorch and Equinox are.
+
+    >>> import explorer as ex
+    >>> tree = ex.explore({"weight": [0.0]})
+    >>> outputs_first(("up", "weight"), tree), outputs_first(("up", "kernel"), tree)
+    (True, False)
+    """
+    names = unboxed(path)[-1:]
+    return inventory.source.startswith(_TORCH) or names == ("weight",)
 
 
 def is_table(group: TensorGroup) -> bool:

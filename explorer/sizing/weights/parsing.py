@@ -8,12 +8,17 @@ from explorer.errors import InputError, check_type, printable
 from explorer.sizing.weights.gguf_blocks import MIXES, TYPES
 from explorer.sizing.weights.schemes import NAMES, Options
 
-__all__ = ["Wanted", "parse_scheme"]
+__all__ = ["Wanted", "parse_scheme", "spelled"]
 
 _SHORT = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "FP16": "F16"}
 _OTHER = {"llm.int8": "int8", "bnb-nf4": "nf4", "bnb-fp4": "fp4", "int8_wo": "int8wo"}
 _GROUP = re.compile("(?:g|group)([1-9][0-9]{0,5})")
 _BITS = re.compile("b([2348])|([2348])bit")
+# words of options that are there or not; what says the default says nothing
+_FLAGS = {
+    "double": "double", "act": "act", "asym": "asym", "search": "search", "e5m2": "e5m2",
+    "sym": "asym", "e4m3": "e5m2",
+}  # fmt: skip
 
 
 class Wanted(NamedTuple):
@@ -62,6 +67,27 @@ def parse_scheme(text: str) -> Wanted:
     raise _unknown(text, f"scheme called {printable(name, 40)!r}", [*NAMES, *MIXES])
 
 
+def spelled(wanted: Wanted) -> str:
+    """Return the shortest name that `parse_scheme` reads as the same scheme.
+
+    >>> spelled(parse_scheme("FP8:block:e4m3")), spelled(parse_scheme("q4_k"))
+    ('fp8:block', 'Q4_K_M')
+    """
+    words = [wanted.name]
+    if wanted.gguf:
+        flags = (("pure", wanted.pure), ("imatrix", wanted.imatrix))
+        return ":".join([*words, *(word for word, given in flags if given)])
+    options = wanted.options
+    if options.group is not None:
+        words.append(f"g{options.group}" if options.group else "channel")
+    if options.bits is not None:
+        words.append(f"b{options.bits}")
+    words += [w for w in ("double", "act", "asym", "search", "e5m2") if getattr(options, w)]
+    if options.scales is not None:
+        words.append(options.scales)
+    return ":".join(words)
+
+
 def _options(text: str, words: list[str]) -> Options:
     options = Options()
     for word in words:
@@ -69,12 +95,12 @@ def _options(text: str, words: list[str]) -> Options:
             options = options._replace(group=int(found[1]))
         elif found := _BITS.fullmatch(word):
             options = options._replace(bits=int(found[1] or found[2]))
-        elif word in ("double", "act"):
-            options = options._replace(**{word: True})
+        elif word in _FLAGS:
+            options = options._replace(**{_FLAGS[word]: _FLAGS[word] == word})
         elif word in ("tensor", "channel", "block"):
             options = options._replace(scales=word)
         else:
-            known = ["g128", "b4", "double", "act", "tensor", "channel", "block", "pure"]
+            known = ["g128", "b4", *_FLAGS, "tensor", "channel", "block", "pure"]
             raise _unknown(text, f"option {printable(word, 30)!r}", known)
     return options
 

@@ -11,12 +11,13 @@ References:
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from explorer.errors import InputError, first_few
 from explorer.sizing.weights.groups import Matrix
 
-__all__ = ["NAMES", "LinearScheme", "Options", "Sizes", "linear_scheme"]
+__all__ = ["NAMES", "LinearScheme", "Options", "Sizes", "linear_scheme", "settled"]
 
 
 class Options(NamedTuple):
@@ -27,14 +28,20 @@ class Options(NamedTuple):
         bits: of a value; None for the scheme's own.
         double: whether scales are quantised too.
         act: whether the order of inputs is stored.
-        scales: what an fp8 scale is for: "tensor", "channel" or "block".
+        scales: what a scale is for: "tensor", "channel" or "block"; None for the scheme's own.
+        asym: whether integers have zero points.
+        search: whether ranges are clipped to make the squared error smaller.
+        e5m2: whether fp8 has five bits of exponent.
     """
 
     group: int | None = None
     bits: int | None = None
     double: bool = False
     act: bool = False
-    scales: str = "tensor"
+    scales: str | None = None
+    asym: bool = False
+    search: bool = False
+    e5m2: bool = False
 
 
 class Sizes(NamedTuple):
@@ -78,21 +85,23 @@ def _divides(scheme: str, matrix: Matrix, inputs: int, outputs: int = 1) -> None
             )
 
 
-def _four_bit(double: bool, matrix: Matrix) -> Sizes:
-    blocks = _up(matrix.size, 64)
+def _four_bit(double: bool, block: int, matrix: Matrix) -> Sizes:
+    blocks = _up(matrix.size, block)
     if not double:
         return Sizes(_up(matrix.size, 2), 4 * blocks)
     # 8-bit codes, one maximum for 256 of them, their table of 256 floats and their mean
     return Sizes(_up(matrix.size, 2), blocks + 4 * _up(blocks, 256) + 4 * 256 + 4)
 
 
-def _rows(matrix: Matrix) -> Sizes:
-    return Sizes(matrix.size, 4 * matrix.outputs)
+def _wide(scales: str | None, asym: bool, matrix: Matrix) -> Sizes:
+    number = 1 if scales == "tensor" else matrix.outputs
+    return Sizes(matrix.size, (5 if asym else 4) * number)
 
 
-def _grouped(bits: int, group: int, matrix: Matrix) -> Sizes:
+def _grouped(bits: int, group: int, asym: bool, matrix: Matrix) -> Sizes:
     groups = _up(matrix.inputs, group or matrix.inputs)
-    return Sizes(_up(matrix.size * bits, 8), 2 * groups * matrix.outputs)
+    values = matrix.outputs * _up(matrix.inputs * bits, 8)
+    return Sizes(values, (3 if asym else 2) * groups * matrix.outputs)
 
 
 def _gptq(bits: int, group: int, act: bool, matrix: Matrix) -> Sizes:
@@ -111,8 +120,9 @@ def _awq(bits: int, group: int, matrix: Matrix) -> Sizes:
     return Sizes(matrix.size * bits // 8, zeros + 2 * groups * matrix.outputs)
 
 
-def _fp8(scales: str, matrix: Matrix) -> Sizes:
+def _fp8(scales: str | None, matrix: Matrix) -> Sizes:
     per = {
+        None: 1,
         "tensor": 1,
         "channel": matrix.outputs,
         "block": _up(matrix.inputs, 128) * _up(matrix.outputs, 128),
@@ -156,18 +166,24 @@ def _build_4_bit(options: Options) -> tuple[Callable[[Matrix], Sizes], str]:
     scale = (
         "an 8-bit scale, 256 of which share a float32" if options.double else "a float32"
     )
-    return lambda m: _four_bit(options.double, m), f"bitsandbytes: {scale} for 64 values"
+    block = _group(options, 64)
+    note = f"bitsandbytes: {scale} for {block} values"
+    return lambda m: _four_bit(options.double, block, m), note
 
 
 def _build_int8(options: Options) -> tuple[Callable[[Matrix], Sizes], str]:
-    if options.group is None:
-        return _rows, "LLM.int8: a float32 scale for each output"
-    return _build_integers(8, options)
+    if options.group is not None:
+        return _build_integers(8, options)
+    what = "the tensor" if options.scales == "tensor" else "each output"
+    zero = " and a zero point" if options.asym else ""
+    sizes = partial(_wide, options.scales, options.asym)
+    return sizes, f"LLM.int8: a float32 scale{zero} for {what}"
 
 
 def _build_integers(bits: int, options: Options) -> tuple[Callable[[Matrix], Sizes], str]:
-    group = _group(options)
-    return lambda m: _grouped(bits, group, m), f"a 16-bit scale for {_per(group)}"
+    group, zero = _group(options), " and a zero point" if options.asym else ""
+    sizes = partial(_grouped, bits, group, options.asym)
+    return sizes, f"a 16-bit scale{zero} for {_per(group)}"
 
 
 def _build_gptq(options: Options) -> tuple[Callable[[Matrix], Sizes], str]:
@@ -183,7 +199,12 @@ def _build_awq(options: Options) -> tuple[Callable[[Matrix], Sizes], str]:
     return lambda m: _awq(bits, group, m), note
 
 
-_FP8 = {"tensor": "tensor", "channel": "output", "block": "block of 128 x 128"}
+_FP8 = {
+    None: "tensor",
+    "tensor": "tensor",
+    "channel": "output",
+    "block": "block of 128 x 128",
+}
 
 
 def _build_fp8(options: Options) -> tuple[Callable[[Matrix], Sizes], str]:
@@ -198,13 +219,16 @@ def _build_int4wo(options: Options) -> tuple[Callable[[Matrix], Sizes | None], s
 
 
 _SCHEMES: dict[str, tuple[Build, frozenset[str]]] = {
-    "nf4": (_build_4_bit, frozenset({"double"})),
-    "fp4": (_build_4_bit, frozenset({"double"})),
-    "int8": (_build_int8, frozenset({"group"})),
-    "int4": (lambda options: _build_integers(4, options), frozenset({"group"})),
+    "nf4": (_build_4_bit, frozenset({"double", "group"})),
+    "fp4": (_build_4_bit, frozenset({"double", "group"})),
+    "int8": (_build_int8, frozenset({"group", "asym", "search", "scales"})),
+    "int4": (
+        lambda options: _build_integers(4, options),
+        frozenset({"group", "asym", "search"}),
+    ),
     "gptq": (_build_gptq, frozenset({"group", "bits", "act"})),
     "awq": (_build_awq, frozenset({"group", "bits"})),
-    "fp8": (_build_fp8, frozenset({"scales"})),
+    "fp8": (_build_fp8, frozenset({"scales", "e5m2"})),
     "mxfp4": (lambda _: (_mxfp4, "an 8-bit exponent for 32 inputs"), frozenset()),
     "nvfp4": (
         lambda _: (_nvfp4, "an fp8 scale for 16 inputs, a float32 for each tensor"),
@@ -230,19 +254,44 @@ def linear_scheme(name: str, options: Options = _PLAIN) -> LinearScheme:
     >>> linear_scheme("fp8", Options(scales="block")).sizes(Matrix(1, 256, 128))
     Sizes(values=32768, scales=8)
     """
-    build, allowed = _SCHEMES[name]
+    sizes, note = _SCHEMES[name][0](settled(name, options))
+    heads = name in _WITH_HEAD
+    kept = "embedding, norms, routers" if heads else "embedding, head, norms, routers"
+    return LinearScheme(name, sizes, f"{name}: {note}; {kept} and biases stay", heads)
+
+
+def settled(name: str, options: Options) -> Options:
+    """Return options that a scheme has, one spelling of what has two.
+
+    Raises:
+        InputError: an option that the scheme does not have.
+
+    >>> settled("int4", Options(scales="channel")).group
+    0
+    """
+    allowed = _SCHEMES[name][1]
     if "group" in allowed and options.scales == "channel":
-        options = options._replace(group=0, scales=_PLAIN.scales)
+        options = options._replace(group=0, scales=None)
     given = {f for f in Options._fields if getattr(options, f) != getattr(_PLAIN, f)}
+    if name == "int8" and (
+        options.scales == "block" or (options.scales and options.search)
+    ):
+        allowed -= {"scales"}
     if given - allowed:
-        words = {"group": "g64", "bits": "b8", "scales": "block"}
-        known = [f"{name}:{words.get(option, option)}" for option in sorted(allowed)]
+        known = [f"{name}:{_WORDS.get(option, option)}" for option in sorted(allowed)]
         raise InputError(
             "quantize",
             found=f"{name} has no option for {first_few(sorted(given - allowed))}",
             expected=", ".join([name, *known]),
         )
-    sizes, note = build(options)
-    heads = name in _WITH_HEAD
-    kept = "embedding, norms, routers" if heads else "embedding, head, norms, routers"
-    return LinearScheme(name, sizes, f"{name}: {note}; {kept} and biases stay", heads)
+    if name in ("nf4", "fp4") and options.group not in (None, *_BLOCKS):
+        raise InputError(
+            "quantize",
+            found=f"{name} has blocks of 32, 64, 128 ... 4096, not of {options.group}",
+            expected=f"{name}, {name}:g128",
+        )
+    return options
+
+
+_BLOCKS = tuple(1 << n for n in range(5, 13))
+_WORDS = {"group": "g64", "bits": "b8", "scales": "block"}

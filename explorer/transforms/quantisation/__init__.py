@@ -1,1 +1,1 @@
-"""Quantisation: numbers stored in fewer bits, and back."""
+"""Weights as small numbers with scales: encoded, held in trees, multiplied, and written."""

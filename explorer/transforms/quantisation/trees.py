@@ -1,0 +1,176 @@
+"""Trees of weights -> trees of quantised ones, with a record of what changed."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.core import Tracer
+
+from explorer.errors import InputError, printable
+from explorer.inventory.tensor import Kind
+from explorer.paths import Key, name_of, path_of
+from explorer.transforms.measure import distance
+from explorer.transforms.quantisation.pieces import Array, is_host
+from explorer.transforms.quantisation.quantized import Quantized
+from explorer.transforms.quantisation.selection import Selection
+from explorer.transforms.records import Change, TensorChange
+from explorer.tree.nest import nest
+
+__all__ = ["LoadedTensor", "Quantiser", "dequantise", "quantise_tensors", "quantise_tree"]
+
+
+class LoadedTensor(NamedTuple):
+    """A tensor of a file, whose values are read when they are asked for."""
+
+    key: Key
+    kind: Kind
+    load: Callable[[], Any]
+
+
+class Quantiser:
+    """Quantises the tensors that a selection chooses, and records what that changes.
+
+    Args:
+        selection: which, and how.
+        measure: whether errors are measured.
+    """
+
+    def __init__(self, selection: Selection, measure: bool = True):
+        self.selection, self.measure = selection, measure
+        self.changes: list[TensorChange] = []
+
+    def __call__(self, key: Key, kind: Kind, load: Callable[[], Array]) -> Quantized | None:
+        """Return a tensor quantised, or None where it stays; what happens is recorded."""
+        if not kind.is_parameter:
+            return None
+        chosen = self.selection.of(key, kind)
+        if chosen is None:
+            self.changes.append(_change(key, kind, kind.dtype, kind.nbytes))
+            return None
+        weights = load()
+        check_finite(name_of(key), weights)
+        found = Quantized.of(weights, chosen.codec.scheme, chosen.inputs_first)
+        errors = self._errors(weights, found)
+        self.changes.append(_change(key, kind, found.codec.name, found.nbytes, **errors))
+        return found
+
+    def _errors(self, weights: Array, found: Quantized) -> dict[str, Any]:
+        if not self.measure or not _is_concrete(weights):
+            return {}
+        after = np.asarray(found)
+        errors = distance(np.asarray(weights), after)._asdict()
+        return {**errors, "zeros": int(after.size - np.count_nonzero(after))}
+
+    def change(self) -> Change:
+        """Return the record of all tensors.
+
+        Raises:
+            InputError: none was quantised.
+        """
+        if not any(each.after != each.before for each in self.changes):
+            raise self.selection.nothing([each.name for each in self.changes])
+        return Change(
+            transform=f"quantize {self.selection.codec.scheme}",
+            target=self.selection.inventory.target,
+            tensors=tuple(self.changes),
+            notes=(self.selection.note,),
+        )
+
+
+def _change(key: Key, kind: Kind, after: str, nbytes: int, **errors: Any) -> TensorChange:
+    return TensorChange(
+        name=name_of(key),
+        component=kind.component,
+        shape=kind.shape,
+        before=kind.dtype,
+        after=after,
+        parameters_before=kind.size,
+        parameters_after=kind.size,
+        bytes_before=kind.nbytes,
+        bytes_after=nbytes,
+        **errors,
+    )
+
+
+def quantise_tree(
+    tree: Any, arrays: Iterable[tuple[Key, Any]], quantiser: Quantiser
+) -> tuple[Any, Change]:
+    """Return a tree with quantised tensors in the places of some of its arrays, and the record.
+
+    Args:
+        tree: any pytree; it is not changed.
+        arrays: its arrays with the keys of the inventory.
+        quantiser: which decides.
+    """
+    columns = quantiser.selection.inventory.columns
+    kinds = {key: columns.kind(index) for index, key in enumerate(columns.keys)}
+    aliases = {columns.keys[index] for index in columns.aliases}
+    found: dict[int, Any] = {}
+    for key, array in arrays:
+        if key not in aliases and hasattr(array, "dtype"):
+            quantised = quantiser(key, kinds[key], lambda array=array: array)
+            if quantised is not None:
+                found[id(array)] = quantised
+    change = quantiser.change()
+    return jax.tree.map(lambda leaf: found.get(id(leaf), leaf), tree), change
+
+
+def quantise_tensors(
+    tensors: Iterable[LoadedTensor], quantiser: Quantiser
+) -> tuple[dict[str, Any], Change]:
+    """Return the tensors of a file as a nested dict, some of them quantised, and the record."""
+    leaves = dict(_leaves(tensors, quantiser))
+    return nest(leaves), quantiser.change()
+
+
+def _leaves(
+    tensors: Iterable[LoadedTensor], quantiser: Quantiser
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, kind, load in tensors:
+        found = quantiser(key, kind, load)
+        yield path_of(key), load() if found is None else found
+
+
+def dequantise(tree: Any) -> Any:
+    """Return a tree with plain arrays in the places of quantised tensors."""
+    return jax.tree.map(_plain, tree, is_leaf=_is_quantised)
+
+
+def _is_quantised(node: Any) -> bool:
+    return isinstance(node, Quantized)
+
+
+def _plain(leaf: Any) -> Any:
+    return leaf.dequantize() if isinstance(leaf, Quantized) else leaf
+
+
+def _is_concrete(array: Any) -> bool:
+    return is_host(array) or (
+        isinstance(array, jax.Array) and not isinstance(array, Tracer)
+    )
+
+
+def check_finite(name: str, weights: Any) -> None:
+    """Refuse weights that are not finite.
+
+    Raises:
+        InputError: one is NaN or infinite; the message says where.
+    """
+    if not _is_concrete(weights):
+        return
+    array = np.asarray(weights)
+    with np.errstate(all="ignore"):
+        # one such number makes the sum one; a sum that overflows is looked at again
+        if not array.size or np.isfinite(array.sum(dtype=np.float32)):
+            return
+    is_wrong = ~np.isfinite(array)
+    if not is_wrong.any():
+        return
+    index = np.unravel_index(int(is_wrong.argmax()), array.shape)
+    found = array[index]
+    raise InputError(
+        printable(name),
+        found=f"{'NaN' if np.isnan(found) else 'an infinite number'} at [{', '.join(map(str, index))}]",
+        expected="finite weights",
+    )
