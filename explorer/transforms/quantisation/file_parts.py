@@ -55,6 +55,10 @@ def parts_of(name: str, tensor: Quantized) -> dict[str, np.ndarray]:
             found = _of_bitsandbytes(layout, parts, tensor)
         case Integers(wide=True, asymmetric=False, group=0):
             return _of_llm_int8(name, parts)
+        case Integers(group=None):
+            found = {"": parts["values"], "_scale": layout.steps(parts).reshape(-1)}
+            if layout.asymmetric:
+                found["_zero_point"] = parts["zero_points"].reshape(-1)
         case Integers():
             found = _of_packed(layout, parts, tensor)
         case Float8():
@@ -240,7 +244,7 @@ def _weights(layout: Any, scheme: str) -> tuple[dict[str, Any], str]:
                 "strategy": spread,
                 "group_size": layout.group or None,
             }
-            return weights, "pack-quantized"
+            return weights, "int-quantized" if layout.group is None else "pack-quantized"
         case Float8(e5m2=False):
             return {**common, "num_bits": 8, "strategy": layout.spread}, "float-quantized"
         case MXFP4():

@@ -13,6 +13,7 @@ from explorer.paths import Key, name_of, path_of
 from explorer.transforms.measure import distance
 from explorer.transforms.quantisation.pieces import Array, is_host
 from explorer.transforms.quantisation.quantized import Quantized
+from explorer.transforms.quantisation.qwix_arrays import from_qwix, is_qwix
 from explorer.transforms.quantisation.selection import Selection
 from explorer.transforms.records import Change, TensorChange
 from explorer.tree.nest import nest
@@ -133,16 +134,17 @@ def _leaves(
 
 
 def dequantise(tree: Any) -> Any:
-    """Return a tree with plain arrays in the places of quantised tensors."""
-    return jax.tree.map(_plain, tree, is_leaf=_is_quantised)
+    """Return a tree with plain arrays in the places of quantised tensors, qwix's too."""
 
+    def is_quantised(node: Any) -> bool:
+        return isinstance(node, Quantized) or is_qwix(node)
 
-def _is_quantised(node: Any) -> bool:
-    return isinstance(node, Quantized)
+    def plain(leaf: Any) -> Any:
+        if isinstance(leaf, Quantized):
+            return leaf.dequantize()
+        return from_qwix(leaf) if is_qwix(leaf) else leaf
 
-
-def _plain(leaf: Any) -> Any:
-    return leaf.dequantize() if isinstance(leaf, Quantized) else leaf
+    return jax.tree.map(plain, tree, is_leaf=is_quantised)
 
 
 def _is_concrete(array: Any) -> bool:
