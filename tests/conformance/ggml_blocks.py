@@ -88,6 +88,7 @@ def hard_rows() -> dict[str, np.ndarray]:
         "heavy tails": (random.standard_t(3, (4, 256)) * 0.05).astype(np.float32),
         "zeros": ones * 0,
         "zeros below 0": ones * f32(-0.0),
+        "zeros of every sign": random.choice([0.0, -0.0], (2, 256)).astype(np.float32),
         "constant": ones * f32(0.02),
         "constant below 0": -ones,
         "alternating": alternating,

@@ -17,11 +17,11 @@ __all__ = [
     "nearest",
     "ordered_sum",
     "round_away",
-    "to_int",
     "to_int8",
 ]
 
 Array = np.ndarray
+_ALMOST_HALF = np.nextafter(np.float32(0.5), np.float32(0)).view(np.int32)
 _MAGIC = np.float32(12582912.0)  # 1.5 * 2**23: adding it rounds to a whole number
 
 
@@ -57,17 +57,16 @@ def largest(x: Array) -> tuple[Array, Array]:
     >>> [found.tolist() for found in largest(np.float32([[1], [-3], [3]]))]
     [[3.0], [-3.0]]
     """
-    size = np.fmax(np.abs(x), np.float32(0))
-    place = size.argmax(0)[None]
-    return (
-        np.take_along_axis(size, place, 0)[0],
-        # ggml starts from 0, which neither -0.0 nor NaN exceeds
-        np.where(
-            np.take_along_axis(size, place, 0)[0] > 0,
-            np.take_along_axis(x, place, 0)[0],
-            np.float32(0),
-        ),
-    )
+    high, low = np.fmax.reduce(x, axis=0), np.fmin.reduce(x, axis=0)
+    size = np.fmax(np.fmax(high, -low), np.float32(0))
+    value = np.where(high == size, high, low)
+    # ggml starts from 0, which neither -0.0 nor NaN exceeds
+    value[~(size > 0)] = 0
+    if (both := (high == -low) & (size > 0)).any():
+        chosen = x[:, both]
+        place = np.fmax(np.abs(chosen), np.float32(0)).argmax(0)[None]
+        value[both] = np.take_along_axis(chosen, place, 0)[0]
+    return size, value
 
 
 def lowest(x: Array) -> Array:
@@ -99,15 +98,15 @@ def inverse_of(scale: Array) -> Array:
     return np.where(scale == 0, np.float32(0), np.float32(1) / scale)
 
 
-def to_int(x: Array) -> Array:
-    """Return C's conversion to a 32-bit integer on x86: the lowest one for what does not fit."""
-    fits = np.abs(x) < 2147483648.0
-    return np.where(fits, np.trunc(np.where(fits, x, 0)), -2147483648.0).astype(np.int32)
-
-
 def to_int8(x: Array) -> Array:
-    """Return C's conversion to a signed byte: the low byte of the integer."""
-    return to_int(x).astype(np.int8)
+    """Return C's conversion to a signed byte on x86: the low byte of a 32-bit integer.
+
+    What does not fit into that is the lowest one, whose low byte is 0.
+    """
+    fits = np.abs(x) < 2147483648.0
+    if not fits.all():
+        x = np.where(fits, x, np.float32(0))
+    return x.astype(np.int32).astype(np.int8)
 
 
 def round_away(x: Array) -> Array:
@@ -116,5 +115,6 @@ def round_away(x: Array) -> Array:
     >>> round_away(np.float32([0.5, -2.5, 0.49999997])).tolist()
     [1.0, -3.0, 0.0]
     """
-    whole = np.trunc(x)
-    return whole + np.where(np.abs(x - whole) >= 0.5, np.copysign(np.float32(1), x), 0)
+    signs = x.view(np.int32) & np.int32(-0x80000000)
+    # the largest number below a half: a half itself would lift what is just below one
+    return np.trunc(x + (signs | _ALMOST_HALF).view(np.float32))

@@ -8,7 +8,7 @@ References:
 
 import numpy as np
 
-from explorer.transforms.quantisation.ggml.arithmetic import Array
+from explorer.transforms.quantisation.ggml.arithmetic import Array, largest
 from explorer.transforms.quantisation.ggml.packing import pack, unpack
 
 __all__ = ["decode_mxfp4", "decode_nvfp4", "encode_mxfp4", "encode_nvfp4"]
@@ -23,7 +23,7 @@ _VALUES[8] = 0  # not -0.0
 
 def encode_mxfp4(blocks: Array) -> list[Array]:
     """Return the fields of MXFP4: an exponent, then levels."""
-    most = np.abs(blocks).max(1)
+    most = largest(np.ascontiguousarray(blocks.T))[0]
     power = np.log2(most.astype(np.float64)).astype(np.float32)
     exponent = np.where(most > 0, np.floor(power) + np.float32(125), np.float32(0))
     exponent = exponent.astype(np.int32).astype(np.uint8)  # below 0 it wraps, as in C
@@ -33,7 +33,7 @@ def encode_mxfp4(blocks: Array) -> list[Array]:
 def encode_nvfp4(blocks: Array) -> list[Array]:
     """Return the fields of NVFP4: four scales, then levels."""
     groups = blocks.reshape(-1, 16)
-    scales = _to_ue4m3(np.abs(groups).max(1) / np.float32(6))
+    scales = _to_ue4m3(largest(np.ascontiguousarray(groups.T))[0] / np.float32(6))
     levels = _levels(groups, _from_ue4m3(scales)[:, None])
     if (beyond := scales == _HIGHEST).any():
         levels[beyond] = _first_nearest(

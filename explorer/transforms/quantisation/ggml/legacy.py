@@ -32,17 +32,15 @@ def quantise_with_sign(
     blocks: Array, importance: Importance | None, bits: int
 ) -> list[Array]:
     """Return the fields of Q4_0 or Q5_0: a scale whose sign makes the largest value lowest."""
-    x = blocks.T
+    x, half_way = _lanes(blocks), 2 ** (bits - 1)
     if importance is not None:
-        weights = weights_by_row(blocks, importance).T
-        scale, levels = searched_scale(
-            np.ascontiguousarray(x), 2 ** (bits - 1), np.ascontiguousarray(weights)
-        )
-        return [as_bytes(half(scale)), *_packed(levels.astype(np.int8), bits)]
-    _, extreme = largest(x)
-    scale = extreme / np.float32(-(2 ** (bits - 1)))
-    levels = to_int8(x * inverse_of(scale) + np.float32(2 ** (bits - 1) + 0.5))
-    levels = np.minimum(levels, np.int8(2**bits - 1))
+        weights = _lanes(weights_by_row(blocks, importance))
+        scale, found = searched_scale(x, half_way, weights)
+        return [as_bytes(half(scale)), *_packed(_lanes(found.astype(np.uint8)), bits)]
+    scale = largest(x)[1] / np.float32(-half_way)
+    levels = blocks * inverse_of(scale)[:, None]
+    levels += np.float32(half_way + 0.5)
+    levels = np.minimum(to_int8(levels), np.int8(2**bits - 1)).view(np.uint8)
     return [as_bytes(half(scale)), *_packed(levels, bits)]
 
 
@@ -50,35 +48,38 @@ def quantise_with_minimum(
     blocks: Array, importance: Importance | None, bits: int
 ) -> list[Array]:
     """Return the fields of Q4_1 or Q5_1: a scale, a minimum, levels above it."""
-    x = blocks.T
+    x, top = _lanes(blocks), 2**bits - 1
     if importance is not None:
-        weights = weights_by_row(blocks, importance).T
-        scale, minimum, levels = searched_minimum(
-            np.ascontiguousarray(x), np.ascontiguousarray(weights), weighted_grid(2**bits - 1)
-        )
-        return [
-            as_bytes(half(scale)), as_bytes(half(-minimum)), *_packed(levels.view(np.int8), bits)
-        ]
-    low = lowest(x)
-    scale = (x.max(0) - low) / np.float32(2**bits - 1)
-    levels = to_int8((x - low) * inverse_of(scale) + np.float32(0.5))
-    if bits == 4:
-        levels = np.minimum(levels, np.int8(15))
+        weights = _lanes(weights_by_row(blocks, importance))
+        scale, below, levels = searched_minimum(x, weights, weighted_grid(top))
+        low, levels = -below, _lanes(levels)
+    else:
+        low = lowest(x)
+        # a highest of -0.0 less a lowest of 0.0 is 0.0 too
+        scale = (x.max(0) - low + np.float32(0)) / np.float32(top)
+        levels = blocks - low[:, None]
+        levels *= inverse_of(scale)[:, None]
+        levels += np.float32(0.5)
+        levels = to_int8(levels)
+        levels = (np.minimum(levels, np.int8(15)) if bits == 4 else levels).view(np.uint8)
     return [as_bytes(half(scale)), as_bytes(half(low)), *_packed(levels, bits)]
 
 
 def quantise_q8_0(blocks: Array) -> list[Array]:
     """Return the fields of Q8_0: a scale and signed bytes."""
-    x = blocks.T
-    scale = np.abs(x).max(0) / np.float32(127)
-    levels = to_int8(round_away(x * inverse_of(scale)))
-    return [as_bytes(half(scale)), levels.T.view(np.uint8)]
+    scale = largest(_lanes(blocks))[0] / np.float32(127)
+    levels = to_int8(round_away(blocks * inverse_of(scale)[:, None]))
+    return [as_bytes(half(scale)), levels.view(np.uint8)]
+
+
+def _lanes(blocks: Array) -> Array:
+    """Return rows as columns, side by side in memory: NumPy is slow along short rows."""
+    return np.ascontiguousarray(blocks.T)
 
 
 def _packed(levels: Array, bits: int) -> list[Array]:
     """Return 4-bit levels packed in pairs 16 apart, before them their fifth bits."""
-    found = np.ascontiguousarray(levels.T).view(np.uint8)
-    packed = pack(found & np.uint8(15), 4, span=32)
+    packed = pack(levels & np.uint8(15), 4, span=32)
     if bits == 4:
         return [packed]
-    return [np.packbits((found >> 4) & np.uint8(1), axis=1, bitorder="little"), packed]
+    return [np.packbits((levels >> 4) & np.uint8(1), axis=1, bitorder="little"), packed]

@@ -12,6 +12,7 @@ from explorer.transforms.quantisation.ggml.arithmetic import (
     as_bytes,
     half,
     inverse_of,
+    largest,
     round_away,
     to_int8,
 )
@@ -66,7 +67,7 @@ def decode_tq2_0(blocks: Array) -> Array:
 
 def _ternary(blocks: Array) -> tuple[Array, Array]:
     """Return each block's largest magnitude, and its values in thirds of that: 0, 1 or 2."""
-    scale = np.abs(blocks).max(1)
+    scale = largest(np.ascontiguousarray(blocks.T))[0]
     levels = to_int8(round_away(blocks * inverse_of(scale)[:, None])) + np.int8(1)
     return scale, levels.view(np.uint8)
 
