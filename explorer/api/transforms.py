@@ -76,7 +76,6 @@ def factorize(
     multiplies them out.
 
     Args:
-<<<<<<< ours
         params: a checkpoint, or a tree of arrays.
         rank: of every kernel; or instead
         energy: the share of a kernel's squared L2 norm to keep: each has the rank it needs.
@@ -86,9 +85,6 @@ def factorize(
     Raises:
         InputError: as `load`; also neither or both of rank and energy, one out of range, a kernel
             with NaN or infinities, or nothing that matches.
-=======
-        tree: any pytree with `Quantized`, or qwix's `QArray`, in it.
->>>>>>> theirs
 
     >>> import numpy as np
     >>> kernel = np.outer(np.arange(1, 9), np.arange(1, 7)).astype("float32")
