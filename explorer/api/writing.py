@@ -132,15 +132,15 @@ def quantize_file(
 
     Args:
         target: a checkpoint, or parameters of an architecture that explorer knows.
-        scheme: one of llama.cpp's ("Q4_K_M"), for a GGUF file.
-        path: of the new file.
+        scheme: one of llama.cpp's ("Q4_K_M"), for a GGUF file; or one for linear layers ("nf4"),
+            for safetensors in its library's layout.
+        path: of the new file, or of a folder of safetensors.
         like, config, progress: as for `save`.
 
     Raises:
         InputError: as `save`; also no such scheme, weights that are quantised already or are not
             finite, or a type that explorer does not encode.
     """
-    from explorer.conversion.quantising import quantise_to_gguf
     from explorer.conversion.settings import SaveSettings
     from explorer.sizing.weights.parsing import parse_scheme
 
@@ -157,4 +157,11 @@ def quantize_file(
         if isinstance(target, str | os.PathLike)
         else type(target).__name__
     )
-    return quantise_to_gguf(resolve(target), os.fspath(path), wanted, settings, name)
+    found, place = resolve(target), os.fspath(path)
+    if not wanted.gguf:
+        from explorer.conversion.quantising_linear import quantise_linear
+
+        return quantise_linear(found, place, scheme, wanted, settings, name)
+    from explorer.conversion.quantising import quantise_to_gguf
+
+    return quantise_to_gguf(found, place, wanted, settings, name)

@@ -15,7 +15,7 @@ from explorer.transforms.running import RunningDistance
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["check_encoders", "encoded"]
+__all__ = ["check_encoders", "check_finite", "encoded"]
 
 _PART = 1 << 20  # elements that are encoded at a time
 
@@ -67,7 +67,7 @@ def encoded(
         from explorer.transforms.quantisation.ggml import decode, encode
 
         wide = np.ascontiguousarray(rows, dtype=np.float32)
-        _check_finite(place, name, wide)
+        check_finite(place, name, wide)
         blocks = encode(wide, kind)
         running.add(wide, decode(blocks, kind, wide.shape[1]))
         release(rows)
@@ -120,7 +120,12 @@ def _cores() -> int:
         return os.cpu_count() or 1
 
 
-def _check_finite(place: str, name: str, rows: "np.ndarray") -> None:
+def check_finite(place: str, name: str, rows: "np.ndarray") -> None:
+    """Refuse weights that are not finite; the error counts them.
+
+    Raises:
+        InputError: some are not.
+    """
     import numpy as np
 
     with np.errstate(over="ignore"):

@@ -21,7 +21,10 @@ _MOST = 200_000_000  # bytes of one of them
 
 
 def folder_files(
-    known: Known, dtype: str | None, is_hf: bool
+    known: Known,
+    dtype: str | None,
+    is_hf: bool,
+    packing: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, bytes], list[str]]:
     """Return the files to write beside weights, and notes on what is not there.
 
@@ -29,6 +32,7 @@ def folder_files(
         known: the model.
         dtype: that its parameters are cast to.
         is_hf: whether the weights are under Hugging Face's names.
+        packing: the quantization_config.
 
     Raises:
         InputError: they are, and nothing has the config.
@@ -42,7 +46,7 @@ def folder_files(
             expected="the content of a config.json, which a Hugging Face folder needs",
             cure="pass config= or like=, or write a .safetensors file",
         )
-    files = {"config.json": _json(_config(known, dtype))}
+    files = {"config.json": _json(_config(known, dtype, packing))}
     for name in _COPIED:
         path = os.path.join(known.folder, name)
         if known.folder and exists(path):
@@ -53,11 +57,15 @@ def folder_files(
     return files, notes
 
 
-def _config(known: Known, dtype: str | None) -> Mapping[str, Any]:
+def _config(
+    known: Known, dtype: str | None, packing: Mapping[str, Any] | None
+) -> Mapping[str, Any]:
     assert known.config is not None
     config = dict(known.config)
     if known.architecture is not None and not config.get("architectures"):
         config["architectures"] = [known.architecture.class_name]
+    if packing is not None:
+        config["quantization_config"] = packing
     if known.gguf and not known.folder:
         config |= _token_ids(known.gguf)
     if dtype is not None:

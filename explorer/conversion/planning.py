@@ -10,12 +10,14 @@ from explorer.inventory.tensor import Kind
 from explorer.paths import Key, name_of, path_of
 from explorer.sizing.subject import Subject
 from explorer.sizing.weights.gguf_files import tensor_types
-from explorer.sizing.weights.groups import TensorGroup, declared, matrix_of
+from explorer.sizing.weights.groups import TensorGroup, declared, is_packed, matrix_of
 from explorer.sizing.weights.parsing import Wanted, parse_scheme
 from explorer.sizing.weights.schemes import LinearScheme, linear_scheme
 from explorer.transforms.records import Change, TensorChange
 
 __all__ = ["planned_change"]
+
+_LINEAR = ("safetensors", "pytorch")  # formats whose kernels are [outputs, inputs]
 
 
 def planned_change(subject: Subject, scheme: str) -> Change:
@@ -31,7 +33,7 @@ def planned_change(subject: Subject, scheme: str) -> Change:
         tensors = tuple(_uniform(subject, wanted))
     else:
         linear = linear_scheme(wanted.name, wanted.options)
-        tensors = tuple(_linear(declared(subject), linear))
+        tensors = tuple(_linear(_as_stored(subject), linear))
     notes = ("planned from shapes: what is lost shows when it is written",)
     words = scheme.strip().partition(":")
     done = f"quantize {wanted.name}{''.join(words[1:])}"
@@ -80,6 +82,13 @@ def _uniform(subject: Subject, wanted: Wanted) -> Iterator[TensorChange]:
         yield _change(
             key, kind, kind.dtype, kind.nbytes, after, dtypes.find(after).nbytes(kind.size)
         )
+
+
+def _as_stored(subject: Subject) -> Inventory:
+    """Return the tensors whose kernels are quantised: a file's own, if they are not packed."""
+    inventory = subject.inventory
+    is_plain = inventory.source.startswith(_LINEAR) and not is_packed(inventory)
+    return inventory if is_plain else declared(subject)
 
 
 def _linear(inventory: Inventory, scheme: LinearScheme) -> Iterator[TensorChange]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-__all__ = ["quantise_to_gguf"]
+__all__ = ["check_unquantised", "quantise_to_gguf"]
 
 _UNIFORM = ("F32", "F16", "BF16", "Q8_0")  # mixes that give every matrix one type
 _PLAIN = ("float32", "float16", "bfloat16")
@@ -66,7 +66,7 @@ def quantise_to_gguf(
     source = source_of(target)
     source.side.select(settings.select)
     known = known_of(target, source, settings)
-    _check_unquantised(known, source)
+    check_unquantised(known, source)
     is_model = not source.format.startswith("gguf")
     made = _of_model(source, known, wanted) if is_model else _of_gguf(source, known, wanted)
     check_encoders({each.tensor.dtype for each in made})
@@ -86,7 +86,12 @@ def quantise_to_gguf(
     )
 
 
-def _check_unquantised(known: Known, source: ValueSource) -> None:
+def check_unquantised(known: Known, source: ValueSource) -> None:
+    """Refuse weights that are small integers, or words of them, already.
+
+    Raises:
+        InputError: they are.
+    """
     packing = (known.config or {}).get("quantization_config")
     if packing or source.side.scaled:
         method = packing.get("quant_method") if isinstance(packing, Mapping) else None

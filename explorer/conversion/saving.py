@@ -1,7 +1,5 @@
 """A target -> a new file or folder: what goes into it, and its writing."""
 
-from collections.abc import Sequence
-
 from explorer.conversion.folders import folder_files
 from explorer.conversion.gguf_pairs import gguf_metadata
 from explorer.conversion.known import Known, known_of
@@ -15,7 +13,7 @@ from explorer.formats.writing import OutgoingTensor
 from explorer.targets.records import Target
 from explorer.transforms.written import SavedFile, casts_of
 
-__all__ = ["save_target"]
+__all__ = ["model_tensors", "names_of", "save_target"]
 
 
 def save_target(target: Target, path: str, settings: SaveSettings) -> SavedFile:
@@ -29,14 +27,13 @@ def save_target(target: Target, path: str, settings: SaveSettings) -> SavedFile:
     source = source_of(target)
     source.side.select(settings.select)
     known = known_of(target, source, settings)
-    names = _names(form, source, known, settings)
+    names = names_of(form, source, known, settings)
     if names == "source":
         made = PlainSource(source)
         tensors = made.outgoing(settings.dtype)
         notes = list(source.side.notes)
     else:
-        made = _model(source, known)
-        tensors = _of_model(made, known, names, settings.dtype)
+        made, tensors = model_tensors(source, known, names, settings.dtype)
         left = made.left_over()
         notes = [f"not of the model, left out: {first_few(left)}"] if left else []
     outgoing = Outgoing(tensors=tensors)
@@ -67,8 +64,8 @@ def save_target(target: Target, path: str, settings: SaveSettings) -> SavedFile:
     )
 
 
-def _names(form: str, source: ValueSource, known: Known, settings: SaveSettings) -> str:
-    """Return whose names the tensors get."""
+def names_of(form: str, source: ValueSource, known: Known, settings: SaveSettings) -> str:
+    """Return whose names the tensors get: "hf", "gguf", "flax" or "source"."""
     if settings.names is not None:
         return settings.names
     if form == "gguf":
@@ -81,7 +78,20 @@ def _names(form: str, source: ValueSource, known: Known, settings: SaveSettings)
     return "source" if has_theirs else "hf"
 
 
-def _model(source: ValueSource, known: Known) -> ModelSource:
+def model_tensors(
+    source: ValueSource, known: Known, names: str, dtype: str | None = None
+) -> tuple[ModelSource, list[OutgoingTensor]]:
+    """Return a model's parameters under the names of a format's users, and where they are from.
+
+    Args:
+        source: where the parameters are.
+        known: their model.
+        names: "hf", "gguf" or "flax".
+        dtype: that they are cast to.
+
+    Raises:
+        InputError: no model is known, or the source lacks parameters of it.
+    """
     if known.architecture is None:
         raise InputError(
             source.side.place,
@@ -90,21 +100,15 @@ def _model(source: ValueSource, known: Known) -> ModelSource:
             cure=known.why
             or "give one with --like FOLDER, or keep the names: --names source",
         )
-    return ModelSource(source, known.architecture)
-
-
-def _of_model(
-    model: ModelSource, known: Known, names: str, dtype: str | None
-) -> Sequence[OutgoingTensor]:
-    assert known.architecture is not None
+    model = ModelSource(source, known.architecture)
     if names == "gguf":
         from explorer.conversion.gguf_tensors import gguf_outgoing
 
-        return gguf_outgoing(model, known.architecture, dtype)
+        return model, gguf_outgoing(model, known.architecture, dtype)
     if names == "flax":
         from explorer.conversion.flax_tensors import flax_outgoing
 
-        return flax_outgoing(model, known.architecture, dtype)
+        return model, flax_outgoing(model, known.architecture, dtype)
     stored = stored_in_folder(known.architecture)
     model.check(stored)
-    return [model.outgoing(name, tensor, dtype) for name, tensor in stored.items()]
+    return model, [model.outgoing(name, tensor, dtype) for name, tensor in stored.items()]

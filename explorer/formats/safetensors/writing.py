@@ -24,12 +24,12 @@ def write(
     metadata: Mapping[str, str],
     done: Callable[[int], object] | None = None,
 ) -> None:
-    """Write a file; tensors of the widest dtype come first, so that all of them are aligned.
+    """Write a file, in which every tensor is aligned: in another order where that takes one.
 
     Args:
         out: the file.
         place: what errors call it.
-        tensors: in their order, which is kept among those of one width.
+        tensors: in their order; where one would not be aligned, the widest dtypes come first.
         metadata: the file's own words.
         done: called with the bytes of each part that was written.
 
@@ -43,7 +43,7 @@ def write(
     >>> len(file.getvalue()) - 12, file.getvalue()[8:64]
     (64, b'{"b":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}} ')
     """
-    ordered = sorted(tensors, key=lambda each: -_width(each.dtype))
+    ordered = tensors if _are_aligned(tensors) else sorted(tensors, key=_narrowness)
     header = _header(place, ordered, metadata)
     out.write(len(header).to_bytes(8, "little"))
     out.write(header)
@@ -84,9 +84,19 @@ def index_of(shards: Mapping[str, Sequence[OutgoingTensor]]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
 
 
-def _width(name: str) -> int:
-    dtype = dtypes.find(name)
-    return dtype.block_bytes if dtype.block == 1 else 0
+def _are_aligned(tensors: Sequence[OutgoingTensor]) -> bool:
+    """Return whether each tensor begins at a multiple of its elements' size."""
+    begins = accumulate((each.nbytes for each in tensors), initial=0)
+    return all(
+        begin % max(1, -_narrowness(each)) == 0
+        for begin, each in zip(begins, tensors, strict=False)
+    )
+
+
+def _narrowness(tensor: OutgoingTensor) -> int:
+    """Return what sorts the widest elements first: their bytes, negative."""
+    dtype = dtypes.find(tensor.dtype)
+    return -dtype.block_bytes if dtype.block == 1 else 0
 
 
 def _header(
