@@ -37,7 +37,6 @@ from .api.structure import (
 from .api.transforms import (
     combine_models,
     factorize,
-    quantize,
 )
 from .api.values import (
     check_values,

@@ -78,7 +78,7 @@ def _lanes(blocks: Array) -> Array:
 
 
 def _packed(levels: Array, bits: int) -> list[Array]:
-    """Return 4-bit levels packed in pairs 16 apart, before them their fifth bits."""
+    """Return 4-bit levels packed in pairs of the n-th and (n + 16)-th, before them their fifth bits."""
     packed = pack(levels & np.uint8(15), 4, span=32)
     if bits == 4:
         return [packed]

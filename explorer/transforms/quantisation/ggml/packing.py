@@ -1,8 +1,8 @@
 """Levels of some bits each, packed into bytes as ggml's blocks have them, and back.
 
-A field of `bits` bits is packed `8 // bits` to a byte: the levels of a span that are a stride
-apart share a byte, the first in its low bits. `[n, size]` levels become `[n, size * bits / 8]`
-bytes.
+A field of `bits` bits is packed `8 // bits` to a byte: those levels of a span that are one
+stride from each other share a byte, the first in its low bits. `[n, size]` levels become
+`[n, size * bits / 8]` bytes.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ __all__ = ["pack", "unpack"]
 
 
 def pack(levels: np.ndarray, bits: int, span: int) -> np.ndarray:
-    """Pack levels: in every `span` of them, those `span * bits / 8` apart share a byte.
+    """Pack levels: in every `span` of them, those `span * bits / 8` from each other share a byte.
 
     >>> pack(np.uint8([[1, 2, 3, 4]]), bits=4, span=4).tolist()
     [[49, 66]]

@@ -20,7 +20,7 @@ from explorer.transforms.quantisation.ggml.packing import pack
 
 __all__ = ["decode_tq1_0", "decode_tq2_0", "encode_tq1_0", "encode_tq2_0"]
 
-# of a block of 256: so many bytes of so many levels each, a stride of the bytes apart
+# of a block of 256: so many bytes of so many levels each, whose stride is the number of bytes
 _SPANS = ((32, 5), (16, 5), (4, 4))
 _POWERS = np.array([1, 3, 9, 27, 81], np.uint8)[:, None]
 
