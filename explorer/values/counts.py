@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Patterns", "counts_of", "counts_of_upper", "has_patterns", "patterns_of"]
+__all__ = ["Patterns", "add_counts_of_upper", "counts_of", "has_patterns", "patterns_of"]
 
 _BLOCK = 1 << 18  # elements: patterns are widened to 64 bits to be counted, in the cache
 
@@ -88,10 +88,9 @@ def counts_of(flat: np.ndarray) -> np.ndarray:
     return counts
 
 
-def counts_of_upper(flat: np.ndarray) -> np.ndarray:
-    """Return how often the upper half of each float32 of a flat array occurs: int64 [65536]."""
+def add_counts_of_upper(flat: np.ndarray, counts: np.ndarray) -> None:
+    """Add how often the upper half of each float32 of a flat array occurs to int64 [65536]."""
     words = flat.view(np.uint32)
-    counts = np.zeros(1 << 16, np.int64)
     upper = np.empty(min(_BLOCK, words.size), np.uint32)
     places = np.empty(upper.size, np.intp)
     for start in range(0, words.size, _BLOCK):
@@ -99,4 +98,3 @@ def counts_of_upper(flat: np.ndarray) -> np.ndarray:
         np.right_shift(block, 16, out=upper[: block.size])
         np.copyto(places[: block.size], upper[: block.size])
         np.add.at(counts, places[: block.size], 1)
-    return counts

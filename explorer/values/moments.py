@@ -1,8 +1,6 @@
 """Sums of float32 and wider formats: cache-sized blocks, shifted, folded in float64.
 
-A block of 65,536 elements stays in the cache while its sums are taken by dot products; where
-the mean is large, an element is subtracted before squaring, so that it does not swallow a tiny
-variance. Sums of blocks are folded in float64 by the pairwise update.
+The sums of blocks (`rows`) are folded in float64 by the pairwise update.
 
 References:
     Chan, Golub, LeVeque: Updating formulae and a pairwise algorithm for computing sample
@@ -10,14 +8,13 @@ References:
 """
 
 from dataclasses import dataclass
-from math import isfinite
 
 import numpy as np
 
-__all__ = ["Moments", "moments_of", "moments_of_sorted"]
+from explorer.values.rows import BLOCK, RUN, RowSums, sums_of_rows
 
-_BLOCK = 1 << 16
-_TINIEST = 5e-324  # the magnitude below which there is zero alone
+__all__ = ["Moments", "moments_of", "moments_of_rows", "moments_of_sorted"]
+
 _ZERO = np.float32(0)
 _SAFE = (
     1e15  # magnitudes whose squares, 65,536 of them, neither overflow nor vanish in float32
@@ -62,68 +59,76 @@ class Moments:
             self.first_inf = offset + other.first_inf
 
 
-def moments_of(flat: np.ndarray, tiny: float) -> Moments:
+def moments_of(flat: np.ndarray, tiny: float | None) -> Moments:
     """Return the moments of a flat array of real numbers.
 
     Args:
         flat: of float32 or float64.
         tiny: magnitudes below it that are not zero are subnormal; 0 for integers in float64.
     """
-    if 0 < flat.size <= _BLOCK:
-        return _block(flat, tiny)
-    found = Moments()
-    for start in range(0, flat.size, _BLOCK):
-        found.merge(_block(flat[start : start + _BLOCK], tiny), start)
+    found, start = Moments(), 0
+    for size in (BLOCK, max(RUN, flat.size % BLOCK // RUN * RUN), max(1, flat.size % RUN)):
+        rows = flat[start : start + (flat.size - start) // size * size].reshape(-1, size)
+        if len(rows):
+            _add_rows(found, rows, tiny, start)
+        start += rows.size
     return found
 
 
-def _block(block: np.ndarray, tiny: float) -> Moments:
-    low, high = block.min(), block.max()
-    if not (isfinite(low) and isfinite(high)):
-        return _with_gaps(block, tiny)
-    if block.dtype == np.float32 and 1 / _SAFE < max(-low, high) < _SAFE:
-        return _sums(block, float(low), float(high), tiny)
-    return _sums(block.astype(np.float64), float(low), float(high), tiny)
+def _add_rows(found: Moments, rows: np.ndarray, tiny: float | None, start: int) -> None:
+    """Add the moments of rows that begin at an element, one after the other."""
+    sums = sums_of_rows(rows, tiny)
+    if not sums.odd.any():
+        found.merge(_folded(sums))
+        return
+    for at, one in enumerate(moments_of_rows(rows, tiny, sums)):
+        found.merge(one, start + at * sums.size)
 
 
-def _sums(block: np.ndarray, low: float, high: float, tiny: float) -> Moments:
-    """Return the sums of finite elements that can be squared in their own format."""
-    size, shift = block.size, 0.0
-    ones = _ones(block.dtype, size)
-    total = float(np.dot(block, ones))
-    squares = float(np.dot(block, block))
-    if total * total > 0.1 * squares * size:  # the mean would swallow the variance
-        shift = float(block[0])
-        moved = block - block[0]
-        total = float(np.dot(moved, ones))
-        squares = float(np.dot(moved, moved))
-    mean = total / size
-    sizes = np.abs(block)
-    small = zeros = 0
-    least = tiny or _TINIEST
-    if sizes.min() < least:
-        small = int(np.count_nonzero(sizes < least))
-        zeros = size - int(np.count_nonzero(block))
+def _folded(sums: RowSums) -> Moments:
+    """Return the moments of rows together: none of them is odd."""
+    number = len(sums.mean)
+    mean = float(sums.mean.mean())
+    between = sums.mean - mean
+    zeros, small = int(sums.zeros.sum()), int(sums.small.sum())
     return Moments(
-        finite=size,
-        mean=shift + mean,
-        m2=max(squares - total * mean, 0.0),
-        l1=float(np.dot(sizes, ones)),
-        low=low,
-        high=high,
+        finite=number * sums.size,
+        mean=mean,
+        m2=float(sums.m2.sum() + sums.size * (between @ between)),
+        l1=float(sums.l1.sum()),
+        low=float(sums.low.min()),
+        high=float(sums.high.max()),
         zeros=zeros,
         subnormals=small - zeros,
     )
 
 
-def _with_gaps(block: np.ndarray, tiny: float) -> Moments:
-    """Return the moments of a block with NaN or infinities in it."""
-    is_nan = np.isnan(block)
-    is_inf = np.isinf(block)
-    kept = block[~(is_nan | is_inf)]
-    found = Moments()
-    if kept.size:
-        found = _block(kept, tiny)
+def moments_of_rows(
+    rows: np.ndarray, tiny: float | None, sums: RowSums | None = None
+) -> list[Moments]:
+    """Return the moments of each row of a matrix.
+
+    Args:
+        rows: float32 or float64 [rows, size], contiguous, 0 < size <= BLOCK.
+        tiny: as of `sums_of_rows`.
+        sums: the sums of the rows, where they are known.
+    """
+    sums = sums or sums_of_rows(rows, tiny)
+    size = sums.size
+    figures = (
+        sums.mean, sums.m2, sums.l1, sums.low, sums.high, sums.zeros, sums.small - sums.zeros
+    )  # fmt: skip
+    found = [Moments(size, *each) for each in zip(*(a.tolist() for a in figures))]
+    for at in np.flatnonzero(sums.odd).tolist():
+        found[at] = _of_odd(rows[at], tiny)
+    return found
+
+
+def _of_odd(row: np.ndarray, tiny: float | None) -> Moments:
+    """Return the moments of a row with NaN or infinities, or to be summed up in float64."""
+    is_nan, is_inf = np.isnan(row), np.isinf(row)
+    kept = row[~(is_nan | is_inf)].astype(np.float64)
+    found = moments_of(kept, tiny) if kept.size else Moments()
     found.nan, found.inf = int(is_nan.sum()), int(is_inf.sum())
     found.first_nan = int(is_nan.argmax()) if found.nan else None
     found.first_inf = int(is_inf.argmax()) if found.inf else None
@@ -167,5 +172,5 @@ _ONES: dict[np.dtype, np.ndarray] = {}
 
 def _ones(dtype: np.dtype, size: int) -> np.ndarray:
     if dtype not in _ONES:
-        _ONES[dtype] = np.ones(_BLOCK, dtype)
+        _ONES[dtype] = np.ones(BLOCK, dtype)
     return _ONES[dtype][:size]

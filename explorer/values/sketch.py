@@ -12,12 +12,15 @@ import numpy as np
 __all__ = [
     "BINS",
     "ERROR",
+    "NEGATIVE",
+    "Band",
     "Sketch",
     "middles_of",
     "quantile_ranks",
 ]
 
 BINS = 1 << 16
+NEGATIVE = 1 << 15  # the bit of a negative number's bin
 ERROR = 2.0**-8
 _BLOCK = 1 << 20
 
@@ -38,6 +41,34 @@ class Sketch(NamedTuple):
         """Return the bins in the order of their values."""
         order = np.argsort(keys_of(self.upper))
         return Sketch(self.upper[order], self.counts[order])
+
+    def add_to(self, dense: np.ndarray) -> None:
+        """Add the counts to those by upper half [65536]."""
+        dense[self.upper] += self.counts
+
+
+class Band(NamedTuple):
+    """Counts of all bins whose magnitudes are in a range, those without elements too.
+
+    `falling` are the negative numbers', by falling magnitude; `rising` the others', by rising
+    magnitude; `low` is the bin of the smallest.
+    """
+
+    low: int
+    falling: np.ndarray
+    rising: np.ndarray
+
+    def add_to(self, dense: np.ndarray) -> None:
+        """Add the counts to those by upper half [65536]."""
+        end = self.low + self.rising.size
+        dense[self.low : end] += self.rising
+        dense[NEGATIVE + self.low : NEGATIVE + end] += self.falling[::-1]
+
+    def ascending(self) -> Sketch:
+        """Return the bins that occur in the order of their values."""
+        dense = np.zeros(BINS, np.int64)
+        self.add_to(dense)
+        return Sketch.of(dense).ascending()
 
 
 def keys_of(upper: np.ndarray) -> np.ndarray:

@@ -26,11 +26,11 @@ def sum_up_small(flat: np.ndarray) -> Summed:
         moments, ascending = _without_gaps(flat, ascending)
     else:
         moments = Moments()
-    found = Summed(flat.size, moments, exact={})
+    found = Summed(flat.size, moments, quantiles={})
     if ascending.size:
         tiny = _smallest_normal(flat.dtype)
         moments.merge(moments_of_sorted(ascending, tiny))
-        found.exact = named_quantiles(ascending[_ranks(ascending.size)])
+        found.quantiles = named_quantiles(ascending[_ranks(ascending.size)])
         found.histogram = _histogram(ascending, moments, tiny)
         found.sketch = _sketch(ascending)
     return found

@@ -6,9 +6,9 @@ summed in blocks and binned by the upper half of their float32.
 
 import numpy as np
 
-from explorer.values.counts import counts_of, counts_of_upper, has_patterns, patterns_of
+from explorer.values.counts import add_counts_of_upper, counts_of, has_patterns, patterns_of
 from explorer.values.moments import Moments, moments_of
-from explorer.values.sketch import Sketch
+from explorer.values.sketch import BINS, NEGATIVE, Sketch
 from explorer.values.small import SMALL, sum_up_small
 from explorer.values.summed import Summed, order_statistics
 
@@ -17,6 +17,7 @@ __all__ = ["sum_up"]
 _BLOCK = 1 << 20
 _SMALLEST = {np.dtype(np.float64): 2.0**-1022}
 _F32_TINY = 2.0**-126
+_NORMAL = 0x80  # the upper half of the smallest normal float32
 _LOW, _HIGH = np.finfo(np.float32).min, np.finfo(np.float32).max
 
 
@@ -63,7 +64,7 @@ def _by_patterns(flat: np.ndarray) -> Summed:
         moments=moments,
         histogram=_histogram(patterns.exponents[there][binned], number[binned]),
         sketch=Sketch(keys, sizes),
-        exact=order_statistics(values, np.cumsum(number)),
+        quantiles=order_statistics(values, np.cumsum(number)),
     )
 
 
@@ -109,11 +110,26 @@ def _first(test: np.ufunc, flat: np.ndarray) -> int | None:
 
 
 def _binned(flat: np.ndarray) -> Summed:
-    """Moments from the values; quantiles and histogram from their upper halves."""
-    found = Summed(count=flat.size, moments=moments_of(flat, _F32_TINY))
-    counts = counts_of_upper(flat)
+    """Moments from the values; quantiles, histogram and what is tiny from their upper halves."""
+    moments = Moments()
+    counts = np.zeros(BINS, np.int64)
+    small = 0
+    for start in range(0, flat.size, _BLOCK):
+        block = flat[start : start + _BLOCK]  # which is in a cache when it is counted
+        moments.merge(moments_of(block, None), start)
+        add_counts_of_upper(block, counts)
+        before, small = small, _small_in(counts)
+        if small > before:
+            moments.zeros += block.size - int(np.count_nonzero(block))
+    moments.subnormals = small - moments.zeros
+    found = Summed(count=flat.size, moments=moments)
     _set_bins(found, *Sketch.of(counts))
     return found
+
+
+def _small_in(counts: np.ndarray) -> int:
+    """Return how many elements are zero or subnormal, by counts of upper halves."""
+    return int(counts[:_NORMAL].sum() + counts[NEGATIVE : NEGATIVE + _NORMAL].sum())
 
 
 def _set_bins(found: Summed, upper: np.ndarray, counts: np.ndarray) -> None:
@@ -144,7 +160,9 @@ def _set_wide_bins(part: Summed, finite: np.ndarray, tiny: float) -> None:
     normal = sizes[(sizes >= tiny) & (sizes > 0)]
     part.histogram = _histogram(*_runs_of(np.frexp(normal)[1] - 1))
     narrow = np.clip(finite, _LOW, _HIGH).astype(np.float32)
-    part.sketch = Sketch.of(counts_of_upper(narrow))
+    counts = np.zeros(BINS, np.int64)
+    add_counts_of_upper(narrow, counts)
+    part.sketch = Sketch.of(counts)
 
 
 def _runs_of(exponents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

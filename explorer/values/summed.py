@@ -6,7 +6,7 @@ import numpy as np
 
 from explorer.values.moments import Moments
 from explorer.values.records import Statistics
-from explorer.values.sketch import BINS, ERROR, Sketch, middles_of, quantile_ranks
+from explorer.values.sketch import BINS, ERROR, Band, Sketch, middles_of, quantile_ranks
 
 __all__ = ["QUANTILES", "Summed", "named_quantiles", "order_statistics", "statistics_of"]
 
@@ -16,7 +16,7 @@ _NAMES = [f"{share:g}" for share in QUANTILES]
 
 @dataclass(slots=True)
 class Summed:
-    """What one pass gives: `exact` holds order statistics, where the pass knows them.
+    """What one pass gives: `quantiles`, where the pass knows them, within `error`.
 
     Without bins (`has_bins`) only counts and moments are known: no histogram, no quantiles.
     """
@@ -25,8 +25,9 @@ class Summed:
     moments: Moments = field(default_factory=Moments)
     histogram: dict[int, int] = field(default_factory=dict)
     dense: np.ndarray | None = None
-    sketch: Sketch | None = None
-    exact: dict[str, float] | None = None
+    sketch: Sketch | Band | None = None
+    quantiles: dict[str, float] | None = None
+    error: float = 0.0
     has_bins: bool = True
 
     def merge(self, other: "Summed") -> None:
@@ -35,17 +36,17 @@ class Summed:
         self.count += other.count
         for exponent, number in other.histogram.items():
             self.histogram[exponent] = self.histogram.get(exponent, 0) + number
-        self.exact = None
+        self.quantiles = None
         self.has_bins = self.has_bins and other.has_bins
         if not self.has_bins:
             return
         if self.dense is None:
             self.dense = np.zeros(BINS, np.int64)
             if self.sketch is not None:
-                self.dense[self.sketch.upper] = self.sketch.counts
+                self.sketch.add_to(self.dense)
                 self.sketch = None
         if other.sketch is not None:
-            self.dense[other.sketch.upper] += other.sketch.counts
+            other.sketch.add_to(self.dense)
         elif other.dense is not None:
             self.dense += other.dense
 
@@ -68,10 +69,11 @@ def statistics_of(summed: Summed) -> Statistics:
     moments = summed.moments
     some = moments.finite > 0
     squares = moments.m2 + moments.finite * moments.mean**2
-    is_exact = summed.exact is not None
-    quantiles = {}
-    if summed.has_bins:
-        quantiles = summed.exact if summed.exact is not None else _approximate(summed)
+    quantiles, error = summed.quantiles, summed.error
+    if not summed.has_bins:
+        quantiles, error = {}, ERROR
+    elif quantiles is None:
+        quantiles, error = _approximate(summed), ERROR
     return Statistics(
         count=summed.count,
         finite=moments.finite,
@@ -89,7 +91,7 @@ def statistics_of(summed: Summed) -> Statistics:
         first_nan=moments.first_nan,
         first_inf=moments.first_inf,
         quantiles=quantiles,
-        quantile_error=0.0 if is_exact else ERROR,
+        quantile_error=error,
         histogram=dict(sorted(summed.histogram.items())) if summed.has_bins else {},
     )
 
