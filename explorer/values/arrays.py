@@ -2,18 +2,48 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from explorer import dtypes
 from explorer.errors import TreeError
 from explorer.formats.pieces import Pieces
+from explorer.paths import Key
 from explorer.storage.pages import give_back
 from explorer.values.statistics import sum_up
 from explorer.values.summed import Summed
 
-__all__ = ["check_addressable", "is_numeric", "is_sharded", "sum_array", "summed_after"]
+__all__ = [
+    "NamedValues",
+    "check_addressable",
+    "is_numeric",
+    "is_sharded",
+    "sum_array",
+    "summed_after",
+]
+
+
+class NamedValues(NamedTuple):
+    """An array with the key that its source gives it, and the name of its stored format.
+
+    `role` and `component` are the inventory's words. `is_own`: whether nothing else has seen
+    the array, so that its pages can be given back. `is_packed`: whether its numbers stand for
+    others; of those that were dequantised, `stored` is the array as it is stored. `remark`: why
+    it could not be.
+    """
+
+    key: Key
+    array: Any
+    dtype: str
+    is_parameter: bool = True
+    is_own: bool = False
+    role: str = ""
+    component: str = ""
+    is_packed: bool = False
+    stored: Any = None
+    remark: str = ""
+
 
 _CHUNK = 1 << 23  # elements that are summed up at a time
 

@@ -1,19 +1,22 @@
 """Named arrays -> what their numbers look like: each tensor, and all together."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from explorer.errors import first_few
 from explorer.formats.pieces import Pieces
-from explorer.paths import Key, name_of
+from explorer.inventory.gc_pause import paused_gc
+from explorer.paths import name_of
 from explorer.values.arrays import (
+    NamedValues,
     check_addressable,
     is_numeric,
     is_sharded,
     sum_array,
     summed_after,
 )
+from explorer.values.batches import sum_up_all
 from explorer.values.groups import pattern_of, range_name
 from explorer.values.records import (
     Description,
@@ -29,27 +32,7 @@ __all__ = ["GroupBy", "NamedValues", "describe_arrays"]
 GroupBy = Literal["name", "component", "role", "dtype"]
 
 
-class NamedValues(NamedTuple):
-    """An array with the key that its source gives it, and the name of its stored format.
-
-    `role` and `component` are the inventory's words. `is_own`: whether nothing else has seen
-    the array, so that its pages can be given back. `is_packed`: whether its numbers stand for
-    others; of those that were dequantised, `stored` is the array as it is stored. `remark`: why
-    it could not be.
-    """
-
-    key: Key
-    array: Any
-    dtype: str
-    is_parameter: bool = True
-    is_own: bool = False
-    role: str = ""
-    component: str = ""
-    is_packed: bool = False
-    stored: Any = None
-    remark: str = ""
-
-
+@paused_gc()  # a record a tensor, and none of them in a circle
 def describe_arrays(
     target: str, arrays: Iterable[NamedValues], bins: bool = True, by: GroupBy = "name"
 ) -> Description:
@@ -67,15 +50,10 @@ def describe_arrays(
     >>> found.totals.l2, found.tensors[0].statistics.mean
     (5.0, 3.5)
     """
-    tensors, notes, groups = [], [], dict[tuple[str, bool, bool], _Group]()
+    tensors, notes, groups = [], list[str](), dict[tuple[str, bool, bool], _Group]()
     packed = 0
-    for named in arrays:
+    for named, found in sum_up_all(_numeric(arrays, notes), bins):
         name = name_of(named.key)
-        if not is_numeric(named.array):
-            notes.append(f"{name} ({named.dtype}) is not of real numbers: left out")
-            continue
-        check_addressable(name, named.array)
-        found = sum_array(named.array, named.is_own, bins)
         tensors.append(
             TensorStatistics(
                 name=name,
@@ -132,6 +110,17 @@ def _as_stored(named: NamedValues, bins: bool) -> StoredStatistics | None:
         shape=tuple(array.shape),
         statistics=statistics_of(sum_array(array, named.is_own, bins)),
     )
+
+
+def _numeric(arrays: Iterable[NamedValues], notes: list[str]) -> Iterator[NamedValues]:
+    """Yield the arrays of numbers, and note those of others."""
+    for named in arrays:
+        name = name_of(named.key)
+        if is_numeric(named.array):
+            check_addressable(name, named.array)
+            yield named
+        else:
+            notes.append(f"{name} ({named.dtype}) is not of real numbers: left out")
 
 
 def _group_of(name: str, named: NamedValues, by: GroupBy) -> str:

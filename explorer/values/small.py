@@ -13,13 +13,14 @@ from explorer.values.moments import Moments, moments_of_sorted
 from explorer.values.sketch import Sketch, quantile_ranks
 from explorer.values.summed import QUANTILES, Summed, named_quantiles
 
-__all__ = ["SMALL", "sum_up_small"]
+__all__ = ["SMALL", "SORTED", "sum_up_small"]
 
-SMALL = 1 << 16  # elements: from here on, binning takes less
+SMALL = 1 << 16  # elements of 16 bits: from here on, counting takes less
+SORTED = 1 << 12  # elements of float32: from here on, binning several at a time takes less
 
 
 def sum_up_small(flat: np.ndarray) -> Summed:
-    """Return what a pass over fewer than SMALL elements of float32 or of 16 bits gives."""
+    """Return what a pass over at most SORTED elements of float32, or SMALL of 16 bits, gives."""
     ascending = _as_float32(flat)
     ascending.sort()  # NaN last
     if ascending.size and not (isfinite(ascending[-1]) and isfinite(ascending[0])):

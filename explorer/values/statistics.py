@@ -9,7 +9,7 @@ import numpy as np
 from explorer.values.counts import add_counts_of_upper, counts_of, has_patterns, patterns_of
 from explorer.values.moments import Moments, moments_of
 from explorer.values.sketch import BINS, NEGATIVE, Sketch
-from explorer.values.small import SMALL, sum_up_small
+from explorer.values.small import SMALL, SORTED, sum_up_small
 from explorer.values.summed import Summed, order_statistics
 
 __all__ = ["sum_up"]
@@ -31,7 +31,7 @@ def sum_up(flat: np.ndarray, bins: bool = True) -> Summed:
     is_f32 = flat.dtype == np.float32
     if is_f32 and not bins:
         return Summed(flat.size, moments_of(flat, _F32_TINY), has_bins=False)
-    if flat.size < SMALL and (is_f32 or flat.dtype.itemsize == 2):
+    if flat.size <= (SORTED if is_f32 else SMALL if flat.dtype.itemsize == 2 else -1):
         found = sum_up_small(flat)
     elif has_patterns(flat.dtype):
         found = _by_patterns(flat)
