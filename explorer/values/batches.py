@@ -87,14 +87,14 @@ def _sum_up_rows(flat: list[np.ndarray], bins: bool) -> Iterator[Summed]:
         yield from _binned(rows, moments, float(sums.least.min()))
 
 
-class _Table(threading.local):
+class _BatchTable(threading.local):
     """Counts by upper half of several rows, all of them 0 between calls."""
 
     def __init__(self) -> None:
         self.counts = np.zeros((_ROWS, BINS), np.int64)
 
 
-_table = lru_cache(1)(_Table)
+_table = lru_cache(1)(_BatchTable)
 
 
 def _binned(rows: np.ndarray, moments: list[Moments], least: float) -> list[Summed]:

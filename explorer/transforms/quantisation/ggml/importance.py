@@ -11,7 +11,13 @@ import numpy as np
 
 from explorer.transforms.quantisation.ggml.arithmetic import Array, nearest, ordered_sum
 
-__all__ = ["Importance", "importance_of", "shared_scale", "weights_by_block", "weights_by_row"]
+__all__ = [
+    "Importance",
+    "importance_of",
+    "shared_scale",
+    "weights_by_block",
+    "weights_by_row",
+]
 
 
 class Importance(NamedTuple):

@@ -20,7 +20,10 @@ from explorer.transforms.quantisation.ggml.importance import (
     shared_scale,
     weights_by_block,
 )
-from explorer.transforms.quantisation.ggml.minimum_search import searched_minimum, weighted_grid
+from explorer.transforms.quantisation.ggml.minimum_search import (
+    searched_minimum,
+    weighted_grid,
+)
 from explorer.transforms.quantisation.ggml.packing import pack
 from explorer.transforms.quantisation.ggml.scale_search import (
     TINY,

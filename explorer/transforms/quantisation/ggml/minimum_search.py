@@ -9,7 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from explorer.transforms.quantisation.ggml.arithmetic import Array, lowest, nearest, ordered_sum
+from explorer.transforms.quantisation.ggml.arithmetic import (
+    Array,
+    lowest,
+    nearest,
+    ordered_sum,
+)
 
 __all__ = ["Grid", "searched_minimum", "weighted_grid"]
 
