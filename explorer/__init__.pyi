@@ -7,6 +7,13 @@ from .analyses.ledger import (
 from .analyses.summary import (
     Summary,
 )
+from .api.adapters import (
+    add_lora,
+    extract_lora,
+    load_lora,
+    plan_lora,
+    save_lora,
+)
 from .api.models import (
     audit_roles,
     build_model,
@@ -94,6 +101,12 @@ from .sizing.records import (
 from .sizing.sweep import (
     Sweep,
 )
+from .transforms.adapters.applying import (
+    apply_lora,
+)
+from .transforms.adapters.merging import (
+    merge_lora,
+)
 from .transforms.calibration.moments import (
     gather_moments,
 )
@@ -145,6 +158,8 @@ __all__ = [
     "UnsafePickleError",
     "Variation",
     "Workload",
+    "add_lora",
+    "apply_lora",
     "apply_masks",
     "audit_roles",
     "build_model",
@@ -161,20 +176,25 @@ __all__ = [
     "diff",
     "digest",
     "explore",
+    "extract_lora",
     "factorize",
     "gather_moments",
     "learned",
     "ledger",
     "load",
+    "load_lora",
     "load_pretrained",
+    "merge_lora",
     "partition",
     "plan",
+    "plan_lora",
     "plan_pruning",
     "prune",
     "prune_masks",
     "quantize",
     "report_roles",
     "save",
+    "save_lora",
     "shrink",
     "spectrum",
     "split_weights_biases",

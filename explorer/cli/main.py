@@ -32,6 +32,7 @@ _MODULES = {
     "roles": "roles",
     "convert": "convert",
     "quantize": "quantize",
+    "lora": "lora",
     "train": "train",
     "lock": "lock",
     "check": "lock",

@@ -70,12 +70,13 @@ def train(
     only_settings: bool,
     out: str | None,
 ) -> None:
-    """Train and record a small model: linear, digits or charlm.
+    """Train and record a model: linear, digits, charlm, or lora, adapters of a pretrained one.
 
     \b
       linear  y = a x + b: one weight and one bias, from noisy points
       digits  a multilayer perceptron that reads handwritten digits
       charlm  a small GPT that learns to write Python
+      lora    adapters of a pretrained model: --set base=FOLDER
 
     Stopped by Ctrl-C or SIGTERM, it saves its state; the same command resumes from there.
 
@@ -84,6 +85,7 @@ def train(
       explorer train linear
       explorer train digits --set width=64 --set seed=1 --out runs/narrow
       explorer train charlm --settings
+      explorer train lora --set base=model/ --set rank=8
     """
     received = ctx.with_resource(stop_signals())  # also while libraries are loaded
     settings = settings_of(recipe, changes)

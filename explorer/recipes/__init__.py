@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["RECIPES", "recipe_of", "settings_of"]
 
-RECIPES = {"linear": "LinearRecipe", "digits": "Digits", "charlm": "CharLM"}
+RECIPES = {
+    "linear": "LinearRecipe",
+    "digits": "Digits",
+    "charlm": "CharLM",
+    "lora": "LoraRecipe",
+}
 
 
 def recipe_of(name: str) -> "type[Settings]":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from math import gcd
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
@@ -31,7 +32,9 @@ class Parts(NamedTuple):
 
     `inputs` are example inputs of the module; `compute_dtype` is that of `Trainer`; `facts`
     describe the data as JSON, so that no run is resumed with other data; `conclude` returns
-    the lines of the result from the trained state.
+    the lines of the result from the trained state. `base` is that of `Trainer`, `params` what
+    training begins with; None for what the module's `init` draws. `write` writes a result into a
+    new folder, and returns further lines.
     """
 
     module: nn.Module
@@ -44,6 +47,9 @@ class Parts(NamedTuple):
     facts: Mapping[str, Any]
     conclude: Callable[[TrainState], tuple[str, ...]]
     compute_dtype: DTypeLike | None = None
+    base: Any = None
+    params: Any = None
+    write: Callable[[TrainState, Path], tuple[str, ...]] | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,10 +94,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             accumulate=self.accumulate,
             steps_per_call=self._steps_per_call,
             compute_dtype=parts.compute_dtype,
+            base=parts.base,
         )
 
     def first_state(self, trainer: Trainer, parts: Parts) -> TrainState:
         """Return the state that the run begins with, drawn from `seed`."""
+        if parts.params is not None:
+            return trainer.init_from(parts.params, jax.random.key(self.seed))
         return trainer.init(jax.random.key(self.seed), *parts.inputs)
 
     def batches(self, parts: Parts) -> Batches:

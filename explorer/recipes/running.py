@@ -12,6 +12,7 @@ from jax.errors import JaxRuntimeError
 
 from explorer.errors import InputError, first_line
 from explorer.recipes.recipe import Settings
+from explorer.storage.local import exists
 from explorer.targets import resolve
 from explorer.targets.values import values_of
 from explorer.training.checkpoints.checkpoints import Checkpoints
@@ -118,6 +119,8 @@ def _train(
     lines, learned = (), None
     if result.stopped == "steps" and not received:
         lines = parts.conclude(result.state)
+        if parts.write is not None and not exists(str(target := Path(folder) / "result")):
+            lines += parts.write(result.state, target)
         learned = _learned(settings.first_state(trainer, parts), result.state)
         learned.save(Path(folder) / LEARNED)
     if result.stopped == "steps" and received:  # after the last step

@@ -18,7 +18,7 @@ from .sharding.mesh import (
 from .step.evaluation import Context, make_eval_step
 from .step.finite import names_of_bad
 from .step.freezing import Freeze, Freezing, freeze
-from .step.state import TrainState, create_state
+from .step.state import TrainState, create_state, state_from
 from .step.train_step import make_train_step
 from .trainer import Trainer
 from .watch.watch import Watch
@@ -59,4 +59,5 @@ __all__ = [
     "read_jsonl",
     "sharded_shapes",
     "shardings_of",
+    "state_from",
 ]

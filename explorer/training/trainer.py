@@ -1,7 +1,7 @@
 """Trainer: all that a run trains with, in one frozen record of pure functions."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,18 +13,20 @@ from jax.typing import DTypeLike
 
 from explorer.errors import InputError, check_type, printable
 from explorer.training.logging.history import History, Writer
-from explorer.training.sharding.mesh import Rule, Rules
+from explorer.training.sharding.arrays import check_arrays
+from explorer.training.sharding.mesh import Rule, Rules, shardings_of
+from explorer.training.step.checks import (
+    check_float,
+    check_module,
+    check_optimizer,
+    check_rules,
+)
 from explorer.training.step.evaluation import EvalStep, LossFn, make_eval_step
 from explorer.training.step.freezing import Freezing
-from explorer.training.step.state import (
-    TrainState,
-    check_float,
-    check_kinds,
-    check_rules,
-    create_state,
-)
+from explorer.training.step.state import TrainState, create_state, state_from
 from explorer.training.step.train_step import Step, make_train_step
 from explorer.training.watch.watch import Watch
+from explorer.tree.types import Params, PyTree
 
 __all__ = ["Trainer"]
 
@@ -38,7 +40,7 @@ class Trainer:
     all batches of one shape.
 
     Args:
-        model: a Linen module.
+        model: a Linen module; None where training begins with `init_from`.
         loss_fn: `(params, batch, context) -> loss`, a scalar; or `(loss, metrics)`, a dict
             of scalars; or `(loss, metrics, batch_stats)`. See `Context`.
         optimizer: any optax transformation; clipping is a part of it, as optax has it.
@@ -61,6 +63,8 @@ class Trainer:
             all but those without batch axes. A module that does so layer by layer, as
             `Transformer(remat=)`, needs far less memory.
         donate: whether the memory of the old state is used for the new one.
+        base: a tree of arrays that the loss reads as `context.base` and no step changes: the
+            frozen parameters below adapters. It is neither donated nor saved in checkpoints.
 
     Raises:
         InputError: a field is out of range or of another kind, or rules have no mesh.
@@ -78,7 +82,7 @@ class Trainer:
     60 2.000
     """
 
-    model: nn.Module
+    model: nn.Module | None
     loss_fn: LossFn
     optimizer: optax.GradientTransformation
     _: KW_ONLY
@@ -92,11 +96,15 @@ class Trainer:
     param_dtype: DTypeLike | None = None
     remat: str | None = None
     donate: bool = True
+    base: PyTree = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.freeze is not None and not isinstance(self.freeze, Freezing):
             object.__setattr__(self, "freeze", Freezing(self.freeze))
-        check_kinds(self.model, self.optimizer)
+        if self.model is not None:
+            check_module(self.model)
+        check_optimizer(self.optimizer)
+        check_arrays("base", self.base)
         check_rules(self.rules, self.mesh)
         for name in ("compute_dtype", "param_dtype"):
             if getattr(self, name) is not None:
@@ -118,6 +126,9 @@ class Trainer:
         Raises:
             InputError: as `create_state`, or `freeze` matches no parameter or all of them.
         """
+        if self.model is None:
+            cure = "call init_from with its parameters"
+            raise InputError("Trainer", found="has no model", cure=cure)
         return create_state(
             self.model,
             self._optimizer,
@@ -128,6 +139,30 @@ class Trainer:
             watch=self.watch,
             param_dtype=self.param_dtype,
             **kwargs,
+        )
+
+    def init_from(
+        self, params: Params, rng: jax.Array, *, batch_stats: PyTree = None
+    ) -> TrainState:
+        """Return the state that training begins with from parameters that exist, copied.
+
+        Args:
+            params: pretrained parameters, those of another library's model, or adapters.
+            rng: a key for the steps.
+            batch_stats: running statistics; None for none.
+
+        Raises:
+            InputError: as `state_from`, or `freeze` matches no parameter or all of them.
+        """
+        return state_from(
+            params,
+            self._optimizer,
+            rng,
+            batch_stats=batch_stats,
+            mesh=self.mesh,
+            rules=self.rules,
+            watch=self.watch,
+            param_dtype=self.param_dtype,
         )
 
     @property
@@ -167,13 +202,23 @@ class Trainer:
             labels=self.freeze.labels if isinstance(self.freeze, Freezing) else None,
             donate=self.donate,
             mesh=self.mesh,
+            base=self._placed_base,
         )
 
     @cached_property
     def _eval_step(self) -> EvalStep:
         return make_eval_step(
-            self.loss_fn, compute_dtype=self.compute_dtype, mesh=self.mesh
+            self.loss_fn,
+            compute_dtype=self.compute_dtype,
+            mesh=self.mesh,
+            base=self._placed_base,
         )
+
+    @cached_property
+    def _placed_base(self) -> PyTree:
+        if self.base is None or self.mesh is None:
+            return self.base
+        return jax.device_put(self.base, shardings_of(self.base, self.mesh, self.rules))
 
     @cached_property
     def _optimizer(self) -> optax.GradientTransformation:

@@ -15,7 +15,7 @@ def test_public_names_are_pinned():
         "Progress", "Report", "Rule", "TrainState", "Trainer", "Watch", "Windows", "batch_sharding",
         "create_state", "fit", "freeze", "library_text", "make_eval_step", "make_mesh",
         "make_train_step", "map_tokens", "names_of_bad", "place_batch", "read_jsonl",
-        "sharded_shapes", "shardings_of",
+        "sharded_shapes", "shardings_of", "state_from",
     ]  # fmt: skip
     for name in training.__all__:
         assert getattr(training, name).__doc__, name

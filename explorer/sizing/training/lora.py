@@ -24,6 +24,8 @@ from explorer.sizing.settings import Lora
 from explorer.sizing.training.saved import saved_tensors
 
 __all__ = [
+    "GROUPS",
+    "WORDS",
     "Adapted",
     "adapted_matrices",
     "adapter_parameters",
@@ -33,7 +35,7 @@ __all__ = [
 ]
 
 # explorer's words for projections, and what people call them
-_WORDS = {
+WORDS = {
     "q": ("query", "query_up"), "k": ("key", "latent_up"), "v": ("value", "latent_up"), "o": ("out",),
     "query": ("query", "query_up"), "key": ("key", "latent_up"), "value": ("value", "latent_up"), "out": ("out",),
     "gate": ("gate_proj",), "up": ("up_proj",), "down": ("down_proj",),
@@ -41,7 +43,7 @@ _WORDS = {
 Path = tuple[str, ...]
 Shape = tuple[int, ...]
 
-_GROUPS = ("attention", "mlp", "all", "all-linear")
+GROUPS = ("attention", "mlp", "all", "all-linear")
 
 
 class Adapted(NamedTuple):
@@ -190,13 +192,13 @@ def _fits(matrix: Adapted, target: str) -> bool:
     return (
         target == _module(matrix.name)
         or matrix.name.removesuffix(".weight").endswith(f".{target}")
-        or not parents.isdisjoint(_WORDS.get(target, (target,)))
+        or not parents.isdisjoint(WORDS.get(target, (target,)))
     )
 
 
 def _unknown(target: str, matrices: tuple[Adapted, ...]) -> InputError:
     names = sorted({_module(each.name) for each in matrices})
-    near = difflib.get_close_matches(target, [*names, *_WORDS, *_GROUPS], 1, 0.5)
+    near = difflib.get_close_matches(target, [*names, *WORDS, *GROUPS], 1, 0.5)
     return InputError(
         "lora",
         found=f"no linear layer is called {printable(target, 40)!r}",

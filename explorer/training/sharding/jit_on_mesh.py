@@ -22,6 +22,7 @@ def jit_on_mesh(
     kind: type = object,
     returns_state: bool = False,
     donate: bool = False,
+    base: PyTree = None,
 ) -> "JitOnMesh | Any":
     """Return a jitted `fn(state, batch)`, compiled once, for a state placed on a mesh.
 
@@ -33,12 +34,14 @@ def jit_on_mesh(
         returns_state: whether it returns `(state, ...)`: on a mesh the new state is placed as
             the first one that it is called with, device by device.
         donate: whether the memory of the state is used for the result.
+        base: a tree of arrays that is the third argument of every call, where there is one: it
+            is neither donated nor a constant of the program.
 
     >>> double = jit_on_mesh(lambda state, batch: state * batch, None)
     >>> int(double(3, 2))
     6
     """
-    return JitOnMesh(fn, mesh, kind, returns_state, 0 if donate else ())
+    return JitOnMesh(fn, mesh, kind, returns_state, 0 if donate else (), base)
 
 
 class JitOnMesh:
@@ -51,8 +54,10 @@ class JitOnMesh:
         kind: type,
         returns_state: bool,
         donated: int | tuple[int, ...],
+        base: PyTree = None,
     ):
         self._fn, self._mesh, self._kind = fn, mesh, kind
+        self._constants = () if base is None else (base,)
         self.__wrapped__ = fn  # as of `jax.jit`
         self._returns_state, self._donated = returns_state, donated
         self._follows_state = returns_state and mesh is not None
@@ -63,23 +68,24 @@ class JitOnMesh:
     def __call__(self, state: PyTree, batch: Batch, /) -> Any:
         jitted = self._for(state, batch)
         try:
-            return jitted(state, batch)
+            return jitted(state, batch, *self._constants)
         except (RuntimeError, ValueError):
             check_not_donated("the state", state)
             check_not_donated("the batch", batch)
+            check_not_donated("the base", self._constants)
             raise
 
     def trace(self, state: PyTree, batch: Batch, /) -> jax.stages.Traced:
         """Trace it for these arguments, real or abstract."""
-        return self._for(state, batch).trace(state, batch)
+        return self._for(state, batch).trace(state, batch, *self._constants)
 
     def lower(self, state: PyTree, batch: Batch, /) -> jax.stages.Lowered:
         """Lower it for these arguments."""
-        return self._for(state, batch).lower(state, batch)
+        return self._for(state, batch).lower(state, batch, *self._constants)
 
     def eval_shape(self, state: PyTree, batch: Batch, /) -> Any:
         """Return the shapes of what it returns."""
-        return self._for(state, batch).eval_shape(state, batch)
+        return self._for(state, batch).eval_shape(state, batch, *self._constants)
 
     def _for(self, state: PyTree, batch: Batch) -> Any:
         check_type("the state", state, self._kind, "what Trainer.init or a step returned")

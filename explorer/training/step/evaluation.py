@@ -36,7 +36,8 @@ class Context(NamedTuple):
     """What a loss function may need besides parameters and a batch.
 
     `rng` is a key of this step alone, for dropout; `batch_stats` the running statistics, {}
-    where the module has none; `train` a plain bool, False in an evaluation.
+    where the module has none; `train` a plain bool, False in an evaluation; `base` what the
+    loss reads and no step changes, such as the frozen parameters below adapters.
 
     >>> def loss_fn(params, batch, context):
     ...     kept = jax.random.bernoulli(context.rng, 0.9, batch.shape) if context.train else 1
@@ -49,6 +50,7 @@ class Context(NamedTuple):
     rng: jax.Array
     batch_stats: Any
     train: bool
+    base: Any = None
 
 
 # loss_fn(params, batch, context) -> loss | (loss, metrics) | (loss, metrics, batch_stats)
@@ -80,7 +82,11 @@ class Outcome(NamedTuple):
 
 
 def make_eval_step(
-    loss_fn: LossFn, *, compute_dtype: DTypeLike | None = None, mesh: Mesh | None = None
+    loss_fn: LossFn,
+    *,
+    compute_dtype: DTypeLike | None = None,
+    mesh: Mesh | None = None,
+    base: Any = None,
 ) -> EvalStep:
     """Return a jitted `(state, batch) -> metrics`, which changes nothing.
 
@@ -89,6 +95,7 @@ def make_eval_step(
             as for `make_train_step`; `context.train` is False.
         compute_dtype: what the parameters are cast to inside the loss; None for their own.
         mesh: where the state is placed; the batch is split over it.
+        base: the `base` of the context.
 
     Returns:
         A function whose metrics are "loss" and those of the loss function.
@@ -107,17 +114,17 @@ def make_eval_step(
     ['loss']
     """
 
-    def evaluate(state: TrainState, batch: Any) -> Metrics:
+    def evaluate(state: TrainState, batch: Any, base: Any = None) -> Metrics:
         examples = count_examples(batch)
         batch = split_over_mesh(batch, mesh)
         rng = jax.random.fold_in(state.rng, state.step)
         params = cast_floats(state.params, compute_dtype)
-        context = Context(rng, state.batch_stats, False)
+        context = Context(rng, state.batch_stats, False, base)
         with activations_follow_batch(mesh, examples):
             outcome = outcome_of(loss_fn, params, batch, context)
         return {"loss": outcome.loss, **outcome.metrics}
 
-    return jit_on_mesh(evaluate, mesh, kind=TrainState)
+    return jit_on_mesh(evaluate, mesh, kind=TrainState, base=base)
 
 
 def count_examples(batch: Any) -> int | None:

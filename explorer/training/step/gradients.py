@@ -33,8 +33,8 @@ class LossGradients(NamedTuple):
     grads: Any
 
 
-# (params, batch, rng, batch_stats) -> LossGradients
-GradientFn = Callable[[Any, Any, jax.Array, Any], LossGradients]
+# (params, batch, rng, batch_stats, base) -> LossGradients; base may be left out
+GradientFn = Callable[..., LossGradients]
 
 
 def make_gradient_fn(
@@ -55,21 +55,24 @@ def make_gradient_fn(
     """
     policy = None if remat is None else policy_of(remat)
 
-    def loss_of(params: Any, batch: Any, rng: jax.Array, batch_stats: Any) -> Any:
+    def loss_of(
+        params: Any, batch: Any, rng: jax.Array, batch_stats: Any, base: Any
+    ) -> Any:
         cast = cast_floats(stopped(params, labels), compute_dtype)
+        context = Context(rng, batch_stats, True, base)
         with activations_follow_batch(mesh, count_examples(batch)):
-            outcome = outcome_of(loss_fn, cast, batch, Context(rng, batch_stats, True))
+            outcome = outcome_of(loss_fn, cast, batch, context)
         return outcome.loss, outcome
 
     if policy is not None:
         loss_of = jax.checkpoint(loss_of, policy=policy)
 
     def gradients_of(
-        params: Any, batch: Any, rng: jax.Array, batch_stats: Any
+        params: Any, batch: Any, rng: jax.Array, batch_stats: Any, base: Any = None
     ) -> LossGradients:
         batch = split_over_mesh(batch, mesh, 0)
         gradient = jax.value_and_grad(loss_of, has_aux=True)
-        (_, outcome), grads = gradient(params, batch, rng, batch_stats)
+        (_, outcome), grads = gradient(params, batch, rng, batch_stats, base)
         return LossGradients(outcome, grads)
 
     return gradients_of if accumulate == 1 else _accumulated(gradients_of, accumulate, mesh)
@@ -79,14 +82,14 @@ def _accumulated(gradients_of: GradientFn, count: int, mesh: Mesh | None) -> Gra
     """Return a function that takes the mean over the micro-batches of a batch."""
 
     def accumulated(
-        params: Any, batch: Any, rng: jax.Array, batch_stats: Any
+        params: Any, batch: Any, rng: jax.Array, batch_stats: Any, base: Any = None
     ) -> LossGradients:
         def one(carry: Any, part: Any) -> Any:
             sums, batch_stats = carry
             index, examples = part
             key = jax.random.fold_in(rng, index)
             (loss, metrics, batch_stats), grads = gradients_of(
-                params, examples, key, batch_stats
+                params, examples, key, batch_stats, base
             )
             sums = jax.tree.map(lambda a, b: a + b.astype(a.dtype), sums, grads)
             return (sums, batch_stats), (loss, metrics)

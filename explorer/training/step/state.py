@@ -13,23 +13,26 @@ from jax.core import Tracer
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from explorer.errors import InputError, TreeError, first_line, printable
-from explorer.training.sharding.arrays import check_not_donated
+from explorer.errors import InputError, TreeError, first_line
+from explorer.training.sharding.arrays import check_arrays, check_not_donated
 from explorer.training.sharding.mesh import Rule, Rules, shardings_of
+from explorer.training.step.checks import (
+    check_float,
+    check_module,
+    check_optimizer,
+    check_rules,
+    check_sizes,
+    check_trainable,
+)
 from explorer.tree.nesting import check_tree
-from explorer.tree.walk import names_of, place_of
 
 __all__ = [
     "TrainState",
     "cast_floats",
-    "check_float",
-    "check_kinds",
-    "check_rules",
-    "check_trainable",
     "create_state",
+    "state_from",
 ]
 
-_MAX_ARRAY = 1 << 50  # bytes: a pebibyte
 _Begin = Callable[[Any, list[Any]], "TrainState"]
 
 
@@ -94,7 +97,8 @@ def create_state(
     >>> int(state.step), jax.tree.map(jnp.shape, state.params)
     (0, {'linear': {'bias': (1,), 'kernel': (1, 1)}})
     """
-    check_kinds(module, optimizer)
+    check_module(module)
+    check_optimizer(optimizer)
     check_rules(rules, mesh)
     key = _typed(rng)
     check_tree(inputs, kwargs)
@@ -118,6 +122,54 @@ def create_state(
     return _jitted(begin, mesh, rules, key_data, arrays)
 
 
+def state_from(
+    params: Any,
+    optimizer: optax.GradientTransformation,
+    rng: jax.Array,
+    *,
+    batch_stats: Any = None,
+    mesh: Mesh | None = None,
+    rules: Rule | Rules | None = None,
+    watch: Any = None,
+    param_dtype: DTypeLike | None = None,
+) -> TrainState:
+    """Return the state that training begins with from parameters that exist.
+
+    They are copied: a step that donates its state takes nothing from the caller.
+
+    Args:
+        params: a tree of arrays: pretrained parameters, those of another library's model,
+            or adapters.
+        optimizer: any optax transformation.
+        rng: a key for the steps.
+        batch_stats: running statistics; None for none.
+        mesh, rules, watch, param_dtype: as the fields of `Trainer`.
+
+    Raises:
+        InputError: no parameters, some that are not floats, or rules that do not fit.
+
+    >>> state = state_from({"scale": jnp.ones(3)}, optax.adam(1e-3), jax.random.key(0))
+    >>> int(state.step), jax.tree.map(jnp.shape, state.params)
+    (0, {'scale': (3,)})
+    """
+    check_optimizer(optimizer)
+    check_rules(rules, mesh)
+    check_arrays("params", params)
+    check_not_donated("params", params)
+    key = _typed(rng)
+    impl = jax.random.key_impl(key)
+    variables = {"params": params, "batch_stats": batch_stats or {}}
+
+    def begin(key_data: Any, given: Any) -> TrainState:
+        step_rng = jax.random.wrap_key_data(key_data, impl=impl)
+        copied = jax.tree.map(lambda leaf: jnp.copy(_strong(leaf)), given)
+        return _first(copied, optimizer, step_rng, watch, param_dtype)
+
+    with jax.ensure_compile_time_eval():
+        key_data = _on_host(jax.random.key_data(key))
+    return _jitted(begin, mesh, rules, key_data, jax.tree.map(_on_host, variables))
+
+
 def _jitted(
     begin: _Begin, mesh: Mesh | None, rules: Rule | Rules | None, *given: Any
 ) -> TrainState:
@@ -138,7 +190,7 @@ def _first(
     """Return the state that has these variables and no step behind it."""
     params = cast_floats(variables.get("params", {}), param_dtype)
     check_trainable(params)
-    _check_sizes(variables)
+    check_sizes(variables)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -148,42 +200,6 @@ def _first(
         halted=jnp.zeros((), bool),
         watch=() if watch is None else watch.init(params),
     )
-
-
-def check_trainable(params: Any) -> None:
-    """Refuse parameters that no gradient can change.
-
-    Raises:
-        InputError: there are none, or one is of integers; its path is named.
-    """
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    if not leaves:
-        raise InputError("params", found="no parameters", expected="something to train")
-    for keys, leaf in leaves:
-        dtype = jnp.result_type(leaf)
-        if not jnp.issubdtype(dtype, jnp.inexact):
-            raise InputError(
-                place_of(names_of(keys)),
-                found=f"a parameter of {dtype}",
-                expected="floating point, as only that has a gradient",
-                cure="keep it in another collection than params",
-            )
-
-
-def _check_sizes(variables: Any) -> None:
-    """Refuse arrays beyond what XLA can address: it would end the process.
-
-    Raises:
-        InputError: the path of the first one is named.
-    """
-    for keys, leaf in jax.tree_util.tree_flatten_with_path(variables)[0]:
-        if (nbytes := leaf.size * jnp.result_type(leaf).itemsize) > _MAX_ARRAY:
-            raise InputError(
-                place_of(names_of(keys)),
-                found=f"an array of {nbytes:,} bytes",
-                expected=f"at most {_MAX_ARRAY:,}",
-                cure="check the sizes of the module",
-            )
 
 
 def cast_floats(tree: Any, dtype: DTypeLike | None) -> Any:
@@ -200,55 +216,6 @@ def cast_floats(tree: Any, dtype: DTypeLike | None) -> Any:
         return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
     return jax.tree.map(cast, tree)
-
-
-def check_float(dtype: DTypeLike, place: str = "parameters") -> None:
-    """Refuse a dtype that is not of floating-point numbers.
-
-    Raises:
-        InputError: it is another, or does not exist.
-    """
-    try:
-        known = jnp.issubdtype(dtype, jnp.floating)
-    except TypeError:
-        known = False
-    if not known:
-        raise InputError(
-            place,
-            found=f"dtype {printable(repr(dtype), 60)}",
-            expected="a floating-point dtype such as bfloat16 or float32",
-        )
-
-
-def check_rules(rules: Rule | Rules | None, mesh: Mesh | None) -> None:
-    """Refuse rules without a mesh.
-
-    Raises:
-        InputError: there are some, and no mesh.
-    """
-    if rules is not None and mesh is None:
-        raise InputError("rules", found="no mesh", cure="pass mesh=make_mesh(...) as well")
-
-
-def check_kinds(module: Any, optimizer: Any) -> None:
-    """Refuse a module or an optimizer that is something else.
-
-    Raises:
-        InputError: its name is the place.
-    """
-    if not isinstance(module, nn.Module):
-        raise InputError(
-            "module",
-            found=printable(repr(module), 60),
-            expected="a Linen module",
-            cure="make one of the class" if isinstance(module, type) else "",
-        )
-    if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):
-        raise InputError(
-            "optimizer",
-            found=printable(repr(optimizer), 60),
-            expected="an optax transformation such as optax.adamw(1e-3)",
-        )
 
 
 def _init(module: nn.Module, rng: jax.Array, args: Any, kwargs: Any) -> Any:

@@ -11,14 +11,16 @@ from jax.typing import DTypeLike
 
 from explorer.errors import InputError
 from explorer.training.sharding.jit_on_mesh import jit_on_mesh
+from explorer.training.step.checks import check_trainable
 from explorer.training.step.evaluation import LossFn, Metrics, count_examples
 from explorer.training.step.finite import check_finite, update_if_finite
 from explorer.training.step.gradients import GradientFn, make_gradient_fn
-from explorer.training.step.state import TrainState, check_trainable
+from explorer.training.step.state import TrainState
 
 __all__ = ["Step", "make_train_step"]
 
-PureStep = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+# (state, batch, base) -> (state, metrics); base may be left out
+PureStep = Callable[..., tuple[TrainState, Metrics]]
 _LEARNED = ("step", "params", "opt_state", "batch_stats")
 
 
@@ -54,6 +56,7 @@ def make_train_step(
     labels: Any = None,
     donate: bool = True,
     mesh: Mesh | None = None,
+    base: Any = None,
 ) -> Step:
     """Return a jitted `(state, batch) -> (state, metrics)`, traced once for all steps.
 
@@ -70,6 +73,7 @@ def make_train_step(
         labels: of `freeze`, or a function of the parameters that returns them: no gradients
             are computed for what is frozen, zeros stand for them.
         mesh: where the state is placed; it is kept there, and the batch split over it.
+        base: the `base` of the loss function's context, as the field of `Trainer`.
 
     Raises:
         InputError: an argument is out of range; when called, a loss that is not a scalar, a
@@ -101,7 +105,9 @@ def make_train_step(
     step = _single(gradient_fn, optimizer, watch)
     if steps_per_call > 1:
         step = _repeated(step, steps_per_call)
-    return jit_on_mesh(step, mesh, kind=TrainState, returns_state=True, donate=donate)
+    return jit_on_mesh(
+        step, mesh, kind=TrainState, returns_state=True, donate=donate, base=base
+    )
 
 
 def _check_counts(**counts: int) -> None:
@@ -113,12 +119,12 @@ def _check_counts(**counts: int) -> None:
 def _single(gradient_fn: GradientFn, optimizer: Any, watch: Any) -> PureStep:
     """Return one step, as a pure function."""
 
-    def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, batch: Any, base: Any = None) -> tuple[TrainState, Metrics]:
         check_trainable(state.params)
         count_examples(batch)
         _check_optimizer(optimizer, state)
         rng = jax.random.fold_in(state.rng, state.step)
-        outcome, grads = gradient_fn(state.params, batch, rng, state.batch_stats)
+        outcome, grads = gradient_fn(state.params, batch, rng, state.batch_stats, base)
         check = check_finite(outcome.loss, grads, state.halted)
 
         def take() -> Any:
@@ -160,7 +166,9 @@ def _check_optimizer(optimizer: optax.GradientTransformation, state: TrainState)
 def _repeated(step: PureStep, count: int) -> PureStep:
     """Return as many steps in one, their batches along the first axis."""
 
-    def steps(state: TrainState, batches: Any) -> tuple[TrainState, Metrics]:
+    def steps(
+        state: TrainState, batches: Any, base: Any = None
+    ) -> tuple[TrainState, Metrics]:
         given = count_examples(batches)
         if given not in (None, count):
             raise InputError(
@@ -169,6 +177,6 @@ def _repeated(step: PureStep, count: int) -> PureStep:
                 expected=f"steps_per_call={count} batches",
                 cure=f"stack them along a new first axis, as Batches(steps_per_call={count})",
             )
-        return lax.scan(step, state, batches, length=count)
+        return lax.scan(lambda s, b: step(s, b, base), state, batches, length=count)
 
     return steps

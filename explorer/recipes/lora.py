@@ -1,0 +1,196 @@
+"""lora: adapters of a pretrained model, trained on real text and written as peft has them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+import optax
+
+from explorer.api.adapters import add_lora, save_lora
+from explorer.errors import InputError
+from explorer.pretrained.loading import load_pretrained
+from explorer.recipes.pretrained_text import encode, neighbours, text_of, tokenizer_of
+from explorer.recipes.recipe import Count, Parts, Rate, Settings
+from explorer.training.data.batches import Arrays, Windows
+from explorer.training.step.evaluation import Context, make_eval_step
+from explorer.training.step.state import TrainState
+from explorer.transforms.adapters.applying import apply_lora
+
+__all__ = ["LoraRecipe"]
+
+_TEMPERATURE = 0.05
+_TESTED = 512  # examples of the test at most
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**20)]
+
+
+class LoraRecipe(Settings, frozen=True, kw_only=True):
+    """Adapters of rank `rank` for the model in the folder `base`.
+
+    A causal model learns to predict the next token; an encoder to find, among the batch, the
+    sentence that follows another one (`length` tokens of each are seen). The text is that of
+    Python's documentation, or of the file `text`; `characters` of it are read.
+    """
+
+    NAME: ClassVar[str] = "lora"
+
+    base: str = ""
+    rank: Positive = 8
+    alpha: Annotated[float, msgspec.Meta(gt=0, le=1e6)] = 16.0
+    targets: str = "q,v"
+    variant: Literal["lora", "rslora", "dora"] = "lora"
+    text: str = ""
+    characters: Annotated[int, msgspec.Meta(ge=1000, le=10**8)] = 2_000_000
+    length: Annotated[int, msgspec.Meta(ge=4, le=8192)] = 64
+    steps: Count = 100
+    batch: Count = 32
+    learning_rate: Rate = 5e-4
+    eval_every: int = 0
+    save_every: Count = 100
+
+    def parts(self) -> Parts:
+        """Return the parts of the run.
+
+        Raises:
+            InputError: no base, one that cannot be read, or too little text.
+        """
+        if not self.base:
+            raise InputError(
+                self.NAME,
+                found="no base model",
+                expected="--set base=FOLDER, with weights, config.json and tokenizer.json",
+            )
+        module, params = load_pretrained(self.base, dtype="float32")
+        targets = tuple(filter(None, self.targets.split(",")))
+        adapters, change = add_lora(
+            params,
+            self.rank,
+            targets,
+            alpha=self.alpha,
+            variant=self.variant,
+            rng=jax.random.key(self.seed),
+            model=module,
+        )
+        is_causal = module.architecture.tied or module.architecture.lm_head is not None
+        make = _next_token if is_causal else _next_sentence
+        train, test, forward = make(self)
+
+        def loss_fn(adapters: Any, batch: Any, context: Context) -> Any:
+            return forward(module, apply_lora(context.base, adapters), batch)
+
+        evaluate = _evaluation(loss_fn, params, test, self.batch)
+        rate = optax.warmup_cosine_decay_schedule(
+            0.0, self.learning_rate, max(1, self.steps // 20), self.steps
+        )
+        optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate))
+        return Parts(
+            module=module,
+            inputs=(),
+            loss_fn=loss_fn,
+            optimizer=optimizer,
+            source=train,
+            evaluate=evaluate,
+            tokens=self.batch * self.length,
+            facts={"examples": len(train), "parameters": change.parameters_before},
+            conclude=lambda state: _conclude(self, evaluate, adapters, state),
+            base=params,
+            params=adapters,
+            write=lambda state, folder: _write(self, module, state, folder),
+        )
+
+
+def _next_token(settings: LoraRecipe) -> tuple[Any, Any, Any]:
+    """Return windows of tokens to train and to test on, and the loss of a batch of them."""
+    tokenizer = tokenizer_of(settings.base)
+    text = "\n\n".join(text_of(settings.text, settings.characters))
+    tokens = np.asarray(tokenizer.encode(text).ids, np.int32)
+    tested = len(tokens) // 20
+
+    def forward(module: Any, params: Any, batch: jax.Array) -> jax.Array:
+        logits = module.apply({"params": params}, batch[:, :-1]).logits
+        losses = optax.softmax_cross_entropy_with_integer_labels(
+            logits.astype(jnp.float32), batch[:, 1:]
+        )
+        return losses.mean()
+
+    train = Windows(tokens[tested:], settings.length, "text")
+    return train, Windows(tokens[:tested], settings.length, "text of the test"), forward
+
+
+def _next_sentence(settings: LoraRecipe) -> tuple[Any, Any, Any]:
+    """Return pairs of neighbouring sentences, and the contrastive loss of a batch of them.
+
+    Each sentence is to be nearer to its neighbour than to those of the batch's other pairs.
+    """
+    pairs = neighbours(text_of(settings.text, settings.characters))
+    if len(pairs) < 4 * settings.batch:
+        raise InputError(
+            settings.NAME,
+            found=f"{len(pairs)} pairs of sentences",
+            expected=f"{4 * settings.batch}, four batches",
+            cure="set more characters, or a smaller batch",
+        )
+    tokenizer = tokenizer_of(settings.base)
+    first, second = (
+        encode(tokenizer, [pair[side] for pair in pairs], settings.length)
+        for side in (0, 1)
+    )
+    arrays = {"first": first, "second": second}
+    # every 10th pair is one of the test: the text of the test is that of all modules
+    is_test = np.arange(len(pairs)) % 10 == 0
+    tested, trained = (
+        Arrays(jax.tree.map(lambda a, rows=rows: a[rows], arrays))
+        for rows in (is_test, ~is_test)
+    )
+
+    def forward(module: Any, params: Any, batch: Any) -> tuple[jax.Array, dict[str, Any]]:
+        a, b = (_embedded(module, params, batch[side]) for side in ("first", "second"))
+        scores = a @ b.T / _TEMPERATURE
+        labels = jnp.arange(len(scores))
+        losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
+        return losses.mean(), {"found": (scores.argmax(-1) == labels).mean()}
+
+    return trained, tested, forward
+
+
+def _embedded(module: Any, params: Any, sentences: Any) -> jax.Array:
+    """Return the mean of the hidden states of each sentence's tokens, of length 1."""
+    mask = sentences["mask"]
+    outputs = module.apply({"params": params}, sentences["ids"], attention_mask=mask)
+    weights = mask[..., None].astype(outputs.hidden.dtype)
+    mean = (outputs.hidden * weights).sum(1) / jnp.maximum(weights.sum(1), 1)
+    return mean / jnp.linalg.norm(mean, axis=-1, keepdims=True)
+
+
+def _evaluation(loss_fn: Any, base: Any, test: Any, batch: int) -> Any:
+    """Return the mean loss over examples of the test, as a function of a state."""
+    eval_step = make_eval_step(loss_fn, base=base)
+    size = min(batch, len(test))
+    starts = range(0, min(len(test), _TESTED) - size + 1, size)
+    held_out = [test[np.arange(start, start + size)] for start in starts]
+
+    def evaluate(state: TrainState) -> Mapping[str, Any]:
+        found = [eval_step(state, each) for each in held_out]
+        return {name: jnp.stack([each[name] for each in found]).mean() for name in found[0]}
+
+    return evaluate
+
+
+def _conclude(
+    settings: LoraRecipe, evaluate: Any, adapters: Any, state: TrainState
+) -> tuple[str, ...]:
+    before, after = evaluate(state.replace(params=adapters)), evaluate(state)
+    return tuple(
+        f"test {name}  {float(before[name]):.4f} before, {float(after[name]):.4f} after"
+        for name in after
+    )
+
+
+def _write(
+    settings: LoraRecipe, module: Any, state: TrainState, folder: Path
+) -> tuple[str, ...]:
+    save_lora(state.params, folder, model=module, base=settings.base)
+    return (f"adapters in {folder}: explorer lora merge {settings.base} {folder} -o OUT",)

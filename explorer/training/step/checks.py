@@ -1,0 +1,117 @@
+"""What can be trained, and with what: refused in one line where it cannot."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.sharding import Mesh
+from jax.typing import DTypeLike
+
+from explorer.errors import InputError, printable
+from explorer.training.sharding.mesh import Rule, Rules
+from explorer.tree.walk import names_of, place_of
+
+__all__ = [
+    "check_float",
+    "check_module",
+    "check_optimizer",
+    "check_rules",
+    "check_sizes",
+    "check_trainable",
+]
+
+_MAX_ARRAY = 1 << 50  # bytes: a pebibyte
+
+
+def check_trainable(params: Any) -> None:
+    """Refuse parameters that no gradient can change.
+
+    Raises:
+        InputError: there are none, or one is of integers; its path is named.
+    """
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    if not leaves:
+        raise InputError("params", found="no parameters", expected="something to train")
+    for keys, leaf in leaves:
+        dtype = jnp.result_type(leaf)
+        if not jnp.issubdtype(dtype, jnp.inexact):
+            raise InputError(
+                place_of(names_of(keys)),
+                found=f"a parameter of {dtype}",
+                expected="floating point, as only that has a gradient",
+                cure="keep it in another collection than params",
+            )
+
+
+def check_sizes(variables: Any) -> None:
+    """Refuse arrays beyond what XLA can address: it would end the process.
+
+    Raises:
+        InputError: the path of the first one is named.
+    """
+    for keys, leaf in jax.tree_util.tree_flatten_with_path(variables)[0]:
+        if (nbytes := leaf.size * jnp.result_type(leaf).itemsize) > _MAX_ARRAY:
+            raise InputError(
+                place_of(names_of(keys)),
+                found=f"an array of {nbytes:,} bytes",
+                expected=f"at most {_MAX_ARRAY:,}",
+                cure="check the sizes of the module",
+            )
+
+
+def check_float(dtype: DTypeLike, place: str = "parameters") -> None:
+    """Refuse a dtype that is not of floating-point numbers.
+
+    Raises:
+        InputError: it is another, or does not exist.
+    """
+    try:
+        known = jnp.issubdtype(dtype, jnp.floating)
+    except TypeError:
+        known = False
+    if not known:
+        raise InputError(
+            place,
+            found=f"dtype {printable(repr(dtype), 60)}",
+            expected="a floating-point dtype such as bfloat16 or float32",
+        )
+
+
+def check_rules(rules: Rule | Rules | None, mesh: Mesh | None) -> None:
+    """Refuse rules without a mesh.
+
+    Raises:
+        InputError: there are some, and no mesh.
+    """
+    if rules is not None and mesh is None:
+        raise InputError("rules", found="no mesh", cure="pass mesh=make_mesh(...) as well")
+
+
+def check_module(module: Any) -> None:
+    """Refuse a module that is something else.
+
+    Raises:
+        InputError: what it is.
+    """
+    if not isinstance(module, nn.Module):
+        raise InputError(
+            "module",
+            found=printable(repr(module), 60),
+            expected="a Linen module",
+            cure="make one of the class" if isinstance(module, type) else "",
+        )
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Refuse an optimizer that is something else.
+
+    Raises:
+        InputError: what it is.
+    """
+    if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):
+        raise InputError(
+            "optimizer",
+            found=printable(repr(optimizer), 60),
+            expected="an optax transformation such as optax.adamw(1e-3)",
+        )

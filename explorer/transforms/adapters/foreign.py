@@ -1,0 +1,102 @@
+"""The kernels of a tree of any framework that targets name."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from explorer.errors import InputError, first_few, printable
+from explorer.paths import matches
+from explorer.roles.names import classify
+from explorer.sizing.training.lora import GROUPS, WORDS
+from explorer.transforms.adapters.kernels import Kernel, Site, axes_of
+from explorer.transforms.adapters.trees import ParameterLeaves
+
+__all__ = ["sites_in"]
+
+Path = tuple[str, ...]
+
+
+def sites_in(
+    leaves: ParameterLeaves, targets: Iterable[str], axes: Mapping[str, str] | None = None
+) -> list[Site]:
+    """Return the kernels of a tree that targets name, one adapter each.
+
+    Args:
+        leaves: of the tree.
+        targets: names of modules, explorer's words and groups as of `adapted_matrices`, or
+            globs of paths.
+        axes: globs and what the axes of their kernels are; see `Kernel`.
+
+    Raises:
+        InputError: a target names no kernel, or one whose axes its name does not tell.
+
+    >>> import jax.numpy as jnp
+    >>> tree = {"Dense_0": {"kernel": jnp.ones((8, 4)), "bias": jnp.ones(4)}}
+    >>> sites_in(ParameterLeaves(tree), ("Dense_*/kernel",))[0].kernels[0].axes
+    'io'
+    """
+    given = tuple((axes or {}).items())
+    shapes = {path: tuple(leaf.shape) for path, leaf in leaves.items()}
+    chosen: dict[Path, None] = {}
+    for target in targets:
+        fitting = [path for path in shapes if "/".join(path) == target]
+        fitting = fitting or [p for p in shapes if _fits(p, shapes[p], target, given)]
+        if not fitting:
+            raise _unknown(target, shapes, given)
+        chosen |= dict.fromkeys(fitting)
+    return [_site(path, shapes[path], given) for path in chosen]
+
+
+def _site(path: Path, shape: tuple[int, ...], given: Iterable[tuple[str, str]]) -> Site:
+    axes = axes_of(path, shape, given)
+    if axes is None:
+        raise InputError(
+            "/".join(path),
+            found=f"an array of shape {list(shape)}, whose axes its name does not tell",
+            expected="a kernel of a linear layer",
+            cure=f'pass axes={{"{"/".join(path)}": "bio"}}: a letter an axis, "i" inputs, '
+            '"o" outputs, "b" stacked matrices',
+        )
+    stored = () if "b" in axes else (".".join(path[:-1]),)
+    return Site(path, (Kernel(path, shape, axes),), 1, stored)
+
+
+def _fits(path: Path, shape: tuple[int, ...], target: str, given: Any) -> bool:
+    if any(letter in target for letter in "*?[/"):
+        return len(shape) > 1 and matches(path, target)
+    if axes_of(path, shape, given) is None:
+        return False
+    role, component = classify(path, shape)
+    if target in GROUPS:
+        inside = component in ("attention", "mlp", "experts") or component == "other"
+        if target in ("all", "all-linear"):
+            return (
+                role == "kernel"
+                and component not in ("embedding", "head", "router")
+                and inside
+            )
+        wanted = ("attention",) if target == "attention" else ("mlp", "experts")
+        return role == "kernel" and component in wanted
+    dotted = ".".join(path[:-1] or path)
+    return (
+        target == dotted
+        or dotted.endswith(f".{target}")
+        or dotted.rpartition(".")[2] in WORDS.get(target, (target,))
+    )
+
+
+def _unknown(target: str, shapes: Mapping[Path, Any], given: Any) -> InputError:
+    known = {
+        ".".join(path[:-1] or path).rpartition(".")[2]
+        for path, shape in shapes.items()
+        if axes_of(path, shape, given) is not None
+    }
+    near = difflib.get_close_matches(target, [*known, *WORDS, *GROUPS], 1, 0.5)
+    return InputError(
+        "targets",
+        found=f"no kernel is called {printable(target, 40)!r}",
+        expected=f"of {first_few(sorted(known))}, a glob of paths, or attention, mlp, all"
+        if known
+        else "a kernel in these parameters",
+        cure=f"did you mean {near[0]}?" if near else "",
+    )

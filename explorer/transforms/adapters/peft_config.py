@@ -1,0 +1,131 @@
+"""adapter_config.json of huggingface/peft: what of it decides the values. No JAX, no NumPy.
+
+References:
+    huggingface/peft 0.21, peft/tuners/lora/config.py and layer.py (2026).
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from explorer.errors import FormatError, InputError, first_few, printable
+from explorer.storage.local import exists, read_whole
+
+__all__ = ["CONFIG", "PeftConfig", "is_peft_folder", "read_peft_config"]
+
+CONFIG = "adapter_config.json"
+_LARGEST = 1 << 24
+# settings that change how A and B are used, in a way that is not read
+_UNREAD = ("use_qalora", "use_bdlora", "lora_bias", "megatron_config", "arrow_config",
+           "layer_replication", "velora_config", "monteclora_config", "trainable_token_indices",
+           "target_parameters")  # fmt: skip
+
+
+class PeftConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of a LoRA adapter as peft has them; what is not here has no effect on values.
+
+    Attributes:
+        r, lora_alpha: rank and alpha of modules that no pattern names.
+        rank_pattern, alpha_pattern: those of the modules that a key of them ends.
+        use_rslora: whether the scale is alpha / sqrt(r).
+        use_dora: whether modules have magnitudes.
+        fan_in_fan_out: whether weights are stored [inputs, outputs], as GPT-2's.
+        target_modules: names or a regular expression.
+        modules_to_save: what is trained whole.
+    """
+
+    r: int = 8
+    lora_alpha: float = 8
+    use_rslora: bool = False
+    use_dora: bool = False
+    fan_in_fan_out: bool = False
+    bias: str = "none"
+    lora_dropout: float = 0.0
+    target_modules: list[str] | str | None = None
+    modules_to_save: list[str] | None = None
+    layers_to_transform: list[int] | int | None = None
+    rank_pattern: dict[str, int] = {}
+    alpha_pattern: dict[str, float] = {}
+    base_model_name_or_path: str | None = None
+    task_type: str | None = None
+    peft_type: str = "LORA"
+
+    @property
+    def variant(self) -> str:
+        """The variant by explorer's name; with DoRA and rsLoRA both, "dora"."""
+        return "dora" if self.use_dora else "rslora" if self.use_rslora else "lora"
+
+    def rank_of(self, module: str) -> int:
+        """Return the rank of a module by its name."""
+        return int(_of_pattern(self.rank_pattern, module, self.r))
+
+    def alpha_of(self, module: str) -> float:
+        """Return the alpha of a module by its name.
+
+        >>> PeftConfig(lora_alpha=16, alpha_pattern={"q_proj": 4}).alpha_of("layers.0.q_proj")
+        4
+        """
+        return _of_pattern(self.alpha_pattern, module, self.lora_alpha)
+
+    def scale_of(self, module: str, rank: int) -> float:
+        """Return what B A of a module is multiplied by."""
+        alpha = self.alpha_of(module)
+        return alpha / rank**0.5 if self.use_rslora else alpha / rank
+
+
+def is_peft_folder(path: str) -> bool:
+    """Return whether a folder holds adapters as peft writes them."""
+    return os.path.isdir(path) and exists(os.path.join(path, CONFIG))
+
+
+def read_peft_config(folder: str) -> PeftConfig:
+    """Return the settings of a folder of adapters.
+
+    Raises:
+        InputError: no such folder or file, adapters of another kind than LoRA, or a setting
+            that changes the values and is not read.
+        FormatError: the file is not as peft writes it.
+    """
+    place = os.path.join(folder, CONFIG)
+    if not is_peft_folder(folder):
+        raise InputError(
+            folder, found=f"has no {CONFIG}", expected="a folder of adapters, as peft's"
+        )
+    try:
+        content: Any = msgspec.json.decode(read_whole(place, _LARGEST))
+        if not isinstance(content, Mapping):
+            raise FormatError(place, found="is not an object")
+        _check(place, content)
+        return msgspec.convert(
+            {k: v for k, v in content.items() if v is not None}, PeftConfig
+        )
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise FormatError(place, found=f"is not as peft writes it ({error})") from None
+
+
+def _check(place: str, content: Mapping[str, Any]) -> None:
+    kind = content.get("peft_type")
+    if kind != "LORA":
+        raise InputError(
+            place, found=f"adapters of the kind {printable(kind, 40)}", expected="LORA"
+        )
+    used = [name for name in _UNREAD if content.get(name)]
+    if used:
+        raise InputError(
+            place, found=f"sets {first_few(used)}, which explorer does not apply",
+            cure="merge it with peft",
+        )  # fmt: skip
+
+
+def _of_pattern(pattern: Mapping[str, Any], module: str, default: Any) -> Any:
+    """Return the value of the first key that ends a module's name, as peft finds it."""
+    for key, value in pattern.items():
+        try:
+            if re.match(rf"(.*\.)?({key})$", module):
+                return value
+        except re.error:
+            continue
+    return default
