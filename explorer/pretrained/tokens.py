@@ -84,4 +84,7 @@ def text_tokens(path: str, text: str) -> list[int]:
             found="needs the package tokenizers",
             cure="pip install 'jax-explorer[text]'",
         ) from None
-    return list(Tokenizer.from_file(place).encode(text).ids)
+    tokenizer = Tokenizer.from_file(place)
+    tokenizer.no_truncation()  # of the sentences that a model was trained on
+    tokenizer.no_padding()
+    return list(tokenizer.encode(text).ids)
