@@ -22,7 +22,7 @@ _SPLIT_INPUTS = frozenset({"out"})
 class MatrixView(NamedTuple):
     """Which axes of a kernel are stacked layers or experts, which are outputs, which inputs.
 
-    The last axis of `inputs` is the one along which n:m groups lie: of a convolution, channels.
+    The last axis of `inputs` is the one along which groups of n:m are taken: of a convolution, channels.
     """
 
     shape: tuple[int, ...]
@@ -41,7 +41,7 @@ class MatrixView(NamedTuple):
 
     @property
     def channels(self) -> int:
-        """The size of the axis along which n:m groups lie."""
+        """The size of the axis along which groups of n:m are taken."""
         return self.shape[self.inputs[-1]]
 
     def rows(self, array: "np.ndarray") -> "np.ndarray":

@@ -48,9 +48,9 @@ def test_layers_that_share_inputs_share_scales():
     halves = [jnp.asarray(weight[:8]), jnp.asarray(weight[8:])]
     hessian, magnitudes = jnp.asarray(x.T @ x), np.abs(x).mean(0)
     together = awq_scales([jnp.asarray(weight)], hessian, magnitudes, 4, 32)
-    apart = awq_scales(halves, hessian, magnitudes, 4, 32)
-    np.testing.assert_array_equal(together.scales, apart.scales)
-    assert apart.error == pytest.approx(together.error, rel=1e-4)
+    split = awq_scales(halves, hessian, magnitudes, 4, 32)
+    np.testing.assert_array_equal(together.scales, split.scales)
+    assert split.error == pytest.approx(together.error, rel=1e-4)
 
 
 def test_equal_inputs_need_no_scales():

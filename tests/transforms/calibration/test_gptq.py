@@ -68,7 +68,7 @@ def test_uncorrelated_inputs_are_rounded():
 def test_the_grid_is_the_reference_formula(symmetric: bool):
     """q = clamp(round(w / s) + z), in NumPy, group by group.
 
-    The extreme of a symmetric group lies halfway between two codes: rounding decides, by one.
+    The extreme of a symmetric group is halfway between two codes: rounding decides, by one.
     """
     weight = np.asarray(random_layer(1)[0])
     found = np.asarray(pseudo_quantised(jnp.asarray(weight), 4, 16, symmetric))
@@ -88,7 +88,7 @@ def test_the_grid_is_the_reference_formula(symmetric: bool):
         )
 
 
-def test_a_searched_grid_is_no_worse():
+def test_a_searched_grid_is_not_a_worse_one():
     weight, _ = random_layer(2)
     plain, searched = (pseudo_quantised(weight, 3, 32, search=s) for s in (False, True))
     errors = [np.square(np.asarray(each - weight)).sum(1) for each in (plain, searched)]

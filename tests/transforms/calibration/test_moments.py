@@ -87,9 +87,9 @@ def test_layer_by_layer_is_the_whole_model(name: str):
     assert seen == sum(key.startswith("layers_") for key in whole)
 
 
-def test_stacked_layers_are_those_apart():
+def test_stacked_layers_are_the_single_ones():
     model, params, ids = made(configs.MIXTRAL)
-    apart = ex.gather_moments(model, params, list(ids))
+    single = ex.gather_moments(model, params, list(ids))
     stacked = ex.gather_moments(
         model.clone(scan=True), stack_layers(params, model.architecture), list(ids)
     )
@@ -99,7 +99,7 @@ def test_stacked_layers_are_those_apart():
             for index in (0, 1):
                 np.testing.assert_allclose(
                     moments.hessian[index],  # pyright: ignore[reportOptionalSubscript]
-                    apart[f"layers_{index}/{rest}"].hessian,
+                    single[f"layers_{index}/{rest}"].hessian,
                     rtol=2e-3,
                     atol=1e-4,
                 )

@@ -73,7 +73,7 @@ def test_global_keeps_the_largest_of_all(params: dict[str, Any]):
 
 
 @pytest.mark.parametrize("scan", [False, True])
-def test_n_of_m_lies_along_the_inputs(scan: bool):
+def test_n_of_m_is_along_the_inputs(scan: bool):
     """Flax's kernels are [inputs, outputs]: each four inputs of an output hold two zeros."""
     model = ex.build_model(configs.MIXTRAL, scan=scan)
     params = model.init(jax.random.key(0), jnp.zeros((1, 4), int))["params"]

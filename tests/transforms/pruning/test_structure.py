@@ -116,7 +116,7 @@ def test_a_model_without_some_layers(name: str):
     gone = {t.name.split("/")[0] for t in found.change.tensors if t.note == "removed"}
     masked = dict(params)
     for layer in gone:
-        masked[layer] = _silent(params[layer])
+        masked[layer] = _quiet(params[layer])
     assert len(gone) == model.architecture.num_layers // 2
     np.testing.assert_allclose(
         outputs(found.model, found.params, ids),
@@ -126,15 +126,15 @@ def test_a_model_without_some_layers(name: str):
     )
 
 
-def _silent(layer: Any, inside: str = "") -> Any:
+def _quiet(layer: Any, inside: str = "") -> Any:
     """A layer whose branches end in zeros: the last projections, and the gains after them."""
     if not isinstance(layer, dict):
         return jnp.zeros_like(layer) - (1.0 if inside == "gain" else 0.0)
     ends = ("out", "down_proj")
     return {
-        key: _silent(value, "end")
+        key: _quiet(value, "end")
         if key in ends or inside == "end"
-        else _silent(value)
+        else _quiet(value)
         if isinstance(value, dict)
         else value
         for key, value in layer.items()
@@ -143,7 +143,7 @@ def _silent(layer: Any, inside: str = "") -> Any:
 
 def test_the_layer_that_changes_least_goes():
     model, params, ids = made("GEMMA3")
-    quiet = dict(params) | {"layers_3": _silent(params["layers_3"])}
+    quiet = dict(params) | {"layers_3": _quiet(params["layers_3"])}
     found = shrink(model, quiet, "layers:0.15", "wanda", data=ids)
     gone = {t.name.split("/")[0] for t in found.change.tensors if t.note == "removed"}
     assert gone == {"layers_3"}

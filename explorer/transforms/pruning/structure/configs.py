@@ -51,7 +51,7 @@ def shrunk_config(
     raise InputError(
         "config",
         found=f"{config.get('model_type')} has no fields for the model that {pattern.text} leaves",
-        expected="units that its config counts for all layers alike",
+        expected="units that its config counts as one number for all layers",
         cure="prune rows or layers, or set entries to zero",
     )
 

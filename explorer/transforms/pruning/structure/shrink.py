@@ -135,7 +135,7 @@ def _check(model: Any, pattern: Pattern, by: str, data: Any) -> None:
         raise InputError(
             "model",
             found="its layers are scanned",
-            expected="scan=False, where they are apart",
+            expected="scan=False, one module for each",
         )
     if pattern.kind not in _KINDS:
         raise InputError(
