@@ -1,6 +1,6 @@
 """The parameters of a model in a source, whatever their names are, as tensors of another file."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from explorer import dtypes
@@ -110,10 +110,18 @@ class ModelSource:
             number = 0
             while (part := self._parts.get(ModelLeaf(path, number))) is not None:
                 yield stored.layout.store([self._read(part)[None]])
+                self._release([part])
                 number += 1
         else:
             leaves = [self.leaf(each, stored.expert) for each in stored.leaves]
             yield stored.layout.store(leaves)
+            del leaves
+            self._release(part for path in stored.leaves for part in self._of(path))
+
+    def _release(self, parts: Iterable[LeafPart]) -> None:
+        """Give the pages of what is written back: a rearranged tensor is a copy of them."""
+        for part in parts:
+            self.source.release_whole(part.key)
 
     def leaf(self, path: Path, expert: int | None = None) -> "np.ndarray":
         """Return a parameter of the model, or one expert's part of it."""

@@ -66,6 +66,12 @@ class ValueSource:
 
             give_back(array)
 
+    def release_whole(self, key: Key) -> None:
+        """Give the pages of a stored array back, of which something else was made."""
+        array = self._kept.get(key)
+        if hasattr(array, "ctypes"):  # not of pieces, which give theirs back themselves
+            self.release(array)
+
     def _batch(self, key: Key) -> Iterator[Key]:
         """Yield a key and those that follow it, as many as may be in memory together."""
         if self.format.startswith(_MAPPED):

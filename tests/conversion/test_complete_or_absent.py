@@ -30,12 +30,12 @@ if kind == "folder":
     with new_folder(path) as folder:
         with open_new(f"{folder}/a") as out:
             out.write(bytes(1000))
-        print("begun", flush=True)
+        print("started", flush=True)
         time.sleep(60)
 else:
     with new_file(path) as out:
         out.write(bytes(1000)); out.flush()
-        print("begun", flush=True)
+        print("started", flush=True)
         time.sleep(60)
 """
 
@@ -60,7 +60,7 @@ def test_a_process_that_is_killed_leaves_nothing_of_that_name(tmp_path: Path, ki
     command = [sys.executable, "-c", SLOW, str(path), kind]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
+        assert process.stdout.readline() == "started\n"
         assert not path.exists()
         process.send_signal(signal.SIGKILL)
     assert not path.exists()

@@ -37,7 +37,7 @@ def test_gemma_dequantised_and_quantised(gemma: Path, tmp_path: Path):
     ours, theirs = (gguf.GGUFReader(each).tensors for each in (path, gemma))
     kinds = {tensor.name: tensor.tensor_type for tensor in theirs}
     assert {tensor.name: tensor.tensor_type for tensor in ours} == kinds
-    # quantised values lie on the grid already: quantised again, hardly any moves
+    # quantised values are on the grid already: quantised again, hardly any moves
     assert change.relative_error is not None
     assert change.relative_error < 2e-4
     same = {t.name: t.data.tobytes() for t in theirs}
