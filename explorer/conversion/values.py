@@ -68,7 +68,7 @@ class ValueSource:
 
     def release_whole(self, key: Key) -> None:
         """Give the pages of a stored array back, of which something else was made."""
-        array = self._kept.get(key)
+        array: Any = self._kept.get(key)
         if hasattr(array, "ctypes"):  # not of pieces, which give theirs back themselves
             self.release(array)
 
