@@ -75,17 +75,20 @@ def goldens() -> dict[str, np.ndarray]:
 def weights_of(folder: str) -> dict[str, np.ndarray]:
     """Return the weights of the linear layers of a folder, as transformers reads it."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.utils.quantization_config import CompressedTensorsConfig
 
-    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    said: Any = getattr(AutoConfig.from_pretrained(folder), "quantization_config", {})
+    options: dict[str, Any] = {"dtype": torch.bfloat16}
+    if said.get("quant_method") == "compressed-tensors":
+        options["quantization_config"] = CompressedTensorsConfig(run_compressed=False)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
     found = {}
     for name, module in model.named_modules():
         width = getattr(module, "in_features", None)
         if width is not None:
             with torch.no_grad():
-                bias = module.bias
-                rows = module(torch.eye(width, dtype=model.dtype)).float()
-                rows = rows - (0 if bias is None else bias.float())
+                rows = module(torch.eye(width, dtype=torch.bfloat16)).float()
             found[f"{name}.weight"] = rows.T.contiguous().numpy()
     return found
 
