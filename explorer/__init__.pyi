@@ -28,7 +28,7 @@ from .api.pruning import (
     prune,
     prune_masks,
 )
-from .api.quantising import (
+from .api.transforms import (
     dequantize,
     quantize,
 )
@@ -43,7 +43,9 @@ from .api.structure import (
 )
 from .api.transforms import (
     combine_models,
+    dequantize,
     factorize,
+    quantize,
 )
 from .api.values import (
     check_values,
@@ -129,6 +131,19 @@ from .tree.partition import (
     combine,
     partition,
 )
+from .inventory.inventory import Inventory
+from .inventory.tensor import Kind, TensorSpec, Tie
+from .objects.splitting import decay_mask, split_weights_biases
+from .pretrained.loading import load_pretrained
+from .pretrained.saving import to_checkpoint
+from .roles.dataflow.records import ParameterRole
+from .roles.dataflow.tracing import trace_roles
+from .sizing.records import Lora, MemoryPlan, Term, Variation, Workload
+from .sizing.sweep import Sweep
+from .transforms.evaluation import Evaluator
+from .transforms.quantisation.quantized import Quantized
+from .transforms.records import Change
+from .tree.partition import combine, partition
 
 __version__: str
 

@@ -163,7 +163,7 @@ def check_finite(name: str, weights: Any) -> None:
         return
     array = np.asarray(weights)
     with np.errstate(all="ignore"):
-        # one such number makes the sum one; a sum that overflows is looked at again
+        # one such number makes the sum one; a sum that overflows is checked again
         if not array.size or np.isfinite(array.sum(dtype=np.float32)):
             return
     is_wrong = ~np.isfinite(array)
