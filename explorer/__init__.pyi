@@ -28,10 +28,6 @@ from .api.pruning import (
     prune,
     prune_masks,
 )
-from .api.transforms import (
-    dequantize,
-    quantize,
-)
 from .api.structure import (
     compare,
     count_bytes,
@@ -131,19 +127,6 @@ from .tree.partition import (
     combine,
     partition,
 )
-from .inventory.inventory import Inventory
-from .inventory.tensor import Kind, TensorSpec, Tie
-from .objects.splitting import decay_mask, split_weights_biases
-from .pretrained.loading import load_pretrained
-from .pretrained.saving import to_checkpoint
-from .roles.dataflow.records import ParameterRole
-from .roles.dataflow.tracing import trace_roles
-from .sizing.records import Lora, MemoryPlan, Term, Variation, Workload
-from .sizing.sweep import Sweep
-from .transforms.evaluation import Evaluator
-from .transforms.quantisation.quantized import Quantized
-from .transforms.records import Change
-from .tree.partition import combine, partition
 
 __version__: str
 
