@@ -46,11 +46,11 @@ def sum_up_all(
 
 def _summed(window: list[NamedValues], bins: bool) -> Iterator[tuple[NamedValues, Summed]]:
     """Yield the arrays of a window: those of one size are summed up when the first is due."""
-    alike: dict[int, list[int]] = {}
+    same_size: dict[int, list[int]] = {}
     for at, named in enumerate(window):
         if _is_small(named.array, bins):
-            alike.setdefault(named.array.size, []).append(at)
-    group_of = {group[0]: group for group in alike.values() if len(group) > 1}
+            same_size.setdefault(named.array.size, []).append(at)
+    group_of = {group[0]: group for group in same_size.values() if len(group) > 1}
     found: dict[int, Summed] = {}
     for at, named in enumerate(window):
         if at in group_of:

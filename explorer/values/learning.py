@@ -38,7 +38,7 @@ def learned_of(
     1.0
     """
     old = {each.key: each for each in before if each.is_parameter}
-    parts: dict[tuple[str, str], _Sums] = {}
+    parts: dict[tuple[str, str], _LearnedSums] = {}
     for named in after:
         if not named.is_parameter:
             continue
@@ -46,11 +46,11 @@ def learned_of(
         if there is None or there.array.shape != named.array.shape:
             raise _unlike(named.key, names[0])
         block = _block_of(name_of(named.key))
-        sums = parts.setdefault((block, named.component or "other"), _Sums())
+        sums = parts.setdefault((block, named.component or "other"), _LearnedSums())
         sums.add(np.asarray(there.array), np.asarray(named.array))
     if old:
         raise _unlike(next(iter(old)), names[1])
-    whole = _Sums()
+    whole = _LearnedSums()
     for sums in parts.values():
         whole.merge(sums)
     make = partial(_part, squares=whole.dd)
@@ -91,7 +91,7 @@ def _natural(name: str) -> list[str]:
 
 
 @dataclass(slots=True)
-class _Sums:
+class _LearnedSums:
     """Sums of squares before, after and of the change; the ranks of matrices that changed."""
 
     tensors: int = 0
@@ -121,7 +121,7 @@ class _Sums:
                 largest = float(np.linalg.norm(change, 2))
                 self.ranks.append((found.dd / largest**2, min(before.shape)))
 
-    def merge(self, other: "_Sums") -> None:
+    def merge(self, other: "_LearnedSums") -> None:
         """Add the sums of other tensors."""
         self.tensors += other.tensors
         self.count += other.count
@@ -130,7 +130,7 @@ class _Sums:
         self.ranks += other.ranks
 
 
-def _part(name: str, component: str, sums: _Sums, squares: float) -> LearnedPart:
+def _part(name: str, component: str, sums: _LearnedSums, squares: float) -> LearnedPart:
     number = max(sums.count, 1)
     change = (sums.dd / sums.aa) ** 0.5 if sums.aa else None if sums.dd else 0.0
     ranks, sides = zip(*sums.ranks, strict=True) if sums.ranks else ((), ())

@@ -104,7 +104,7 @@ def is_adapter(node: Any) -> bool:
 
 
 def check_variant(variant: Any) -> None:
-    """Refuse what is no variant.
+    """Refuse what is not a variant.
 
     Raises:
         InputError: the variants are listed.

@@ -33,7 +33,7 @@ def extract_lora(
     """Return the adapters that turn a base model into a tuned one, or nearly, and what is left.
 
     The change of each kernel that changed is cut to its largest singular values: the nearest
-    matrix of a rank (Eckart and Young, 1936). Parameters that are no kernels and changed are
+    matrix of a rank (Eckart and Young, 1936). Changed parameters that are not kernels are
     named in the change's notes; no adapter can hold them.
 
     Args:

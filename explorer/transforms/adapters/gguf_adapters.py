@@ -35,7 +35,7 @@ def read_gguf_adapters(path: str) -> StoredAdapters:
 
     Raises:
         InputError: a file of something else than LoRA adapters.
-        FormatError: tensors that are no adapters.
+        FormatError: tensors that are not adapters.
     """
     facts = metadata(path)
     kinds = (facts.get("general.type"), facts.get("adapter.type"))

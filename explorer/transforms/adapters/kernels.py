@@ -110,7 +110,7 @@ class Site(NamedTuple):
 
 
 def axes_of(path: Path, shape: Shape, given: Iterable[tuple[str, str]] = ()) -> str | None:
-    """Return the axes of a kernel of any framework by its name; None for what is no kernel.
+    """Return the axes of a kernel of any framework by its name; None for what is not a kernel.
 
     Args:
         path: its names; the last one is that of the array.
@@ -142,7 +142,7 @@ def axes_of(path: Path, shape: Shape, given: Iterable[tuple[str, str]] = ()) -> 
     if len(shape) == 2:
         return known
     if last == "kernel" and len(shape) == 3 and owner in ("query", "key", "value"):
-        return "ioo"  # Flax's attention: heads apart
+        return "ioo"  # Flax's attention: heads on an axis of their own
     if last == "kernel" and len(shape) == 3 and owner == "out":
         return "iio"
     return None
