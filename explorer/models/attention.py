@@ -1,7 +1,7 @@
 """Multi-head and grouped-query attention."""
 
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from explorer.architectures.attention_specs import AttentionSpec, SinksSpec
 from explorer.architectures.specs import NormSpec
 from explorer.errors import InputError
+from explorer.models.cache import CacheView, KeysValues, Step, rotates_kept_keys
 from explorer.models.linear import Linear
 from explorer.models.masks import AttentionInputs
 from explorer.models.norms import Norm
@@ -47,8 +48,13 @@ class Attention(nn.Module):
     implementation: Implementation | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, inputs: AttentionInputs) -> jax.Array:
-        """Return the output [batch, length, size] for hidden states of the same shape."""
+    def __call__(
+        self, x: jax.Array, inputs: AttentionInputs, cache: CacheView | None = None
+    ) -> Any:
+        """Return the output [batch, length, size] for hidden states of the same shape.
+
+        With a cache, also the cache with the keys and values of these tokens.
+        """
         spec, dtype = self.spec, self.param_dtype
         query = Linear(spec.query, dtype, name="query")(x)
         key = Linear(spec.key, dtype, name="key")(x)
@@ -59,17 +65,27 @@ class Attention(nn.Module):
             query, key, value = (
                 jnp.clip(each, -spec.clip, spec.clip) for each in (query, key, value)
             )
+        unrotated = key
         if spec.rope is not None and inputs.rotation is not None:
             query, key = (
                 rotate(each, inputs.rotation, spec.rope.interleaved)
                 for each in (query, key)
             )
+        stored = None
+        if cache is not None:
+            own = unrotated if rotates_kept_keys(spec.rope) else key
+            stored, kept = cache.keep(inputs.cache, KeysValues(own, value))
+            if isinstance(inputs.cache, Step):
+                key, value = (each.astype(x.dtype) for each in kept)
+                if inputs.cache.rotation is not None and spec.rope is not None:
+                    key = rotate(key, inputs.cache.rotation, spec.rope.interleaved)
         sinks = spec.sinks and Sinks(spec.sinks, dtype, name="sinks")()
-        if uses_cudnn(self.implementation):
+        if uses_cudnn(self.implementation) and not isinstance(inputs.cache, Step):
             out = attend_with_cudnn(spec, query, key, value, inputs.padding)
         else:
             out = attend(query, key, value, inputs.mask, sinks, spec.scale, spec.softcap)
-        return Linear(spec.out, dtype, name="out")(out.reshape(*x.shape[:2], -1))
+        out = Linear(spec.out, dtype, name="out")(out.reshape(*x.shape[:2], -1))
+        return out if cache is None else (out, stored)
 
     @nn.nowrap
     def _heads(self, x: jax.Array) -> jax.Array:

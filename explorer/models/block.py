@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 from explorer.architectures.architecture import BlockSpec
 from explorer.architectures.attention_specs import LatentAttentionSpec
 from explorer.models.attention import Attention, Implementation
+from explorer.models.cache import CacheView, LayerCache
 from explorer.models.experts import Experts
 from explorer.models.feedforward import Mlp
 from explorer.models.latent import LatentAttention
@@ -27,22 +28,39 @@ class Block(nn.Module):
     implementation: Implementation | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, inputs: AttentionInputs) -> jax.Array:
-        """Return hidden states [batch, length, size] for those of the block before."""
+    def __call__(
+        self, x: jax.Array, inputs: AttentionInputs, cache: CacheView | None = None
+    ) -> Any:
+        """Return hidden states [batch, length, size] for those of the block before.
+
+        With a cache, also the cache with these tokens.
+        """
+        if cache is None:
+            return self._blocked(x, inputs)[0]
+        return self._blocked(x, inputs, cache)
+
+    @nn.nowrap
+    def _blocked(
+        self, x: jax.Array, inputs: AttentionInputs, cache: CacheView | None = None
+    ) -> tuple[jax.Array, LayerCache | None]:
         spec, dtype = self.spec, self.param_dtype
         before = normed(spec.attention_norm, x, dtype, "attention_norm")
         is_latent = isinstance(spec.attention, LatentAttentionSpec)
         kind: Any = LatentAttention if is_latent else Attention
         attention = kind(spec.attention, dtype, self.implementation, name="attention")
-        attended = attention(before, inputs)
+        stored = None
+        if cache is None:
+            attended = attention(before, inputs)
+        else:
+            attended, stored = attention(before, inputs, cache)
         attended = normed(spec.attention_post_norm, attended, dtype, "attention_post_norm")
         if spec.parallel:
             if spec.mlp_norm:
                 before = normed(spec.mlp_norm, x, dtype, "mlp_norm")
-            return x + attended + self._feed_forward(before)
+            return x + attended + self._feed_forward(before), stored
         x = normed(spec.attention_sum_norm, x + attended, dtype, "attention_sum_norm")
         fed = self._feed_forward(normed(spec.mlp_norm, x, dtype, "mlp_norm"))
-        return normed(spec.mlp_sum_norm, x + fed, dtype, "mlp_sum_norm")
+        return normed(spec.mlp_sum_norm, x + fed, dtype, "mlp_sum_norm"), stored
 
     @nn.nowrap
     def _feed_forward(self, x: jax.Array) -> jax.Array:
@@ -64,10 +82,26 @@ class Stage(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, inputs: tuple[AttentionInputs, ...]
-    ) -> tuple[jax.Array, None]:
-        """Return the hidden states after the blocks, each given its inputs; and None."""
+        self,
+        carry: tuple[jax.Array, tuple[LayerCache, ...] | None],
+        inputs: tuple[AttentionInputs, ...],
+        repeat: jax.Array | None = None,
+    ) -> tuple[tuple[jax.Array, tuple[LayerCache, ...] | None], None]:
+        """Return the hidden states after the blocks and the caches; and None.
+
+        Args:
+            carry: hidden states; the cache of each block, all its repeats stacked, or None.
+            inputs: of each block.
+            repeat: number of this repeat; None without caches.
+        """
+        x, caches = carry
+        stored = []
         for index, (block, own) in enumerate(zip(self.blocks, inputs, strict=True)):
             name = f"block_{index}"
-            x = Block(block, self.param_dtype, self.implementation, name=name)(x, own)
-        return x, None
+            module = Block(block, self.param_dtype, self.implementation, name=name)
+            if caches is None:
+                x = module(x, own)
+            else:
+                x, kept = module(x, own, CacheView(caches[index], repeat))
+                stored.append(kept)
+        return (x, None if caches is None else tuple(stored)), None

@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 
 from explorer.architectures.architecture import Architecture
 from explorer.architectures.specs import LinearSpec, MaskedHeadSpec
+from explorer.models.cache import Cache
 from explorer.models.embeddings import Embedding
 from explorer.models.feedforward import ACTIVATIONS
 from explorer.models.linear import Linear
@@ -22,13 +23,15 @@ class Outputs(NamedTuple):
 
     `logits` [batch, length, vocabulary], or [batch, classes] of a classifier; `hidden`
     [batch, length, size] after the final norm; `pooled` [batch, size] of the first token;
-    `relationship` [batch, 2] (BERT's next-sentence head).
+    `relationship` [batch, 2] (BERT's next-sentence head); `cache` with these tokens, where
+    one was given.
     """
 
     logits: jax.Array | None
     hidden: jax.Array
     pooled: jax.Array | None
     relationship: jax.Array | None
+    cache: Cache | None = None
 
 
 class MaskedHead(nn.Module):

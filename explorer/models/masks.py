@@ -1,5 +1,6 @@
 """What an attention layer receives besides the hidden states: masks and rotary angles."""
 
+import functools
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -7,10 +8,26 @@ import jax
 import jax.numpy as jnp
 
 from explorer.architectures.architecture import Architecture, BlockSpec
-from explorer.architectures.attention_specs import AttentionSpec
+from explorer.architectures.attention_specs import AttentionSpec, RopeSpec
+from explorer.models.cache import (
+    Cache,
+    CacheCall,
+    LayerCache,
+    Prefill,
+    Step,
+    attended,
+    rotates_kept_keys,
+    slot_positions,
+)
 from explorer.models.rotary import Rotation, rotation_of
 
-__all__ = ["AttentionInputs", "attention_inputs", "build_mask"]
+__all__ = [
+    "AttentionInputs",
+    "attention_inputs",
+    "build_mask",
+    "prefill_inputs",
+    "step_inputs",
+]
 
 
 class AttentionInputs(NamedTuple):
@@ -18,12 +35,14 @@ class AttentionInputs(NamedTuple):
 
     `mask` [batch or 1, 1, queries, keys] is true for the keys that a query attends to, None
     for all; `padding` [batch, 1, 1, keys] is false for keys that no query attends to, None
-    without padding; `rotation` is that of queries and keys, None without rotary positions.
+    without padding; `rotation` is that of queries and keys, None without rotary positions;
+    `cache` says how the layer's cache is used, None without one.
     """
 
     mask: jax.Array | None
     padding: jax.Array | None
     rotation: Rotation | None
+    cache: CacheCall | None = None
 
 
 def attention_inputs(
@@ -54,6 +73,56 @@ def attention_inputs(
         return AttentionInputs(allowed, padding, rope)
 
     return [tuple(map(inputs, stage.blocks)) for stage in architecture.stages]
+
+
+def prefill_inputs(
+    architecture: Architecture, positions: jax.Array, lengths: jax.Array
+) -> list[tuple[AttentionInputs, ...]]:
+    """Return the inputs of each stage's blocks for prompts that fill an empty cache.
+
+    Args:
+        architecture: a causal model.
+        positions: [batch, length].
+        lengths: tokens of each sequence, [batch]; no token attends to the padding after them.
+    """
+    call = Prefill(lengths)
+    return [
+        tuple(each._replace(cache=call) for each in stage)
+        for stage in attention_inputs(architecture, positions, None)
+    ]
+
+
+def step_inputs(
+    architecture: Architecture, cache: Cache, scan: bool
+) -> list[tuple[AttentionInputs, ...]]:
+    """Return the inputs of each stage's blocks for one more token of every sequence.
+
+    Args:
+        architecture: a causal model.
+        cache: of the tokens before.
+        scan: whether its layers are stacked.
+    """
+    lengths = cache.lengths
+    longest = lengths.max() + 1
+    rotation = functools.cache(lambda rope: rotation_of(rope, lengths[:, None], longest))
+    mask = functools.cache(lambda slots: attended(lengths, slots))
+
+    @functools.cache
+    def kept_rotation(rope: RopeSpec, slots: int) -> Rotation:
+        return rotation_of(rope, slot_positions(lengths, slots), longest)
+
+    def inputs(block: BlockSpec, kept: LayerCache) -> AttentionInputs:
+        rope, slots = block.attention.rope, kept[0].shape[2 if scan else 1]
+        rotates = rope is not None and rotates_kept_keys(rope)
+        call = Step(lengths, kept_rotation(rope, slots) if rotates else None)
+        return AttentionInputs(mask(slots), None, rope and rotation(rope), call)
+
+    start, found = 0, []
+    for number, stage in enumerate(architecture.stages):
+        kept = cache.layers[number] if scan else cache.layers[start:]
+        found.append(tuple(map(inputs, stage.blocks, kept)))
+        start += stage.layers
+    return found
 
 
 def build_mask(

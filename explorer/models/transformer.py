@@ -1,5 +1,7 @@
 """The Flax module of any architecture."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -10,9 +12,15 @@ from explorer.architectures.declaration import layer_name
 from explorer.errors import InputError
 from explorer.models.attention import Implementation
 from explorer.models.block import Block, Stage
+from explorer.models.cache import Cache, CacheView
 from explorer.models.embeddings import Embedding, Patches, Token
 from explorer.models.heads import Outputs, outputs_of
-from explorer.models.masks import AttentionInputs, attention_inputs
+from explorer.models.masks import (
+    AttentionInputs,
+    attention_inputs,
+    prefill_inputs,
+    step_inputs,
+)
 from explorer.models.norms import normed
 from explorer.models.remat import rematerialised
 
@@ -59,8 +67,12 @@ class Transformer(nn.Module):
         attention_mask: jax.Array | None = None,
         position_ids: jax.Array | None = None,
         token_type_ids: jax.Array | None = None,
+        cache: Cache | None = None,
+        prompt_lengths: jax.Array | None = None,
     ) -> Outputs:
         """Return logits and hidden states.
+
+        With a cache, those of each sequence's last token alone, [batch, 1, ...]; and the cache.
 
         Args:
             input_ids: [batch, length]; pixels [batch, height, width, channels] for vision
@@ -69,6 +81,10 @@ class Transformer(nn.Module):
             position_ids: [batch or 1, length]; by default each token's index (RoBERTa: its
                 number among the tokens that are not padding, from 1).
             token_type_ids: [batch, length], for models that embed them; 0 by default.
+            cache: of `make_cache`: an empty one that prompts fill, or that of the tokens
+                before, to which `input_ids` [batch, 1] are the next.
+            prompt_lengths: [batch], tokens of each prompt, which padding follows; None where
+                `input_ids` are the next tokens.
 
         Raises:
             InputError: an input of the wrong dtype or shape, a sequence longer than the
@@ -91,12 +107,26 @@ class Transformer(nn.Module):
         _check_shape("attention_mask", attention_mask, (batch, length))
         _check_shape("position_ids", position_ids, (batch, length), (1, length))
         _check_shape("token_type_ids", token_type_ids, (batch, length))
-        if position_ids is None:
+        if cache is not None:
+            position_ids = _cached_positions(cache, prompt_lengths, length)
+        elif position_ids is None:
             position_ids = _default_positions(spec, input_ids, length)
         x = self._add_positions(x, position_ids, token_type_ids)
-        x = self._layers(x, attention_inputs(spec, position_ids, attention_mask))
+        if cache is None:
+            x, _ = self._layers(x, attention_inputs(spec, position_ids, attention_mask))
+            hidden = normed(spec.final_norm, x, dtype, "final_norm")
+            return outputs_of(spec, hidden, embed, dtype)
+        if prompt_lengths is not None:
+            inputs = prefill_inputs(spec, position_ids, prompt_lengths)
+            lengths = prompt_lengths
+        else:
+            inputs, lengths = step_inputs(spec, cache, self.scan), cache.lengths + 1
+        x, layers = self._layers(x, inputs, cache.layers)
+        if prompt_lengths is not None:
+            x = jnp.take_along_axis(x, (lengths - 1)[:, None, None], 1)
         hidden = normed(spec.final_norm, x, dtype, "final_norm")
-        return outputs_of(spec, hidden, embed, dtype)
+        outputs = outputs_of(spec, hidden, embed, dtype)
+        return outputs._replace(cache=Cache(layers, lengths))
 
     @nn.nowrap
     def _embedding(self, name: str) -> Embedding:
@@ -117,11 +147,18 @@ class Transformer(nn.Module):
         return normed(spec.embed_norm, x, self.param_dtype, "embed_norm")
 
     @nn.nowrap
-    def _layers(self, x: jax.Array, inputs: list[tuple[AttentionInputs, ...]]) -> jax.Array:
-        """Return the hidden states after all blocks."""
-        layer, settings = 0, (self.param_dtype, self.implementation)
+    def _layers(
+        self,
+        x: jax.Array,
+        inputs: list[tuple[AttentionInputs, ...]],
+        caches: tuple[Any, ...] | None = None,
+    ) -> tuple[jax.Array, tuple[Any, ...]]:
+        """Return the hidden states after all blocks, and the caches of all layers."""
+        settings = (self.param_dtype, self.implementation)
         repeated = rematerialised(Stage, self.remat, scanned=True)
         single = rematerialised(Block, self.remat, scanned=False)
+        stored: list[Any] = []
+        layer = 0
         for number, (stage, own) in enumerate(
             zip(self.architecture.stages, inputs, strict=True)
         ):
@@ -130,16 +167,33 @@ class Transformer(nn.Module):
                     repeated,
                     variable_axes={"params": 0, "intermediates": 0},
                     split_rngs={"params": True},
-                    in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType]
+                    in_axes=(nn.broadcast, 0),  # pyright: ignore[reportArgumentType]
                     length=stage.repeats,
                 )
                 body = scanned(stage.blocks, *settings, name=f"stages_{number}")
-                x, _ = body(x, own)
+                kept = None if caches is None else caches[number]
+                repeat = None if caches is None else jnp.arange(stage.repeats)
+                (x, kept), _ = body((x, kept), own, repeat)
+                stored.append(kept)
                 continue
             for block, each in zip(stage.blocks * stage.repeats, own * stage.repeats):
-                x = single(block, *settings, name=layer_name(layer))(x, each)
+                module = single(block, *settings, name=layer_name(layer))
+                if caches is None:
+                    x = module(x, each)
+                else:
+                    x, kept = module(x, each, CacheView(caches[layer]))
+                    stored.append(kept)
                 layer += 1
-        return x
+        return x, tuple(stored)
+
+
+def _cached_positions(
+    cache: Cache, prompt_lengths: jax.Array | None, length: int
+) -> jax.Array:
+    """Return each token's index; that of a prompt's last token in the padding after it."""
+    if prompt_lengths is None:
+        return cache.lengths[:, None]
+    return jnp.minimum(jnp.arange(length), prompt_lengths[:, None] - 1)
 
 
 def _default_positions(spec: Architecture, ids: jax.Array, length: int) -> jax.Array:
