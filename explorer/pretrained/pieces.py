@@ -1,4 +1,4 @@
-"""Text -> token ids, by the vocabulary that a GGUF file of SentencePiece's kind carries.
+"""Text <-> token ids, by the vocabulary that a GGUF file of SentencePiece's kind carries.
 
 The pair of neighbouring pieces whose union has the highest score is joined, the leftmost of equal
 ones, until no union is in the vocabulary; what is left outside it becomes the tokens of its bytes.
@@ -11,9 +11,12 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["PieceVocabulary", "encode_pieces", "vocabulary_of"]
+from explorer.pretrained.whole_tokens import WholeTokens
+
+__all__ = ["PieceVocabulary", "encode_pieces", "piece_bytes", "vocabulary_of"]
 
 _SPACE = "\u2581"
+_BYTE = 6  # of the kinds of tokens
 
 
 class PieceVocabulary(NamedTuple):
@@ -25,6 +28,7 @@ class PieceVocabulary(NamedTuple):
         begin: the id that starts a text; None for none.
         unknown: the id of what has no piece and no bytes.
         add_space: whether a text starts with a space.
+        whole: tokens that are found in a text before anything is joined.
     """
 
     ids: Mapping[str, int]
@@ -32,6 +36,7 @@ class PieceVocabulary(NamedTuple):
     begin: int | None = None
     unknown: int = 0
     add_space: bool = False
+    whole: WholeTokens = WholeTokens({})
 
 
 def vocabulary_of(metadata: Mapping[str, object]) -> PieceVocabulary | None:
@@ -57,6 +62,7 @@ def vocabulary_of(metadata: Mapping[str, object]) -> PieceVocabulary | None:
         else None,
         unknown if isinstance(unknown, int) else 0,
         bool(metadata.get("tokenizer.ggml.add_space_prefix", True)),
+        WholeTokens.of_types(tokens, metadata.get("tokenizer.ggml.token_type")),
     )
 
 
@@ -67,8 +73,33 @@ def encode_pieces(text: str, vocabulary: PieceVocabulary) -> list[int]:
     >>> encode_pieces("ab ab c", PieceVocabulary(ids, [0, 0, -1, 0, -2, 0]))
     [2, 4, 3, 5]
     """
-    if vocabulary.add_space and text:
-        text = " " + text
+    found = [] if vocabulary.begin is None else [vocabulary.begin]
+    for part in vocabulary.whole.split(" " + text if vocabulary.add_space else text):
+        if isinstance(part, int):
+            found.append(part)
+        else:
+            for piece in _joined(part, vocabulary):
+                found += _ids(piece, vocabulary)
+    return found
+
+
+def piece_bytes(token: str, kind: int) -> bytes:
+    """Return the text of a token, in UTF-8; that of one byte may be part of a character.
+
+    Args:
+        token: as the vocabulary spells it.
+        kind: of GGUF's token types.
+
+    >>> piece_bytes("▁cat", 1), piece_bytes("<0xC3>", 6)
+    (b' cat', b'\\xc3')
+    """
+    if kind == _BYTE:
+        return bytes([int(token[3:-1], 16)])
+    return token.replace(_SPACE, " ").encode()
+
+
+def _joined(text: str, vocabulary: PieceVocabulary) -> list[str]:
+    """Return the pieces of a text without tokens that are found whole."""
     pieces: list[str] = list(text.replace(" ", _SPACE))
     before = list(range(-1, len(pieces) - 1))
     after = list(range(1, len(pieces) + 1))
@@ -96,10 +127,7 @@ def encode_pieces(text: str, vocabulary: PieceVocabulary) -> list[int]:
             before[after[right]] = left
         propose(before[left])
         propose(left)
-    found = [] if vocabulary.begin is None else [vocabulary.begin]
-    for piece in filter(None, pieces):
-        found += _ids(piece, vocabulary)
-    return found
+    return [piece for piece in pieces if piece]
 
 
 def _ids(piece: str, vocabulary: PieceVocabulary) -> list[int]:

@@ -1,11 +1,10 @@
 """Text -> token ids, by the tokenizer that a checkpoint carries."""
 
-import os
 from typing import TYPE_CHECKING
 
-from explorer.errors import InputError, MissingPackageError, TargetError
-from explorer.pretrained.pieces import encode_pieces, vocabulary_of
-from explorer.storage.local import LOCAL, exists
+from explorer.errors import InputError
+from explorer.pretrained.tokenizers import tokenizer_of
+from explorer.storage.local import LOCAL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,45 +45,11 @@ def text_tokens(path: str, text: str) -> list[int]:
     """Return the token ids of a text.
 
     Args:
-        path: a folder with tokenizer.json, or a GGUF file with a vocabulary of SentencePiece's
-            kind.
+        path: a folder with tokenizer.json, or a GGUF file.
         text: to encode.
 
     Raises:
         InputError: no tokenizer, or one of another kind.
         MissingPackageError: tokenizer.json, and the package `tokenizers` is not installed.
     """
-    if not os.path.isdir(path) and path.lower().endswith(".gguf"):
-        from explorer.formats.gguf.key_values import key_values
-
-        pairs = {key: each.value for key, each in key_values(path).items()}
-        vocabulary = vocabulary_of(pairs)
-        if vocabulary is None:
-            raise TargetError(
-                path,
-                found=f"has a tokenizer of the kind {pairs.get('tokenizer.ggml.model')!r}",
-                expected="one of SentencePiece's kind, llama",
-                cure="give token ids to explorer.prune(data=)",
-            )
-        return encode_pieces(text, vocabulary)
-    folder = path if os.path.isdir(path) else os.path.dirname(path)
-    place = os.path.join(folder, "tokenizer.json")
-    if not exists(place):
-        raise TargetError(
-            path,
-            found="has no tokenizer.json beside it",
-            expected="the tokenizer of the model, or a GGUF file",
-            cure="give token ids to explorer.prune(data=)",
-        )
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        raise MissingPackageError(
-            place,
-            found="needs the package tokenizers",
-            cure="pip install 'jax-explorer[text]'",
-        ) from None
-    tokenizer = Tokenizer.from_file(place)
-    tokenizer.no_truncation()  # of the sentences that a model was trained on
-    tokenizer.no_padding()
-    return list(tokenizer.encode(text).ids)
+    return tokenizer_of(path).encode(text)

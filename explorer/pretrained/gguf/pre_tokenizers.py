@@ -7,7 +7,7 @@ References:
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["pre_tokenizer_of"]
+__all__ = ["PATTERNS", "pre_tokenizer_of"]
 
 _WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
 _REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -22,6 +22,10 @@ _BY_PATTERN = {
     rf"{_SHORT}|{_WORDS}|\p{{N}}{{1,3}}|{_REST}": "llama-bpe",
     rf"{_SHORT}|{_WORDS}|\p{{N}}|{_REST}": "qwen2",
     rf"{_CASES}|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+": "gpt-4o",
+}
+# by llama.cpp's names
+PATTERNS = {name: pattern for pattern, name in _BY_PATTERN.items()} | {
+    "gpt-2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
 }
 
 
