@@ -14,6 +14,12 @@ from .api.adapters import (
     plan_lora,
     save_lora,
 )
+from .api.generation import (
+    embed,
+    evaluate_text,
+    generate,
+    generate_text,
+)
 from .api.models import (
     audit_roles,
     build_model,
@@ -64,6 +70,9 @@ from .errors import (
     TargetError,
     TreeError,
     UnsafePickleError,
+)
+from .generation.settings import (
+    GenerationSettings,
 )
 from .inventory.inventory import (
     Inventory,

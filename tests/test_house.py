@@ -24,7 +24,7 @@ FLOORS = [
     {"cli"},
     {"recipes", "testing"},
     {"api"},
-    {"conversion"},
+    {"conversion", "generation"},
     {"targets"},
     {"pretrained", "views"},
     {"transforms"},

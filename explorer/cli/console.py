@@ -16,6 +16,7 @@ __all__ = [
     "complete_target",
     "echo",
     "echo_document",
+    "echo_part",
     "echo_result",
     "format_option",
     "leave_with",
@@ -88,6 +89,13 @@ def echo(text: str) -> None:
     data = (text + "\n").encode("utf-8", "backslashreplace")
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def echo_part(text: str) -> None:
+    """Print a part of a line at once, as `echo` does."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
     sys.stdout.buffer.flush()
 
 

@@ -34,6 +34,7 @@ _MODULES = {
     "quantize": "quantize",
     "lora": "lora",
     "train": "train",
+    "generate": "generate",
     "lock": "lock",
     "check": "lock",
 }
@@ -145,6 +146,7 @@ def cli() -> None:
       explorer plan llama-3.1-8b --quantize Q4_K_M --device rtx-4090
       explorer diff model/ model.gguf
       explorer roles deepseek-v3
+      explorer generate model.gguf "The capital of France is"
       explorer lock model/ > params.lock
       explorer check model/ params.lock
       explorer show my_package.models:make_model

@@ -87,46 +87,99 @@ def generate_tokens(
     prompts = prompts_of(
         tokens, attention_mask, module.architecture, settings.max_new_tokens
     )
-    programs = programs_of(module, sampling_of(settings))
-    amounts = amounts_of(settings)
-    padded, slots = _sizes(prompts, module, settings.max_new_tokens)
-    dtype = settings.cache_dtype and jnp.dtype(settings.cache_dtype)
-    start = time.perf_counter()
-    state, new = programs.prefill(
-        params,
-        padded,
-        prompts.lengths,
-        amounts,
-        jax.random.key(settings.seed),
-        slots=slots,
-        dtype=dtype,
-    )
+    run = _Run(module, params, prompts, settings)
+    start = first = now = time.perf_counter()
     rows = _Rows(len(prompts.lengths), settings, on_token)
-    first = now = start
-    size = _bytes_of(state)
+    new = run.prefill(prompts)
     steps = 0
-    for number in range(settings.max_new_tokens):
+    for number in range(1, settings.max_new_tokens + 1):
         read = new
-        # the device works on the next token while the host looks at this one
-        if number + 1 < settings.max_new_tokens:
-            state, new = programs.step(params, state, amounts)
+        is_last = number == settings.max_new_tokens
+        starts_anew = not is_last and run.starts_anew(number)
+        if not is_last and not starts_anew:
+            new = run.step()  # the device works on it while the host reads the token before
         ended = rows.take(np.asarray(read))
         now = time.perf_counter()
-        if number == 0:
+        if number == 1:
             first = now
         else:
             steps += 1
         if ended:
             break
+        if starts_anew:
+            new = run.prefill(rows.after(prompts), drawn=number)
     return Generation(
         tokens=tuple(map(tuple, rows.tokens)),
         stopped=tuple(rows.stopped),
         prompt_tokens=int(prompts.lengths.sum()),
         prefill_seconds=first - start,
         decode_seconds=now - first,
-        cache_bytes=size,
+        cache_bytes=run.cache_bytes,
         steps=steps,
     )
+
+
+class _Run:
+    """The state on the device, and the programs that move it."""
+
+    def __init__(
+        self,
+        module: Transformer,
+        params: Params,
+        prompts: Prompts,
+        settings: GenerationSettings,
+    ):
+        self._params, self._settings = params, settings
+        self._programs = programs_of(module, sampling_of(settings))
+        self._amounts = amounts_of(settings)
+        self._longest = int(prompts.lengths.max())
+        self._switch = _switch_of(module)
+        limit = longest_of(module.architecture)
+        slots = bucket(self._longest + settings.max_new_tokens)
+        self._slots = slots if limit is None else min(slots, limit)
+        self._state: State | None = None
+
+    def prefill(self, prompts: Prompts, drawn: int = 0) -> jax.Array:
+        """Fill an empty cache, and return the tokens that follow, [batch]."""
+        length = prompts.tokens.shape[1]
+        padding = min(bucket(length), self._slots) - length
+        dtype = self._settings.cache_dtype
+        self._state, tokens = self._programs.prefill(
+            self._params,
+            np.pad(prompts.tokens, ((0, 0), (0, padding))),
+            prompts.lengths,
+            self._amounts,
+            jax.random.key(self._settings.seed),
+            np.int32(drawn),
+            slots=self._slots,
+            dtype=dtype and jnp.dtype(dtype),
+        )
+        return tokens
+
+    def step(self) -> jax.Array:
+        """Take the last tokens into the cache, and return those that follow, [batch]."""
+        assert self._state is not None, "a prefill comes first"
+        self._state, tokens = self._programs.step(self._params, self._state, self._amounts)
+        return tokens
+
+    def starts_anew(self, new_tokens: int) -> bool:
+        """Return whether the next step is the first with other rotary frequencies."""
+        return self._switch is not None and self._longest + new_tokens == self._switch + 1
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of the keys, values and latents of all layers."""
+        assert self._state is not None, "a prefill comes first"
+        return sum(leaf.nbytes for leaf in jax.tree.leaves(self._state.cache.layers))
+
+
+def _switch_of(module: Transformer) -> int | None:
+    """Return the length beyond which longrope uses other frequencies, for all tokens."""
+    for block in module.architecture.blocks():
+        rope = block.attention.rope
+        if rope is not None and rope.scaling is not None and rope.scaling.kind == "longrope":
+            return rope.scaling.original
+    return None
 
 
 class _Rows:
@@ -137,9 +190,11 @@ class _Rows:
         self.stopped = [False] * rows
         self._stops = frozenset(settings.stop_tokens)
         self._on_token = on_token
+        self._taken: list[np.ndarray] = []
 
     def take(self, new: np.ndarray) -> bool:
         """Take in one token a sequence; return whether all are ended."""
+        self._taken.append(new)
         for row, token in enumerate(new.tolist()):
             if self.stopped[row]:
                 continue
@@ -151,16 +206,11 @@ class _Rows:
                 self._on_token(row, token)
         return all(self.stopped)
 
-
-def _sizes(prompts: Prompts, module: Transformer, new: int) -> tuple[np.ndarray, int]:
-    """Return prompts padded to a bucket, and the slots of a cache."""
-    length = int(prompts.lengths.max())
-    longest = longest_of(module.architecture)
-    slots = bucket(length + new)
-    slots = slots if longest is None else min(slots, longest)
-    padding = min(bucket(length), slots) - length
-    return np.pad(prompts.tokens, ((0, 0), (0, padding))), slots
-
-
-def _bytes_of(state: State) -> int:
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(state.cache.layers))
+    def after(self, prompts: Prompts) -> Prompts:
+        """Return prompts with all that was taken in, of ended sequences too."""
+        new = np.stack(self._taken, 1)
+        lengths = prompts.lengths + new.shape[1]
+        tokens = np.pad(prompts.tokens, ((0, 0), (0, new.shape[1])))
+        for row, length in enumerate(prompts.lengths):
+            tokens[row, length : length + new.shape[1]] = new[row]
+        return Prompts(tokens, lengths)

@@ -38,7 +38,7 @@ class State(NamedTuple):
 class Programs(NamedTuple):
     """Jitted functions, each of which returns the state and its tokens [batch].
 
-    `prefill(params, tokens, lengths, amounts, key, slots, dtype)` and
+    `prefill(params, tokens, lengths, amounts, key, drawn, slots, dtype)` and
     `step(params, state, amounts)`, whose state is donated.
     """
 
@@ -62,6 +62,7 @@ def programs_of(module: Transformer, sampling: Sampling) -> Programs:
         lengths: jax.Array,
         amounts: Amounts,
         key: jax.Array,
+        drawn: jax.Array,
         slots: int,
         dtype: np.dtype | None,
     ) -> tuple[State, jax.Array]:
@@ -78,7 +79,7 @@ def programs_of(module: Transformer, sampling: Sampling) -> Programs:
             seen = jnp.zeros((batch, outputs.logits.shape[-1]), bool)
             rows = jnp.arange(batch)[:, None]
             seen = seen.at[rows, tokens].max(real)
-        state = State(outputs.cache, tokens[:, 0], seen, jnp.zeros((), jnp.int32), key)
+        state = State(outputs.cache, tokens[:, 0], seen, drawn, key)
         return _drawn(state, outputs.logits, sampling, amounts)
 
     @partial(jax.jit, donate_argnames="state")

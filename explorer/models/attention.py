@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from explorer.architectures.attention_specs import AttentionSpec, SinksSpec
 from explorer.architectures.specs import NormSpec
 from explorer.errors import InputError
-from explorer.models.cache import CacheView, KeysValues, Step, rotates_kept_keys
+from explorer.models.cache import CacheView, KeysValues, Step
 from explorer.models.linear import Linear
 from explorer.models.masks import AttentionInputs
 from explorer.models.norms import Norm
@@ -65,7 +65,6 @@ class Attention(nn.Module):
             query, key, value = (
                 jnp.clip(each, -spec.clip, spec.clip) for each in (query, key, value)
             )
-        unrotated = key
         if spec.rope is not None and inputs.rotation is not None:
             query, key = (
                 rotate(each, inputs.rotation, spec.rope.interleaved)
@@ -73,12 +72,9 @@ class Attention(nn.Module):
             )
         stored = None
         if cache is not None:
-            own = unrotated if rotates_kept_keys(spec.rope) else key
-            stored, kept = cache.keep(inputs.cache, KeysValues(own, value))
+            stored, kept = cache.keep(inputs.cache, KeysValues(key, value))
             if isinstance(inputs.cache, Step):
                 key, value = (each.astype(x.dtype) for each in kept)
-                if inputs.cache.rotation is not None and spec.rope is not None:
-                    key = rotate(key, inputs.cache.rotation, spec.rope.interleaved)
         sinks = spec.sinks and Sinks(spec.sinks, dtype, name="sinks")()
         if uses_cudnn(self.implementation) and not isinstance(inputs.cache, Step):
             out = attend_with_cudnn(spec, query, key, value, inputs.padding)

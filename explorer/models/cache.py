@@ -3,6 +3,7 @@
 Every sequence starts at slot 0, and the token at position p is kept in slot p % slots: a layer
 that attends to a window keeps a ring of its size, any other a slot for every token. Slot s holds
 a token that is attended to if s <= p, in a ring as well, where all slots do from p = slots - 1 on.
+Keys are kept as they were rotated when their token came.
 """
 
 from typing import Any, NamedTuple
@@ -12,9 +13,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from explorer.architectures.architecture import Architecture, BlockSpec
-from explorer.architectures.attention_specs import LatentAttentionSpec, RopeSpec
+from explorer.architectures.attention_specs import LatentAttentionSpec
 from explorer.errors import InputError
-from explorer.models.rotary import Rotation
 
 __all__ = [
     "Cache",
@@ -28,8 +28,6 @@ __all__ = [
     "attended",
     "check_causal",
     "make_cache",
-    "rotates_kept_keys",
-    "slot_positions",
     "slots_of",
 ]
 
@@ -69,15 +67,9 @@ class Prefill(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A call with one more token of each sequence.
-
-    Attributes:
-        lengths: tokens kept before, [batch]: the position of the new one.
-        rotation: of the kept keys, [batch, slots, ...], where they are kept without it.
-    """
+    """A call with one more token of each sequence; `lengths` are the tokens before it, [batch]."""
 
     lengths: jax.Array
-    rotation: Rotation | None
 
 
 CacheCall = Prefill | Step
@@ -155,12 +147,6 @@ def check_causal(architecture: Architecture) -> None:
         )
 
 
-def rotates_kept_keys(rope: RopeSpec | None) -> bool:
-    """Return whether keys are kept without rotation: its angles change as a sequence grows."""
-    kind = None if rope is None or rope.scaling is None else rope.scaling.kind
-    return kind in ("dynamic", "longrope")
-
-
 class CacheView(NamedTuple):
     """A layer's cache, or one layer of those of a stack.
 
@@ -208,12 +194,6 @@ def _last(tokens: jax.Array, lengths: jax.Array, slots: int) -> jax.Array:
     last = lengths[:, None] - 1
     positions = jnp.maximum(last - (last - jnp.arange(slots)) % slots, 0)
     return tokens[jnp.arange(len(lengths))[:, None], positions]
-
-
-def slot_positions(lengths: jax.Array, slots: int) -> jax.Array:
-    """Return the position of the token in each slot, [batch, slots]; 0 in one that is empty."""
-    last = lengths[:, None]
-    return jnp.maximum(last - (last - jnp.arange(slots)) % slots, 0)
 
 
 def attended(lengths: jax.Array, slots: int) -> jax.Array:

@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 
 from explorer.architectures.attention_specs import LatentAttentionSpec
 from explorer.models.attention import Implementation, attend, unsupported, uses_cudnn
-from explorer.models.cache import CacheView, Latents, Step, rotates_kept_keys
+from explorer.models.cache import CacheView, Latents, Step
 from explorer.models.linear import Linear
 from explorer.models.masks import AttentionInputs
 from explorer.models.norms import Norm, normed
@@ -38,7 +38,7 @@ class LatentAttention(nn.Module):
         latent, rotary_key = jnp.split(latent, [spec.latent_norm.size], -1)
         latent = Norm(spec.latent_norm, dtype, name="latent_norm")(latent)
         plain_query, rotary_query = jnp.split(self._heads(self._query(x)), [spec.nope], -1)
-        rotary_key = unrotated = rotary_key[:, :, None]
+        rotary_key = rotary_key[:, :, None]
         if inputs.rotation is not None:
             interleaved = spec.rope.interleaved
             rotary_query = rotate(rotary_query, inputs.rotation, interleaved)
@@ -48,11 +48,10 @@ class LatentAttention(nn.Module):
         up = Linear(spec.latent_up, dtype, name="latent_up")
         stored = None
         if cache is not None:
-            own = unrotated if rotates_kept_keys(spec.rope) else rotary_key
-            new = Latents(jnp.concatenate([latent, own[:, :, 0]], -1))
+            new = Latents(jnp.concatenate([latent, rotary_key[:, :, 0]], -1))
             stored, kept = cache.keep(inputs.cache, new)
         if isinstance(inputs.cache, Step):
-            attended = self._over_latents(kept, plain_query, rotary_query, inputs, up)
+            attended = self._over_latents(kept, plain_query, rotary_query, inputs.mask, up)
         else:
             expanded = self._heads(up(latent))
             plain_key, value = jnp.split(expanded, [spec.nope], -1)
@@ -70,7 +69,7 @@ class LatentAttention(nn.Module):
         kept: Latents,
         plain_query: jax.Array,
         rotary_query: jax.Array,
-        inputs: AttentionInputs,
+        mask: jax.Array | None,
         up: Linear,
     ) -> jax.Array:
         """Return the same as with expanded keys and values, [batch, 1, heads, value entries].
@@ -83,16 +82,12 @@ class LatentAttention(nn.Module):
         to_key, to_value = jnp.split(
             kernel.reshape(spec.latent_norm.size, spec.heads, -1), [spec.nope], -1
         )
-        entries = kept.latents[:, :, None].astype(dtype)
-        latent, rotary_key = jnp.split(entries, [spec.latent_norm.size], -1)
-        assert isinstance(inputs.cache, Step)
-        if inputs.cache.rotation is not None:
-            rotary_key = rotate(rotary_key, inputs.cache.rotation, spec.rope.interleaved)
+        key = kept.latents[:, :, None].astype(dtype)
         query = jnp.concatenate(
             [jnp.einsum("bqhn,lhn->bqhl", plain_query, to_key), rotary_query], -1
         )
-        key = jnp.concatenate([latent, rotary_key], -1)
-        mixed = attend(query, key, latent, inputs.mask, scale=spec.scale)
+        latent = key[..., : spec.latent_norm.size]
+        mixed = attend(query, key, latent, mask, scale=spec.scale)
         return jnp.einsum("bqhl,lhv->bqhv", mixed, to_value)
 
     @nn.nowrap

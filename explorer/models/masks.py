@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from explorer.architectures.architecture import Architecture, BlockSpec
-from explorer.architectures.attention_specs import AttentionSpec, RopeSpec
+from explorer.architectures.attention_specs import AttentionSpec
 from explorer.models.cache import (
     Cache,
     CacheCall,
@@ -16,8 +16,6 @@ from explorer.models.cache import (
     Prefill,
     Step,
     attended,
-    rotates_kept_keys,
-    slot_positions,
 )
 from explorer.models.rotary import Rotation, rotation_of
 
@@ -102,19 +100,13 @@ def step_inputs(
         cache: of the tokens before.
         scan: whether its layers are stacked.
     """
-    lengths = cache.lengths
-    longest = lengths.max() + 1
-    rotation = functools.cache(lambda rope: rotation_of(rope, lengths[:, None], longest))
-    mask = functools.cache(lambda slots: attended(lengths, slots))
-
-    @functools.cache
-    def kept_rotation(rope: RopeSpec, slots: int) -> Rotation:
-        return rotation_of(rope, slot_positions(lengths, slots), longest)
+    positions = cache.lengths[:, None]
+    rotation = functools.cache(lambda rope: rotation_of(rope, positions))
+    mask = functools.cache(lambda slots: attended(cache.lengths, slots))
+    call = Step(cache.lengths)
 
     def inputs(block: BlockSpec, kept: LayerCache) -> AttentionInputs:
         rope, slots = block.attention.rope, kept[0].shape[2 if scan else 1]
-        rotates = rope is not None and rotates_kept_keys(rope)
-        call = Step(lengths, kept_rotation(rope, slots) if rotates else None)
         return AttentionInputs(mask(slots), None, rope and rotation(rope), call)
 
     start, found = 0, []

@@ -24,17 +24,9 @@ class Rotation(NamedTuple):
     sin: jax.Array
 
 
-def rotation_of(
-    rope: RopeSpec, positions: jax.Array, length: jax.Array | None = None
-) -> Rotation:
-    """Return the rotation at positions [batch or 1, length].
-
-    Args:
-        rope: base and scaling.
-        positions: of the tokens.
-        length: of the sequence, on which some scalings depend; None for the last position's.
-    """
-    rates = frequencies(rope, positions.max() + 1 if length is None else length)
+def rotation_of(rope: RopeSpec, positions: jax.Array) -> Rotation:
+    """Return the rotation at positions [batch or 1, length]."""
+    rates = frequencies(rope, positions.max() + 1)
     angles = positions[..., None].astype(jnp.float32) * rates
     magnitude = rope.scaling.magnitude if rope.scaling else 1.0
     return Rotation(jnp.cos(angles) * magnitude, jnp.sin(angles) * magnitude)

@@ -49,8 +49,13 @@ class TextTokenizer(Protocol):
     @property
     def end_tokens(self) -> tuple[int, ...]: ...
 
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, those that the model's texts start with included."""
+    def encode(self, text: str, longest: int | None = None) -> list[int]:
+        """Return the ids of a text, those that the model's texts start with included.
+
+        Args:
+            text: to encode.
+            longest: ids at most; of a longer text, words are left out at the end.
+        """
         ...
 
     def decoder(self, prompt: Sequence[int]) -> Callable[[int], str]:
@@ -71,11 +76,11 @@ class GgufTokenizer:
     kinds: Sequence[int]
     end_tokens: tuple[int, ...]
 
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of a text."""
+    def encode(self, text: str, longest: int | None = None) -> list[int]:
+        """Return the ids of a text, `longest` at most."""
         if isinstance(self.vocabulary, PieceVocabulary):
-            return encode_pieces(text, self.vocabulary)
-        return encode_pairs(text, self.vocabulary)
+            return encode_pieces(text, self.vocabulary)[:longest]
+        return encode_pairs(text, self.vocabulary)[:longest]
 
     def decoder(self, prompt: Sequence[int]) -> Callable[[int], str]:
         """Return a function from the next token to text; characters come when complete."""
@@ -100,9 +105,14 @@ class JsonTokenizer:
     tokenizer: Any
     end_tokens: tuple[int, ...]
 
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of a text."""
-        return list(self.tokenizer.encode(text).ids)
+    def encode(self, text: str, longest: int | None = None) -> list[int]:
+        """Return the ids of a text, `longest` at most; special tokens are kept."""
+        found = self.tokenizer.encode(text)
+        if longest is not None and len(found.ids) > longest:
+            self.tokenizer.enable_truncation(longest)
+            found = self.tokenizer.encode(text)
+            self.tokenizer.no_truncation()
+        return list(found.ids)
 
     def decoder(self, prompt: Sequence[int]) -> Callable[[int], str]:
         """Return a function from the next token to text; characters come when complete."""
