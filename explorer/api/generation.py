@@ -103,7 +103,9 @@ def generate_text(
     checked_settings = checked(settings, changes)
     from explorer.generation.text import continue_text
 
-    return continue_text(as_path(target), text, checked_settings, dtype=dtype, on_text=on_text)
+    return continue_text(
+        as_path(target), text, checked_settings, dtype=dtype, on_text=on_text
+    )
 
 
 def evaluate_text(

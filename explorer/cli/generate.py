@@ -28,8 +28,12 @@ __all__ = ["generate"]
     help="What logits are divided by; 0 takes the likeliest token.",
 )
 @click.option("--top-k", type=int, help="Choose among so many of the likeliest tokens.")
-@click.option("--top-p", type=float, help="Choose among the likeliest, of this share in all.")
-@click.option("--min-p", type=float, help="Leave out tokens below this share of the likeliest.")
+@click.option(
+    "--top-p", type=float, help="Choose among the likeliest, of this share in all."
+)
+@click.option(
+    "--min-p", type=float, help="Leave out tokens below this share of the likeliest."
+)
 @click.option(
     "--repetition-penalty",
     type=float,
@@ -85,7 +89,7 @@ def generate(target: str, text: str, dtype: str | None, form: str, **settings: A
 
 def _figures(found: "TextGeneration") -> str:
     """Return how much there was, how fast it came, and what was kept, in one line."""
-    from explorer.document.figures import bytes_text
+    from explorer.views.units import size
 
     new = len(found.tokens)
     parts = [
@@ -94,4 +98,4 @@ def _figures(found: "TextGeneration") -> str:
     ]
     if found.decode_tokens_per_second:
         parts.append(f"then {found.decode_tokens_per_second:.1f} tokens/s")
-    return "; ".join((*parts, f"cache {bytes_text(found.cache_bytes)}"))
+    return "; ".join((*parts, f"cache {size(found.cache_bytes)}"))

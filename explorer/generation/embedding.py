@@ -56,9 +56,7 @@ def embed_texts(
     rule = _rule(path, pooling, normalise)
     module, params = load_pretrained(path, dtype=dtype)
     if module.architecture.embed is None:
-        raise InputError(
-            path, found="a model of images", expected="a model of texts"
-        )
+        raise InputError(path, found="a model of images", expected="a model of texts")
     rows = _rows(path, given, module, rule)
     vectors: list[Any] = [None] * len(rows)
     # texts of about one length share a call

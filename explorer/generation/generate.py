@@ -73,10 +73,14 @@ def generate_tokens(
     Raises:
         InputError: as `prompts_of`, or a model that is not causal.
     """
-    check_type("module", module, Transformer, "a module of explorer.build_model or load_pretrained")
+    check_type(
+        "module", module, Transformer, "a module of explorer.build_model or load_pretrained"
+    )
     check_causal(module.architecture)
     if "embed" not in params:
-        raise TreeError("params", found="has no embed", expected='the "params" of the module')
+        raise TreeError(
+            "params", found="has no embed", expected='the "params" of the module'
+        )
     for token in settings.stop_tokens:
         if token >= module.architecture.embed.rows:
             raise InputError(
@@ -177,7 +181,11 @@ def _switch_of(module: Transformer) -> int | None:
     """Return the length beyond which longrope uses other frequencies, for all tokens."""
     for block in module.architecture.blocks():
         rope = block.attention.rope
-        if rope is not None and rope.scaling is not None and rope.scaling.kind == "longrope":
+        if (
+            rope is not None
+            and rope.scaling is not None
+            and rope.scaling.kind == "longrope"
+        ):
             return rope.scaling.original
     return None
 

@@ -150,7 +150,9 @@ def _loss(module: Transformer) -> Any:
     return loss
 
 
-def _checked(module: Transformer, length: int | None, stride: int | None) -> tuple[int, int]:
+def _checked(
+    module: Transformer, length: int | None, stride: int | None
+) -> tuple[int, int]:
     longest = longest_of(module.architecture)
     if length is None:
         length = _LENGTH if longest is None else min(_LENGTH, longest)
@@ -161,7 +163,9 @@ def _checked(module: Transformer, length: int | None, stride: int | None) -> tup
     # one token of a window is its start, and one more may be the text's
     if not 1 <= stride <= max(1, length - 2):
         raise InputError(
-            "stride", found=f"is {stride}", expected=f"1 to {max(1, length - 2):,}, within the length"
+            "stride",
+            found=f"is {stride}",
+            expected=f"1 to {max(1, length - 2):,}, within the length",
         )
     return length, stride
 

@@ -51,7 +51,9 @@ def pooling_of(folder: str) -> Pooling | None:
     if not exists(path):
         return None
     try:
-        modules = msgspec.json.decode(LOCAL.read_whole(path, _MOST), type=list[dict[str, Any]])
+        modules = msgspec.json.decode(
+            LOCAL.read_whole(path, _MOST), type=list[dict[str, Any]]
+        )
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise FormatError(
             path, found=f"is not a list of modules ({error})", cure="download it again"

@@ -72,7 +72,9 @@ def prompts_of(
         place = f"tokens[{number}]" if len(rows) > 1 else "tokens"
         if not len(row):
             raise InputError(
-                place, found="an empty prompt", expected="one token or more, as that of a text's start"
+                place,
+                found="an empty prompt",
+                expected="one token or more, as that of a text's start",
             )
         wrong = row[(row < 0) | (row >= vocabulary)]
         if len(wrong):
@@ -122,7 +124,9 @@ def _rows(tokens: Any, attention_mask: Any) -> list[Any]:
         raise TreeError("tokens", found=f"is {kind}", expected=_EXPECTED)
     if not tokens:
         raise InputError("tokens", found="no prompt", expected=_EXPECTED)
-    nested = any(isinstance(each, list | tuple) or hasattr(each, "shape") for each in tokens)
+    nested = any(
+        isinstance(each, list | tuple) or hasattr(each, "shape") for each in tokens
+    )
     nested = nested and not all(np.ndim(each) == 0 for each in tokens)
     return list(tokens) if nested else [tokens]
 

@@ -55,7 +55,9 @@ _RANGES: dict[str, tuple[float, bool, float, str]] = {
 _CACHE_DTYPES = ("float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
 
 
-def checked(settings: GenerationSettings | None, changes: dict[str, Any]) -> GenerationSettings:
+def checked(
+    settings: GenerationSettings | None, changes: dict[str, Any]
+) -> GenerationSettings:
     """Return settings with changes.
 
     Args:

@@ -13,6 +13,7 @@ import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from explorer.pretrained.gguf.pre_tokenizers import PATTERNS
@@ -126,7 +127,7 @@ def pair_bytes(token: str, kind: int) -> bytes:
 def _merged(pieces: list[str], ranks: Mapping[tuple[str, str], int]) -> list[str]:
     """Return pieces joined pair by pair, the pair of the first merge everywhere at once."""
     while len(pieces) > 1:
-        pairs = [*zip(pieces, pieces[1:])]
+        pairs = [*pairwise(pieces)]
         first = min(pairs, key=lambda pair: ranks.get(pair, sys.maxsize))
         if first not in ranks:
             break

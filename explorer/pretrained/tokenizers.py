@@ -15,7 +15,12 @@ from explorer.errors import (
     first_line,
     printable,
 )
-from explorer.pretrained.byte_pairs import BytePairs, byte_pairs_of, encode_pairs, pair_bytes
+from explorer.pretrained.byte_pairs import (
+    BytePairs,
+    byte_pairs_of,
+    encode_pairs,
+    pair_bytes,
+)
 from explorer.pretrained.loading import gguf_of
 from explorer.pretrained.pieces import (
     PieceVocabulary,
@@ -85,7 +90,9 @@ class GgufTokenizer:
     def decoder(self, prompt: Sequence[int]) -> Callable[[int], str]:
         """Return a function from the next token to text; characters come when complete."""
         characters = codecs.getincrementaldecoder("utf-8")("replace")
-        text_of = piece_bytes if isinstance(self.vocabulary, PieceVocabulary) else pair_bytes
+        text_of = (
+            piece_bytes if isinstance(self.vocabulary, PieceVocabulary) else pair_bytes
+        )
 
         def decode(token: int) -> str:
             if token >= len(self.tokens):
@@ -148,7 +155,9 @@ def _of_gguf(path: str) -> GgufTokenizer:
         kind = printable(f"{name!r}, split as {split!r}", 60)
         raise TargetError(
             path,
-            found="has no tokenizer" if name is None else f"has a tokenizer of the kind {kind}",
+            found="has no tokenizer"
+            if name is None
+            else f"has a tokenizer of the kind {kind}",
             expected="one of SentencePiece's kind (llama), or of GPT-2's with a known split",
             cure="give the folder with the model's tokenizer.json, or token ids to "
             "explorer.generate",
