@@ -1,6 +1,5 @@
 """generate: a text continued by a checkpoint, as the words come."""
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,8 +65,6 @@ def generate(target: str, text: str, dtype: str | None, form: str, **settings: A
     """
     streams = form == "text"
     if streams:
-        # XLA's own remarks, of a machine that it was not compiled for, would be among the words
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         started = False
 
         def show(part: str) -> None:

@@ -93,7 +93,9 @@ def _continued(case: Case) -> dict[str, np.ndarray]:
     )  # fmt: skip
     model.generation_config = settings
     found = model.generate(
-        torch.from_numpy(ids), attention_mask=torch.from_numpy(mask), generation_config=settings
+        torch.from_numpy(ids),
+        attention_mask=torch.from_numpy(mask),
+        generation_config=settings,
     )
     return {
         "tokens": found.sequences[:, longest:].numpy().astype(np.int8),

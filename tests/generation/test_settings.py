@@ -15,13 +15,19 @@ GPT2 = architecture_of(CONFIGS["gpt2"])
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"temprature": 1}, "temprature: is not a setting; expected one of max_new_tokens,"),
+        (
+            {"temprature": 1},
+            "temprature: is not a setting; expected one of max_new_tokens,",
+        ),
         ({"temperature": -1}, "temperature: is -1; expected 0 or more"),
         ({"temperature": float("nan")}, "temperature: is nan; expected 0 or more"),
         ({"temperature": "hot"}, "temperature: is str; expected a number, 0 or more"),
         ({"temperature": None}, "temperature: is None; expected a number, 0 or more"),
         ({"max_new_tokens": 0}, "max_new_tokens: is 0; expected 1 or more"),
-        ({"max_new_tokens": 2.5}, "max_new_tokens: is float; expected a whole number, 1 or"),
+        (
+            {"max_new_tokens": 2.5},
+            "max_new_tokens: is float; expected a whole number, 1 or",
+        ),
         ({"top_k": 0, "temperature": 1}, "top_k: is 0; expected 1 or more"),
         ({"top_p": 0, "temperature": 1}, "top_p: is 0; expected above 0, at most 1"),
         ({"top_p": 1.5, "temperature": 1}, "top_p: is 1.5; expected above 0, at most 1"),
@@ -29,9 +35,18 @@ GPT2 = architecture_of(CONFIGS["gpt2"])
         ({"repetition_penalty": 0}, "repetition_penalty: is 0; expected above 0"),
         ({"seed": -1}, "seed: is -1; expected 0 to 4,294,967,295"),
         ({"stop_tokens": [-1]}, "stop_tokens: is [-1]; expected token ids of 0 or more"),
-        ({"stop_tokens": "</s>"}, "stop_tokens: is '</s>'; expected token ids of 0 or more"),
-        ({"cache_dtype": "int4"}, "cache_dtype: is 'int4'; expected one of float32, bfloat16"),
-        ({"top_k": 5}, "top_k: is 5 at a temperature of 0, which takes the likeliest token"),
+        (
+            {"stop_tokens": "</s>"},
+            "stop_tokens: is '</s>'; expected token ids of 0 or more",
+        ),
+        (
+            {"cache_dtype": "int4"},
+            "cache_dtype: is 'int4'; expected one of float32, bfloat16",
+        ),
+        (
+            {"top_k": 5},
+            "top_k: is 5 at a temperature of 0, which takes the likeliest token",
+        ),
         ({"top_p": 0.9}, "top_p: is 0.9 at a temperature of 0, which takes the likeliest"),
     ],
 )
@@ -58,8 +73,16 @@ def test_settings_are_records_that_are_changed():
         ([0.5], None, "tokens[0]: is [0.5]; expected a list of token ids"),
         ("text", None, "tokens: is str; expected token ids [batch, length], or a list"),
         (np.zeros((0, 3), int), None, "tokens: has shape [0, 3]; expected token ids"),
-        (np.zeros((1, 3), int), np.ones((1, 2)), "attention_mask: has shape [1, 2]; expected"),
-        (np.ones((1, 3), int), [[1, 0, 1]], "attention_mask: has padding between the tokens"),
+        (
+            np.zeros((1, 3), int),
+            np.ones((1, 2)),
+            "attention_mask: has shape [1, 2]; expected",
+        ),
+        (
+            np.ones((1, 3), int),
+            [[1, 0, 1]],
+            "attention_mask: has padding between the tokens",
+        ),
         (np.ones((2, 3), int), [[1, 0, 0], [0, 0, 0]], "tokens[1]: an empty prompt"),
         ([[3]], [[1]], "attention_mask: is given with lists; expected tokens as one array"),
     ],
@@ -73,8 +96,12 @@ def test_prompts_that_cannot_be_continued(tokens, mask, message: str):
 def test_prompts_beyond_the_positions():
     longest = longest_of(GPT2)
     assert longest == CONFIGS["gpt2"]["n_positions"]
-    assert prompts_of([[5] * (longest - 4)], None, GPT2, 4).lengths.tolist() == [longest - 4]
-    message = f"tokens: {longest - 4} tokens and 5 new ones; expected at most {longest} in all"
+    assert prompts_of([[5] * (longest - 4)], None, GPT2, 4).lengths.tolist() == [
+        longest - 4
+    ]
+    message = (
+        f"tokens: {longest - 4} tokens and 5 new ones; expected at most {longest} in all"
+    )
     with pytest.raises(InputError) as caught:
         prompts_of([[5] * (longest - 4)], None, GPT2, 5)
     assert str(caught.value).startswith(message)

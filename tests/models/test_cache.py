@@ -153,7 +153,9 @@ def test_sizes_are_those_of_plans(batch: int, context: int, scan: bool):
         cache = jax.eval_shape(
             lambda a=architecture, n=length: make_cache(a, batch, n, "bfloat16", scan=scan)
         )
-        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(cache.layers))
+        size = sum(
+            leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(cache.layers)
+        )
         plan = ex.plan(name, batch=batch, context=length, kv_dtype="bfloat16")
         (term,) = (term for term in plan.terms if term.name == "kv_cache")
         assert size == term.bytes, name
