@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from explorer.errors import InputError, check_type, printable
 from explorer.targets import as_path, resolve
+from explorer.targets.records import Tree
 
 if TYPE_CHECKING:
     from explorer.targets.pairs import Renamed
+    from explorer.targets.values import Progress
     from explorer.values.describe import GroupBy
     from explorer.values.differences import Difference
     from explorer.values.digest import Algorithm, Digests
@@ -55,46 +57,62 @@ def describe(
     select: str | None = None,
     statistics: Literal["all", "moments"] = "all",
     by: "GroupBy" = "name",
+    *,
+    resume: str | os.PathLike | None = None,
+    progress: "Progress | None" = None,
 ) -> "Description":
     """Return what the numbers of a target look like, tensor by tensor and in all.
 
     One pass reads each number once, in float64 quality: extremes, moments, zeros, NaN and
     infinities, quantiles and a histogram of magnitudes. Of a file no more is in memory than a
-    few tensors; tied tensors are described once.
+    few tensors; tied tensors are described once. Of arrays that are sharded over processes
+    (`jax.distributed`) each process sums up its own shards, and all return the same.
 
     Args:
         target: a checkpoint, or a pytree or module that holds arrays, as for `explore`.
         select: a glob over paths as of `Inventory.select`; None for all.
         statistics: "moments" leaves quantiles and histograms empty, and takes half the time.
         by: groups of "name" (names that differ in numbers alone), "component", "role", "dtype".
+        resume: a file that keeps what was found of each tensor of a checkpoint, so that a pass
+            that is killed goes on there.
+        progress: called with the elements that were read, and those of all tensors.
 
     Raises:
-        InputError: as `explore`; also an unknown word, a target without values, or nothing that matches.
+        InputError: as `explore`; also an unknown word, a target without values, one that changed
+            while it was read, nothing that matches, or a file that `resume` cannot go on with.
 
     >>> import numpy as np
     >>> found = describe({"kernel": np.array([[3.0, -4.0], [0.0, np.nan]], "float32")})
     >>> found.totals.l2, found.totals.zeros, found.tensors[0].statistics.first_nan
     (5.0, 1, 3)
     """
+    from explorer.targets.resumed import resumed
     from explorer.targets.values import values_of
     from explorer.values.describe import GroupBy, describe_arrays
+    from explorer.values.processes import with_other_processes
 
     _check_word("statistics", statistics, ("all", "moments"))
     _check_word("by", by, get_args(GroupBy))
-    found = resolve(target)
-    name = target if isinstance(target, str) else type(target).__name__
-    arrays = values_of(found, select, in_pieces=True)
-    return describe_arrays(name, arrays, statistics == "all", by)
+    found, bins = resolve(target), statistics == "all"
+    settings = {"select": select, "statistics": statistics}
+    with resumed(resume, found, settings) as earlier:
+        arrays = values_of(found, select, True, earlier.known, progress)
+        if isinstance(found, Tree):
+            arrays = with_other_processes(arrays, bins)
+        name = _name_of_target(target)
+        return describe_arrays(name, arrays, bins, by, earlier.keep)
 
 
-def check_values(target: Any, select: str | None = None) -> "ValueCheck":
+def check_values(
+    target: Any, select: str | None = None, *, progress: "Progress | None" = None
+) -> "ValueCheck":
     """Return what is wrong with the numbers of a target, and what is worth knowing of them.
 
     Wrong are NaN and infinities, kernels that are all zero or constant, and kernels that are
     the same as another one though nothing ties them; each finding names the tensor and where.
 
     Args:
-        target, select: as for `describe`.
+        target, select, progress: as for `describe`.
 
     Raises:
         InputError: as `describe`.
@@ -107,18 +125,24 @@ def check_values(target: Any, select: str | None = None) -> "ValueCheck":
     from explorer.targets.values import values_of
     from explorer.values.checks import check_arrays
 
-    name = target if isinstance(target, str) else type(target).__name__
-    return check_arrays(name, values_of(resolve(target), select))
+    arrays = values_of(resolve(target), select, progress=progress)
+    return check_arrays(_name_of_target(target), arrays)
 
 
-def spectrum(target: Any, select: str | None = None, rank: int | None = None) -> "Spectrum":
+def spectrum(
+    target: Any,
+    select: str | None = None,
+    rank: int | None = None,
+    *,
+    progress: "Progress | None" = None,
+) -> "Spectrum":
     """Return the spectral norm, the ranks and the tail exponent of each matrix of a target.
 
     A matrix whose smaller side is at most 2,048 is decomposed exactly; of a larger one the
     leading singular values are found by a randomised range finder, with a bound of their error.
 
     Args:
-        target, select: as for `describe`.
+        target, select, progress: as for `describe`.
         rank: how many singular values are kept, and found of a large matrix; None for 64.
 
     Raises:
@@ -134,12 +158,18 @@ def spectrum(target: Any, select: str | None = None, rank: int | None = None) ->
 
     if rank is not None and rank < 1:
         raise InputError("rank", found=f"{rank}", expected="a number of at least 1")
-    name = target if isinstance(target, str) else type(target).__name__
-    return spectra_of(name, values_of(resolve(target), select), rank)
+    arrays = values_of(resolve(target), select, progress=progress)
+    return spectra_of(_name_of_target(target), arrays, rank)
 
 
 def diff(
-    a: Any, b: Any, match: "Renamed | None" = None, rtol: float = 0.0, atol: float = 0.0
+    a: Any,
+    b: Any,
+    match: "Renamed | None" = None,
+    rtol: float = 0.0,
+    atol: float = 0.0,
+    *,
+    progress: "Progress | None" = None,
 ) -> "Difference":
     """Return what changed from the values of one target to those of another.
 
@@ -161,6 +191,7 @@ def diff(
             below it; or a function from names to names, or to None.
         rtol, atol: tolerance: a number is beyond it if |b - a| > atol + rtol |a|. With neither,
             numbers of one format are compared by their bits.
+        progress: called with the elements of `a` that were compared, and those of all pairs.
 
     Raises:
         InputError: as `explore`; also a side without values, or one that changed while it was
@@ -181,7 +212,7 @@ def diff(
     for place, value in (("rtol", rtol), ("atol", atol)):
         _check_tolerance(place, value)
     names = (_name_of_target(a), _name_of_target(b))
-    return difference_of_targets(resolve(a), resolve(b), names, match, rtol, atol)
+    return difference_of_targets(resolve(a), resolve(b), names, match, rtol, atol, progress)
 
 
 def learned(before: Any, after: Any, select: str | None = None) -> "Learned":
@@ -211,7 +242,11 @@ def learned(before: Any, after: Any, select: str | None = None) -> "Learned":
 
 
 def digest(
-    target: Any, select: str | None = None, algorithm: "Algorithm" = "xxh3_128"
+    target: Any,
+    select: str | None = None,
+    algorithm: "Algorithm" = "xxh3_128",
+    *,
+    progress: "Progress | None" = None,
 ) -> "Digests":
     """Return a hash of each tensor's content, which no format, order or sharding changes.
 
@@ -223,6 +258,7 @@ def digest(
         select: a glob over paths as of `Inventory.select`; None for all.
         algorithm: "xxh3_128" finds every accidental change, at the speed of memory; "blake2b"
             is cryptographic: nobody can make other content of the same hash.
+        progress: as for `describe`.
 
     Raises:
         InputError: as `diff`; also no such hash, or nothing that matches.
@@ -233,7 +269,8 @@ def digest(
     """
     from explorer.targets.comparing import digests_of_target
 
-    return digests_of_target(resolve(target), _name_of_target(target), select, algorithm)
+    name = _name_of_target(target)
+    return digests_of_target(resolve(target), name, select, algorithm, progress)
 
 
 def _check_word(place: str, word: object, known: tuple[str, ...]) -> None:

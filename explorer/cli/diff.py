@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from explorer.cli.console import complete_target, echo_result, format_option, path_type
+from explorer.cli.writing_progress import reading_bar
 from explorer.document.records import Document
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ def diff(
         ctx.exit(_compare_digests(a, b, form))
     from explorer.api.values import diff as diff_of
 
-    found = diff_of(a, b, match=_renamed(ctx, matches), rtol=rtol, atol=atol)
+    renamed = _renamed(ctx, matches)
+    with reading_bar() as progress:
+        found = diff_of(a, b, match=renamed, rtol=rtol, atol=atol, progress=progress)
     _print(found, form)
     ctx.exit(0 if found.within_tolerance else 1)
 

@@ -6,6 +6,7 @@ import click
 
 from explorer.api.values import digest as digest_of
 from explorer.cli.console import echo, target_argument
+from explorer.cli.writing_progress import reading_bar
 
 if TYPE_CHECKING:
     from explorer.values.digest import Algorithm
@@ -36,7 +37,8 @@ def digest(target: str, glob: str | None, algorithm: "Algorithm") -> None:
       explorer digest model.safetensors > model.digests
       explorer digest model/ --hash blake2b
     """
-    found = digest_of(target, select=glob, algorithm=algorithm)
+    with reading_bar() as progress:
+        found = digest_of(target, select=glob, algorithm=algorithm, progress=progress)
     if found.tensors:
         echo(str(found))
     for note in found.notes:

@@ -4,6 +4,7 @@ import click
 
 from explorer.api.values import spectrum as find
 from explorer.cli.console import echo_result, format_option, target_argument
+from explorer.cli.writing_progress import reading_bar
 from explorer.document.records import Document
 
 __all__ = ["spectrum"]
@@ -29,7 +30,8 @@ def spectrum(target: str, glob: str | None, rank: int | None, form: str) -> None
       explorer spectrum model/ --select "**/attention/**"
       explorer spectrum model.gguf --format csv
     """
-    found = find(target, glob, rank)
+    with reading_bar() as progress:
+        found = find(target, glob, rank, progress=progress)
 
     def document() -> Document:
         from explorer.views.spectrum import spectrum_document

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from explorer.api.values import check_values, describe
-from explorer.cli.console import echo_result, format_option, target_argument
+from explorer.cli.console import echo_result, format_option, path_type, target_argument
+from explorer.cli.writing_progress import reading_bar
 from explorer.document.records import Document
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ __all__ = ["stats"]
     is_flag=True,
     help="Leave out quantiles and magnitudes, which take most of the time.",
 )
+@click.option(
+    "--resume",
+    metavar="FILE",
+    type=path_type,
+    help="Keep in FILE what was found; a pass that was killed goes on there.",
+)
 @click.option("--plot", "picture", metavar="FILE.png", help="Draw it: .png, .svg or .pdf.")
 @format_option
 def stats(
@@ -46,6 +53,7 @@ def stats(
     check: bool,
     by: "GroupBy",
     moments: bool,
+    resume: str | None,
     picture: str | None,
     form: str,
 ) -> None:
@@ -58,14 +66,25 @@ def stats(
       explorer stats model.gguf --format csv
       explorer stats model/ --by component --plot model.png
       explorer stats model/ --moments
+      explorer stats model/ --resume model.pass
       explorer stats model/ --check
     """
     if check:
+        if resume is not None:
+            raise click.UsageError("--check takes no --resume: it looks at whole tensors")
         _check(target, glob, form)
         return
     if moments and picture is not None:
         raise click.UsageError("--plot draws magnitudes, which --moments leaves out")
-    found = describe(target, glob, "moments" if moments else "all", by)
+    with reading_bar() as progress:
+        found = describe(
+            target,
+            glob,
+            "moments" if moments else "all",
+            by,
+            resume=resume,
+            progress=progress,
+        )
     if picture is not None:
         from explorer.views.stats_plot import plot_stats
 
@@ -94,7 +113,8 @@ def stats(
 
 
 def _check(target: str, glob: str | None, form: str) -> None:
-    found = check_values(target, glob)
+    with reading_bar() as progress:
+        found = check_values(target, glob, progress=progress)
 
     def document() -> Document:
         from explorer.views.stats import check_document

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["give_back"]
+__all__ = ["give_back", "read_ahead"]
+
+
+def read_ahead(array: "np.ndarray") -> None:
+    """Let the system read the pages of a mapped file that an array is stored on, meanwhile.
+
+    An array that is elsewhere, or a system that cannot do this, is left alone.
+    """
+    _advise(array, getattr(mmap, "MADV_WILLNEED", None))
 
 
 def give_back(array: "np.ndarray") -> None:
@@ -16,10 +24,14 @@ def give_back(array: "np.ndarray") -> None:
     copy-on-write mapping are lost: this is for arrays that nothing else has seen. An array that is
     elsewhere, or a system that cannot do this, is left alone.
     """
+    _advise(array, getattr(mmap, "MADV_DONTNEED", None))
+
+
+def _advise(array: "np.ndarray", advice: int | None) -> None:
+    """Say what becomes of the pages of an array, where they are of a mapped file."""
     import numpy as np
 
     mapping = _mapping_of(array)
-    advice = getattr(mmap, "MADV_DONTNEED", None)
     if mapping is None or advice is None or not array.nbytes:
         return
     begin = array.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data

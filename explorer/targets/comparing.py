@@ -10,6 +10,7 @@ from explorer.targets.made import compose
 from explorer.targets.pairs import Match, Renamed, matched
 from explorer.targets.records import Target
 from explorer.targets.sides import Side, side_of
+from explorer.targets.values import Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +34,7 @@ def difference_of_targets(
     renamed: Renamed | None,
     rtol: float,
     atol: float,
+    progress: Progress | None = None,
 ) -> "Difference":
     """Return what changed from one target to another.
 
@@ -49,7 +51,7 @@ def difference_of_targets(
     tensors += [_alone(right, key, "added") for key in matching.added]
     tensors += [
         _with_words(left, right, difference_of(pair, rtol, atol), match)
-        for match, pair in _loaded(left, right, matching.matches)
+        for match, pair in _loaded(left, right, matching.matches, progress)
     ]
     for side in (left, right):
         side.check_unchanged()
@@ -99,12 +101,21 @@ def _with_words(
     )
 
 
-def _loaded(a: Side, b: Side, matches: list[Match]) -> "Iterator[tuple[Match, ArrayPair]]":
+def _loaded(
+    a: Side, b: Side, matches: list[Match], progress: Progress | None
+) -> "Iterator[tuple[Match, ArrayPair]]":
+    from math import prod
+
+    total = sum(prod(each.a.shape) for each in matches)
+    done = 0
     for batch in _batches(a, b, matches):
         ours = a.arrays({key for each in batch for key in each.a.keys})
         theirs = b.arrays({key for each in batch for key in each.b.keys})
         for each in batch:
+            if progress is not None:
+                progress(done, total)
             yield each, _array_pair(a, b, each, ours, theirs)
+            done += prod(each.a.shape)
 
 
 def _batches(a: Side, b: Side, matches: list[Match]) -> Iterator[list[Match]]:
@@ -210,7 +221,11 @@ def _levels_of(
 
 
 def digests_of_target(
-    target: Target, name: str, select: str | None, algorithm: "Algorithm"
+    target: Target,
+    name: str,
+    select: str | None,
+    algorithm: "Algorithm",
+    progress: Progress | None = None,
 ) -> "Digests":
     """Return the hash of every tensor of a target, sorted by name.
 
@@ -232,6 +247,8 @@ def digests_of_target(
             array = blocks[key].raw if key in blocks else arrays.pop(key)
             named = "/".join(unboxed(path_of(key)))
             hashed = digest_of(array, stored.dtype, stored.shape, algorithm)
+            if progress is not None:
+                progress(len(found), len(side.tensors))
             found.append(TensorDigest(hashed, stored.dtype, stored.shape, named))
     side.check_unchanged()
     return Digests(

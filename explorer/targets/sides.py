@@ -14,6 +14,7 @@ from explorer.targets.packed import PackedWeight, packed_weights
 from explorer.targets.records import Checkpoint, Target, Tree
 from explorer.targets.scaled import ScaledWeight, scaled_weights
 from explorer.targets.stored import Made, StoredArray
+from explorer.targets.unchanged import Unchanged
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,7 +147,7 @@ class _FileSide(Side):
         super().__init__(target.path, _stored_arrays(inventory))
         self._shapes = {key: each.shape for key, each in self.tensors.items()}
         self.scaled = scaled_weights(inventory)
-        self._stamps = _stamps_of(target.path)
+        self._files = Unchanged(target.path)
         self._target, self._inventory = target, inventory
 
     def packed(self) -> "dict[Key, PackedWeight]":
@@ -195,20 +196,7 @@ class _FileSide(Side):
             return None
 
     def check_unchanged(self) -> None:
-        if _stamps_of(self.place) != self._stamps:
-            raise TargetError(
-                self.place,
-                found="changed while it was read: what was read of it is of no one state",
-                cure="wait until it is written, and run again",
-            )
-
-
-def _stamps_of(path: str) -> dict[str, Any]:
-    """Return the stamps of what holds a checkpoint's arrays, not of logs beside it."""
-    from explorer.formats.files import sources_of_path
-    from explorer.storage.local import stamps
-
-    return {source: stamps(source) for source in sources_of_path(path)}
+        self._files.check()
 
 
 def _stored_arrays(inventory: Inventory) -> Iterable[StoredArray]:

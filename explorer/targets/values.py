@@ -1,6 +1,6 @@
 """A target -> its arrays, one after the other: of a file no more at a time than memory allows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +12,25 @@ from explorer.paths import Key, matches, name_of
 from explorer.targets.inventories import inventory_of
 from explorer.targets.packed import PackedWeight, packed_weights
 from explorer.targets.records import Checkpoint, Target, Tree
+from explorer.targets.unchanged import Unchanged
 
 if TYPE_CHECKING:
     from explorer.values.describe import NamedValues
 
-__all__ = ["values_of"]
+__all__ = ["Progress", "values_of"]
 
+Progress = Callable[[int, int], object]
+
+_WORDS = ("is_parameter", "is_own", "role", "component")  # that the inventory says
 _AT_A_TIME = 1 << 28  # bytes of float32, which block formats become
 
 
 def values_of(
-    target: Target, select: str | None = None, in_pieces: bool = False
+    target: Target,
+    select: str | None = None,
+    in_pieces: bool = False,
+    known: "Mapping[Key, NamedValues] | None" = None,
+    progress: Progress | None = None,
 ) -> "Iterator[NamedValues]":
     """Yield the arrays of a target with their keys, in the order of its source.
 
@@ -30,9 +38,12 @@ def values_of(
         target: a checkpoint, or a tree of arrays.
         select: a glob over paths; None for all.
         in_pieces: whether tensors of block formats may come as `Pieces`, decoded when asked.
+        known: of a checkpoint, what is given in the place of tensors, which are then not read.
+        progress: called with the elements that were read, and those of all tensors.
 
     Raises:
-        InputError: a target without values, or nothing that matches.
+        InputError: a target without values, or nothing that matches; when all were given, that
+            a file was written meanwhile.
     """
     if select is not None:
         check_glob(select)
@@ -40,7 +51,7 @@ def values_of(
         case Checkpoint(path):
             inventory = inventory_of(target)
             wanted = _selected(inventory, path, select)
-            return _of_file(target, inventory, wanted, in_pieces)
+            return _of_file(target, inventory, wanted, in_pieces, known or {}, progress)
         case Tree():
             return _of_tree(target, select)
     raise TreeError(
@@ -64,22 +75,36 @@ def _selected(inventory: Inventory, place: str, select: str | None) -> list[int]
 
 
 def _of_file(
-    target: Checkpoint, inventory: Inventory, wanted: list[int], in_pieces: bool
+    target: Checkpoint,
+    inventory: Inventory,
+    wanted: list[int],
+    in_pieces: bool,
+    known: "Mapping[Key, NamedValues]",
+    progress: Progress | None,
 ) -> "Iterator[NamedValues]":
     from explorer.formats.files import load_path, pieces_path
     from explorer.values.describe import NamedValues
 
     load = pieces_path if in_pieces else load_path
+    files = Unchanged(target.path)
     columns = inventory.columns
+    read = _Read(files, sum(columns.kind(index).size for index in wanted), progress)
     quantised = any(kind.collection == "quantization" for kind in columns.kinds)
     packed = packed_weights(target, inventory, [columns.keys[index] for index in wanted])
     for batch in _batches(inventory, wanted):
         kinds = {columns.keys[index]: columns.kind(index) for index in batch}
-        needed = kinds.keys() | {
-            part for key in packed.keys() & kinds for part in packed[key].parts.values()
+        unread = kinds.keys() - known.keys()
+        needed = unread | {
+            part for key in packed.keys() & unread for part in packed[key].parts.values()
         }
-        arrays = load(target.path, needed.__contains__)
+        files.glance()
+        arrays = load(target.path, needed.__contains__) if needed else {}
         for key, kind in kinds.items():
+            read.begin(kind.size)
+            if key in known:
+                words = (kind.is_parameter, True, kind.role, kind.component)
+                yield known[key]._replace(**dict(zip(_WORDS, words, strict=True)))
+                continue
             if key not in arrays:  # text and other values that are not arrays
                 continue
             is_packed = kind.is_parameter and _is_packed(arrays[key].dtype, quantised)
@@ -92,12 +117,39 @@ def _of_file(
                 kind.role,
                 kind.component,
                 is_packed,
+                watch=read.part,
             )
             if key in packed:
                 found = _unpacked(found, packed[key], arrays, in_pieces)
             yield found
             if not packed:  # parts of packed weights are needed again
                 del arrays[key]
+    read.begin(0)
+    files.check()
+
+
+class _Read:
+    """How much was read, and whether what is read is still what it was."""
+
+    def __init__(self, files: Unchanged, total: int, progress: Progress | None):
+        self._files, self._total, self._progress = files, total, progress
+        self._before = self._size = self._part = 0
+
+    def begin(self, size: int) -> None:
+        """Note that all of the last tensor was read, and how large the next one is."""
+        self._before += self._size
+        self._size, self._part = size, 0
+        self._report()
+
+    def part(self, size: int) -> None:
+        """Note that a part of a large tensor comes next."""
+        self._files.glance()
+        self._report()
+        self._part = min(self._part + size, self._size)
+
+    def _report(self) -> None:
+        if self._progress is not None:
+            self._progress(self._before + self._part, self._total)
 
 
 def _unpacked(

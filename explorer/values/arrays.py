@@ -1,8 +1,8 @@
 """An array of any kind -> its sums: in chunks, in pieces that are decoded, or shard by shard."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -10,9 +10,12 @@ from explorer import dtypes
 from explorer.errors import TreeError
 from explorer.formats.pieces import Pieces
 from explorer.paths import Key
-from explorer.storage.pages import give_back
+from explorer.storage.pages import give_back, read_ahead
 from explorer.values.statistics import sum_up
 from explorer.values.summed import Summed
+
+if TYPE_CHECKING:
+    from explorer.values.parts import Known
 
 __all__ = [
     "NamedValues",
@@ -30,7 +33,9 @@ class NamedValues(NamedTuple):
     `role` and `component` are the inventory's words. `is_own`: whether nothing else has seen
     the array, so that its pages can be given back. `is_packed`: whether its numbers stand for
     others; of those that were dequantised, `stored` is the array as it is stored. `remark`: why
-    it could not be.
+    it could not be. `known`: what an earlier pass, or other processes, found of it; then `array`
+    has its shape alone. `watch` is called with the elements of each part of a large one, before
+    they are read.
     """
 
     key: Key
@@ -43,6 +48,8 @@ class NamedValues(NamedTuple):
     is_packed: bool = False
     stored: Any = None
     remark: str = ""
+    known: "Known | None" = None
+    watch: Callable[[int], object] | None = None
 
 
 _CHUNK = 1 << 23  # elements that are summed up at a time
@@ -58,7 +65,12 @@ def _is_numeric(dtype: Any) -> bool:
     return dtypes.find(dtype.name).kind in ("float", "int", "uint", "bool")
 
 
-def sum_array(array: Any, is_own: bool = False, bins: bool = True) -> Summed:
+def sum_array(
+    array: Any,
+    is_own: bool = False,
+    bins: bool = True,
+    watch: Callable[[int], object] | None = None,
+) -> Summed:
     """Return what one pass over an array gives; of a large one, a chunk is in memory at a time.
 
     Args:
@@ -66,11 +78,12 @@ def sum_array(array: Any, is_own: bool = False, bins: bool = True) -> Summed:
             summed up shard by shard, each copied to the host on its own.
         is_own: whether nothing else has seen the array: pages of a mapped file are given back.
         bins: whether quantiles and a histogram are wanted.
+        watch: called with the elements of each part, before they are read.
     """
     if is_sharded(array):
         return _sum_shards(array, bins)
     found = Summed(has_bins=bins)
-    for part in _parts(array, is_own):
+    for part in _parts(array, is_own, watch or _unwatched):
         found = summed_after(found, sum_up(part, bins))
     return found
 
@@ -83,10 +96,18 @@ def summed_after(found: Summed, part: Summed) -> Summed:
     return found
 
 
-def _parts(array: Any, is_own: bool) -> Iterator[np.ndarray]:
+def _unwatched(_: int) -> None:
+    """See nothing of a part."""
+
+
+def _parts(
+    array: Any, is_own: bool, watch: Callable[[int], object]
+) -> Iterator[np.ndarray]:
     """Yield the elements as flat arrays, one after the other."""
     if isinstance(array, Pieces):
-        yield from array.parts(_CHUNK)
+        for part in array.parts(_CHUNK):
+            watch(part.size)
+            yield part
         return
     flat = np.asarray(array).reshape(-1)
     if flat.size <= _CHUNK:
@@ -94,6 +115,9 @@ def _parts(array: Any, is_own: bool) -> Iterator[np.ndarray]:
         return
     for start in range(0, flat.size, _CHUNK):
         part = flat[start : start + _CHUNK]
+        watch(part.size)
+        if is_own:
+            read_ahead(flat[start + _CHUNK : start + 2 * _CHUNK])
         yield part
         if is_own:
             give_back(part)
@@ -126,7 +150,7 @@ def _sum_shards(array: Any, bins: bool) -> Summed:
     """Return the sums of the shards, each part of the array once; indices are the array's."""
     found = Summed(has_bins=bins)
     firsts: dict[str, list[int]] = {"first_nan": [], "first_inf": []}
-    for shard in array.addressable_shards:
+    for shard in array.addressable_shards:  # of other processes, they sum up theirs
         if shard.replica_id and not array.is_fully_replicated:
             continue
         part = sum_array(np.asarray(shard.data), bins=bins)

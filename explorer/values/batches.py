@@ -37,7 +37,7 @@ def sum_up_all(
     size = 0
     for named in arrays:
         window.append(named)
-        size += prod(named.array.shape)
+        size += prod(named.array.shape) if named.known is None else 0
         if size >= _WINDOW or len(window) >= _WAITING:
             yield from _summed(window, bins)
             window, size = [], 0
@@ -48,17 +48,20 @@ def _summed(window: list[NamedValues], bins: bool) -> Iterator[tuple[NamedValues
     """Yield the arrays of a window: those of one size are summed up when the first is due."""
     same_size: dict[int, list[int]] = {}
     for at, named in enumerate(window):
-        if _is_small(named.array, bins):
+        if named.known is None and _is_small(named.array, bins):
             same_size.setdefault(named.array.size, []).append(at)
     group_of = {group[0]: group for group in same_size.values() if len(group) > 1}
     found: dict[int, Summed] = {}
     for at, named in enumerate(window):
+        if named.known is not None:
+            yield named, named.known.summed
+            continue
         if at in group_of:
             flat = [window[each].array.reshape(-1) for each in group_of[at]]
             found.update(zip(group_of[at], _sum_up_rows(flat, bins), strict=True))
         summed = found.pop(at, None)
         if summed is None:
-            summed = sum_array(named.array, named.is_own, bins)
+            summed = sum_array(named.array, named.is_own, bins, named.watch)
         yield named, summed
 
 

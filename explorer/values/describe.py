@@ -1,6 +1,6 @@
 """Named arrays -> what their numbers look like: each tensor, and all together."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from explorer.values.arrays import (
 )
 from explorer.values.batches import sum_up_all
 from explorer.values.groups import pattern_of, range_name
+from explorer.values.parts import Known
 from explorer.values.records import (
     Description,
     GroupStatistics,
@@ -34,7 +35,11 @@ GroupBy = Literal["name", "component", "role", "dtype"]
 
 @paused_gc()  # a record a tensor, and none of them in a circle
 def describe_arrays(
-    target: str, arrays: Iterable[NamedValues], bins: bool = True, by: GroupBy = "name"
+    target: str,
+    arrays: Iterable[NamedValues],
+    bins: bool = True,
+    by: GroupBy = "name",
+    keep: Callable[[NamedValues, Known], object] | None = None,
 ) -> Description:
     """Return the statistics of arrays, one after the other; none is kept.
 
@@ -44,6 +49,7 @@ def describe_arrays(
             with a note.
         bins: whether quantiles and histograms are wanted.
         by: what groups have in common: names that differ in numbers alone, or a word.
+        keep: called with each array that was read, and what was found of it.
 
     >>> import numpy as np
     >>> found = describe_arrays("two", [NamedValues(("bias",), np.array([3.0, 4.0]), "float64")])
@@ -54,6 +60,9 @@ def describe_arrays(
     packed = 0
     for named, found in sum_up_all(_numeric(arrays, notes), bins):
         name = name_of(named.key)
+        known = named.known or Known(found, _pattern(named.array, found), _as_stored(named, bins))
+        if keep is not None and named.known is None:
+            keep(named, known)
         tensors.append(
             TensorStatistics(
                 name=name,
@@ -63,9 +72,9 @@ def describe_arrays(
                 role=named.role,
                 component=named.component,
                 is_parameter=named.is_parameter,
-                pattern=_pattern(named.array, found),
+                pattern=known.pattern,
                 statistics=statistics_of(found),
-                stored=_as_stored(named, bins),
+                stored=known.stored,
             )
         )
         if named.remark:
