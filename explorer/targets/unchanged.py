@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from explorer.errors import TargetError
+from explorer.errors import InputError, TargetError
 
 __all__ = ["Unchanged", "stamps_of"]
 
@@ -64,5 +64,5 @@ def _now(stamps: Callable[[], Any]) -> Any:
     """Return stamps, or None where the files are not what they were and cannot be read."""
     try:
         return stamps()
-    except TargetError:
+    except InputError:
         return None

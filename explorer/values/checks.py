@@ -14,7 +14,7 @@ import numpy as np
 from explorer import dtypes
 from explorer.paths import name_of
 from explorer.storage.pages import give_back
-from explorer.values.arrays import sum_array
+from explorer.values.arrays import check_addressable, sum_array
 from explorer.values.describe import NamedValues
 from explorer.values.records import Finding, Statistics, ValueCheck
 from explorer.values.structure import outlier_channels, zero_pattern
@@ -40,9 +40,10 @@ def check_arrays(target: str, arrays: Iterable[NamedValues]) -> ValueCheck:
     for named in arrays:
         if dtypes.find(named.array.dtype.name).kind not in ("float", "int", "uint"):
             continue
+        check_addressable(name_of(named.key), named.array)
         array = np.ascontiguousarray(named.array)
         tensors, elements = tensors + 1, elements + array.size
-        statistics = statistics_of(sum_array(array, named.is_own, bins=False))
+        statistics = statistics_of(sum_array(array, named.is_own, False, named.watch))
         findings += _of_numbers(named, array, statistics)
         if named.is_parameter and array.ndim > 1 and not _is_flat(statistics):
             findings += _of_rows(named, array)

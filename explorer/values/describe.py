@@ -126,7 +126,8 @@ def _numeric(arrays: Iterable[NamedValues], notes: list[str]) -> Iterator[NamedV
     for named in arrays:
         name = name_of(named.key)
         if is_numeric(named.array):
-            check_addressable(name, named.array)
+            if named.known is None:
+                check_addressable(name, named.array)
             yield named
         else:
             notes.append(f"{name} ({named.dtype}) is not of real numbers: left out")

@@ -7,7 +7,7 @@ import numpy as np
 
 from explorer import dtypes
 from explorer.paths import name_of
-from explorer.values.describe import NamedValues
+from explorer.values.arrays import NamedValues, check_addressable
 from explorer.values.records import MatrixSpectrum, Spectrum
 from explorer.values.spectra import EXACT, leading_values, power_law, singular_values
 
@@ -45,6 +45,7 @@ def spectra_of(
         if len(array.shape) > 2 or min(array.shape) < 2:
             others += 1
             continue
+        check_addressable(name, array)
         matrix = np.asarray(array)
         if not _is_finite(matrix):
             notes.append(f"{name}: has NaN or infinities, and no spectrum")
