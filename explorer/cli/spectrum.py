@@ -1,5 +1,7 @@
 """spectrum: norms, ranks and tails of the singular values of each matrix."""
 
+import os
+
 import click
 
 from explorer.api.values import spectrum as find
@@ -30,6 +32,8 @@ def spectrum(target: str, glob: str | None, rank: int | None, form: str) -> None
       explorer spectrum model/ --select "**/attention/**"
       explorer spectrum model.gguf --format csv
     """
+    # threads that decompose one small matrix together mostly wait for each other
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with reading_bar() as progress:
         found = find(target, glob, rank, progress=progress)
 

@@ -2,17 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from explorer.errors import first_few
-from explorer.formats.pieces import Pieces
 from explorer.inventory.gc_pause import paused_gc
 from explorer.paths import name_of
 from explorer.values.arrays import (
     NamedValues,
     check_addressable,
     is_numeric,
-    is_sharded,
     sum_array,
     summed_after,
 )
@@ -60,7 +58,7 @@ def describe_arrays(
     packed = 0
     for named, found in sum_up_all(_numeric(arrays, notes), bins):
         name = name_of(named.key)
-        known = named.known or Known(found, _pattern(named.array, found), _as_stored(named, bins))
+        known = named.known or Known(found, zero_pattern(named.array, found.moments.zeros), _as_stored(named, bins))
         if keep is not None and named.known is None:
             keep(named, known)
         tensors.append(
@@ -136,13 +134,6 @@ def _numeric(arrays: Iterable[NamedValues], notes: list[str]) -> Iterator[NamedV
 def _group_of(name: str, named: NamedValues, by: GroupBy) -> str:
     """Return what the arrays of a group have in common."""
     return pattern_of(name) if by == "name" else getattr(named, by) or "other"
-
-
-def _pattern(array: Any, found: Summed) -> str:
-    """Return the n:m sparsity of an array that is in this process as it is."""
-    if isinstance(array, Pieces) or is_sharded(array):
-        return ""
-    return zero_pattern(array, found.moments.zeros)
 
 
 @dataclass(slots=True)

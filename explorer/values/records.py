@@ -14,6 +14,7 @@ __all__ = [
     "StoredStatistics",
     "TensorStatistics",
     "ValueCheck",
+    "place_name",
 ]
 
 
@@ -70,7 +71,7 @@ class TensorStatistics(msgspec.Struct, frozen=True, kw_only=True):
         dtype, shape: as it is stored; of a packed weight, of what it stands for.
         role, component, is_parameter: of the inventory.
         pattern: "2:4 along axis 1" where at most two of four elements in a row are not zero;
-            empty without such a pattern, and where blocks or shards were not put together.
+            empty without such a pattern, and where shards cut its groups.
         statistics: of its elements; of a packed weight, dequantised.
         stored: of a packed weight that was dequantised, of its numbers as they are stored.
     """
@@ -154,11 +155,25 @@ class ValueCheck(msgspec.Struct, frozen=True, kw_only=True):
         return not any(finding.is_wrong for finding in self.findings)
 
 
+def place_name(name: str, index: tuple[int | None, ...] | None) -> str:
+    """Return the name of a tensor, with the place of one of its matrices as NumPy spells it.
+
+    >>> place_name("conv/weight", (None, None, 1, 2)), place_name("weight", None)
+    ('conv/weight[:,:,1,2]', 'weight')
+    """
+    if index is None:
+        return name
+    return f"{name}[{','.join(':' if each is None else str(each) for each in index)}]"
+
+
 class MatrixSpectrum(msgspec.Struct, frozen=True, kw_only=True):
     """The singular values of one matrix, and what follows from them.
 
     Attributes:
-        name, key, dtype, shape: of the tensor.
+        name, key, dtype: of the tensor.
+        shape: of the matrix.
+        index: which matrix of a tensor of more than two axes it is: a number for each of those
+            axes that number its matrices, None for the two of the matrix; None of a matrix.
         method: "exact", or "randomised" for the leading values alone.
         spectral_norm: the largest singular value; true within `error`.
         error: bound of its error: the true one is at most so much larger.
@@ -177,6 +192,7 @@ class MatrixSpectrum(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     dtype: str
     shape: tuple[int, int]
+    index: tuple[int | None, ...] | None = None
     method: Literal["exact", "randomised"]
     spectral_norm: float
     error: float

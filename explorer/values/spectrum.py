@@ -1,17 +1,22 @@
-"""Named arrays -> the spectra of those that are matrices."""
+"""Named arrays -> the spectra of their matrices.
 
-from collections.abc import Iterable
-from typing import Literal
+A tensor of more than two axes is several matrices: of stacked experts or layers one each, of a
+convolution one for each place of its kernel.
+"""
+
+from collections.abc import Iterable, Iterator
+from math import prod
+from typing import Any, Literal
 
 import numpy as np
 
 from explorer import dtypes
 from explorer.paths import name_of
 from explorer.values.arrays import NamedValues, check_addressable
-from explorer.values.records import MatrixSpectrum, Spectrum
+from explorer.values.records import MatrixSpectrum, Spectrum, place_name
 from explorer.values.spectra import EXACT, leading_values, power_law, singular_values
 
-__all__ = ["spectra_of"]
+__all__ = ["matrix_axes", "spectra_of"]
 
 _RANK = 64
 _BLOCK = 1 << 22
@@ -33,6 +38,7 @@ def spectra_of(
     (4.0, 3.0, 3.0)
     """
     matrices, notes, others = [], list[str](), 0
+    split: list[tuple[str, int]] = []
     packed = 0
     for named in arrays:
         array, name = named.array, name_of(named.key)
@@ -42,20 +48,69 @@ def spectra_of(
         is_float = dtypes.find(array.dtype.name).kind == "float"
         if len(array.shape) < 2 or not (is_float and named.is_parameter):
             continue
-        if len(array.shape) > 2 or min(array.shape) < 2:
+        axes = matrix_axes(tuple(array.shape), named.component)
+        if axes is None:
             others += 1
             continue
         check_addressable(name, array)
-        matrix = np.asarray(array)
-        if not _is_finite(matrix):
-            notes.append(f"{name}: has NaN or infinities, and no spectrum")
-            continue
-        matrices.append(_spectrum(named, name, matrix, rank or _RANK, notes))
+        parts = 0
+        for index, matrix in _matrices(np.asarray(array), axes):
+            parts += 1
+            if not _is_finite(matrix):
+                notes.append(f"{place_name(name, index)}: has NaN or infinities, and no spectrum")
+                continue
+            matrices.append(_spectrum(named, index, matrix, rank or _RANK, notes))
+        if len(array.shape) > 2:
+            split.append((name, parts))
+    if split:
+        several = f"{len(split):,} tensors of more than two axes" if len(split) > 1 else split[0][0]
+        notes.append(
+            f"{several}: {sum(number for _, number in split):,} matrices, named by their places"
+        )
     if packed:
-        notes.append(f"{packed:,} quantised tensors are not dequantised: left out")
+        are = "tensors are" if packed > 1 else "tensor is"
+        notes.append(f"{packed:,} quantised {are} not dequantised: left out")
     if others:
-        notes.append(f"{others:,} tensors are not matrices (two axes, neither 1): left out")
+        has = "tensors have" if others > 1 else "tensor has"
+        notes.append(f"{others:,} {has} fewer than two axes longer than 1: left out")
     return Spectrum(target=target, matrices=tuple(matrices), notes=tuple(notes))
+
+
+def matrix_axes(shape: tuple[int, ...], component: str = "") -> tuple[int, int] | None:
+    """Return which two axes of a tensor are those of its matrices; None without two.
+
+    The first two (PyTorch's kernels) or the last two (JAX's; stacked layers), whichever are more
+    elements; of experts the last two.
+
+    >>> matrix_axes((64, 3, 7, 7)), matrix_axes((7, 7, 3, 64)), matrix_axes((12, 32, 32))
+    ((0, 1), (2, 3), (1, 2))
+    >>> matrix_axes((8, 4, 4), "experts"), matrix_axes((5, 1, 3)), matrix_axes((5, 1, 1))
+    ((1, 2), (0, 2), None)
+    """
+    number = len(shape)
+    pairs = [(number - 2, number - 1)] if number > 1 else []
+    if component != "experts" and number > 2:
+        largest = sorted(range(number), key=lambda axis: -shape[axis])[:2]
+        pairs = [max((pairs[0], (0, 1)), key=lambda pair: shape[pair[0]] * shape[pair[1]])]
+        pairs.append((min(largest), max(largest)))
+    fitting = [pair for pair in pairs if min(shape[axis] for axis in pair) > 1]
+    return fitting[0] if fitting else None
+
+
+def _matrices(
+    array: np.ndarray, axes: tuple[int, int]
+) -> Iterator[tuple[tuple[int | None, ...] | None, np.ndarray]]:
+    """Yield the matrices of a tensor, each with its place; one of two axes as it is."""
+    if array.ndim == 2:
+        yield None, array
+        return
+    others = [axis for axis in range(array.ndim) if axis not in axes]
+    sizes = [array.shape[axis] for axis in others]
+    for number in range(prod(sizes)):
+        at = dict(zip(others, map(int, np.unravel_index(number, sizes)), strict=True))
+        index = tuple(at.get(axis) for axis in range(array.ndim))
+        cut: Any = tuple(slice(None) if place is None else place for place in index)
+        yield index, np.ascontiguousarray(array[cut])
 
 
 def _is_finite(matrix: np.ndarray) -> bool:
@@ -65,8 +120,13 @@ def _is_finite(matrix: np.ndarray) -> bool:
 
 
 def _spectrum(
-    named: NamedValues, name: str, matrix: np.ndarray, rank: int, notes: list[str]
+    named: NamedValues,
+    index: tuple[int | None, ...] | None,
+    matrix: np.ndarray,
+    rank: int,
+    notes: list[str],
 ) -> MatrixSpectrum:
+    name = name_of(named.key)
     method, values, error = _values(name, matrix, rank, notes)
     squares = _squares(matrix) if method == "randomised" else float(values @ values)
     law = power_law(values**2)
@@ -76,6 +136,7 @@ def _spectrum(
         key=named.key if isinstance(named.key, str) else name,
         dtype=named.dtype,
         shape=(matrix.shape[0], matrix.shape[1]),
+        index=index,
         method=method,
         spectral_norm=top,
         error=error,

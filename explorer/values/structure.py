@@ -1,9 +1,13 @@
 """What an array's numbers show along its axes: n:m sparsity, and channels far from the others."""
 
+from collections.abc import Iterator
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from explorer.formats.pieces import Pieces
+from explorer.values.arrays import is_sharded
 
 __all__ = ["Channels", "outlier_channels", "zero_pattern"]
 
@@ -31,7 +35,8 @@ def zero_pattern(array: Any, zeros: int) -> str:
     the last one in PyTorch's and GGUF's order, the first in JAX's.
 
     Args:
-        array: NumPy or JAX array of two axes or more; of others there is no pattern.
+        array: NumPy or JAX array, or `Pieces`, of two axes or more; of others there is no
+            pattern. Of a sharded one each shard is looked at where it is.
         zeros: how many elements are 0. Below half of them no pattern is possible.
 
     >>> zero_pattern(np.array([[0, 5, 0, 7], [0, 0, 3, 0]]), 5)
@@ -43,14 +48,49 @@ def zero_pattern(array: Any, zeros: int) -> str:
         or not prod(array.shape) // 2 <= zeros < prod(array.shape)
     ):
         return ""
-    rows = np.asarray(array).reshape(array.shape[0], -1)
-    for axis, matrix in ((len(array.shape) - 1, rows), (0, rows.T)):
+    for axis in (len(array.shape) - 1, 0):
         for group in (4, 8):
             if array.shape[axis] % group == 0:
-                most = _most_in_a_group(matrix, group)
-                if most <= group // 2:
+                most = _most_along(array, axis, group)
+                if most is not None and most <= group // 2:
                     return f"{most}:{group} along axis {axis}"
     return ""
+
+
+def _most_along(array: Any, axis: int, group: int) -> int | None:
+    """Return how many elements that are not zero a group along an axis has at most.
+
+    None where the parts that a sharded array is in cut groups, or are in other processes.
+    """
+    most = 0
+    for rows in _row_blocks(array, group):
+        if rows is None or rows.shape[axis] % group:
+            return None
+        matrix = rows.reshape(rows.shape[0], -1)
+        most = max(most, _most_in_a_group(matrix if axis else matrix.T, group))
+        if most > group // 2:
+            break
+    return most
+
+
+def _row_blocks(array: Any, group: int) -> Iterator[np.ndarray | None]:
+    """Yield an array in parts of whole groups of rows: decoded, or of one device."""
+    if isinstance(array, Pieces):
+        row = prod(array.shape[1:])
+        step = max(1, _ELEMENTS // (row * group)) * group
+        for start in range(0, array.shape[0], step):
+            end = min(start + step, array.shape[0])
+            first, last = start * row // array.block, end * row // array.block
+            yield array.decode(first, last).reshape(end - start, *array.shape[1:])
+    elif is_sharded(array):
+        if not array.is_fully_addressable and not array.is_fully_replicated:
+            yield None
+            return
+        for shard in array.addressable_shards:
+            starts = (cut.start or 0 for cut in shard.index)
+            yield None if any(start % group for start in starts) else np.asarray(shard.data)
+    else:
+        yield np.asarray(array)
 
 
 def _most_in_a_group(rows: np.ndarray, group: int) -> int:

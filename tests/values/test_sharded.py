@@ -47,6 +47,13 @@ for a, b in zip(one.tensors, eight.tensors, strict=True):
         np.testing.assert_allclose(getattr(a, field), getattr(b, field), rtol=1e-6, atol=1e-7 * a.std)
     for share, value in b.quantiles.items():
         np.testing.assert_allclose(value, a.quantiles[share], rtol=2**-7)
+sparse = numbers[4:36, :48].copy()
+sparse[:, 0::4] = sparse[:, 3::4] = 0
+for axes in (("data", "model"), ("model", None), (None, "data"), (None, None)):
+    array = jax.device_put(sparse, NamedSharding(mesh, P(*axes)))
+    assert ex.describe({"w": array}).tensors[0].pattern == "2:4 along axis 1", axes
+cut = jax.device_put(sparse[:, :12], NamedSharding(mesh, P(None, "model")))  # 6 columns each
+assert ex.describe({"w": cut}).tensors[0].pattern == ""
 print("equal", len(eight.tensors))
 """
 

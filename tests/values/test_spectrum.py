@@ -106,7 +106,7 @@ def test_a_spectrum_without_a_tail_has_no_exponent():
 
 def test_what_has_no_spectrum_is_noted():
     tree = {
-        "kernel": random((4, 6)), "bias": random((1, 6))[0], "conv": np.ones((3, 3, 2, 2)),
+        "kernel": random((4, 6)), "bias": random((1, 6))[0], "one": np.ones((3, 1, 1)),
         "nan": np.full((2, 2), np.nan), "zero": np.zeros((4, 3)),
     }  # fmt: skip
     found = ex.spectrum(tree)
@@ -115,10 +115,47 @@ def test_what_has_no_spectrum_is_noted():
     assert (zero.spectral_norm, zero.stable_rank, zero.effective_rank) == (0, None, None)
     assert found.notes == (
         "nan: has NaN or infinities, and no spectrum",
-        "1 tensors are not matrices (two axes, neither 1): left out",
+        "1 tensor has fewer than two axes longer than 1: left out",
     )
     with pytest.raises(InputError, match="rank: 0; expected a number of at least 1"):
         ex.spectrum(tree, rank=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "axes"),
+    [
+        ("conv/weight", (8, 6, 3, 2), (0, 1)),  # PyTorch's order
+        ("conv/kernel", (3, 2, 6, 8), (2, 3)),  # JAX's
+        ("layers/kernel", (3, 16, 12), (1, 2)),
+        ("layers/mlp/experts/down_proj", (20, 5, 4), (1, 2)),
+    ],
+)
+def test_each_matrix_of_a_tensor_of_more_axes(name: str, shape: tuple, axes: tuple):
+    tensor = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    tree: dict = tensor  # pyright: ignore[reportAssignmentType]
+    for part in reversed(name.split("/")):
+        tree = {part: tree}
+    found = ex.spectrum(tree)
+    assert len(found.matrices) == tensor.size // (shape[axes[0]] * shape[axes[1]])
+    for each in found.matrices:
+        assert each.index is not None
+        assert [axis for axis, at in enumerate(each.index) if at is None] == list(axes)
+        cut = tuple(slice(None) if at is None else at for at in each.index)
+        exact = np.linalg.svd(tensor[cut].astype(np.float64), compute_uv=False)
+        assert each.shape == tensor[cut].shape
+        np.testing.assert_allclose(each.values, exact, rtol=1e-10)
+    (note,) = found.notes
+    assert note == f"{name}: {len(found.matrices)} matrices, named by their places"
+
+
+@pytest.mark.parametrize("small", [1e-1, 1e-3, 1e-5, 1e-9, 0])
+def test_small_values_of_tall_matrices(small: float):
+    left = np.linalg.qr(random((900, 20)).astype(np.float64))[0]
+    right = np.linalg.qr(random((20, 20)).astype(np.float64))[0]
+    sizes = np.geomspace(1, 0.5, 20)
+    sizes[-1] = small
+    found = singular_values(left * sizes @ right)
+    np.testing.assert_allclose(found, sizes, rtol=1e-7, atol=1e-15)
 
 
 def test_the_command(tmp_path: Path):
@@ -129,4 +166,4 @@ def test_the_command(tmp_path: Path):
     found = json.loads(printed("spectrum", tmp_path / "a.safetensors", "--format", "json"))
     assert [each["name"] for each in found["matrices"]] == ["a/weight", "b/weight"]
     csv = printed("spectrum", tmp_path / "a.safetensors", "--format", "csv")
-    assert csv.splitlines()[0].startswith("name,key,dtype,shape,method,spectral_norm")
+    assert csv.splitlines()[0].startswith("name,key,dtype,shape,index,method,spectral_norm")

@@ -11,6 +11,8 @@ from safetensors.numpy import save_file
 
 import explorer as ex
 from explorer.errors import InputError
+from explorer.formats.pieces import Pieces
+from explorer.values.describe import NamedValues, describe_arrays
 from explorer.values.structure import outlier_channels, zero_pattern
 from tests.cli.in_process import printed
 
@@ -36,6 +38,22 @@ def test_patterns_are_found_along_either_axis(kept: int, group: int):
     assert zero_pattern(sparse.T.copy(), zeros) == f"{kept}:{group} along axis 0"
     assert ex.describe({"w": sparse}).tensors[0].pattern == f"{kept}:{group} along axis 1"
     assert ex.describe({"w": sparse}).tensors[0].sparsity == 1 - kept / group
+
+
+@pytest.mark.parametrize("block", [32, 4, 64])
+@pytest.mark.parametrize("shape", [(64, 96), (4096, 512), (12, 8, 32)])
+def test_patterns_of_tensors_that_are_decoded_in_pieces(shape: tuple[int, ...], block: int):
+    sparse = pruned(kernel(shape), 2, 4)
+    flat = sparse.reshape(-1)
+
+    def decode(first: int, last: int) -> np.ndarray:
+        return flat[first * block : last * block]
+
+    pieces = Pieces(shape, sparse.dtype, flat.size // block, block, decode)
+    found = describe_arrays("one", [NamedValues("w", pieces, "q8_0")]).tensors[0]
+    assert found.pattern == f"2:4 along axis {len(shape) - 1}"
+    flat[-1] = flat[-2] = flat[-3] = 1
+    assert describe_arrays("one", [NamedValues("w", pieces, "q8_0")]).tensors[0].pattern == ""
 
 
 def test_no_pattern_in_random_zeros_nor_in_dense_or_empty_matrices():
