@@ -59,6 +59,8 @@ MODULE = re.compile(r"explorer(\.\w+)+")
 PRINTED_BY = {
     "inventory.inventory": {"views.inventory"},
     "analyses.comparison": {"views.comparison"},
+    "transforms.records": {"views.change"},
+    "transforms.written": {"views.saved"},
 }
 
 

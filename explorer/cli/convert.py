@@ -67,7 +67,7 @@ def convert(
         )
 
     def document() -> Document:
-        from explorer.views.transforms import saved_document
+        from explorer.views.saved import saved_document
 
         return saved_document(saved)
 

@@ -93,9 +93,6 @@ def _print(change: "Change", form: str) -> None:
 
         return change_document(change)
 
-    def records() -> list[dict[str, Any]]:
-        from explorer.views.change import change_records
-
-        return change_records(change)
-
-    echo_result(form, document=document, records=records, value=change.to_dict)
+    echo_result(
+        form, document=document, records=lambda: change.tensors, value=change.to_dict
+    )

@@ -63,7 +63,7 @@ def quantize(
 
 def _print(change: "Change", form: str) -> None:
     def document() -> Document:
-        from explorer.views.transforms import change_document
+        from explorer.views.change import change_document
 
         return change_document(change)
 

@@ -1,6 +1,7 @@
 """What a transform changed: each tensor, each component, all together, and what it cost."""
 
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -170,9 +171,24 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             found[each.after] = found.get(each.after, 0) + each.bytes_after
         return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
+    def __str__(self) -> str:
+        # the view stands above this room: it is found by name when a change is printed
+        return import_module("explorer.views.change").change_text(self)
+
+    def __repr__(self) -> str:
+        words = f"{self.target}: {self.transform}, {len(self.tensors):,} tensors"
+        bits = f"{self.bits_before:.5g} -> {self.bits_after:.5g} bits per weight"
+        error = self.relative_error
+        lost = "" if error is None else f", relative error {error:.3g}"
+        return f"Change({words}, {bits}{lost})"
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON; integers stay exact."""
+        return msgspec.json.format(msgspec.json.encode(self.to_dict()), indent=2).decode()
+
     def to_dict(self) -> dict[str, Any]:
-        """Return what JSON holds: totals first, then tensors."""
-        return {
+        """Return what JSON holds, of dicts, lists and numbers: totals first, then tensors."""
+        found = {
             "transform": self.transform,
             "target": self.target,
             "parameters": self.parameters_after,
@@ -193,6 +209,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             "tensors": self.tensors,
             "notes": self.notes,
         }
+        return msgspec.to_builtins(found)
 
 
 def _bits(size: int, parameters: int) -> float:

@@ -1,6 +1,7 @@
 """What was written: a file or folder, and what casting its tensors lost."""
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -70,6 +71,13 @@ class SavedFile(msgspec.Struct, frozen=True, kw_only=True):
     nbytes: int
     casts: tuple[Casts, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        # the view stands above this room: it is found by name when it is printed
+        return import_module("explorer.views.saved").saved_text(self)
+
+    def __repr__(self) -> str:
+        return f"SavedFile({self.path}: {self.tensors:,} tensors, {self.nbytes:,} bytes, {self.format})"
 
 
 def casts_of(
