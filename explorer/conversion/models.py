@@ -37,12 +37,14 @@ class ModelSource:
         source: where they are.
         before: the dtype of each tensor in the source, by its new name.
         losses: what casting loses, by the name of the new tensor, as they are written.
+        stored: the leaves in each new tensor, by its name.
     """
 
     def __init__(self, source: ValueSource, architecture: Architecture):
         self.source = source
         self.before: dict[str, str] = {}
         self.losses: dict[str, Loss] = {}
+        self.stored: dict[str, StoredTensor] = {}
         self._parts = leaves_of(source.side, architecture)
         self._class = architecture.class_name
 
@@ -94,6 +96,7 @@ class ModelSource:
         wanted = dtype or self.dtype(stored)
         first = self._of(stored.leaves[0])[0]
         self.before[name] = self.source.side.tensors[first.key].dtype
+        self.stored[name] = stored
 
         def parts() -> "Iterator[np.ndarray]":
             loss = self.losses.setdefault(name, Loss())
@@ -122,6 +125,13 @@ class ModelSource:
         """Give the pages of what is written back: a rearranged tensor is a copy of them."""
         for part in parts:
             self.source.release_whole(part.key)
+
+    def holders(self, stored: StoredTensor) -> list[LeafPart]:
+        """Return where the source holds each leaf of a new tensor."""
+        return [
+            self._parts.get(ModelLeaf(path, stored.expert)) or self._of(path)[0]
+            for path in stored.leaves
+        ]
 
     def leaf(self, path: Path, expert: int | None = None) -> "np.ndarray":
         """Return a parameter of the model, or one expert's part of it."""

@@ -24,12 +24,14 @@ class PlainSource:
         source: where they are.
         before: the dtype of each tensor in the source, by its new name.
         losses: what casting loses, by the name of the new tensor, as they are written.
+        keys: of each in the source, by its new name.
     """
 
     def __init__(self, source: ValueSource):
         self.source = source
         self.before: dict[str, str] = {}
         self.losses: dict[str, Loss] = {}
+        self.keys: dict[str, Key] = {}
 
     def outgoing(self, dtype: str | None = None) -> list[OutgoingTensor]:
         """Return all tensors, second names of one left out.
@@ -50,7 +52,7 @@ class PlainSource:
         is_cast = dtype is not None and own in _FLOATS and key in self.source.parameters
         wanted = dtype if dtype is not None and is_cast else own
         name = self.source.name(key)
-        self.before[name] = stored.dtype
+        self.before[name], self.keys[name] = stored.dtype, key
 
         def parts() -> "Iterator[np.ndarray]":
             loss = self.losses.setdefault(name, Loss())

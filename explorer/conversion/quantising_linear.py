@@ -9,6 +9,7 @@ from explorer.conversion.folders import folder_files
 from explorer.conversion.known import known_of
 from explorer.conversion.plain import PlainSource
 from explorer.conversion.quantising import check_unquantised
+from explorer.conversion.quantised_trees import plain_modules
 from explorer.conversion.saving import model_tensors, names_of
 from explorer.conversion.scheme_matrices import QuantisedMatrix
 from explorer.conversion.settings import SaveSettings, format_of
@@ -89,7 +90,11 @@ def quantise_linear(
         from explorer.transforms.quantisation.file_parts import quantization_config
 
         is_hf = names == "hf" or known.is_folder
-        files, notes = folder_files(known, None, is_hf, quantization_config(scheme))
+        changed = {each.tensor.name for each in written if len(each.parts) > 1}
+        packing = quantization_config(
+            scheme, plain_modules(source.side.place, tensors, changed)
+        )
+        files, notes = folder_files(known, None, is_hf, packing)
     outgoing = [part for each in written for part in each.parts]
     record = f"quantize {scheme} of {os.path.basename(name)}"
     words = {"format": "pt", "explorer.transform": record}

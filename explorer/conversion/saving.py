@@ -5,6 +5,7 @@ from explorer.conversion.gguf_pairs import gguf_metadata
 from explorer.conversion.known import Known, known_of
 from explorer.conversion.models import ModelSource, stored_in_folder
 from explorer.conversion.plain import PlainSource
+from explorer.conversion.quantised_trees import quantised_file
 from explorer.conversion.settings import SaveSettings, format_of
 from explorer.conversion.values import ValueSource, source_of
 from explorer.conversion.writing import Outgoing, write_outgoing
@@ -36,20 +37,20 @@ def save_target(target: Target, path: str, settings: SaveSettings) -> SavedFile:
         made, tensors = model_tensors(source, known, names, settings.dtype)
         left = made.left_over()
         notes = [f"not of the model, left out: {first_few(left)}"] if left else []
-    outgoing = Outgoing(tensors=tensors)
+    is_hf = names == "hf" or known.is_folder
+    file = quantised_file(made, tensors, form, is_folder and is_hf)
+    notes += file.notes
+    outgoing = Outgoing(tensors=file.tensors)
     if form == "gguf":
         shapes = {each.name: each.shape for each in tensors}
         is_model = names == "gguf"
-        pairs, more = gguf_metadata(path, known, shapes, tensors, is_model)
+        pairs, more = gguf_metadata(path, known, shapes, file.tensors, is_model)
         outgoing = outgoing._replace(pairs=pairs)
         notes += more
     elif form == "safetensors":
         outgoing = outgoing._replace(words={"format": "pt"})
         if is_folder:
-            wanted = settings.dtype
-            files, more = folder_files(
-                known, wanted, is_hf=names == "hf" or known.is_folder
-            )
+            files, more = folder_files(known, settings.dtype, is_hf, file.packing)
             outgoing = outgoing._replace(files=files)
             notes += more
     write_outgoing(path, form, is_folder, outgoing, settings)
@@ -57,9 +58,9 @@ def save_target(target: Target, path: str, settings: SaveSettings) -> SavedFile:
         path=path,
         format=form,
         names=names,
-        tensors=len(tensors),
-        nbytes=sum(each.nbytes for each in tensors),
-        casts=casts_of(made.before, tensors, made.losses),
+        tensors=len(file.tensors),
+        nbytes=sum(each.nbytes for each in file.tensors),
+        casts=casts_of(made.before, file.tensors, made.losses),
         notes=tuple(notes),
     )
 

@@ -35,6 +35,7 @@ class Side(ABC):
         tensors: by key, in the source's order.
         scaled: weights that are stored as small integers, by key.
         made: what makes the tensors that are not stored as they are compared, by key.
+        quantised: the quantised leaves of a tree, by key.
         notes: what was left out.
     """
 
@@ -43,6 +44,7 @@ class Side(ABC):
         self.tensors: dict[Key, StoredArray] = {}
         self.scaled: dict[Key, ScaledWeight] = {}
         self.made: dict[Key, Made] = {}
+        self.quantised: dict[Key, Any] = {}
         self.notes: list[str] = []
         for each in tensors:
             if dtypes.find(each.dtype).kind in _NUMBERS:
@@ -218,13 +220,18 @@ class _TreeSide(Side):
         self._known = target.architecture
         place = target.name or "the tree"
         leaves, tensors, seen = {}, [], set()
-        for path, leaf in arrays_of(target.value):
+        arrays = arrays_of(target.value)
+        packed = {path: leaf for path, leaf in arrays if hasattr(leaf, "scheme")}
+        for path, leaf in arrays:
+            if path[:-1] in packed:
+                continue  # what turns its numbers into weights
             leaves[path] = leaf
             dtype, shape = _format_of(path, leaf)
             tensors.append(StoredArray(path, dtype, shape, id(leaf) in seen))
             seen.add(id(leaf))
         self._leaves = leaves
         super().__init__(place, tensors)
+        self.quantised = packed
 
     def stored(self, keys: Iterable[Key]) -> "dict[Key, np.ndarray]":
         from explorer.pretrained.arrays import array_of
