@@ -34,6 +34,11 @@ from .api.pruning import (
     prune,
     prune_masks,
 )
+from .api.quantising import (
+    dequantize,
+    quantize,
+    sensitivity,
+)
 from .api.structure import (
     compare,
     count_bytes,
@@ -45,9 +50,7 @@ from .api.structure import (
 )
 from .api.transforms import (
     combine_models,
-    dequantize,
     factorize,
-    quantize,
 )
 from .api.values import (
     check_values,
@@ -207,6 +210,7 @@ __all__ = [
     "report_roles",
     "save",
     "save_lora",
+    "sensitivity",
     "shrink",
     "spectrum",
     "split_weights_biases",

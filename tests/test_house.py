@@ -60,6 +60,7 @@ PRINTED_BY = {
     "inventory.inventory": {"views.inventory"},
     "analyses.comparison": {"views.comparison"},
     "transforms.records": {"views.change"},
+    "transforms.sensitivity": {"views.sensitivity"},
     "transforms.written": {"views.saved"},
 }
 
@@ -302,15 +303,16 @@ def test_no_pickle_is_ever_loaded():
 
 def test_public_names_are_pinned():
     assert ex.__all__ == [
-        "Change", "Comparison", "Evaluator", "ExplorerError", "FormatError", "GenerationSettings", "InputError", "Inventory",
-        "Kind", "Ledger", "Lora", "MemoryPlan", "MismatchError", "MissingPackageError", "ParameterRole", "Quantized", "Summary",
-        "Sweep", "TargetError", "TensorSpec", "Term", "Tie", "TreeError", "UnsafePickleError", "Variation", "Workload",
-        "add_lora", "apply_lora", "apply_masks", "audit_roles", "build_model", "check_values", "combine", "combine_models",
-        "compare", "count_bytes", "count_parameters", "count_tensors", "decay_mask", "dequantize", "describe", "diff", "digest",
-        "embed", "evaluate_text", "explore", "extract_lora", "factorize", "gather_moments", "generate", "generate_text",
-        "learned", "ledger", "load", "load_lora", "load_pretrained", "merge_lora", "partition", "plan", "plan_lora",
-        "plan_pruning", "prune", "prune_masks", "quantize", "report_roles", "save", "save_lora", "shrink", "spectrum",
-        "split_weights_biases", "summarize", "sweep", "to_checkpoint", "trace_roles",
+        "Change", "Comparison", "Evaluator", "ExplorerError", "FormatError", "GenerationSettings", "InputError",
+        "Inventory", "Kind", "Ledger", "Lora", "MemoryPlan", "MismatchError", "MissingPackageError", "ParameterRole",
+        "Quantized", "Summary", "Sweep", "TargetError", "TensorSpec", "Term", "Tie", "TreeError", "UnsafePickleError",
+        "Variation", "Workload", "add_lora", "apply_lora", "apply_masks", "audit_roles", "build_model", "check_values",
+        "combine", "combine_models", "compare", "count_bytes", "count_parameters", "count_tensors", "decay_mask",
+        "dequantize", "describe", "diff", "digest", "embed", "evaluate_text", "explore", "extract_lora", "factorize",
+        "gather_moments", "generate", "generate_text", "learned", "ledger", "load", "load_lora", "load_pretrained",
+        "merge_lora", "partition", "plan", "plan_lora", "plan_pruning", "prune", "prune_masks", "quantize", "report_roles",
+        "save", "save_lora", "sensitivity", "shrink", "spectrum", "split_weights_biases", "summarize", "sweep",
+        "to_checkpoint", "trace_roles",
     ]  # fmt: skip
     for name in ex.__all__:
         value = getattr(ex, name)

@@ -9,13 +9,20 @@ from explorer.targets.records import Tree
 
 if TYPE_CHECKING:
     from explorer.transforms.evaluation import Evaluator
-    from explorer.transforms.pruning.patterns import Method, Scope
+    from collections.abc import Callable
+
+    from explorer.targets.records import Target
+    from explorer.transforms.pruning.patterns import Method, PruneSettings, Scope
     from explorer.transforms.records import Change
     from explorer.tree.types import PyTree
 
+    Progress = tuple[Callable[[int], Any], Callable[[int], Any]]
+
 __all__ = [
+    "can_stream",
     "plan_pruning",
     "prune",
+    "prune_file",
     "prune_masks",
 ]
 
@@ -88,6 +95,69 @@ def prune(
     from msgspec.structs import replace
 
     return result, replace(change, evaluation=evaluate.compare(found.value, result))
+
+
+def prune_file(
+    target: Any,
+    pattern: str,
+    path: "str | os.PathLike",
+    by: "Method" = "magnitude",
+    scope: "Scope | None" = None,
+    *,
+    select: str | None = None,
+    seed: int = 0,
+    progress: "Progress | None" = None,
+) -> "Change":
+    """Write a target with zeros in the kernels of its linear layers, a tensor at a time.
+
+    The file is the one that `save` writes of what `prune` returns.
+
+    Args:
+        target: a checkpoint, or parameters.
+        pattern, scope, select, seed: as for `prune`.
+        path: of the new file or folder.
+        by: "magnitude" or "random", which need nothing beside the weights.
+        progress: as for `save`.
+
+    Raises:
+        InputError: as `prune` and `save`; also a method that needs more, or a pattern that
+            removes units of the model.
+    """
+    from explorer.conversion.pruning import prune_to_file
+    from explorer.conversion.settings import SaveSettings
+    from explorer.transforms.pruning.patterns import settings_of
+
+    settings, found = settings_of(pattern, by, scope, seed), resolve(target)
+    if not _is_streamed(found, settings):
+        raise InputError(
+            "prune_file()",
+            found=f"{settings.pattern.text} by {by} is not done a tensor at a time",
+            expected="zeros by magnitude or at random",
+            cure="save(prune(target, ...)[0], path)",
+        )
+    total, done = progress or (None, None)
+    saving = SaveSettings(total=total, done=done)
+    name = _name_of(target)
+    return prune_to_file(found, os.fspath(path), settings, select, saving, name)
+
+
+def can_stream(
+    target: Any, pattern: str, by: "Method", scope: "Scope | None" = None, **given: Any
+) -> bool:
+    """Return whether `prune_file` does what `prune` would with these arguments.
+
+    >>> can_stream({}, "2:4", "magnitude"), can_stream({}, "2:4", "wanda")
+    (True, False)
+    """
+    from explorer.transforms.pruning.patterns import settings_of
+
+    return _is_streamed(resolve(target), settings_of(pattern, by, scope))
+
+
+def _is_streamed(target: "Target", settings: "PruneSettings") -> bool:
+    from explorer.targets.shrinking import shrinks
+
+    return settings.by in ("magnitude", "random") and not shrinks(target, settings)
 
 
 def plan_pruning(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from explorer.errors import InputError, TreeError, check_type
+from explorer.errors import InputError, check_type
 from explorer.targets import resolve
 from explorer.targets.records import Checkpoint, Tree
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from explorer.transforms.records import Change
     from explorer.tree.types import Params
 
-__all__ = ["combine_models", "dequantize", "factorize", "quantize"]
+__all__ = ["arrays_in", "combine_models", "evaluated", "factorize"]
 
 
 def combine_models(
@@ -53,10 +53,10 @@ def combine_models(
 
     check_type("models", models, (list, tuple), "a list of checkpoints or trees")
     mixing = mixing_of(method, len(models), base, weights, density, scale, seed)
-    trees = [_arrays(model) for model in models]
-    anchor = None if base is None else _arrays(base)
+    trees = [arrays_in(model) for model in models]
+    anchor = None if base is None else arrays_in(base)
     found, change = combine_trees(trees, anchor, mixing, f"{len(models)} models")
-    return found, _evaluated(
+    return found, evaluated(
         change, trees[0] if anchor is None else anchor, found, evaluate
     )
 
@@ -94,104 +94,14 @@ def factorize(
     """
     from explorer.transforms.low_rank import expand, factorise
 
-    tree = _arrays(params)
+    tree = arrays_in(params)
     found, change = factorise(tree, rank, energy, select, _name_of(params))
     if evaluate is None:
         return found, change
-    return found, _evaluated(change, tree, expand(found), evaluate)
+    return found, evaluated(change, tree, expand(found), evaluate)
 
 
-def quantize(
-    target: Any,
-    scheme: str,
-    select: str | None = None,
-    *,
-    measure: bool = True,
-    evaluate: "Evaluator | None" = None,
-) -> "tuple[Any, Change]":
-    """Return a model's weights quantised, and the record of what that changed.
-
-    Kernels of linear layers are, and what else the scheme is for; all other tensors stay as they
-    are. What is returned has the structure of the target, with `Quantized` in the places of arrays.
-
-    Args:
-        target: parameters, an NNX or Equinox module; or a checkpoint, of which a nested dict of
-            NumPy arrays is made.
-        scheme: its name with options: "int8", "int8:asym", "int4:g64:search", "nf4:double",
-            "fp8:block", "mxfp4" ...
-        select: a glob over paths, of the matrices to quantise instead.
-        measure: whether the error of each tensor is measured.
-        evaluate: tokens on which parameters are measured before and after.
-
-    Returns:
-        `(tree, change)`.
-
-    Raises:
-        InputError: an unknown scheme, a matrix that its groups do not divide, weights that are not
-            finite or quantised already, or nothing to quantise.
-
-    >>> import numpy as np
-    >>> tree, change = quantize({"mlp": {"kernel": np.eye(128, dtype="float32")}}, "nf4")
-    >>> tree["mlp"]["kernel"].shape, change.bits_after, change.relative_error
-    ((128, 128), 4.5, 0.0)
-    """
-    from explorer.targets.inventories import inventory_of
-    from explorer.transforms.quantisation.selection import Selection
-    from explorer.transforms.quantisation.trees import Quantiser
-
-    found = resolve(target)
-    match found:
-        case Checkpoint():
-            from explorer.targets.lazy import lazy_tensors
-            from explorer.transforms.quantisation.trees import (
-                LoadedTensor,
-                quantise_tensors,
-            )
-
-            quantiser = Quantiser(Selection(inventory_of(found), scheme, select), measure)
-            tensors = (
-                LoadedTensor(each.key, each.kind, each.load) for each in lazy_tensors(found)
-            )
-            tree, change = quantise_tensors(tensors, quantiser)
-            if evaluate is None:
-                return tree, change
-            return tree, _evaluated(change, _arrays(target), dequantize(tree), evaluate)
-        case Tree(value):
-            from explorer.objects.pytree import arrays_of
-            from explorer.transforms.quantisation.trees import quantise_tree
-
-            quantiser = Quantiser(Selection(inventory_of(found), scheme, select), measure)
-            tree, change = quantise_tree(value, arrays_of(value), quantiser)
-            if evaluate is None:
-                return tree, change
-            return tree, _evaluated(change, value, dequantize(tree), evaluate)
-    raise TreeError(
-        getattr(found, "name", "") or type(target).__name__,
-        found="has shapes and no values",
-        expected="a checkpoint, or a tree or a module that holds arrays",
-        cure="`explorer plan --quantize` says what it would take",
-    )
-
-
-def dequantize(tree: Any) -> Any:
-    """Return a tree with plain arrays in the places of quantised ones, in their own dtypes.
-
-    It can be called inside `jax.jit`, where the arrays exist only while they are used.
-
-    Args:
-        tree: any pytree with `Quantized`, or qwix's `QArray`, in it.
-
-    >>> import numpy as np
-    >>> tree, _ = quantize({"mlp": {"kernel": np.eye(128, dtype="float32")}}, "int8")
-    >>> float(dequantize(tree)["mlp"]["kernel"].sum())
-    128.0
-    """
-    from explorer.transforms.quantisation.trees import dequantise
-
-    return dequantise(tree)
-
-
-def _arrays(target: Any) -> "Params":
+def arrays_in(target: Any) -> "Params":
     """Return the arrays of a checkpoint as a nested dict; a tree as it is."""
     match resolve(target):
         case Checkpoint(path):
@@ -211,9 +121,10 @@ def _name_of(target: Any) -> str:
     return target if isinstance(target, str) else type(target).__name__
 
 
-def _evaluated(
+def evaluated(
     change: "Change", before: "Params", after: "Params", evaluate: "Evaluator | None"
 ) -> "Change":
+    """Return a change with what a model loses on tokens; as it is where there are none."""
     if evaluate is None:
         return change
     from msgspec.structs import replace

@@ -11,7 +11,18 @@ if TYPE_CHECKING:
     from explorer.transforms.records import Change
     from explorer.transforms.written import SavedFile
 
-__all__ = ["plan_quantisation", "quantize_file", "save"]
+__all__ = ["check_new", "plan_quantisation", "quantize_file", "save"]
+
+
+def check_new(path: str | os.PathLike) -> None:
+    """Refuse a path that anything has, before work is done for it.
+
+    Raises:
+        InputError: it exists.
+    """
+    from explorer.conversion.writing import check_free
+
+    check_free(os.fspath(path))
 
 
 def save(

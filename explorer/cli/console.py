@@ -18,6 +18,7 @@ __all__ = [
     "echo_document",
     "echo_part",
     "echo_result",
+    "evaluate_options",
     "format_option",
     "leave_with",
     "path_type",
@@ -53,6 +54,24 @@ def format_option(function: Callable) -> Callable:
         show_default=True,
         help="How to print.",
     )(function)
+
+
+def evaluate_options(function: Callable) -> Callable:
+    """Add --evaluate TEXT to a command that changes a model, with how much of it is used."""
+    for option in (
+        click.option("--eval-sequences", default=8, show_default=True, help="Of that text."),
+        click.option(
+            "--eval-length", default=256, show_default=True, help="Tokens of each sequence."
+        ),
+        click.option(
+            "--evaluate",
+            metavar="TEXT.txt",
+            type=path_type,
+            help="Text on which the loss is measured before and after.",
+        ),
+    ):
+        function = option(function)
+    return function
 
 
 def widths_options(function: Callable) -> Callable:

@@ -32,6 +32,7 @@ _MODULES = {
     "roles": "roles",
     "convert": "convert",
     "quantize": "quantize",
+    "merge": "merge",
     "lora": "lora",
     "train": "train",
     "generate": "generate",

@@ -1,13 +1,17 @@
 """prune: zeros in the kernels of a model, or fewer of them, and what that changes."""
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from explorer.cli.console import echo_result, format_option, path_type, target_argument
+from explorer.cli.console import (
+    echo_result,
+    evaluate_options,
+    format_option,
+    path_type,
+    target_argument,
+)
 from explorer.document.records import Document
-from explorer.errors import TargetError
 
 if TYPE_CHECKING:
     from explorer.transforms.records import Change
@@ -39,8 +43,11 @@ __all__ = ["prune"]
     "--plan", "planned", is_flag=True, help="Count what will change: needs no weights."
 )
 @click.option("-o", "--output", "path", type=click.Path(), help="The new file or folder.")
+@evaluate_options
 @format_option
+@click.pass_context
 def prune(
+    ctx: click.Context,
     target: str,
     form: str,
     planned: bool,
@@ -48,6 +55,9 @@ def prune(
     calibrate: str | None,
     sequences: int,
     length: int,
+    evaluate: str | None,
+    eval_length: int,
+    eval_sequences: int,
     **given: Any,
 ) -> None:
     """Write a pruned model, and print what changed.
@@ -55,6 +65,7 @@ def prune(
     A share of the entries (0.5) or n:m (2:4) become zeros in the kernels of linear layers. rows,
     columns, heads, layers and experts are removed from a model that explorer knows, whose shapes
     and config.json shrink. Without -o or --plan, what would change is measured and not written.
+    --evaluate measures on a text what the written model loses.
 
     \b
     Examples:
@@ -64,27 +75,49 @@ def prune(
       explorer prune model/ --pattern rows:0.25 -o smaller/
     """
     from explorer.api import pruning
+    from explorer.api.evaluating import check_text, evaluated_pruning
 
+    if evaluate is not None and path is None:
+        raise click.UsageError("--evaluate needs a pruned model: give -o OUT", ctx)
     if planned:
         if path is not None:
-            raise click.UsageError("--plan writes nothing: leave -o out")
+            raise click.UsageError("--plan writes nothing: leave -o out", ctx)
         given.pop("seed")
         _print(pruning.plan_pruning(target, **given), form)
         return
-    if path is not None and os.path.lexists(path):
-        raise TargetError(path, found="exists", expected="the name of a new file or folder")
+    if path is not None:
+        from explorer.api.writing import check_new
+
+        check_new(path)
+    tokens = check_text(target, evaluate, eval_length, eval_sequences)
     data = None
     if calibrate is not None:
         from explorer.pretrained.tokens import token_sequences
 
         data = [*token_sequences(target, calibrate, length, sequences)[:, None]]
+    change = _pruned(target, path, data, given)
+    if path is not None and tokens is not None:
+        change = evaluated_pruning(change, target, path, tokens)
+    _print(change, form)
+
+
+def _pruned(target: str, path: str | None, data: Any, given: dict[str, Any]) -> "Change":
+    """Prune a target, and write it if there is a path; what can be is done a tensor at a time."""
+    from explorer.api import pruning
+
+    if path is not None and pruning.can_stream(target, **given):
+        from explorer.cli.writing_progress import progress_bar
+
+        with progress_bar() as (total, done):
+            progress = None if total is None or done is None else (total, done)
+            return pruning.prune_file(target, path=path, progress=progress, **given)
     result, change = pruning.prune(target, data=data, **given)
     if path is not None:
         from explorer.api.writing import save
 
         like = target if change.config is None else None
         save(result, path, like=like, config=change.config)
-    _print(change, form)
+    return change
 
 
 def _print(change: "Change", form: str) -> None:

@@ -1,10 +1,16 @@
 """quantize: a checkpoint written with quantised weights, or what that would take."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from explorer.cli.console import echo_result, format_option, path_type, target_argument
+from explorer.cli.console import (
+    echo_result,
+    evaluate_options,
+    format_option,
+    path_type,
+    target_argument,
+)
 from explorer.document.records import Document
 
 if TYPE_CHECKING:
@@ -19,6 +25,7 @@ __all__ = ["quantize"]
 @click.option("--plan", "is_plan", is_flag=True, help="Print the sizes; write nothing.")
 @click.option("-o", "--output", "path", type=click.Path(), help="The new file or folder.")
 @click.option("--like", type=path_type, help="A checkpoint with the config and tokenizer.")
+@evaluate_options
 @format_option
 @click.pass_context
 def quantize(
@@ -29,6 +36,7 @@ def quantize(
     path: str | None,
     like: str | None,
     form: str,
+    **text: Any,
 ) -> None:
     """Write a model with quantised weights, and print what was lost.
 
@@ -37,27 +45,36 @@ def quantize(
     linear layers (nf4, int8, fp8, ...), a folder of safetensors in its library's layout.
 
     --plan needs no weights: TARGET may be a name of `explorer catalog` or a config.json, and the
-    sizes are exact.
+    sizes are exact. --evaluate measures on a text what is lost: the loss, how often the most likely
+    next token is the same, and the divergence.
 
     \b
     Examples:
       explorer quantize llama-3.1-8b --to Q4_K_M --plan
       explorer quantize model/ --to Q4_K_M -o model-Q4_K_M.gguf
-      explorer quantize model.gguf --to Q8_0 -o model-Q8_0.gguf
+      explorer quantize model.gguf --to Q8_0 -o model-Q8_0.gguf --evaluate text.txt
     """
     if is_plan == (path is not None):
         raise click.UsageError("give either --plan or -o OUT", ctx)
     if path is None:
         from explorer.api.writing import plan_quantisation
 
+        if text["evaluate"] is not None:
+            raise click.UsageError("--evaluate needs weights: give -o OUT", ctx)
+
         change = plan_quantisation(target, scheme)
     else:
-        from explorer.api.writing import quantize_file
+        from explorer.api.evaluating import check_text, evaluated_quantisation
+        from explorer.api.writing import check_new, quantize_file
         from explorer.cli.writing_progress import progress_bar
 
+        check_new(path)
+        tokens = check_text(like or target, *text.values())
         with progress_bar() as (total, done):
             progress = None if total is None or done is None else (total, done)
             change = quantize_file(target, scheme, path, like=like, progress=progress)
+        if tokens is not None:
+            change = evaluated_quantisation(change, target, scheme, path, tokens)
     _print(change, form)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from explorer import dtypes
 from explorer.errors import InputError, printable
 from explorer.formats.pieces import Pieces
 from explorer.formats.writing import OutgoingTensor
@@ -28,16 +27,10 @@ def check_encoders(kinds: set[str]) -> None:
     Raises:
         InputError: it names the first.
     """
-    from explorer.transforms.quantisation.ggml import KINDS
+    from explorer.transforms.quantisation.ggml import check_encoder
 
     for kind in sorted(kinds):
-        if kind not in KINDS:
-            raise InputError(
-                "quantize",
-                found=f"explorer does not encode {kind}",
-                expected=", ".join(each for each in KINDS if dtypes.find(each).block > 1),
-                cure="choose another scheme",
-            )
+        check_encoder(kind)
 
 
 def encoded(
@@ -61,23 +54,35 @@ def encoded(
         release: called with each part of an array once it is encoded.
     """
 
-    def encode_rows(rows: "np.ndarray") -> "np.ndarray":
+    def encode_rows(item: "tuple[int, np.ndarray]") -> "np.ndarray":
         import numpy as np
+
+        first, rows = item
 
         from explorer.transforms.quantisation.ggml import decode, encode
 
         wide = np.ascontiguousarray(rows, dtype=np.float32)
-        check_finite(place, name, wide)
+        check_finite(place, name, wide, first, shape)
         blocks = encode(wide, kind)
         running.add(wide, decode(blocks, kind, wide.shape[1]))
         release(rows)
         return blocks
 
     def parts() -> "Iterator[np.ndarray]":
-        for array in arrays():
-            yield from _in_threads(encode_rows, _rows(array, shape[-1]))
+        yield from _in_threads(encode_rows, _numbered(arrays(), shape[-1]))
 
     return OutgoingTensor(name, kind, shape, parts)
+
+
+def _numbered(
+    arrays: "Iterator[np.ndarray | Pieces]", width: int
+) -> "Iterator[tuple[int, np.ndarray]]":
+    """Yield whole rows, some at a time, with the number of the elements before them."""
+    first = 0
+    for array in arrays:
+        for rows in _rows(array, width):
+            yield first, rows
+            first += rows.size
 
 
 def _rows(array: "np.ndarray | Pieces", width: int) -> "Iterator[np.ndarray]":
@@ -95,7 +100,7 @@ def _rows(array: "np.ndarray | Pieces", width: int) -> "Iterator[np.ndarray]":
 
 
 def _in_threads(
-    function: "Callable[[np.ndarray], np.ndarray]", items: "Iterator[np.ndarray]"
+    function: "Callable[[Any], np.ndarray]", items: "Iterator[Any]"
 ) -> "Iterator[np.ndarray]":
     """Yield results in order; no more are under way than there are cores."""
     cores = _cores()
@@ -120,8 +125,17 @@ def _cores() -> int:
         return os.cpu_count() or 1
 
 
-def check_finite(place: str, name: str, rows: "np.ndarray") -> None:
-    """Refuse weights that are not finite; the error counts them.
+def check_finite(
+    place: str, name: str, rows: "np.ndarray", first: int, shape: tuple[int, ...]
+) -> None:
+    """Refuse weights that are not finite; the error says where the first is.
+
+    Args:
+        place: what errors call the source.
+        name: of the tensor.
+        rows: some of it.
+        first: how many of its elements are before them.
+        shape: of the tensor.
 
     Raises:
         InputError: some are not.
@@ -131,16 +145,15 @@ def check_finite(place: str, name: str, rows: "np.ndarray") -> None:
     with np.errstate(over="ignore"):
         if np.isfinite(rows.sum(dtype=np.float64)):
             return
-    nans = int(np.isnan(rows).sum())
-    infinite = int(np.isinf(rows).sum())
-    found = " and ".join(
-        f"{number:,} {word}"
-        for number, word in ((nans, "NaN"), (infinite, "infinite"))
-        if number
-    )
+    is_wrong = ~np.isfinite(rows)
+    if not is_wrong.any():
+        return  # their sum alone is beyond float64
+    at = int(is_wrong.argmax())
+    index = ", ".join(str(each) for each in np.unravel_index(first + at, shape))
+    value = "NaN" if np.isnan(rows.reshape(-1)[at]) else "an infinity"
     raise InputError(
         place,
-        found=f"{printable(name, 100)} holds {found} values",
+        found=f"{printable(name, 100)} holds {value} at [{index}]",
         expected="finite weights, which alone can be quantised",
         cure="explorer stats --check names them all",
     )

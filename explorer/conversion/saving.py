@@ -10,11 +10,12 @@ from explorer.conversion.settings import SaveSettings, format_of
 from explorer.conversion.values import ValueSource, source_of
 from explorer.conversion.writing import Outgoing, write_outgoing
 from explorer.errors import InputError, first_few
+from explorer.formats.gguf.key_values import GgufValue
 from explorer.formats.writing import OutgoingTensor
 from explorer.targets.records import Target
 from explorer.transforms.written import SavedFile, casts_of
 
-__all__ = ["model_tensors", "names_of", "save_target"]
+__all__ = ["model_tensors", "names_of", "save_source", "save_target"]
 
 
 def save_target(target: Target, path: str, settings: SaveSettings) -> SavedFile:
@@ -24,8 +25,14 @@ def save_target(target: Target, path: str, settings: SaveSettings) -> SavedFile:
         InputError: it cannot be read, its content does not fit the format, the path exists or
             cannot be written; one line says which.
     """
+    return save_source(source_of(target), target, path, settings)
+
+
+def save_source(
+    source: ValueSource, target: Target, path: str, settings: SaveSettings
+) -> SavedFile:
+    """Write the tensors of a source, which is of a target, as `save_target` does."""
     form, is_folder = format_of(path, settings.format)
-    source = source_of(target)
     source.side.select(settings.select)
     known = known_of(target, source, settings)
     names = names_of(form, source, known, settings)
@@ -45,10 +52,13 @@ def save_target(target: Target, path: str, settings: SaveSettings) -> SavedFile:
         shapes = {each.name: each.shape for each in tensors}
         is_model = names == "gguf"
         pairs, more = gguf_metadata(path, known, shapes, file.tensors, is_model)
+        if settings.record:
+            pairs |= {"explorer.transform": GgufValue("string", settings.record)}
         outgoing = outgoing._replace(pairs=pairs)
         notes += more
     elif form == "safetensors":
-        outgoing = outgoing._replace(words={"format": "pt"})
+        record = {"explorer.transform": settings.record} if settings.record else {}
+        outgoing = outgoing._replace(words={"format": "pt", **record})
         if is_folder:
             files, more = folder_files(known, settings.dtype, is_hf, file.packing)
             outgoing = outgoing._replace(files=files)

@@ -34,7 +34,7 @@ class QuantisedMatrix:
         self._place, self._tensor, self._scheme = place, tensor, scheme
         self._running = running
         self._stored: dict[str, Any] | None = None
-        self._left = 0
+        self._left = self._seen = 0
 
     def outgoing(self) -> list[OutgoingTensor]:
         """Return what is stored; its values are computed once, for all parts.
@@ -64,12 +64,14 @@ class QuantisedMatrix:
             self._stored = None
 
     def _computed(self) -> dict[str, Any]:
-        tensor = self._tensor
+        tensor, self._seen = self._tensor, 0
         return _encoded(self._scheme, tensor.shape, tensor.dtype, tensor.parts(), self)
 
     def check(self, rows: "np.ndarray") -> None:
         """Refuse rows that are not finite."""
-        check_finite(self._place, self._tensor.name, rows)
+        tensor = self._tensor
+        check_finite(self._place, tensor.name, rows, self._seen, tensor.shape)
+        self._seen += rows.size
 
     def measure(self, rows: "np.ndarray", decoded: "np.ndarray") -> None:
         """Take in what was lost of some rows."""

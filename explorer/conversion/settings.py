@@ -29,6 +29,7 @@ class SaveSettings(msgspec.Struct, frozen=True, kw_only=True):
         select: a glob over paths; None for all.
         done: called with the number of bytes that were written.
         total: called once with the number of bytes there will be.
+        record: what was done, for the file's own metadata.
     """
 
     format: str | None = None
@@ -40,6 +41,7 @@ class SaveSettings(msgspec.Struct, frozen=True, kw_only=True):
     select: str | None = None
     done: Callable[[int], object] | None = None
     total: Callable[[int], object] | None = None
+    record: str = ""
 
 
 def format_of(path: str, word: str | None) -> tuple[str, bool]:

@@ -99,6 +99,12 @@ class Evaluator:
             logits = getattr(logits, "logits", logits)
         else:
             logits = self.model(params, tokens)
+        if logits is None:
+            raise InputError(
+                "model",
+                found="gives no logits",
+                expected="a causal language model, which predicts the next token",
+            )
         vocabulary, largest = logits.shape[-1], int(self.tokens.max())
         if largest >= vocabulary:
             expected = f"ids below {vocabulary:,}, the model's vocabulary"

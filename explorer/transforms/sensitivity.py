@@ -1,6 +1,7 @@
 """What each tensor costs when it alone is quantised, and the mix that costs least in so many bytes."""
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -12,8 +13,9 @@ from explorer.tree.types import Array, Params
 
 __all__ = ["Mix", "Sensitivity", "TensorCost", "measure_sensitivity"]
 
-# name, array -> the array as a scheme gives it back, and the bytes that it stores
-RoundTrip = Callable[[str, Array], tuple[Array, int]]
+# name, array -> the array as a scheme gives it back and the bytes that it stores; None where the
+# scheme does not store that tensor
+RoundTrip = Callable[[str, Array], tuple[Array, int] | None]
 
 
 class TensorCost(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,14 @@ class Sensitivity(msgspec.Struct, frozen=True, kw_only=True):
     loss: float
     tokens: int
     costs: tuple[TensorCost, ...]
+
+    def __str__(self) -> str:
+        # the view stands above this room: it is found by name when it is printed
+        return import_module("explorer.views.sensitivity").sensitivity_text(self)
+
+    def __repr__(self) -> str:
+        names = dict.fromkeys(each.name for each in self.costs)
+        return f"Sensitivity({self.target}: {len(names):,} tensors, loss {self.loss:.4f} on {self.tokens:,} tokens)"
 
     def mix(self, budget: int) -> Mix:
         """Return the schemes of least divergence whose tensors take at most so many bytes.
@@ -159,7 +169,10 @@ def measure_sensitivity(
         same = (leaf, int(leaf.nbytes), whole, 0.0)
         costs.append(_cost(name, "", *same))
         for scheme, through in schemes.items():
-            changed, size = through(name, leaf)
+            there_and_back = through(name, leaf)
+            if there_and_back is None:
+                continue
+            changed, size = there_and_back
             found = evaluator.compare(before, rebuilt({name: changed}))
             tokens = found.tokens
             costs.append(

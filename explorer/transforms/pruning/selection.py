@@ -9,7 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Limit", "below_limit", "limit_of", "lowest", "lowest_of_rows", "outside_n_of_m"]
+__all__ = [
+    "Limit",
+    "below_limit",
+    "limit_of",
+    "lowest",
+    "lowest_of_rows",
+    "ordered_bits",
+    "outside_n_of_m",
+]
 
 Scores = np.ndarray
 Mask = np.ndarray
@@ -74,11 +82,11 @@ def limit_of(passes: Callable[[], Iterable[Scores]], number: int) -> Limit:
     >>> [mask.tolist() for mask in below_limit([np.array([3.0, 1.0]), np.array([2.0, 1.0])], limit)]
     [[False, True], [True, True]]
     """
-    high, before = _bin_of((_ordered(each) >> _HALF for each in passes()), number)
+    high, before = _bin_of((ordered_bits(each) >> _HALF for each in passes()), number)
     low_bits = (1 << _HALF) - 1
     inside = (
         ordered[(ordered >> _HALF) == high] & low_bits
-        for ordered in map(_ordered, passes())
+        for ordered in map(ordered_bits, passes())
     )
     low, below = _bin_of(inside, number - before)
     return Limit((high << _HALF) | low, number - before - below)
@@ -88,7 +96,7 @@ def below_limit(arrays: Iterable[Scores], limit: Limit) -> Iterator[Mask]:
     """Yield the mask of each array of scores, in the order in which `limit_of` had them."""
     ties = limit.ties
     for scores in arrays:
-        ordered = _ordered(scores)
+        ordered = ordered_bits(scores)
         mask = ordered < limit.bits
         equal = np.flatnonzero(ordered == limit.bits)[:ties]
         mask[equal] = True
@@ -106,7 +114,7 @@ def _bin_of(parts: Iterable[np.ndarray], number: int) -> tuple[int, int]:
     return found, int(ends[found] - counts[found])
 
 
-def _ordered(scores: Scores) -> np.ndarray:
+def ordered_bits(scores: Scores) -> np.ndarray:
     """Return float32 scores as unsigned numbers of the same order."""
     values = np.ascontiguousarray(scores, np.float32).reshape(-1) + 0.0  # -0 is 0
     bits = values.view(np.uint32)

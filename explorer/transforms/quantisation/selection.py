@@ -1,5 +1,6 @@
 """Which tensors of an inventory a scheme quantises, and how each of them is stored."""
 
+from collections.abc import Mapping
 from math import prod
 from typing import NamedTuple
 
@@ -21,7 +22,9 @@ from explorer.sizing.weights.parsing import parse_scheme
 from explorer.sizing.weights.schemes import LinearScheme, linear_scheme
 from explorer.transforms.quantisation.codecs import Codec, codec_of
 
-__all__ = ["Chosen", "Selection"]
+__all__ = ["Chosen", "NamedSelection", "Selection"]
+
+_FLOATS = ("float32", "float16", "bfloat16")
 
 
 class Chosen(NamedTuple):
@@ -46,6 +49,7 @@ class Selection:
     def __init__(self, inventory: Inventory, scheme: str, select: str | None = None):
         self.inventory, self.select = inventory, select
         self.codec = codec_of(scheme)
+        self.scheme = self.codec.scheme
         wanted = parse_scheme(scheme)
         self.linear: LinearScheme | None = None
         if not wanted.gguf:
@@ -123,6 +127,52 @@ class Selection:
             found=f"has no kernel of a linear layer that {self.codec.scheme} could store",
             expected="attention, feed-forward or expert matrices",
             cure='select="**" quantises every matrix',
+        )
+
+
+class NamedSelection(Selection):
+    """Stores each tensor by a scheme of its own.
+
+    Args:
+        inventory: of what the tensors are from.
+        schemes: by the name of a tensor; "" or a float dtype where it stays as it is.
+        what: the schemes together, as records call them.
+
+    Raises:
+        InputError: a scheme that does not exist, a name that no tensor has, weights that are
+            quantised already.
+    """
+
+    def __init__(self, inventory: Inventory, schemes: Mapping[str, str], what: str):
+        self.inventory, self.select, self.linear = inventory, None, None
+        self.scheme = what
+        self._codecs = {
+            name: codec_of(scheme) for name, scheme in schemes.items() if scheme
+        }
+        _refuse_packed(inventory)
+        names = {name_of(key) for key in inventory.columns.keys}
+        for name in schemes:
+            if name not in names:
+                raise nothing_matches(inventory.target or "the tree", name, names)
+
+    @property
+    def note(self) -> str:
+        """What is to be said of the choice."""
+        return "a scheme for each tensor, the rest as it is"
+
+    def of(self, key: Key, kind: Kind) -> Chosen | None:
+        """Return how a tensor is stored; None where it stays as it is."""
+        codec = self._codecs.get(name_of(key))
+        if codec is None or dtypes.find(codec.dtype).block < 2 and codec.dtype in _FLOATS:
+            return None
+        return Chosen(codec, not self._is_rows(key, kind))
+
+    def nothing(self, names: list[str]) -> InputError:
+        """Return the error where nothing is quantised."""
+        return InputError(
+            self.inventory.target or "the tree",
+            found="no tensor is given a scheme",
+            expected="a scheme for one at least",
         )
 
 

@@ -14,11 +14,18 @@ from explorer.transforms.measure import distance
 from explorer.transforms.quantisation.pieces import Array, is_host
 from explorer.transforms.quantisation.quantized import Quantized
 from explorer.transforms.quantisation.qwix_arrays import from_qwix, is_qwix
-from explorer.transforms.quantisation.selection import Selection
+from explorer.transforms.quantisation.selection import Chosen, Selection
 from explorer.transforms.records import Change, TensorChange
 from explorer.tree.nest import nest
 
-__all__ = ["LoadedTensor", "Quantiser", "dequantise", "quantise_tensors", "quantise_tree"]
+__all__ = [
+    "LoadedTensor",
+    "Quantiser",
+    "dequantise",
+    "quantise_tensors",
+    "quantise_tree",
+    "round_trips",
+]
 
 
 class LoadedTensor(NamedTuple):
@@ -72,7 +79,7 @@ class Quantiser:
         if not any(each.after != each.before for each in self.changes):
             raise self.selection.nothing([each.name for each in self.changes])
         return Change(
-            transform=f"quantize {self.selection.codec.scheme}",
+            transform=f"quantize {self.selection.scheme}",
             target=self.selection.inventory.target,
             tensors=tuple(self.changes),
             notes=(self.selection.note,),
@@ -115,6 +122,31 @@ def quantise_tree(
                 found[id(array)] = quantised
     change = quantiser.change()
     return jax.tree.map(lambda leaf: found.get(id(leaf), leaf), tree), change
+
+
+def round_trips(
+    arrays: Iterable[tuple[Key, Any]], selection: Selection
+) -> dict[str, Callable[[Any], tuple[Any, int]]]:
+    """Return what a scheme makes of each tensor that it stores, by name: the weights and the bytes."""
+    columns = selection.inventory.columns
+    kinds = {key: columns.kind(index) for index, key in enumerate(columns.keys)}
+    aliases = {columns.keys[index] for index in columns.aliases}
+    found: dict[str, Callable[[Any], tuple[Any, int]]] = {}
+    for key, array in arrays:
+        chosen = None
+        if key not in aliases and hasattr(array, "dtype"):
+            chosen = selection.of(key, kinds[key])
+        if chosen is not None:
+            found[name_of(key)] = lambda leaf, name=name_of(key), c=chosen: _there_and_back(
+                name, leaf, c
+            )
+    return found
+
+
+def _there_and_back(name: str, weights: Any, chosen: Chosen) -> tuple[Any, int]:
+    check_finite(name, weights)
+    tensor = Quantized.of(weights, chosen.codec.scheme, chosen.inputs_first)
+    return tensor.dequantize(), tensor.nbytes
 
 
 def quantise_tensors(

@@ -9,6 +9,11 @@
 True
 """
 
-from explorer.transforms.quantisation.ggml.encoding import KINDS, decode, encode
+from explorer.transforms.quantisation.ggml.encoding import (
+    KINDS,
+    check_encoder,
+    decode,
+    encode,
+)
 
-__all__ = ["KINDS", "decode", "encode"]
+__all__ = ["KINDS", "check_encoder", "decode", "encode"]

@@ -18,7 +18,7 @@ from explorer.transforms.quantisation.ggml import (
 from explorer.transforms.quantisation.ggml.decoding import DECODERS
 from explorer.transforms.quantisation.ggml.importance import Importance, importance_of
 
-__all__ = ["KINDS", "decode", "encode"]
+__all__ = ["KINDS", "check_encoder", "decode", "encode"]
 
 Encoder = Callable[[np.ndarray, Importance | None], list[np.ndarray]]
 
@@ -49,6 +49,7 @@ _ENCODERS: dict[str, Encoder] = {
     "bfloat16": _unweighted(plain.encode_bfloat16),
 }
 KINDS = tuple(_ENCODERS)
+_NEAR = {"iq1": "TQ1_0 or Q2_K", "iq2": "Q2_K", "iq3": "Q3_K_M or IQ4_XS"}
 _PIECE = 1 << 18  # values at a time, so that what a search keeps stays in cache
 
 
@@ -65,7 +66,7 @@ def encode(rows: np.ndarray, kind: str, importance: np.ndarray | None = None) ->
         InputError: an unknown type, rows that its blocks do not divide, a value that is not
             finite.
     """
-    encoder = _ENCODERS[_known(kind)]
+    encoder = _ENCODERS[check_encoder(kind)]
     dtype = dtypes.find(kind)
     if rows.ndim != 2 or rows.dtype != np.float32:
         raise InputError(
@@ -110,6 +111,30 @@ def decode(blocks: np.ndarray, kind: str, k: int) -> np.ndarray:
         for first in range(0, len(stored), piece):
             found[first : first + piece] = decoder(stored[first : first + piece])
     return found.reshape(len(blocks), k)
+
+
+def check_encoder(kind: str) -> str:
+    """Return a type that explorer encodes.
+
+    Raises:
+        InputError: it does not; the error suggests types of about as many bits.
+
+    >>> check_encoder("iq2_xs")
+    Traceback (most recent call last):
+    explorer.errors.InputError: quantize: explorer does not encode iq2_xs; expected one of q4_0, \
+q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, tq1_0, tq2_0, mxfp4, nvfp4; \
+it searches a codebook with an importance matrix: try Q2_K
+    """
+    near = next((each for start, each in _NEAR.items() if kind.startswith(start)), "")
+    if near:
+        blocks = (each for each in KINDS if dtypes.find(each).block > 1)
+        raise InputError(
+            "quantize",
+            found=f"explorer does not encode {kind}",
+            expected=f"one of {', '.join(blocks)}",
+            cure=f"it searches a codebook with an importance matrix: try {near}",
+        )
+    return _known(kind)
 
 
 def _known(kind: str) -> str:
