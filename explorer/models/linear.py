@@ -41,17 +41,25 @@ class Linear(nn.Module):
             groups: the expert of each row, if the layer is stacked.
         """
         shapes = self.spec.parameters()
-        kernel = self.param("kernel", self.kernel_init, shapes["kernel"], self.param_dtype)
-        kernel = jnp.asarray(kernel, x.dtype)
-        if groups is None:
-            # as a matrix: with more axes, XLA's CPU backend copies in the gradient
-            rows = x.reshape(-1, x.shape[-1]) @ kernel
-            y = rows.reshape(*x.shape[:-1], kernel.shape[-1])
-        else:
-            y = jax.lax.ragged_dot(x, kernel, groups.sizes)
+        y = self._product(x, shapes["kernel"], groups)
         if not self.spec.bias:
             return y
         zeros = nn.initializers.zeros
         bias = self.param("bias", zeros, shapes["bias"], self.param_dtype)
         bias = jnp.asarray(bias, x.dtype)
         return y + (bias if groups is None else bias[groups.experts])
+
+    @nn.nowrap
+    def _product(
+        self, x: jax.Array, shape: tuple[int, ...], groups: ExpertGroups | None
+    ) -> jax.Array:
+        own = self.get_variable("params", "kernel")
+        if hasattr(own, "times"):  # in factors, or quantised: it multiplies by itself
+            return own.times(x, groups)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        kernel = jnp.asarray(kernel, x.dtype)
+        if groups is not None:
+            return jax.lax.ragged_dot(x, kernel, groups.sizes)
+        # as a matrix: with more axes, XLA's CPU backend copies in the gradient
+        rows = x.reshape(-1, x.shape[-1]) @ kernel
+        return rows.reshape(*x.shape[:-1], kernel.shape[-1])

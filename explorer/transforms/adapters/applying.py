@@ -1,5 +1,6 @@
 """Parameters with adapters in effect: pure, inside `jax.jit` and `jax.grad`."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -7,10 +8,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from explorer.transforms.adapters.adapter import Adapter, KernelPart
+from explorer.transforms.adapters.factored import FactoredKernel
 from explorer.transforms.adapters.trees import (
     ParameterLeaves,
     adapters_in,
     check_fit,
+    is_quantized,
     replaced_in,
     unpacked,
 )
@@ -18,7 +21,7 @@ from explorer.transforms.adapters.trees import (
 __all__ = ["apply_lora"]
 
 
-def apply_lora(params: Any, adapters: Any) -> Any:
+def apply_lora(params: Any, adapters: Any, *, factored: bool = False) -> Any:
     """Return parameters with the adapters in effect, to be used in the place of the frozen ones.
 
     Differentiate with respect to the adapters: the parameters then are constants, and have no
@@ -30,6 +33,10 @@ def apply_lora(params: Any, adapters: Any) -> Any:
     Args:
         params: what the adapters were made for: a tree of any framework.
         adapters: of `add_lora`, trained or not.
+        factored: for explorer's own models: kernels that are adapted or quantised stay in
+            factors, and each layer computes x W + scale (x A) B. No kernel in effect is formed,
+            and what is quantised is dequantised in one layer at a time, again in the
+            backward pass: the memory of training is less by a copy of what is adapted.
 
     Raises:
         TreeError: the adapters are of another model; the error names what differs.
@@ -47,10 +54,30 @@ def apply_lora(params: Any, adapters: Any) -> Any:
     leaves = ParameterLeaves(params)
     check_fit(leaves, adapters)
     new = dict(replaced_in(adapters))
+    if factored:
+        return leaves.replaced(_unadapted(leaves) | new | dict(_factors(leaves, adapters)))
     for _, adapter in adapters_in(adapters):
         for part in adapter.parts():
             new[part.kernel.path] = _effective(leaves[part.kernel.path], part, adapter)
     return leaves.replaced(new)
+
+
+def _factors(leaves: ParameterLeaves, adapters: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the kernels that are adapted, in factors, by path."""
+    for _, adapter in adapters_in(adapters):
+        for kernel, *arrays in adapter.parts():
+            yield kernel.path, FactoredKernel(leaves[kernel.path], *arrays, adapter.scale)
+
+
+def _unadapted(leaves: ParameterLeaves) -> dict[Any, Any]:
+    """Return what is quantised as a model takes it: linear layers as they are, others as arrays."""
+    return {
+        path: FactoredKernel(leaf, None, None, None, 1.0)
+        if path[-1] == "kernel" and "router" not in path
+        else leaf.dequantize()
+        for path, leaf in leaves.items()
+        if is_quantized(leaf)
+    }
 
 
 def _effective(leaf: Any, part: KernelPart, adapter: Adapter) -> jax.Array:
