@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from explorer.transforms.adapters.adapter import Variant
     from explorer.transforms.records import Change
 
-__all__ = ["add_lora", "extract_lora", "load_lora", "plan_lora", "save_lora"]
+__all__ = [
+    "add_lora",
+    "extract_lora",
+    "load_lora",
+    "merge_lora_file",
+    "plan_lora",
+    "save_lora",
+]
 
 
 def add_lora(
@@ -140,6 +147,45 @@ def load_lora(path: str | os.PathLike, params: Any, *, model: Any = None) -> Any
 
     stored = read_adapters(as_path(path))
     return adapters_of(stored, ParameterLeaves(params), _architecture(model))
+
+
+def merge_lora_file(
+    base: Any,
+    adapter: str | os.PathLike,
+    path: str | os.PathLike,
+    *,
+    dtype: str | None = None,
+    progress: Any = None,
+) -> "Change":
+    """Write a model with adapters merged into it to a new file, a tensor at a time.
+
+    Args:
+        base: a checkpoint of a model that explorer knows; it may be larger than memory. A GGUF
+            file that is written as one keeps its types, and what is adapted is quantised again.
+        adapter: a folder with adapter_config.json, or a GGUF file of adapters.
+        path: as of `save`.
+        dtype: of the parameters; None for their own.
+        progress: as of `save`.
+
+    Returns:
+        What became of each tensor.
+
+    Raises:
+        InputError: adapters of another model, a base that is quantised in a format other than
+            GGUF, or a path that exists or cannot be written.
+    """
+    from explorer.conversion.merging_adapters import merge_into_file
+    from explorer.conversion.settings import SaveSettings
+    from explorer.dtypes import parse
+
+    settings = SaveSettings(
+        dtype=None if dtype is None else parse("dtype", dtype).name,
+        total=None if progress is None else progress[0],
+        done=None if progress is None else progress[1],
+    )
+    name = base if isinstance(base, str) else type(base).__name__
+    found = resolve(base)
+    return merge_into_file(found, as_path(adapter), as_path(path), settings, name)
 
 
 def save_lora(

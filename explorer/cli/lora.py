@@ -14,6 +14,7 @@ from explorer.cli.console import (
 )
 from explorer.document.records import Document
 from explorer.errors import InputError
+from explorer.views.adapters import trainable_line
 
 __all__ = ["lora"]
 
@@ -103,7 +104,7 @@ def add(
             rng=jax.random.key(seed),
         )  # fmt: skip
         save_lora(adapters, out, model=module, base=target)
-    _print(form, change, peft_line(change.trainable or 0, change.parameters_after))
+    _print(form, change, trainable_line(change.trainable or 0, change.parameters_after))
 
 
 @lora.command()
@@ -121,15 +122,17 @@ def merge(base: str, adapter: str, out: str, dtype: str | None, form: str) -> No
     Example:
       explorer lora merge model/ adapter/ -o merged/
     """
-    from explorer.api.adapters import load_lora
-    from explorer.api.writing import save
-    from explorer.pretrained.loading import load_pretrained
-    from explorer.transforms.adapters.merging import merge_lora
+    from explorer.api.adapters import merge_lora_file
+    from explorer.cli.writing_progress import progress_bar
 
-    module, params = load_pretrained(base)
-    merged, change = merge_lora(params, load_lora(adapter, params, model=module))
-    save(merged, out, like=base, dtype=dtype)
-    _print(form, change, f"{out}: {change.parameters_after:,} parameters, merged")
+    with progress_bar() as (total, done):
+        progress = None if total is None or done is None else (total, done)
+        change = merge_lora_file(base, adapter, out, dtype=dtype, progress=progress)
+    moved = [each for each in change.tensors if each.relative_error is not None]
+    line = f"{out}: {change.parameters_after:,} parameters, {len(moved):,} tensors merged"
+    if change.relative_error is not None:
+        line += f", which moved by {change.relative_error:.3g} of their norm"
+    _print(form, change, line)
 
 
 @lora.command()
@@ -200,16 +203,6 @@ def show(folder: str, form: str) -> None:
         return adapters_document(folder, value)
 
     echo_result(form, document=document, records=lambda: rows, value=lambda: value)
-
-
-def peft_line(trainable: int, total: int) -> str:
-    """Return counts as peft's print_trainable_parameters has them.
-
-    >>> peft_line(3686400, 3089625088)
-    'trainable params: 3,686,400 || all params: 3,089,625,088 || trainable%: 0.1193'
-    """
-    share = 100 * trainable / total
-    return f"trainable params: {trainable:,} || all params: {total:,} || trainable%: {share:.4f}"
 
 
 def _print(form: str, change: Any, line: str) -> None:

@@ -48,7 +48,9 @@ class _MergedSource(ValueSource):
         ]
         base = arrays.pop(0) if self._has_base else None
         name = name_of(key)
-        found, change = combined_tensor(name, arrays, base, self._mixing, self._numbers[key])
+        found, change = combined_tensor(
+            name, arrays, base, self._mixing, self._numbers[key]
+        )
         self.done[key] = change
         for source, keys in zip(self._sources, self._keys, strict=True):
             source.release_whole(keys[key])

@@ -76,7 +76,9 @@ def quantised_file(
         made.before.pop(each.name, None)
         found += QuantisedTensor(each.name, tensor).outgoing(form)
     schemes = dict.fromkeys(each.scheme for each in quantised.values())
-    note = f"{len(quantised):,} tensors quantised as {first_few(schemes)}: their own numbers"
+    note = (
+        f"{len(quantised):,} tensors quantised as {first_few(schemes)}: their own numbers"
+    )
     packing = None
     if has_config and form == "safetensors":
         from explorer.transforms.quantisation.file_parts import quantization_config

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-__all__ = ["check_unquantised", "quantise_to_gguf"]
+__all__ = ["as_stored", "check_unquantised", "quantise_to_gguf"]
 
 _UNIFORM = ("F32", "F16", "BF16", "Q8_0")  # mixes that give every matrix one type
 _PLAIN = ("float32", "float16", "bfloat16")
@@ -155,7 +155,7 @@ def _of_gguf(source: ValueSource, known: Known, wanted: Wanted) -> list[_Encoded
         size = dtypes.find(each.dtype).nbytes(_count(each.shape))
         kind = kinds.get(name, each.dtype)
         if kind == each.dtype:
-            out = _as_stored(source, key, name, kind)
+            out = as_stored(source, key, name, kind)
         elif kind in _PLAIN and len(each.shape) < 2:
             out = _cast(source, key, name, kind)
         else:
@@ -201,7 +201,7 @@ def _types_of_file(source: ValueSource, known: Known, wanted: Wanted) -> dict[st
     return found
 
 
-def _as_stored(source: ValueSource, key: Key, name: str, kind: str) -> OutgoingTensor:
+def as_stored(source: ValueSource, key: Key, name: str, kind: str) -> OutgoingTensor:
     """Return a tensor that keeps its type: its bytes as they are."""
     shape = source.side.tensors[key].shape
 

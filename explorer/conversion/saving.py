@@ -15,7 +15,7 @@ from explorer.formats.writing import OutgoingTensor
 from explorer.targets.records import Target
 from explorer.transforms.written import SavedFile, casts_of
 
-__all__ = ["model_tensors", "names_of", "save_source", "save_target"]
+__all__ = ["model_tensors", "names_of", "save_model", "save_source", "save_target"]
 
 
 def save_target(target: Target, path: str, settings: SaveSettings) -> SavedFile:
@@ -32,7 +32,7 @@ def save_source(
     source: ValueSource, target: Target, path: str, settings: SaveSettings
 ) -> SavedFile:
     """Write the tensors of a source, which is of a target, as `save_target` does."""
-    form, is_folder = format_of(path, settings.format)
+    form, _ = format_of(path, settings.format)
     source.side.select(settings.select)
     known = known_of(target, source, settings)
     names = names_of(form, source, known, settings)
@@ -44,6 +44,35 @@ def save_source(
         made, tensors = model_tensors(source, known, names, settings.dtype)
         left = made.left_over()
         notes = [f"not of the model, left out: {first_few(left)}"] if left else []
+    return _write(path, known, names, made, tensors, notes, settings)
+
+
+def save_model(
+    model: ModelSource, known: Known, path: str, settings: SaveSettings
+) -> SavedFile:
+    """Write a model's parameters under the names of the format's users.
+
+    Raises:
+        InputError: as `save_target`.
+    """
+    form, _ = format_of(path, settings.format)
+    names = {"safetensors": "hf", "gguf": "gguf"}.get(form, "flax")
+    tensors = _named(model, known, names, settings.dtype)
+    left = model.left_over()
+    notes = [f"not of the model, left out: {first_few(left)}"] if left else []
+    return _write(path, known, names, model, tensors, notes, settings)
+
+
+def _write(
+    path: str,
+    known: Known,
+    names: str,
+    made: ModelSource | PlainSource,
+    tensors: list[OutgoingTensor],
+    notes: list[str],
+    settings: SaveSettings,
+) -> SavedFile:
+    form, is_folder = format_of(path, settings.format)
     is_hf = names == "hf" or known.is_folder
     file = quantised_file(made, tensors, form, is_folder and is_hf)
     notes += file.notes
@@ -112,14 +141,22 @@ def model_tensors(
             or "give one with --like FOLDER, or keep the names: --names source",
         )
     model = ModelSource(source, known.architecture)
+    return model, _named(model, known, names, dtype)
+
+
+def _named(
+    model: ModelSource, known: Known, names: str, dtype: str | None
+) -> list[OutgoingTensor]:
+    architecture = known.architecture
+    assert architecture is not None
     if names == "gguf":
         from explorer.conversion.gguf_tensors import gguf_outgoing
 
-        return model, gguf_outgoing(model, known.architecture, dtype)
+        return gguf_outgoing(model, architecture, dtype)
     if names == "flax":
         from explorer.conversion.flax_tensors import flax_outgoing
 
-        return model, flax_outgoing(model, known.architecture, dtype)
-    stored = stored_in_folder(known.architecture)
+        return flax_outgoing(model, architecture, dtype)
+    stored = stored_in_folder(architecture)
     model.check(stored)
-    return model, [model.outgoing(name, tensor, dtype) for name, tensor in stored.items()]
+    return [model.outgoing(name, tensor, dtype) for name, tensor in stored.items()]

@@ -11,14 +11,20 @@ import numpy as np
 import optax
 
 from explorer.api.adapters import add_lora, save_lora
+from explorer.api.transforms import quantize
 from explorer.errors import InputError
-from explorer.pretrained.loading import load_pretrained
+from explorer.pretrained.loading import gguf_of, load_pretrained
+from explorer.pretrained.tokens import text_tokens
 from explorer.recipes.pretrained_text import encode, neighbours, text_of, tokenizer_of
 from explorer.recipes.recipe import Count, Parts, Rate, Settings
 from explorer.training.data.batches import Arrays, Windows
 from explorer.training.step.evaluation import Context, make_eval_step
 from explorer.training.step.state import TrainState
 from explorer.transforms.adapters.applying import apply_lora
+from explorer.transforms.adapters.trees import is_quantized
+from explorer.transforms.records import Change
+from explorer.tree.walk import names_of
+from explorer.views.adapters import trainable_line
 
 __all__ = ["LoraRecipe"]
 
@@ -32,7 +38,9 @@ class LoraRecipe(Settings, frozen=True, kw_only=True):
 
     A causal model learns to predict the next token; an encoder to find, among the batch, the
     sentence that follows another one (`length` tokens of each are seen). The text is that of
-    Python's documentation, or of the file `text`; `characters` of it are read.
+    Python's documentation, or of the file `text`; `characters` of it are read. `quantize` is a
+    scheme in which the kernels of the base are kept, such as nf4 or q8_0 (QLoRA): each layer
+    is dequantised where it is used, and gradients flow to the adapters alone.
     """
 
     NAME: ClassVar[str] = "lora"
@@ -42,6 +50,7 @@ class LoraRecipe(Settings, frozen=True, kw_only=True):
     alpha: Annotated[float, msgspec.Meta(gt=0, le=1e6)] = 16.0
     targets: str = "q,v"
     variant: Literal["lora", "rslora", "dora"] = "lora"
+    quantize: str = ""
     text: str = ""
     characters: Annotated[int, msgspec.Meta(ge=1000, le=10**8)] = 2_000_000
     length: Annotated[int, msgspec.Meta(ge=4, le=8192)] = 64
@@ -63,7 +72,10 @@ class LoraRecipe(Settings, frozen=True, kw_only=True):
                 found="no base model",
                 expected="--set base=FOLDER, with weights, config.json and tokenizer.json",
             )
-        module, params = load_pretrained(self.base, dtype="float32")
+        module, params = load_pretrained(self.base, scan=True, dtype="float32")
+        if self.quantize:
+            params = _quantised(params, self.quantize)
+        params = jax.device_put(params)
         targets = tuple(filter(None, self.targets.split(",")))
         adapters, change = add_lora(
             params,
@@ -79,7 +91,8 @@ class LoraRecipe(Settings, frozen=True, kw_only=True):
         train, test, forward = make(self)
 
         def loss_fn(adapters: Any, batch: Any, context: Context) -> Any:
-            return forward(module, apply_lora(context.base, adapters), batch)
+            effective = apply_lora(context.base, adapters, factored=True)
+            return forward(module, effective, batch)
 
         evaluate = _evaluation(loss_fn, params, test, self.batch)
         rate = optax.warmup_cosine_decay_schedule(
@@ -95,7 +108,10 @@ class LoraRecipe(Settings, frozen=True, kw_only=True):
             evaluate=evaluate,
             tokens=self.batch * self.length,
             facts={"examples": len(train), "parameters": change.parameters_before},
-            conclude=lambda state: _conclude(self, evaluate, adapters, state),
+            conclude=lambda state: (
+                *_conclude(evaluate, adapters, state),
+                *_sizes(self, change, params),
+            ),
             base=params,
             params=adapters,
             write=lambda state, folder: _write(self, module, state, folder),
@@ -104,9 +120,8 @@ class LoraRecipe(Settings, frozen=True, kw_only=True):
 
 def _next_token(settings: LoraRecipe) -> tuple[Any, Any, Any]:
     """Return windows of tokens to train and to test on, and the loss of a batch of them."""
-    tokenizer = tokenizer_of(settings.base)
     text = "\n\n".join(text_of(settings.text, settings.characters))
-    tokens = np.asarray(tokenizer.encode(text).ids, np.int32)
+    tokens = np.asarray(text_tokens(gguf_of(settings.base) or settings.base, text), np.int32)
     tested = len(tokens) // 20
 
     def forward(module: Any, params: Any, batch: jax.Array) -> jax.Array:
@@ -179,13 +194,34 @@ def _evaluation(loss_fn: Any, base: Any, test: Any, batch: int) -> Any:
     return evaluate
 
 
-def _conclude(
-    settings: LoraRecipe, evaluate: Any, adapters: Any, state: TrainState
-) -> tuple[str, ...]:
+def _conclude(evaluate: Any, adapters: Any, state: TrainState) -> tuple[str, ...]:
     before, after = evaluate(state.replace(params=adapters)), evaluate(state)
     return tuple(
         f"test {name}  {float(before[name]):.4f} before, {float(after[name]):.4f} after"
         for name in after
+    )
+
+
+def _quantised(params: Any, scheme: str) -> Any:
+    """Return parameters with the kernels of linear layers in a scheme; tables stay floats."""
+    quantised, _ = quantize(params, scheme, measure=False)
+
+    def chosen(keys: Any, leaf: Any, before: Any) -> Any:
+        return leaf if names_of(keys)[-1] == "kernel" else before
+
+    is_leaf = is_quantized
+    return jax.tree_util.tree_map_with_path(chosen, quantised, params, is_leaf=is_leaf)
+
+
+def _sizes(settings: LoraRecipe, change: Change, params: Any) -> tuple[str, ...]:
+    """Return what was trained, and what the base takes that was not."""
+    nbytes = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+    form = f"float32, kernels in {settings.quantize}" if settings.quantize else "float32"
+    plain = 4 * change.parameters_before
+    saved = f", {nbytes / plain:.2f}x of all in float32" if settings.quantize else ""
+    return (
+        trainable_line(change.trainable or 0, change.parameters_after),
+        f"base: {change.parameters_before:,} parameters, {nbytes / 1e6:,.1f} MB ({form}){saved}",
     )
 
 

@@ -216,8 +216,10 @@ class Trainer:
 
     @cached_property
     def _placed_base(self) -> PyTree:
-        if self.base is None or self.mesh is None:
-            return self.base
+        if self.base is None:
+            return None
+        if self.mesh is None:
+            return jax.device_put(self.base)  # once, not in every step
         return jax.device_put(self.base, shardings_of(self.base, self.mesh, self.rules))
 
     @cached_property

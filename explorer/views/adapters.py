@@ -6,7 +6,7 @@ from typing import Any
 from explorer.document.records import Block, Column, Document, Notes, Paragraph, Table
 from explorer.errors import printable
 
-__all__ = ["adapters_document"]
+__all__ = ["adapters_document", "trainable_line"]
 
 _COLUMNS = (
     Column("module", least=24),
@@ -45,3 +45,13 @@ def adapters_document(place: str, adapters: Mapping[str, Any]) -> Document:
         whole = [f"trained whole: {printable(n)} {s}" for n, s in adapters["saved"].items()]
         blocks.append(Notes(tuple(whole)))
     return Document(place, tuple(blocks))
+
+
+def trainable_line(trainable: int, total: int) -> str:
+    """Return counts as peft's print_trainable_parameters has them.
+
+    >>> trainable_line(3686400, 3089625088)
+    'trainable params: 3,686,400 || all params: 3,089,625,088 || trainable%: 0.1193'
+    """
+    share = 100 * trainable / total
+    return f"trainable params: {trainable:,} || all params: {total:,} || trainable%: {share:.4f}"

@@ -259,8 +259,8 @@ def test_settings_are_typed(name: str):
 
 
 BAD = {
-    "recipe": ("digit", [], "digit: no such recipe; expected one of linear, digits, charlm; did you mean digits?"),
-    "far": ("resnet", [], "resnet: no such recipe; expected one of linear, digits, charlm"),
+    "recipe": ("digit", [], "digit: no such recipe; expected one of linear, digits, charlm, lora; did you mean digits?"),
+    "far": ("resnet", [], "resnet: no such recipe; expected one of linear, digits, charlm, lora"),
     "key": (
         "linear",
         ["learning_rat=1"],

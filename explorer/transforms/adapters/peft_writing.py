@@ -74,7 +74,7 @@ def _modules(
     else:
         scan = path[0].startswith("stages_")
         wanted = tuple(kernel.path for kernel in adapter.kernels)
-        every = {
+        every = dict(_outside_blocks(architecture)) | {
             tuple(kernel.path for kernel in site.kernels): site.stored
             for site in sites_of(architecture, ("all",), scan)
         }
@@ -87,6 +87,17 @@ def _modules(
         names = every[wanted]
     for name, index in zip(names, np.ndindex(*batch), strict=True):
         yield name, adapter, index
+
+
+def _outside_blocks(
+    architecture: Architecture,
+) -> Iterator[tuple[tuple[Path, ...], tuple[str, ...]]]:
+    """Yield the kernels of heads and poolers, and the module of each."""
+    names = checkpoint_names_of(architecture)
+    for name, stored in stored_tensors(architecture, names, is_bare(architecture)).items():
+        is_kernel = len(stored.leaves) == 1 and stored.leaves[0][-1] == "kernel"
+        if is_kernel and len(stored.shape) == 2 and name.endswith(".weight"):
+            yield stored.leaves, (name.removesuffix(".weight"),)
 
 
 def _saved(
