@@ -80,12 +80,22 @@ def _of_model(target: Checkpoint) -> Inventory:
 
     config = read_config(target.folder)
     with paused_gc():
-        inventory = _assemble(list_path(target.path), target.path, config)
+        listing = list_path(target.path)
+        inventory = _assemble(listing, target.path, config)
+        if _may_be_adapters(target, listing):
+            from explorer.targets.adapters import with_adapters
+
+            inventory = with_adapters(inventory, target)
         if config is None:
             return inventory
         from explorer.architectures.checkpoints import with_card
 
         return with_card(inventory, config, target.path)
+
+
+def _may_be_adapters(target: Checkpoint, listing: "Listing") -> bool:
+    is_gguf = (listing.metadata or {}).get("general.type") == "adapter"
+    return is_gguf or exists(os.path.join(target.folder, "adapter_config.json"))
 
 
 def _list(target: Tree) -> "Listing":

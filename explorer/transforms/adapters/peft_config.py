@@ -14,7 +14,7 @@ import msgspec
 from explorer.errors import FormatError, InputError, first_few, printable
 from explorer.storage.local import exists, read_whole
 
-__all__ = ["CONFIG", "PeftConfig", "is_peft_folder", "read_peft_config"]
+__all__ = ["CONFIG", "PeftConfig", "described_by", "is_peft_folder", "read_peft_config"]
 
 CONFIG = "adapter_config.json"
 _LARGEST = 1 << 24
@@ -89,20 +89,42 @@ def read_peft_config(folder: str) -> PeftConfig:
             that changes the values and is not read.
         FormatError: the file is not as peft writes it.
     """
-    place = os.path.join(folder, CONFIG)
     if not is_peft_folder(folder):
         raise InputError(
             folder, found=f"has no {CONFIG}", expected="a folder of adapters, as peft's"
         )
+    place, content = _content(folder)
+    _check(place, content)
+    return _converted(place, content)
+
+
+def described_by(folder: str) -> tuple[str, PeftConfig]:
+    """Return the kind of a folder's adapters, "LORA" or another, and what is known of them.
+
+    Raises:
+        FormatError: the file is not as peft writes it.
+    """
+    place, content = _content(folder)
+    kind = str(content.get("peft_type"))
+    return kind, _converted(place, content) if kind == "LORA" else PeftConfig()
+
+
+def _content(folder: str) -> tuple[str, Mapping[str, Any]]:
+    place = os.path.join(folder, CONFIG)
     try:
         content: Any = msgspec.json.decode(read_whole(place, _LARGEST))
-        if not isinstance(content, Mapping):
-            raise FormatError(place, found="is not an object")
-        _check(place, content)
-        return msgspec.convert(
-            {k: v for k, v in content.items() if v is not None}, PeftConfig
-        )
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FormatError(place, found=f"is not as peft writes it ({error})") from None
+    if not isinstance(content, Mapping):
+        raise FormatError(place, found="is not an object")
+    return place, content
+
+
+def _converted(place: str, content: Mapping[str, Any]) -> PeftConfig:
+    try:
+        known = {name: value for name, value in content.items() if value is not None}
+        return msgspec.convert(known, PeftConfig)
+    except msgspec.ValidationError as error:
         raise FormatError(place, found=f"is not as peft writes it ({error})") from None
 
 
