@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from explorer import dtypes
+from explorer.errors import FormatError
 from explorer.formats.pieces import Pieces
 from explorer.identify.packing.companions import PackedLayer
 from explorer.packed import floats, integers, tables
@@ -53,9 +54,20 @@ class PackedValues(NamedTuple):
     coded: Callable[[slice], Coded]
 
     def rows(self, first: int, last: int) -> np.ndarray:
-        """Return rows as float32."""
-        found = np.asarray(self.coded(slice(first, last)).decoded(), np.float32)
-        return found.reshape(last - first, *self.shape[1:])
+        """Return rows as float32.
+
+        Raises:
+            FormatError: the tensors of the layer do not fit together there.
+        """
+        try:
+            found = np.asarray(self.coded(slice(first, last)).decoded(), np.float32)
+            return found.reshape(last - first, *self.shape[1:])
+        except _MISFITS as error:
+            raise FormatError(
+                "a packed weight",
+                found=f"its tensors do not fit together ({error})",
+                cure="fetch or write the file again",
+            ) from None
 
     def pieces(self) -> Pieces:
         """Return the weight as pieces of whole rows."""
@@ -73,10 +85,7 @@ class PackedValues(NamedTuple):
             ValueError: the tensors of the layer do not fit together.
         """
         for row in {0, self.shape[0] - 1} if prod(self.shape) else ():
-            try:
-                self.rows(row, row + 1)
-            except _MISFITS as error:
-                raise ValueError(f"its tensors do not fit together ({error})") from None
+            self.rows(row, row + 1)
 
 
 def decodes(layer: PackedLayer) -> bool:
@@ -127,7 +136,7 @@ def shape_of(layer: PackedLayer, parts: Mapping[str, np.ndarray]) -> tuple[int, 
         elif "weight_shape" in known:
             found = tuple(int(size) for size in known["weight_shape"].reshape(-1))
             found = (*layer.shape[: len(layer.shape) - len(found)], *found)
-    except (KeyError, TypeError, StopIteration) as error:
+    except (KeyError, TypeError, StopIteration, ArithmeticError) as error:
         raise ValueError(f"its shape cannot be read ({error})") from None
     if not found or min(found) < 0 or not _is_of_size(layer, found):
         raise ValueError(f"its parts say {list(found)}, its header {list(layer.shape)}")

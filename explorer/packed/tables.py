@@ -15,14 +15,23 @@ from explorer.packed.coded import Coded, Parts
 __all__ = ["bitsandbytes", "bitsandbytes_shape", "hqq", "hqq_shape"]
 
 _THREE = 10  # three-bit values in a word
+_STATE = 1 << 16  # bytes of a quant_state
 
 
 def _state(parts: Parts) -> dict[str, Any]:
     """Return what bitsandbytes' quant_state says, JSON in a tensor of bytes."""
     raw = next(parts[name] for name in parts if name.startswith("quant_state/"))
-    found = json.loads(raw.astype(np.uint8).tobytes())
+    if raw.size > _STATE:
+        raise ValueError(f"quant_state has {raw.size:,} bytes")
+    try:
+        found = json.loads(raw.astype(np.uint8).tobytes())
+    except RecursionError:
+        raise ValueError("quant_state is nested too deeply") from None
     if not isinstance(found, dict):
         raise ValueError("quant_state is not a JSON object")
+    for name in ("blocksize", "nested_blocksize"):
+        if type(size := found.get(name, 64)) is not int or not 0 < size < 1 << 31:
+            raise ValueError(f"quant_state says a {name} of {str(size)[:20]}")
     return found
 
 
@@ -43,13 +52,18 @@ def bitsandbytes(parts: Parts, shape: tuple[int, ...], rows: slice) -> Coded:
     raw = parts["weight"].reshape(-1).view(np.uint8)[first // 2 : -(-last // 2)]
     codes = np.stack((raw >> 4, raw & 15), -1).reshape(-1)[first % 2 :][: last - first]
     table = parts["quant_map"].astype(np.float32)
+    if table.shape != (16,):  # or some rows could be decoded, and others not
+        raise ValueError(f"quant_map is {list(table.shape)}, not [16]")
     size = int(state["blocksize"])
     block = np.arange(first, last) // size
     absmax = parts["absmax"].reshape(-1)[block[0] : block[-1] + 1] if len(block) else []
     scale = np.asarray(absmax)
     if "nested_absmax" in parts:
         outer = np.arange(block[0], block[-1] + 1) // int(state["nested_blocksize"])
-        scale = parts["nested_quant_map"].astype(np.float32)[scale]
+        codes_of_scales = parts["nested_quant_map"].astype(np.float32)
+        if codes_of_scales.shape != (256,):
+            raise ValueError(f"nested_quant_map is {list(codes_of_scales.shape)}, not [256]")
+        scale = codes_of_scales[scale]
         scale = scale * parts["nested_absmax"].astype(np.float32)[outer]
         scale = scale + np.float32(state["nested_offset"])
     scale = scale.astype(np.float32)

@@ -44,6 +44,9 @@ def vocabulary_of(metadata: Mapping[str, object]) -> PieceVocabulary | None:
 
     Args:
         metadata: the key-value pairs, arrays as lists.
+
+    Raises:
+        ValueError: its parts do not fit together.
     """
     tokens = metadata.get("tokenizer.ggml.tokens")
     scores = metadata.get("tokenizer.ggml.scores")
@@ -53,6 +56,13 @@ def vocabulary_of(metadata: Mapping[str, object]) -> PieceVocabulary | None:
         return None
     begin = metadata.get("tokenizer.ggml.bos_token_id")
     unknown = metadata.get("tokenizer.ggml.unknown_token_id")
+    if len(scores) != len(tokens) or not all(isinstance(each, str) for each in tokens):
+        raise ValueError(f"{len(scores):,} scores for {len(tokens):,} tokens that are texts")
+    if not all(isinstance(score, int | float) for score in scores):
+        raise ValueError("scores that are not numbers")
+    for number in (begin, unknown):
+        if isinstance(number, int) and not 0 <= number < len(tokens):
+            raise ValueError(f"{len(tokens):,} tokens, and none of number {number:,}")
     ids = {piece: number for number, piece in reversed([*enumerate(tokens)])}
     return PieceVocabulary(
         ids,

@@ -2,7 +2,8 @@
 
 import codecs
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 _MOST = 50_000_000  # bytes of a config
+_LARGEST = 200_000_000  # bytes of a tokenizer.json
 _UNKNOWN, _UNUSED = 2, 5  # of GGUF's kinds of tokens
 _ENDS = ("eos_token_id", "eot_token_id", "eom_token_id")
 
@@ -111,14 +113,16 @@ class JsonTokenizer:
 
     tokenizer: Any
     end_tokens: tuple[int, ...]
+    place: str
 
     def encode(self, text: str, longest: int | None = None) -> list[int]:
         """Return the ids of a text, `longest` at most; special tokens are kept."""
-        found = self.tokenizer.encode(text)
-        if longest is not None and len(found.ids) > longest:
-            self.tokenizer.enable_truncation(longest)
+        with _refusals_of(self.place):
             found = self.tokenizer.encode(text)
-            self.tokenizer.no_truncation()
+            if longest is not None and len(found.ids) > longest:
+                self.tokenizer.enable_truncation(longest)
+                found = self.tokenizer.encode(text)
+                self.tokenizer.no_truncation()
         return list(found.ids)
 
     def decoder(self, prompt: Sequence[int]) -> Callable[[int], str]:
@@ -149,7 +153,10 @@ def _of_gguf(path: str) -> GgufTokenizer:
     from explorer.formats.gguf.key_values import key_values
 
     pairs = {key: each.value for key, each in key_values(path).items()}
-    vocabulary = vocabulary_of(pairs) or byte_pairs_of(pairs)
+    try:
+        vocabulary = vocabulary_of(pairs) or byte_pairs_of(pairs)
+    except ValueError as error:
+        raise FormatError(path, found=f"its vocabulary has {error}") from None
     if vocabulary is None:
         name, split = (pairs.get(f"tokenizer.ggml.{key}") for key in ("model", "pre"))
         kind = printable(f"{name!r}, split as {split!r}", 60)
@@ -189,17 +196,28 @@ def _of_folder(path: str) -> JsonTokenizer:
             found="needs the package tokenizers",
             cure="pip install 'jax-explorer[text]'",
         ) from None
+    raw = LOCAL.read_whole(place, _LARGEST)
+    with _refusals_of(place):
+        tokenizer = Tokenizer.from_buffer(raw)
+        tokenizer.no_truncation()  # of the sentences that a model was trained on
+        tokenizer.no_padding()
+    return JsonTokenizer(tokenizer, _ends_of(folder, tokenizer), place)
+
+
+@contextmanager
+def _refusals_of(place: str) -> Iterator[None]:
+    """Say in one line what the library tokenizers raises: its Rust code panics at some files."""
     try:
-        tokenizer = Tokenizer.from_file(place)
-    except Exception as error:  # the library raises Exception itself
+        yield
+    except BaseException as error:
+        # the library raises plain Exceptions, and its Rust code a BaseException of its own
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise FormatError(
             place,
             found=f"is not a tokenizer of the tokenizers library ({first_line(error)})",
-            cure="download it again",
+            cure="correct or remove it",
         ) from None
-    tokenizer.no_truncation()  # of the sentences that a model was trained on
-    tokenizer.no_padding()
-    return JsonTokenizer(tokenizer, _ends_of(folder, tokenizer))
 
 
 def _ends_of(folder: str, tokenizer: Any) -> tuple[int, ...]:

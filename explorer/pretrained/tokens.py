@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["text_tokens", "token_sequences"]
 
 _MOST = 1 << 24  # bytes of a text
+_EACH = 32  # characters of a text that are encoded first for each token that is wanted
 
 
 def token_sequences(path: str, text_file: str, length: int, most: int) -> "np.ndarray":
@@ -31,7 +32,11 @@ def token_sequences(path: str, text_file: str, length: int, most: int) -> "np.nd
     with LOCAL.blob(text_file) as blob:
         data = blob.read(0, min(blob.size(), _MOST))
     text = bytes(data).decode("utf-8", "ignore")
-    ids = text_tokens(path, text)
+    size = length * most * _EACH
+    ids = text_tokens(path, text[:size])
+    while len(ids) < length * most and size < len(text):
+        size *= 4
+        ids = text_tokens(path, text[:size])
     if len(ids) < 2:
         raise InputError(
             text_file, found=f"holds {len(ids)} tokens", expected="some pages of plain text"

@@ -4,8 +4,9 @@ import os
 
 import msgspec
 
-from explorer.errors import FormatError, InputError
-from explorer.storage.local import exists, read_whole
+from explorer.errors import InputError
+from explorer.storage.documents import read_json
+from explorer.storage.local import exists
 from explorer.storage.writing import publish, replace_file
 
 __all__ = ["Learned", "LearnedPart", "read_learned"]
@@ -71,12 +72,11 @@ def read_learned(path: str | os.PathLike) -> Learned:
     Raises:
         InputError: it cannot be read, or is something else.
     """
-    place = os.fspath(path)
-    try:
-        return msgspec.json.decode(read_whole(place, _MOST), type=Learned)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FormatError(
-            place,
-            found=f"is not a record of what was learned ({error})",
-            expected="what `Learned.save` wrote",
-        ) from None
+    return read_json(
+        os.fspath(path),
+        _MOST,
+        Learned,
+        found="is not a record of what was learned",
+        expected="what `Learned.save` wrote",
+        cure="",
+    )

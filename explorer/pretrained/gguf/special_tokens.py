@@ -4,10 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
-from explorer.errors import FormatError
 from explorer.formats.gguf.key_values import GgufValue
+from explorer.storage.documents import read_json
 from explorer.storage.local import LOCAL, exists
 
 __all__ = ["special_pairs"]
@@ -68,10 +66,5 @@ def _read(folder: str, name: str) -> dict[str, Any]:
     path = os.path.join(folder, name)
     if not exists(path):
         return {}
-    try:
-        found = msgspec.json.decode(LOCAL.read_whole(path, _MOST))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FormatError(
-            path, found=f"is not JSON ({error})", cure="correct or remove it"
-        ) from None
+    found = read_json(path, _MOST)
     return found if isinstance(found, dict) else {}

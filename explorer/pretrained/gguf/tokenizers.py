@@ -8,13 +8,12 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
 from explorer.errors import FormatError, printable
 from explorer.formats.gguf.key_values import GgufValue
 from explorer.pretrained.gguf.pre_tokenizers import pre_tokenizer_of
 from explorer.pretrained.gguf.special_tokens import special_pairs
-from explorer.storage.local import LOCAL, exists
+from explorer.storage.documents import read_json
+from explorer.storage.local import exists
 
 __all__ = ["tokenizer_pairs"]
 
@@ -44,6 +43,10 @@ class _Vocabulary:
             self._put(added["id"], added["content"], kind, _UNSCORED)
 
     def _put(self, number: int, token: str, kind: int, score: float) -> None:
+        if type(number) is not int or number < 0:
+            raise ValueError(f"the number {printable(repr(number), 40)} of a token")
+        if not isinstance(token, str) or not isinstance(score, int | float):
+            raise ValueError(f"the token {printable(repr(token), 40)}")
         if number < len(self.tokens):  # of some tables a token or two are cut off
             self.tokens[number], self.types[number] = token, kind
             self.scores[number] = score
@@ -69,14 +72,16 @@ def tokenizer_pairs(folder: str, rows: int) -> tuple[dict[str, GgufValue], list[
     if not folder or not exists(path):
         return {}, ["no tokenizer: no tokenizer.json is beside the source"]
     try:
-        content = msgspec.json.decode(LOCAL.read_whole(path, _MOST))
+        content = read_json(path, _MOST)
         kind = content["model"].get("type") or "BPE"
         if kind not in _MODELS:
             name = printable(kind, 40)
             return {}, [f"no tokenizer: GGUF has none like {name} of {_FILE}"]
         vocabulary = _Vocabulary(content, rows)
         pairs, notes = _MODELS[kind](content, vocabulary)
-    except (KeyError, TypeError, ValueError, AttributeError, msgspec.DecodeError) as error:
+    except FormatError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise FormatError(
             path,
             found=f"is not a tokenizer of the tokenizers library ({error})",
@@ -156,7 +161,7 @@ def _unigram(
     content: Mapping[str, Any], vocabulary: _Vocabulary
 ) -> tuple[dict[str, GgufValue], list[str]]:
     unknown = content["model"].get("unk_id")
-    if unknown is not None and unknown < len(vocabulary.types):
+    if unknown is not None and 0 <= unknown < len(vocabulary.types):
         vocabulary.types[unknown] = UNKNOWN
     pairs = {
         "model": GgufValue("string", "t5"),

@@ -8,6 +8,7 @@ import jax
 import msgspec
 
 from explorer.errors import FormatError, InputError, TargetError, printable
+from explorer.storage.documents import NOT_JSON, refuse_json
 from explorer.storage.local import LOCAL, open_regular, read_whole, unreadable
 from explorer.storage.writing import open_new
 from explorer.tree.nesting import check_tree
@@ -119,8 +120,8 @@ def read_manifest(folder: Path, step: int, like: PyTree) -> Manifest:
         _check_files(folder, manifest.files)
     except TargetError as error:
         raise FormatError(error.place, found=error.found) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FormatError(place, found=f"is broken ({error})") from None
+    except NOT_JSON as error:
+        refuse_json(place, error, found="is broken")
     if manifest.step != step:
         raise FormatError(
             place, found=f"is of step {manifest.step:,}", expected=f"of step {step:,}"

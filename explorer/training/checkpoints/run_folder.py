@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from explorer.errors import FormatError, InputError, TargetError, printable
+from explorer.storage.documents import NOT_JSON, refuse_json
 from explorer.storage.local import LOCAL, read_whole
 from explorer.storage.writing import make_folders, publish
 from explorer.training.checkpoints.lock import Lock
@@ -87,8 +88,8 @@ def _write_or_compare(folder: Path, config: Mapping[str, Any]) -> None:
 def _check_same(document: Path, raw: bytes, config: Mapping[str, Any]) -> None:
     try:
         there = msgspec.json.decode(raw, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FormatError(document, found=f"is broken ({error})", cure=_CURE) from None
+    except NOT_JSON as error:
+        refuse_json(document, error, found="is broken", cure=_CURE)
     before, now = _flat(there), _flat(msgspec.to_builtins(config))
     missing = object()
     differing = [

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
 from explorer.errors import FormatError, InputError, TargetError, printable
-from explorer.storage.local import LOCAL, read_whole
+from explorer.storage.documents import read_json
+from explorer.storage.local import LOCAL
 from explorer.storage.writing import delete_folder, rename_to_free
 
 __all__ = [
@@ -105,10 +104,7 @@ def _check_readable(step: Path) -> None:
     path = step / _METRICS
     if not LOCAL.exists(str(path)):  # saved without a metric
         return
-    try:
-        msgspec.json.decode(read_whole(str(path), _LARGEST), type=dict[str, float])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FormatError(path, found=f"is broken ({error})") from None
+    read_json(str(path), _LARGEST, dict[str, float], found="is broken", cure="")
 
 
 @contextmanager

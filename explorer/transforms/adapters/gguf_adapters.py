@@ -6,6 +6,7 @@ References:
 """
 
 import os
+from math import isfinite
 from typing import Any
 
 from explorer.errors import FormatError, InputError, printable
@@ -45,7 +46,7 @@ def read_gguf_adapters(path: str) -> StoredAdapters:
             found=f"general.type is {printable(kinds[0], 40)}",
             expected="a file of LoRA adapters",
         )
-    alpha: Any = facts.get("adapter.lora.alpha") or 0.0
+    alpha = _alpha(path, facts.get("adapter.lora.alpha"))
     parts: dict[str, dict[str, Any]] = {}
     for key, array in load_path(path, lambda key: True).items():
         name = key if isinstance(key, str) else ".".join(key)
@@ -56,7 +57,14 @@ def read_gguf_adapters(path: str) -> StoredAdapters:
     modules = {}
     for module, has in parts.items():
         a, b = has.get("a"), has.get("b")
-        if a is None or b is None or a.ndim != 2 or b.ndim != 2 or len(a) != b.shape[1]:
+        if (
+            a is None
+            or b is None
+            or a.ndim != 2
+            or b.ndim != 2
+            or len(a) != b.shape[1]
+            or not len(a)
+        ):
             raise FormatError(
                 path,
                 found=f"{printable(module)} has no pair of matrices of one rank",
@@ -64,8 +72,21 @@ def read_gguf_adapters(path: str) -> StoredAdapters:
             )
         rank = len(a)
         # without an alpha, llama.cpp takes a scale of 1
-        own = float(alpha) or float(rank)
+        own = alpha or float(rank)
         modules[module] = StoredAdapter(a, b, None, own, own / rank)
     ranks = {each.rank for each in modules.values()}
-    config = PeftConfig(r=max(ranks, default=8), lora_alpha=float(alpha) or 8)
+    config = PeftConfig(r=max(ranks, default=8), lora_alpha=alpha or 8)
     return StoredAdapters(path, config, modules, {}, "gguf")
+
+
+def _alpha(path: str, said: Any) -> float:
+    """Return the alpha that metadata says; 0 for none."""
+    if said is None:
+        return 0.0
+    if isinstance(said, int | float) and isfinite(said):
+        return float(said)
+    raise FormatError(
+        path,
+        found=f"adapter.lora.alpha is {printable(repr(said), 40)}",
+        expected="a finite number",
+    )

@@ -5,26 +5,31 @@ References:
 """
 
 import os
-import re
 from collections.abc import Mapping
+from functools import cached_property
+from math import isfinite
 from typing import Any
 
 import msgspec
 
 from explorer.errors import FormatError, InputError, first_few, printable
-from explorer.storage.local import exists, read_whole
+from explorer.storage.documents import NOT_JSON, read_json, refuse_json
+from explorer.storage.local import exists
+from explorer.transforms.adapters.patterns import ModulePatterns
 
 __all__ = ["CONFIG", "PeftConfig", "described_by", "is_peft_folder", "read_peft_config"]
 
 CONFIG = "adapter_config.json"
-_LARGEST = 1 << 24
+_LARGEST = 1 << 24  # bytes of a config
+_LARGEST_RANK = 1 << 20
+_FOUND, _CURE = "is not as peft writes it", "save the adapter again"
 # settings that change how A and B are used, in a way that is not read
 _UNREAD = ("use_qalora", "use_bdlora", "lora_bias", "megatron_config", "arrow_config",
            "layer_replication", "velora_config", "monteclora_config", "trainable_token_indices",
            "target_parameters")  # fmt: skip
 
 
-class PeftConfig(msgspec.Struct, frozen=True, kw_only=True):
+class PeftConfig(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The settings of a LoRA adapter as peft has them; what is not here has no effect on values.
 
     Attributes:
@@ -58,9 +63,17 @@ class PeftConfig(msgspec.Struct, frozen=True, kw_only=True):
         """The variant by explorer's name; with DoRA and rsLoRA both, "dora"."""
         return "dora" if self.use_dora else "rslora" if self.use_rslora else "lora"
 
+    @cached_property
+    def _ranks(self) -> ModulePatterns:
+        return ModulePatterns.of(self.rank_pattern)
+
+    @cached_property
+    def _alphas(self) -> ModulePatterns:
+        return ModulePatterns.of(self.alpha_pattern)
+
     def rank_of(self, module: str) -> int:
         """Return the rank of a module by its name."""
-        return int(_of_pattern(self.rank_pattern, module, self.r))
+        return int(self._ranks.value(module, self.r))
 
     def alpha_of(self, module: str) -> float:
         """Return the alpha of a module by its name.
@@ -68,7 +81,7 @@ class PeftConfig(msgspec.Struct, frozen=True, kw_only=True):
         >>> PeftConfig(lora_alpha=16, alpha_pattern={"q_proj": 4}).alpha_of("layers.0.q_proj")
         4
         """
-        return _of_pattern(self.alpha_pattern, module, self.lora_alpha)
+        return self._alphas.value(module, self.lora_alpha)
 
     def scale_of(self, module: str, rank: int) -> float:
         """Return what B A of a module is multiplied by."""
@@ -109,23 +122,36 @@ def described_by(folder: str) -> tuple[str, PeftConfig]:
     return kind, _converted(place, content) if kind == "LORA" else PeftConfig()
 
 
-def _content(folder: str) -> tuple[str, Mapping[str, Any]]:
+def _content(folder: str) -> tuple[str, dict[str, Any]]:
     place = os.path.join(folder, CONFIG)
-    try:
-        content: Any = msgspec.json.decode(read_whole(place, _LARGEST))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FormatError(place, found=f"is not as peft writes it ({error})") from None
-    if not isinstance(content, Mapping):
-        raise FormatError(place, found="is not an object")
-    return place, content
+    return place, read_json(place, _LARGEST, dict[str, Any], found=_FOUND, cure=_CURE)
 
 
 def _converted(place: str, content: Mapping[str, Any]) -> PeftConfig:
+    known = {
+        k: v
+        for k, v in content.items()
+        if v is not None and k in PeftConfig.__struct_fields__
+    }
     try:
-        known = {name: value for name, value in content.items() if value is not None}
-        return msgspec.convert(known, PeftConfig)
-    except msgspec.ValidationError as error:
-        raise FormatError(place, found=f"is not as peft writes it ({error})") from None
+        config = msgspec.convert(known, PeftConfig)
+    except (msgspec.ValidationError, *NOT_JSON) as error:
+        refuse_json(place, error, found=_FOUND, cure=_CURE)
+    _check_numbers(place, config)
+    return config
+
+
+def _check_numbers(place: str, config: PeftConfig) -> None:
+    ranks = {"r": config.r, **config.rank_pattern}
+    alphas = {"lora_alpha": config.lora_alpha, **config.alpha_pattern}
+    wrong = [(name, rank) for name, rank in ranks.items() if not 0 < rank <= _LARGEST_RANK]
+    wrong += [(name, alpha) for name, alpha in alphas.items() if not isfinite(alpha)]
+    for name, number in wrong[:1]:
+        raise FormatError(
+            place,
+            found=f"{printable(name, 60)} is {printable(number, 40)}",
+            expected=f"a rank from 1 to {_LARGEST_RANK:,}, and a finite alpha",
+        )
 
 
 def _check(place: str, content: Mapping[str, Any]) -> None:
@@ -140,14 +166,3 @@ def _check(place: str, content: Mapping[str, Any]) -> None:
             place, found=f"sets {first_few(used)}, which explorer does not apply",
             cure="merge it with peft",
         )  # fmt: skip
-
-
-def _of_pattern(pattern: Mapping[str, Any], module: str, default: Any) -> Any:
-    """Return the value of the first key that ends a module's name, as peft finds it."""
-    for key, value in pattern.items():
-        try:
-            if re.match(rf"(.*\.)?({key})$", module):
-                return value
-        except re.error:
-            continue
-    return default

@@ -9,7 +9,8 @@ import msgspec
 from explorer.errors import FormatError, InputError, first_few, printable
 from explorer.formats.files import load_path
 from explorer.storage.local import exists
-from explorer.storage.writing import delete_folder, make_folders, publish, rename_to_free
+from explorer.storage.writing import new_folder, publish
+from explorer.transforms.adapters.patterns import check_patterns
 from explorer.transforms.adapters.peft_config import CONFIG, PeftConfig, read_peft_config
 
 if TYPE_CHECKING:
@@ -84,6 +85,11 @@ def read_peft(folder: str) -> StoredAdapters:
             )  # fmt: skip
         else:
             saved[_plain(name)] = array
+    check_patterns(
+        os.path.join(folder, CONFIG),
+        {"rank_pattern": config.rank_pattern, "alpha_pattern": config.alpha_pattern},
+        parts,
+    )
     modules = {
         module: _adapter(place, module, has, config) for module, has in parts.items()
     }
@@ -149,34 +155,35 @@ def write_folder(
     Raises:
         InputError: the folder exists or cannot be written.
     """
-    if exists(folder):
+    encoded = _safetensors(folder, tensors)
+    text = msgspec.json.format(msgspec.json.encode(config, order="sorted"), indent=2)
+    try:
+        with new_folder(folder) as unfinished:
+            publish(os.path.join(unfinished, _WEIGHTS[0]), encoded)
+            publish(os.path.join(unfinished, CONFIG), text + b"\n")
+    except FileExistsError:
         raise InputError(
             folder, found="exists", expected="a new folder", cure="choose another name"
-        )
-    around, name = os.path.split(os.path.abspath(folder))
-    unfinished = os.path.join(around, f".{name}.{os.getpid()}")
-    try:
-        make_folders(unfinished)
-        publish(os.path.join(unfinished, _WEIGHTS[0]), _safetensors(tensors))
-        text = msgspec.json.format(msgspec.json.encode(config, order="sorted"), indent=2)
-        publish(os.path.join(unfinished, CONFIG), text + b"\n")
-        rename_to_free(unfinished, folder)
+        ) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(folder, found=f"cannot be written: {reason}") from None
-    finally:
-        delete_folder(unfinished, missing_ok=True)
 
 
-def _safetensors(tensors: "Mapping[str, np.ndarray]") -> bytes:
+def _safetensors(place: str, tensors: "Mapping[str, np.ndarray]") -> bytes:
     """Return a safetensors file of arrays, under peft's names."""
     import numpy as np
 
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     parts, at = [], 0
     for name, array in sorted(tensors.items()):
+        word = _WORDS.get(array.dtype.name)
+        if word is None:
+            raise InputError(
+                place, found=f"{printable(name)} is {array.dtype.name}",
+                expected=" or ".join(_WORDS),
+            )  # fmt: skip
         raw = np.ascontiguousarray(array).tobytes()
-        word = _WORDS[array.dtype.name]
         header[_PREFIX + name] = {
             "dtype": word,
             "shape": list(array.shape),
