@@ -85,7 +85,10 @@ class PackedValues(NamedTuple):
             ValueError: the tensors of the layer do not fit together.
         """
         for row in {0, self.shape[0] - 1} if prod(self.shape) else ():
-            self.rows(row, row + 1)
+            try:
+                self.rows(row, row + 1)
+            except FormatError as error:  # whose place the caller knows
+                raise ValueError(error.found) from None
 
 
 def decodes(layer: PackedLayer) -> bool:
