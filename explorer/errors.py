@@ -33,6 +33,7 @@ __all__ = [
     "first_few",
     "first_line",
     "printable",
+    "shown",
 ]
 
 
@@ -47,7 +48,10 @@ def printable(text: object, limit: int = 120) -> str:
     >>> printable("x" * 500, limit=9)
     'xxxx…xxxx'
     """
-    raw = str(text)
+    try:
+        raw = str(text)
+    except Exception:  # of an array that was deleted, or a class of the user's
+        raw = f"<{type(text).__name__}>"
     if len(raw) > 4 * limit:  # escape only what is shown
         raw = raw[: 2 * limit] + raw[-2 * limit :]
     safe = (
@@ -59,6 +63,18 @@ def printable(text: object, limit: int = 120) -> str:
         return safe
     head = limit // 2
     return safe[:head] + "…" + safe[len(safe) - (limit - head - 1) :]
+
+
+def shown(value: object, limit: int = 120) -> str:
+    """Return how Python writes a value, as one safe line, or what it is where it has no text.
+
+    >>> shown("a\\nb"), shown(None)
+    ("'a\\\\nb'", 'None')
+    """
+    try:
+        return printable(repr(value), limit)
+    except Exception:  # of an array that was deleted, or a class of the user's
+        return f"<{type(value).__name__}>"
 
 
 def first_line(error: BaseException) -> str:

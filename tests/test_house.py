@@ -38,11 +38,12 @@ FLOORS = [
     {"document"},
     {"inventory", "tree", "storage"},
     {"dtypes", "paths"},
+    {"arguments"},
     {"errors"},
 ]
 # rooms whose modules, and all that they import, load without an array library
 JAX_FREE = {
-    "analyses", "api", "architectures", "cli", "conversion", "document", "dtypes", "errors", "formats", "identify",
+    "analyses", "api", "architectures", "arguments", "cli", "conversion", "document", "dtypes", "errors", "formats", "identify",
     "inventory", "paths", "sizing", "storage", "targets", "testing", "views",
 }  # fmt: skip
 ARRAY_LIBRARIES = {"jax", "jaxlib", "flax", "optax", "chex", "numpy", "ml_dtypes"}

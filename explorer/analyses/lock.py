@@ -9,7 +9,7 @@ A name with anything but visible ASCII in it is written as a JSON string.
 import json
 import re
 
-from explorer.errors import FormatError, printable
+from explorer.errors import FormatError, printable, shown
 from explorer.inventory.columns import Columns
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import Kind, TensorSpec
@@ -61,7 +61,7 @@ def _parse_line(line: str, place: str) -> TensorSpec:
     if match is None:
         raise FormatError(
             place,
-            found=printable(repr(line), 80),
+            found=shown(line, 80),
             expected="a line such as 'float32[30522,384] embeddings/weight'",
         )
     dtype, sizes, name = match.groups()
@@ -69,9 +69,7 @@ def _parse_line(line: str, place: str) -> TensorSpec:
         shape = tuple(map(int, sizes.split(","))) if sizes else ()
         name = json.loads(name) if name.startswith('"') else name
     except ValueError:
-        raise FormatError(
-            place, found=printable(repr(line), 80), expected="a lock line"
-        ) from None
+        raise FormatError(place, found=shown(line, 80), expected="a lock line") from None
     kind = Kind(
         shape=shape,
         dtype=dtype,

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from explorer.errors import InputError, check_number, check_type, printable
+from explorer.errors import InputError, check_number, check_type, shown
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import Kind
 from explorer.inventory.totals import ZERO, Totals, sum_totals
@@ -68,7 +68,7 @@ def summarize(
     choices = get_args(By)
     unknown = [word for word in words if word not in choices]
     if unknown or not words:
-        raise InputError("by", found=printable(repr(by), 60), expected=" or ".join(choices))
+        raise InputError("by", found=shown(by, 60), expected=" or ".join(choices))
     if depth < 1:
         raise InputError("depth", found=str(depth), expected="1 or more")
     if "module" in words:

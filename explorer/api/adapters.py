@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from explorer.arguments import check_kinds
 from explorer.errors import InputError, TreeError
 from explorer.targets import as_path, resolve
 from explorer.targets.inventories import inventory_of, known_architecture_of
@@ -244,7 +245,15 @@ def plan_lora(
     from explorer.sizing.settings import Lora
     from explorer.transforms.adapters.planning import planned_change
 
+    check_kinds(
+        ("rank", rank, "a whole number"),
+        ("targets", targets, "a str or a list of them"),
+        ("variant", variant, "a str"),
+        ("dtype", dtype, "a str"),
+        ("save", save, "a str or a list of them"),
+    )
     words = (targets,) if isinstance(targets, str) else tuple(targets)
+    save = (save,) if isinstance(save, str) else tuple(save)
     found = resolve(target)
     architecture = known_architecture_of(found)
     if architecture is None:
@@ -253,9 +262,7 @@ def plan_lora(
             found="has no architecture that explorer knows",
             expected="a name of `explorer catalog`, a config, or a checkpoint with one",
         )
-    lora = Lora(
-        rank=rank, targets=words, dtype=dtype, dora=variant == "dora", save=tuple(save)
-    )
+    lora = Lora(rank=rank, targets=words, dtype=dtype, dora=variant == "dora", save=save)
     return planned_change(inventory_of(found), architecture, lora, variant)
 
 

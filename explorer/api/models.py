@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from explorer.errors import TreeError, printable
+from explorer.errors import TreeError, shown
 from explorer.targets import call_of, resolve
 from explorer.targets.inventories import (
     architecture_of,
@@ -116,11 +116,11 @@ def _check_dtype(place: str, given: Any) -> None:
 
     try:
         is_float = given is None or jnp.issubdtype(jnp.dtype(given), jnp.floating)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError, AttributeError):  # as NumPy and JAX say it
         is_float = False
     if not is_float:
         raise TreeError(
             place,
-            found=printable(repr(given), 60),
+            found=shown(given, 60),
             expected="a floating-point dtype such as bfloat16 or float32",
         )

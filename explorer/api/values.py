@@ -3,7 +3,8 @@
 import os
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from explorer.errors import InputError, check_type, printable
+from explorer.arguments import check_kinds
+from explorer.errors import InputError, check_type, shown
 from explorer.targets import as_path, resolve
 from explorer.targets.records import Tree
 
@@ -156,6 +157,7 @@ def spectrum(
     from explorer.targets.values import values_of
     from explorer.values.spectrum import spectra_of
 
+    check_kinds(("rank", rank, "a whole number or None"))
     if rank is not None and rank < 1:
         raise InputError("rank", found=f"{rank}", expected="a number of at least 1")
     arrays = values_of(resolve(target), select, progress=progress)
@@ -274,8 +276,8 @@ def digest(
 
 
 def _check_word(place: str, word: object, known: tuple[str, ...]) -> None:
-    if word not in known:
-        found = printable(repr(word), 60)
+    if not isinstance(word, str) or word not in known:
+        found = shown(word, 60)
         raise InputError(place, found=found, expected=" or ".join(known))
 
 

@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from explorer.errors import InputError, check_path, check_type
+from explorer.arguments import check_kinds
+from explorer.errors import InputError, TreeError, check_path, shown
 from explorer.targets import as_path, resolve
 
 if TYPE_CHECKING:
@@ -78,12 +79,19 @@ def save(
     from explorer.dtypes import parse
 
     check_path("path", path)
+    check_kinds(
+        ("config", config, "a dict or None"),
+        ("format", format, "a str or None"),
+        ("names", names, "a str or None"),
+        ("dtype", dtype, "a str or None"),
+        ("shard_bytes", shard_bytes, "a whole number or None"),
+        ("select", select, "a str or None"),
+    )
+    _check_progress(progress)
     if names is not None and names not in NAMES:
         raise InputError("names", found=f"is {names!r}", expected=" or ".join(NAMES))
-    if shard_bytes is not None:
-        check_type("shard_bytes", shard_bytes, int, "a number of bytes")
-        if shard_bytes < 1:
-            raise InputError("shard_bytes", found=f"is {shard_bytes}", expected="1 or more")
+    if shard_bytes is not None and shard_bytes < 1:
+        raise InputError("shard_bytes", found=f"is {shard_bytes}", expected="1 or more")
     settings = SaveSettings(
         format=format,
         like="" if like is None else as_path(like),
@@ -96,6 +104,14 @@ def save(
         done=None if progress is None else progress[1],
     )
     return save_target(resolve(target), os.fspath(path), settings)
+
+
+def _check_progress(progress: object) -> None:
+    pair = progress if isinstance(progress, tuple) else ()
+    if progress is not None and not (len(pair) == 2 and all(map(callable, pair))):
+        raise TreeError(
+            "progress", found=shown(progress, 60), expected="a pair of functions, or None"
+        )
 
 
 def _float(dtype: str) -> str:

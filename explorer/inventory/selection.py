@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import get_args
 
 from explorer import dtypes
-from explorer.errors import InputError, first_few, printable
+from explorer.errors import InputError, first_few, printable, shown
 from explorer.inventory.tensor import Component, Kind, Role
 
 __all__ = ["check_glob", "check_words", "no_such_tensor", "nothing_matches"]
@@ -59,7 +59,7 @@ def _check(place: str, word: object, known: Sequence[str]) -> None:
     near = _nearest(word, known, 1) if isinstance(word, str) else []
     raise InputError(
         place,
-        found=printable(repr(word), 60),
+        found=shown(word, 60),
         expected=" or ".join(known) or "None",
         cure=f"did you mean {near[0]}?" if near else "",
     )
@@ -78,7 +78,7 @@ def nothing_matches(target: str, glob: str, names: Iterable[str]) -> InputError:
         cure = f"did you mean {' or '.join(map(printable, near))}?"
     else:
         cure = f"its tensors are {first_few(map(printable, names))}" if names else ""
-    found = f"no tensor matches {printable(repr(glob), 100)}"
+    found = f"no tensor matches {shown(glob, 100)}"
     return InputError(target or "glob", found=found, cure=cure)
 
 
@@ -96,9 +96,9 @@ def no_such_tensor(target: str, name: object, names: Iterable[str]) -> KeyError:
     """
     names = list(names)
     near = _nearest(name, names, 3) if isinstance(name, str) else []
-    shown = f"its tensors are {first_few(map(printable, names))}" if names else ""
-    cure = f"did you mean {' or '.join(map(printable, near))}?" if near else shown
-    found = f"has no tensor {printable(repr(name), 100)}"
+    rest = f"its tensors are {first_few(map(printable, names))}" if names else ""
+    cure = f"did you mean {' or '.join(map(printable, near))}?" if near else rest
+    found = f"has no tensor {shown(name, 100)}"
     return _NoSuchTensorError(target, found=found, cure=cure)
 
 

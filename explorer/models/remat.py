@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from explorer.errors import InputError, printable
+from explorer.errors import InputError, shown
 
 __all__ = ["REMAT", "policy_of", "rematerialised"]
 
@@ -28,7 +28,7 @@ def policy_of(name: str) -> Callable[..., Any]:
     if name not in REMAT:
         raise InputError(
             "remat",
-            found=printable(repr(name), 60),
+            found=shown(name, 60),
             expected=f"None or one of {', '.join(REMAT)}",
         )
     return REMAT[name]

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from jax import tree_util
 
-from explorer.errors import TreeError, first_few, printable
+from explorer.errors import TreeError, first_few, shown
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import PARAMS, Role
 from explorer.objects.frameworks import is_instance
@@ -110,8 +110,8 @@ def _given(roles: Any) -> dict[str, str]:
         for key, role in roles.items():
             if role not in _ROLES:
                 raise TreeError(
-                    f"roles[{printable(repr(key), 60)}]",
-                    found=printable(repr(role), 60),
+                    f"roles[{shown(key, 60)}]",
+                    found=shown(role, 60),
                     expected=" or ".join(_ROLES),
                 )
         return {_place(path_of(key)): role for key, role in roles.items()}

@@ -62,7 +62,9 @@ def bitsandbytes(parts: Parts, shape: tuple[int, ...], rows: slice) -> Coded:
         outer = np.arange(block[0], block[-1] + 1) // int(state["nested_blocksize"])
         codes_of_scales = parts["nested_quant_map"].astype(np.float32)
         if codes_of_scales.shape != (256,):
-            raise ValueError(f"nested_quant_map is {list(codes_of_scales.shape)}, not [256]")
+            raise ValueError(
+                f"nested_quant_map is {list(codes_of_scales.shape)}, not [256]"
+            )
         scale = codes_of_scales[scale]
         scale = scale * parts["nested_absmax"].astype(np.float32)[outer]
         scale = scale + np.float32(state["nested_offset"])

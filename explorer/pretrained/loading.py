@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.architectures.families import checkpoint_names_of
 from explorer.architectures.gguf_names import gguf_names
+from explorer.arguments import check_kinds
 from explorer.errors import InputError, TargetError, TreeError
 from explorer.formats.files import is_config, list_path, load_path
 from explorer.formats.gguf.metadata import metadata
@@ -64,6 +65,7 @@ def load_pretrained(
     >>> model.apply({"params": params}, jnp.zeros((1, 4), int)).logits.shape
     (1, 4, 6)
     """
+    check_kinds(("scan", scan, "True or False"))
     place = _place(path)
     if is_config(place) and not os.path.isdir(place):
         raise TargetError(

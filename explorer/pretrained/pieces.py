@@ -57,7 +57,9 @@ def vocabulary_of(metadata: Mapping[str, object]) -> PieceVocabulary | None:
     begin = metadata.get("tokenizer.ggml.bos_token_id")
     unknown = metadata.get("tokenizer.ggml.unknown_token_id")
     if len(scores) != len(tokens) or not all(isinstance(each, str) for each in tokens):
-        raise ValueError(f"{len(scores):,} scores for {len(tokens):,} tokens that are texts")
+        raise ValueError(
+            f"{len(scores):,} scores for {len(tokens):,} tokens that are texts"
+        )
     if not all(isinstance(score, int | float) for score in scores):
         raise ValueError("scores that are not numbers")
     for number in (begin, unknown):

@@ -11,7 +11,13 @@ from explorer.architectures.checkpoint_fit import (
 )
 from explorer.architectures.checkpoint_names import CheckpointNames
 from explorer.architectures.families import architecture_of, checkpoint_names_of
-from explorer.errors import InputError, TreeError, first_few, printable
+from explorer.errors import (
+    InputError,
+    TreeError,
+    first_few,
+    printable,
+    shown,
+)
 from explorer.pretrained.arrays import FLOATS, array_of, same_values
 from explorer.pretrained.leaves import gather
 
@@ -125,7 +131,7 @@ def _arrays(tensors: Mapping[str, Any], place: str) -> "dict[str, np.ndarray]":
         if not isinstance(name, str):
             raise TreeError(
                 place,
-                found=f"the name {printable(repr(name), 60)} is {type(name).__name__}",
+                found=f"the name {shown(name, 60)} is {type(name).__name__}",
                 expected="names that are str",
             )
         arrays[name] = array_of(tensor, place, name)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from explorer.errors import InputError, printable
+from explorer.errors import InputError, printable, shown
 from explorer.sizing.records import MemoryPlan
 
 __all__ = ["Sweep", "SweepRow", "sweep_of"]
@@ -95,7 +95,7 @@ def _values(name: str, values: Any) -> tuple[Any, ...]:
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise InputError(
             f"sweep: {printable(name, 40)}",
-            found=printable(repr(values), 60),
+            found=shown(values, 60),
             expected="a list of values",
         )
     if len(values[: _MOST + 1]) > _MOST:  # before a long range is made a tuple

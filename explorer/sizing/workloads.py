@@ -7,7 +7,13 @@ from typing import Any
 import msgspec
 
 from explorer import dtypes
-from explorer.errors import InputError, check_number, check_type, printable
+from explorer.errors import (
+    InputError,
+    check_number,
+    check_type,
+    printable,
+    shown,
+)
 from explorer.sizing.checks import (
     check_flag,
     check_mesh,
@@ -140,7 +146,7 @@ def checked_lora(lora: object) -> Lora:
         if isinstance(words, str) or not all(isinstance(word, str) for word in words):
             raise InputError(
                 f"lora: {name}",
-                found=printable(repr(words), 40),
+                found=shown(words, 40),
                 expected='a tuple of names: ("q", "v")',
             )
     if not lora.targets:

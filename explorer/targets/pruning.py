@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from explorer.errors import InputError
+from explorer.errors import (
+    InputError,
+    check_type,
+)
 from explorer.paths import name_of
 from explorer.targets.inventories import inventory_of
 from explorer.targets.kernels import views_of
@@ -205,7 +208,9 @@ def masks_of(pruned: Any, change: Change) -> Any:
     import jax.numpy as jnp
 
     from explorer.objects.pytree import arrays_of
+    from explorer.transforms.records import Change
 
+    check_type("change", change, Change, "what prune returned")
     names = {each.name for each in change.tensors if each.zeros is not None}
     kept = {id(leaf) for key, leaf in arrays_of(pruned) if name_of(key) in names}
     return jax.tree.map(

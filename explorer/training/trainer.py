@@ -11,7 +11,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from explorer.errors import InputError, check_type, printable
+from explorer.errors import InputError, check_type
 from explorer.training.logging.history import History, Writer
 from explorer.training.sharding.arrays import check_arrays
 from explorer.training.sharding.mesh import Rule, Rules, shardings_of
@@ -20,6 +20,7 @@ from explorer.training.step.checks import (
     check_module,
     check_optimizer,
     check_rules,
+    check_watch,
 )
 from explorer.training.step.evaluation import EvalStep, LossFn, make_eval_step
 from explorer.training.step.freezing import Freezing
@@ -109,9 +110,7 @@ class Trainer:
         for name in ("compute_dtype", "param_dtype"):
             if getattr(self, name) is not None:
                 check_float(getattr(self, name), name)
-        if not isinstance(self.watch, Watch | None):
-            found = printable(repr(self.watch), 60)
-            raise InputError("watch", found=found, expected="a Watch, or None")
+        check_watch(self.watch)
         _ = self._step  # made, not compiled: it refuses what is out of range
 
     def init(self, rng: jax.Array, *inputs: Any, **kwargs: Any) -> TrainState:

@@ -15,7 +15,12 @@ from typing import Any, Literal, get_args
 import msgspec
 import numpy as np
 
-from explorer.errors import InputError, MissingPackageError, printable
+from explorer.errors import (
+    InputError,
+    MissingPackageError,
+    printable,
+    shown,
+)
 
 __all__ = [
     "Algorithm",
@@ -68,10 +73,10 @@ def check_algorithm(name: str) -> None:
         InputError: no such hash.
         MissingPackageError: its package is not installed.
     """
-    if name not in get_args(Algorithm):
+    if not isinstance(name, str) or name not in get_args(Algorithm):
         raise InputError(
             "algorithm",
-            found=f"no hash is called {printable(name, 40)!r}",
+            found=f"no hash is called {shown(name, 40)}",
             expected=" or ".join(get_args(Algorithm)),
         )
     if name == "xxh3_128":

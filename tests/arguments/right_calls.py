@@ -93,6 +93,7 @@ def files(folder: Path) -> None:
     os.mkdir(folder / "notes")
 
 
+@cache
 def trainer() -> Any:
     """A trainer of the layer."""
     return training.Trainer(Line(), loss, OPTIMIZER)
@@ -185,8 +186,7 @@ RIGHT: dict[str, Call] = {
     "factorize": (ex.factorize, _args(
         params=tree, rank=1, energy=None, select="**", evaluate=None)),
     "gather_moments": (ex.gather_moments, lambda: {
-        "module": model()[0], "params": model()[1], "data": [np.ones((1, 4), np.int32)],
-        "hessians": False}),
+        "module": Line(), "params": tree(), "data": [x()], "hessians": False}),
     "learned": (ex.learned, lambda: {"before": "a.npz", "after": "b.npz", "select": None}),
     "ledger": (_with_inputs(ex.ledger), lambda: {"first": Line(), "input": x()}),
     "load": (ex.load, _args(path="a.npz", select="**")),

@@ -15,7 +15,7 @@ from explorer.architectures.architecture import Architecture
 from explorer.architectures.checkpoint_names import CheckpointNames
 from explorer.architectures.config_fields import ConfigFields
 from explorer.architectures.families.spelling import meant_type
-from explorer.errors import printable
+from explorer.errors import printable, shown
 
 __all__ = ["SUPPORTED", "architecture_of", "checkpoint_names_of"]
 
@@ -80,7 +80,7 @@ def architecture_of(config: Mapping[str, Any], place: str = "config") -> Archite
         )
     if model_type not in _MODULE_OF:
         raise fields.error(
-            found=f"model_type {printable(repr(model_type), 60)} is not supported",
+            found=f"model_type {shown(model_type, 60)} is not supported",
             expected=_one_of_supported(),
             cure=_cure(config, model_type),
         )

@@ -9,7 +9,7 @@ from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
-from explorer.errors import FormatError, printable
+from explorer.errors import FormatError, printable, shown
 from explorer.formats.bounds import check_shape
 from explorer.formats.ndarrays import descr_name, item_bytes
 
@@ -59,7 +59,7 @@ def parse(
     if literal is None:
         raise FormatError(
             path,
-            found=f"{what} has the header {printable(repr(raw), 80)}",
+            found=f"{what} has the header {shown(raw, 80)}",
             expected="a dict of descr, fortran_order and shape",
         )
     descr, is_fortran, shape = literal

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from explorer.architectures.config_fields import ConfigFields
-from explorer.errors import InputError, printable
+from explorer.errors import InputError, shown
 from explorer.pretrained.gguf.decoders import TRANSLATIONS, Config, TensorFacts
 from explorer.pretrained.gguf.rotary import shortest
 
@@ -29,7 +29,7 @@ def translate(metadata: Mapping[str, Any], tensors: TensorFacts, place: str) -> 
     if named not in TRANSLATIONS:
         raise InputError(
             place,
-            found=f"general.architecture is {printable(repr(named), 60)}",
+            found=f"general.architecture is {shown(named, 60)}",
             expected="one of " + ", ".join(ARCHITECTURES),
         )
     table = tensors.shapes.get("token_embd.weight", ())

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from explorer.errors import FormatError, printable
+from explorer.errors import FormatError, printable, shown
 from explorer.formats.gguf.key_values import GgufValue
 from explorer.pretrained.gguf.pre_tokenizers import pre_tokenizer_of
 from explorer.pretrained.gguf.special_tokens import special_pairs
@@ -44,9 +44,9 @@ class _Vocabulary:
 
     def _put(self, number: int, token: str, kind: int, score: float) -> None:
         if type(number) is not int or number < 0:
-            raise ValueError(f"the number {printable(repr(number), 40)} of a token")
+            raise ValueError(f"the number {shown(number, 40)} of a token")
         if not isinstance(token, str) or not isinstance(score, int | float):
-            raise ValueError(f"the token {printable(repr(token), 40)}")
+            raise ValueError(f"the token {shown(token, 40)}")
         if number < len(self.tokens):  # of some tables a token or two are cut off
             self.tokens[number], self.types[number] = token, kind
             self.scores[number] = score

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from explorer import dtypes
-from explorer.errors import InputError, printable
+from explorer.errors import InputError, shown
 from explorer.sizing.weights.groups import Matrix
 from explorer.sizing.weights.schemes import LinearScheme, Sizes
 
@@ -73,7 +73,7 @@ def parse_pruning(text: str) -> Pruning:
 def _wrong(text: str) -> InputError:
     return InputError(
         "prune",
-        found=printable(repr(text), 40),
+        found=shown(text, 40),
         expected="a share between 0 and 1 or n:m, and how it is stored: 0.5, 2:4, 0.9:csr, "
         "0.5:bitmask",
     )

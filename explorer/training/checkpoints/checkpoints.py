@@ -19,7 +19,15 @@ from typing import Any, Literal, NamedTuple, Self
 
 import jax
 
-from explorer.errors import FormatError, InputError, check_number, check_path, check_type
+from explorer.arguments import check_kinds
+from explorer.errors import (
+    FormatError,
+    InputError,
+    check_number,
+    check_path,
+    check_type,
+    shown,
+)
 from explorer.training.checkpoints import orbax_store, step_folders
 from explorer.training.checkpoints.lock import Lock
 from explorer.training.checkpoints.manifest import (
@@ -43,6 +51,12 @@ class Saved(NamedTuple):
     step: int
     data: Any
     remarks: tuple[str, ...]
+
+
+def _is_metric(best: Any) -> bool:
+    """Return whether it is the name of a metric, and "min" or "max"."""
+    pair = best if isinstance(best, tuple | list) and len(best) == 2 else (None, None)
+    return all(isinstance(word, str) for word in pair) and pair[1] in ("min", "max")
 
 
 class Checkpoints:
@@ -94,13 +108,19 @@ class Checkpoints:
         check_path("folder", folder, "a folder of the run")  # not the current one
         for place, number in (("every", every), ("keep", keep)):
             check_number(place, number)
+        check_kinds(
+            ("keep_period", keep_period, "a whole number or None"),
+            ("config", config, "a dict or None"),
+        )
         if min(every, keep, 1 if keep_period is None else keep_period) < 1:
             given = f"every={every}, keep={keep}"
             period = "" if keep_period is None else f", keep_period={keep_period}"
             raise InputError(folder, found=given + period, expected="at least 1 of each")
-        if best is not None and best[1] not in ("min", "max"):
+        if best is not None and not _is_metric(best):
             raise InputError(
-                folder, found=f"best={best}", expected="(METRIC, 'min') or (METRIC, 'max')"
+                folder,
+                found=f"best={shown(best, 60)}",
+                expected="(METRIC, 'min') or (METRIC, 'max')",
             )
         self.folder, self.every, self.keep = Path(os.path.abspath(folder)), every, keep
         self._retention = orbax_store.Retention(keep, keep_period, best)

@@ -6,7 +6,13 @@ from typing import Any
 
 import msgspec
 
-from explorer.errors import FormatError, InputError, TargetError, printable
+from explorer.errors import (
+    FormatError,
+    InputError,
+    TargetError,
+    printable,
+    shown,
+)
 from explorer.storage.documents import NOT_JSON, refuse_json
 from explorer.storage.local import LOCAL, read_whole
 from explorer.storage.writing import make_folders, publish
@@ -118,4 +124,4 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
 
 
 def _shown(values: dict[str, Any], name: str) -> str:
-    return printable(repr(values[name]), 60) if name in values else "not set"
+    return shown(values[name], 60) if name in values else "not set"

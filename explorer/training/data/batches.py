@@ -8,7 +8,15 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from explorer.errors import InputError, check_number, check_path
+from explorer.arguments import check_kinds
+from explorer.errors import (
+    InputError,
+    TreeError,
+    check_number,
+    check_path,
+    check_type,
+    shown,
+)
 from explorer.storage.local import LOCAL
 from explorer.training.data.order import permute
 from explorer.training.sharding.arrays import check_arrays, check_not_donated
@@ -41,7 +49,13 @@ class Arrays:
     def __init__(self, arrays: Any, place: str = "data"):
         check_arrays(place, arrays)
         check_not_donated(place, arrays)
-        self._arrays = jax.tree.map(np.asarray, arrays)
+        check_type("place", place, str, "a str")
+        try:
+            self._arrays = jax.tree.map(np.asarray, arrays)
+        except jax.errors.JAXTypeError:
+            raise TreeError(
+                place, found="holds a traced array", expected="values"
+            ) from None
         paths = jax.tree_util.tree_flatten_with_path(self._arrays)[0]
         lengths = {
             jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape[:1]
@@ -146,6 +160,15 @@ def map_tokens(path: str | os.PathLike, dtype: str = "uint16") -> np.ndarray:
         return np.frombuffer(blob.map(), stored).view(np.memmap)
 
 
+def _pair(part: Any) -> tuple[int, int]:
+    """Return a part's index and how many there are."""
+    if not isinstance(part, tuple | list) or len(part) != 2:
+        raise TreeError("part", found=shown(part, 60), expected="(index, parts)")
+    check_number("part[0]", part[0])
+    check_number("part[1]", part[1])
+    return part[0], part[1]
+
+
 class Batches(Iterator[Any]):
     """An endless iterator of batches: every example once per epoch, in an order of its own.
 
@@ -184,7 +207,9 @@ class Batches(Iterator[Any]):
         check_number("size", size)
         check_number("steps_per_call", steps_per_call)
         check_number("seed", seed)
-        index, parts = part
+        index, parts = _pair(part)
+        if place is not None:
+            check_kinds(("place", place, "a function"))
         if min(size, steps_per_call, parts, seed + 1) < 1 or size % parts:
             raise InputError(
                 "batch",

@@ -169,6 +169,7 @@ class Bytes:
         Raises:
             InputError: a lone surrogate, which is not a character.
         """
+        check_type("text", text, str, "a str")
         try:
             return np.frombuffer(text.encode("utf-8"), np.uint8)
         except UnicodeEncodeError as error:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from explorer.arguments import as_names
 from explorer.errors import InputError, MissingPackageError, check_path
 from explorer.storage.writing import create_file, make_folders
 from explorer.training.logging.appending import AppendedFile
@@ -59,7 +60,7 @@ class EventWriter(AppendedFile):
         clock: Callable[[], float] = time.time,
     ):
         check_path("folder", folder)
-        columns = tuple(columns)
+        rows, columns = as_names("rows", rows), as_names("columns", columns)
         self._tags = [_utf8(f"{column}/{row}") for row in rows for column in columns]
         self._folder, self._clock, self._started = Path(folder), clock, False
         try:

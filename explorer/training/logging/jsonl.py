@@ -11,6 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
+from explorer.arguments import as_names, check_kinds
 from explorer.errors import (
     FormatError,
     InputError,
@@ -84,6 +85,8 @@ class JsonlWriter(AppendedFile):
         check_path("path", path)
         if after is not None:
             check_number("after", after)
+        check_kinds(("run", run, "a str"))
+        rows, columns = as_names("rows", rows), as_names("columns", columns)
         self._path = Path(path)
         header = HistoryHeader(VERSION, run, tuple(rows), tuple(columns))
         try:

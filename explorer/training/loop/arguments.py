@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from explorer.errors import InputError, TreeError, check_type, printable
+from explorer.errors import InputError, TreeError, check_type, shown
 from explorer.training.sharding.arrays import check_not_donated
 from explorer.training.watch.watch import Watch
 from explorer.tree.nesting import check_tree
@@ -70,7 +70,7 @@ def parts_of(trainer: Any) -> tuple[Any, Watch | None]:
         cure = "fit(trainer, state, batches, steps=...)"
         raise TreeError("trainer", found=found, expected="a Trainer", cure=cure)
     if watch is not None and not isinstance(watch, Watch):
-        found = printable(repr(watch), 60)
+        found = shown(watch, 60)
         raise TreeError("watch", found=found, expected="the Watch of the step, or None")
     return step, watch
 
@@ -141,13 +141,13 @@ def copied(evaluation: Any) -> Mapping[str, jax.Array]:
 
 def _shown(value: Any) -> str:
     try:
-        return printable(repr(value), 60)
+        return shown(value, 60)
     except Exception:  # of what cannot be shown, such as arrays that were donated
         return f"a {type(value).__name__}"
 
 
 def _number(name: Any, value: Any) -> jax.Array:
-    found = printable(repr(value), 60)
+    found = shown(value, 60)
     try:
         array = jnp.array(value)
         found = f"{array.dtype} of shape {array.shape}"
@@ -155,5 +155,5 @@ def _number(name: Any, value: Any) -> jax.Array:
             return array
     except (TypeError, ValueError):  # of no kind that arrays are made of
         pass
-    place = f"evaluate[{printable(repr(name), 60)}]"
+    place = f"evaluate[{shown(name, 60)}]"
     raise InputError(place, found=found, expected="a number")

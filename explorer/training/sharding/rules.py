@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from explorer.errors import InputError, printable
+from explorer.errors import InputError, printable, shown
 from explorer.inventory.tensor import Component, Role
 from explorer.paths import matches, name_of
 from explorer.roles.names import classify
@@ -69,9 +69,7 @@ class Rule(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "spec", _entries(self.spec))
         if not isinstance(self.glob, str | None):
-            raise InputError(
-                "Rule(glob=)", found=printable(repr(self.glob), 60), expected="one glob"
-            )
+            raise InputError("Rule(glob=)", found=shown(self.glob, 60), expected="one glob")
         _check_word("role", self.role, get_args(Role))
         _check_word("component", self.component, get_args(Component))
 
@@ -90,7 +88,7 @@ Rules = Sequence[Rule]
 
 def _entries(spec: Any) -> Spec:
     """Return a spec in its only form: a tuple of names, tuples of names and None."""
-    found = printable(repr(spec), 60)
+    found = shown(spec, 60)
     several = (spec,) if isinstance(spec, str) else spec
     try:
         entries = tuple(e if isinstance(e, str | None) else tuple(e) for e in several)
@@ -103,17 +101,17 @@ def _entries(spec: Any) -> Spec:
     if twice:
         raise InputError(
             "Rule(spec)",
-            found=f"{found} names {printable(repr(twice[0]), 60)} twice",
+            found=f"{found} names {shown(twice[0], 60)} twice",
             expected="each axis of a mesh once",
         )
     return entries
 
 
 def _check_word(what: str, word: str | None, known: tuple[str, ...]) -> None:
-    if word is not None and word not in known:
+    if word is not None and (not isinstance(word, str) or word not in known):
         raise InputError(
             f"Rule({what}=)",
-            found=printable(repr(word), 60),
+            found=shown(word, 60),
             expected=f"one of {', '.join(known)}",
         )
 
@@ -176,7 +174,7 @@ def rules_for(
     if not isinstance(several, Sequence) or not all(isinstance(r, Rule) for r in several):
         raise InputError(
             "the rules",
-            found=printable(repr(rules), 60),
+            found=shown(rules, 60),
             expected='one or several such as Rule(("fsdp", "tensor"), role="kernel")',
         )
     for rule in several:
@@ -262,7 +260,7 @@ def _check_axes(rule: Rule, axes: Sequence[str]) -> None:
         if name not in axes and name not in optional:
             raise InputError(
                 "the rules",
-                found=f"an axis {printable(repr(name), 60)}",
+                found=f"an axis {shown(name, 60)}",
                 expected=f"one of the mesh's: {', '.join(axes)}",
             )
 
@@ -276,7 +274,7 @@ def _unused(rule: Rule, leaves: Sequence[tuple[Path, tuple[int, ...]]]) -> Input
         wanted = f"paths such as {printable(name_of(leaves[0][0]))}"
     return InputError(
         "the rules",
-        found=f"{printable(repr(rule), 200)} fits none of {len(leaves):,} parameters",
+        found=f"{shown(rule, 200)} fits none of {len(leaves):,} parameters",
         expected=wanted,
         cure=_nearest(rule.glob or "", {name for path, _ in leaves for name in path}),
     )

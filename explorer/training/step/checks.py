@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.sharding import Mesh
-from jax.typing import DTypeLike
 
-from explorer.errors import InputError, printable
+from explorer.errors import InputError, shown
 from explorer.training.sharding.mesh import Rule, Rules
 from explorer.tree.walk import names_of, place_of
 
@@ -60,22 +59,38 @@ def check_sizes(variables: Any) -> None:
             )
 
 
-def check_float(dtype: DTypeLike, place: str = "parameters") -> None:
-    """Refuse a dtype that is not of floating-point numbers.
+def check_float(dtype: Any, place: str = "parameters") -> Any:
+    """Return a dtype of floating-point numbers, as it was given.
 
     Raises:
         InputError: it is another, or does not exist.
     """
     try:
-        known = jnp.issubdtype(dtype, jnp.floating)
-    except TypeError:
+        known = dtype is not None and jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
+    except (TypeError, ValueError, RuntimeError, AttributeError):  # as NumPy and JAX say it
         known = False
     if not known:
         raise InputError(
             place,
-            found=f"dtype {printable(repr(dtype), 60)}",
+            found=f"dtype {shown(dtype, 60)}",
             expected="a floating-point dtype such as bfloat16 or float32",
         )
+    return dtype
+
+
+def check_key(rng: Any) -> Any:
+    """Return a random key, as it was given.
+
+    Raises:
+        InputError: it is something else.
+    """
+    dtype, shape = getattr(rng, "dtype", None), getattr(rng, "shape", None)
+    typed = isinstance(rng, jax.Array) and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if (typed and shape == ()) or (dtype == jnp.uint32 and shape == (2,)):
+        return rng
+    raise InputError(
+        "rng", found=shown(rng, 60), expected="one random key", cure="jax.random.key(0)"
+    )
 
 
 def check_rules(rules: Rule | Rules | None, mesh: Mesh | None) -> None:
@@ -88,6 +103,14 @@ def check_rules(rules: Rule | Rules | None, mesh: Mesh | None) -> None:
         raise InputError("rules", found="no mesh", cure="pass mesh=make_mesh(...) as well")
 
 
+def check_watch(watch: Any) -> None:
+    """Refuse what is not a Watch, or None."""
+    from explorer.training.watch.watch import Watch
+
+    if not isinstance(watch, Watch | None):
+        raise InputError("watch", found=shown(watch, 60), expected="a Watch, or None")
+
+
 def check_module(module: Any) -> None:
     """Refuse a module that is something else.
 
@@ -97,7 +120,7 @@ def check_module(module: Any) -> None:
     if not isinstance(module, nn.Module):
         raise InputError(
             "module",
-            found=printable(repr(module), 60),
+            found=shown(module, 60),
             expected="a Linen module",
             cure="make one of the class" if isinstance(module, type) else "",
         )
@@ -112,6 +135,6 @@ def check_optimizer(optimizer: Any) -> None:
     if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):
         raise InputError(
             "optimizer",
-            found=printable(repr(optimizer), 60),
+            found=shown(optimizer, 60),
             expected="an optax transformation such as optax.adamw(1e-3)",
         )

@@ -9,7 +9,7 @@ import jax
 import optax
 from jax import lax
 
-from explorer.errors import InputError, TreeError, check_type, printable
+from explorer.errors import InputError, TreeError, check_type, shown
 from explorer.inventory.tensor import Role
 from explorer.paths import matches, name_of
 from explorer.roles.names import classify
@@ -178,7 +178,7 @@ def _several(what: str, given: Any) -> tuple[str, ...]:
     ):
         raise InputError(
             f"freeze({what}=)",
-            found=printable(repr(given), 60),
+            found=shown(given, 60),
             expected=f"one or several of the {what}, each a string",
         )
     return tuple(several)
@@ -188,7 +188,7 @@ def _of_role(word: str, role_of: Sequence[str]) -> list[int]:
     if word not in _WORDS:
         raise InputError(
             "freeze(roles=)",
-            found=printable(repr(word), 60),
+            found=shown(word, 60),
             expected=f"of {', '.join(_WORDS)}",
         )
     found = [
@@ -210,7 +210,7 @@ def _of_glob(glob: str, paths: Sequence[Path]) -> list[int]:
     if not found:
         raise InputError(
             "freeze(globs=)",
-            found=f"{printable(repr(glob), 60)} matches no parameter",
+            found=f"{shown(glob, 60)} matches no parameter",
             expected=f"a glob of paths such as {name_of(paths[0])}",
         )
     return found

@@ -23,6 +23,7 @@ from explorer.training.step.checks import (
     check_rules,
     check_sizes,
     check_trainable,
+    check_watch,
 )
 from explorer.tree.nesting import check_tree
 
@@ -188,6 +189,7 @@ def _first(
     param_dtype: DTypeLike | None,
 ) -> TrainState:
     """Return the state that has these variables and no step behind it."""
+    check_watch(watch)
     params = cast_floats(variables.get("params", {}), param_dtype)
     check_trainable(params)
     check_sizes(variables)

@@ -13,7 +13,7 @@ import numpy as np
 from jax import tree_util
 
 from explorer.architectures.declaration import layer_name
-from explorer.errors import InputError, TreeError, printable
+from explorer.errors import InputError, TreeError, shown
 from explorer.paths import matches
 from explorer.tree.nesting import check_tree
 from explorer.tree.walk import Path, names_of, place_of
@@ -110,7 +110,7 @@ def stacks_of(stacks: Any) -> Stacks | None:
         if not _is_pair(pair):
             raise InputError(
                 "Watch(stacks=)",
-                found=printable(repr(pair), 60),
+                found=shown(pair, 60),
                 expected='(glob, axes) pairs such as ("layers/**", 1)',
             )
     return pairs

@@ -13,7 +13,11 @@ import msgspec
 import numpy as np
 from jax import lax
 
-from explorer.errors import InputError, TreeError
+from explorer.errors import (
+    InputError,
+    TreeError,
+    shown,
+)
 from explorer.training.sharding.arrays import check_not_donated
 from explorer.training.watch.rows import Plan, Stacks, plan_rows, stacks_of
 from explorer.tree.nesting import check_tree
@@ -65,9 +69,9 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if type(self.every) is not int or self.every < 1:
             wanted = "a whole number of steps, 1 or more"
-            raise InputError("Watch(every=)", found=repr(self.every), expected=wanted)
+            raise InputError("Watch(every=)", found=shown(self.every), expected=wanted)
         if not isinstance(self.glob, str):
-            raise InputError("Watch(glob=)", found=repr(self.glob), expected="one glob")
+            raise InputError("Watch(glob=)", found=shown(self.glob), expected="one glob")
         msgspec.structs.force_setattr(self, "stacks", stacks_of(self.stacks))
 
     def rows(self, params: Any) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 
-from explorer.errors import InputError, printable
+from explorer.errors import InputError, shown
 from explorer.transforms.adapters.kernels import Kernel, Site
 
 __all__ = ["Adapter", "KernelPart", "Variant", "check_variant", "is_adapter"]
@@ -112,6 +112,6 @@ def check_variant(variant: Any) -> None:
     if variant not in get_args(Variant):
         raise InputError(
             "variant",
-            found=printable(repr(variant), 40),
+            found=shown(variant, 40),
             expected=f"one of {', '.join(get_args(Variant))}",
         )

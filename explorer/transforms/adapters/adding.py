@@ -10,7 +10,9 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from explorer.architectures.architecture import Architecture
-from explorer.errors import InputError, check_type, printable
+from explorer.arguments import check_kinds, check_tree_given
+from explorer.errors import InputError, shown
+from explorer.training.step.checks import check_float, check_key
 from explorer.transforms.adapters.adapter import Adapter, Variant, check_variant
 from explorer.transforms.adapters.changes import change_of_adding
 from explorer.transforms.adapters.foreign import sites_in
@@ -75,13 +77,20 @@ def add_lora(
     >>> change.parameters_before, change.parameters_after, change.trainable
     (64, 88, 24)
     """
+    check_tree_given("params", params, "a tree of parameters")
     check_tree(params)
     check_variant(variant)
+    check_kinds(
+        ("rank", rank, "a whole number"),
+        ("targets", targets, "a str or a list of them"),
+        ("alpha", alpha, "a number or None"),
+        ("save", save, "a str or a list of them"),
+    )
+    dtype = check_float(dtype, "dtype")
     leaves = ParameterLeaves(params)
     alpha = float(rank) if alpha is None else alpha
-    check_type("alpha", alpha, (int, float), "a number")
     sites = find_sites(leaves, targets, architecture, axes)
-    key = jax.random.key(0) if rng is None else rng
+    key = jax.random.key(0) if rng is None else check_key(rng)
     found: dict[tuple[str, ...], Any] = {}
     for site in sites:
         site.check_rank(rank)
@@ -108,7 +117,7 @@ def find_sites(
     """
     words = (targets,) if isinstance(targets, str) else tuple(targets)
     if not words or not all(isinstance(word, str) and word for word in words):
-        found = printable(repr(targets), 60)
+        found = shown(targets, 60)
         raise InputError("targets", found=found, expected="one or several names or globs")
     globs = any(letter in word for word in words for letter in "*?[/")
     if architecture is None or globs or axes:
@@ -151,7 +160,7 @@ def _saved(leaves: ParameterLeaves, globs: Sequence[str], adapted: Any) -> dict[
         if not fitting:
             raise InputError(
                 "save",
-                found=f"{printable(repr(glob), 60)} matches no parameter",
+                found=f"{shown(glob, 60)} matches no parameter",
                 expected=f"a glob of paths such as {'/'.join(leaves.paths[0])}",
             )
         found |= {path: jnp.array(unpacked(leaves[path])) for path in fitting}

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from explorer.architectures.architecture import Architecture
+from explorer.arguments import check_kinds
 from explorer.errors import InputError, TreeError, first_few
 from explorer.transforms.adapters.adapter import Adapter
 from explorer.transforms.adapters.changes import change_of_extracting
-from explorer.transforms.adapters.foreign import sites_in
+from explorer.transforms.adapters.foreign import check_axes, sites_in
 from explorer.transforms.adapters.kernels import Site, axes_of
 from explorer.transforms.adapters.sites import sites_of
 from explorer.transforms.adapters.trees import ParameterLeaves, unpacked
@@ -57,6 +58,10 @@ def extract_lora(
     >>> adapters["dense"]["kernel"].rank
     1
     """
+    check_kinds(
+        ("rank", rank, "a whole number or None"), ("energy", energy, "a number or None")
+    )
+    check_axes(axes)
     if rank is None and energy is None:
         raise InputError(
             "rank", found="neither a rank nor an energy", expected="one of both"

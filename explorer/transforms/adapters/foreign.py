@@ -4,14 +4,15 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from explorer.errors import InputError, first_few, printable
+from explorer.arguments import check_kinds
+from explorer.errors import InputError, first_few, printable, shown
 from explorer.paths import matches
 from explorer.roles.names import classify
 from explorer.sizing.training.lora import GROUPS, WORDS
 from explorer.transforms.adapters.kernels import Kernel, Site, axes_of
 from explorer.transforms.adapters.trees import ParameterLeaves
 
-__all__ = ["sites_in"]
+__all__ = ["check_axes", "sites_in"]
 
 Path = tuple[str, ...]
 
@@ -35,6 +36,7 @@ def sites_in(
     >>> sites_in(ParameterLeaves(tree), ("Dense_*/kernel",))[0].kernels[0].axes
     'io'
     """
+    check_axes(axes)
     given = tuple((axes or {}).items())
     shapes = {path: tuple(leaf.shape) for path, leaf in leaves.items()}
     chosen: dict[Path, None] = {}
@@ -45,6 +47,16 @@ def sites_in(
             raise _unknown(target, shapes, given)
         chosen |= dict.fromkeys(fitting)
     return [_site(path, shapes[path], given) for path in chosen]
+
+
+def check_axes(axes: object) -> None:
+    """Refuse what does not say of globs what the axes of their kernels are."""
+    check_kinds(("axes", axes, "a dict or None"))
+    for glob, letters in axes.items() if isinstance(axes, Mapping) else ():
+        if not isinstance(letters, str):
+            raise InputError(
+                "axes", found=f"{shown(letters, 40)} for {shown(glob, 40)}", expected='"io"'
+            )
 
 
 def _site(path: Path, shape: tuple[int, ...], given: Iterable[tuple[str, str]]) -> Site:

@@ -9,7 +9,7 @@ import os
 from math import isfinite
 from typing import Any
 
-from explorer.errors import FormatError, InputError, printable
+from explorer.errors import FormatError, InputError, printable, shown
 from explorer.formats.files import load_path
 from explorer.formats.gguf.metadata import metadata
 from explorer.storage.local import first_bytes
@@ -87,6 +87,6 @@ def _alpha(path: str, said: Any) -> float:
         return float(said)
     raise FormatError(
         path,
-        found=f"adapter.lora.alpha is {printable(repr(said), 40)}",
+        found=f"adapter.lora.alpha is {shown(said, 40)}",
         expected="a finite number",
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from math import prod
 from typing import Any, NamedTuple
 
-from explorer.errors import InputError, printable
+from explorer.errors import InputError, printable, shown
 
 __all__ = ["Kernel", "Site", "axes_of"]
 
@@ -153,7 +153,7 @@ def _checked(path: Path, shape: Shape, axes: str) -> str:
     if not letters or len(axes) != len(shape) or not {"i", "o"} <= set(axes):
         raise InputError(
             "/".join(path),
-            found=f"axes {printable(repr(axes), 40)} for an array of shape {list(shape)}",
+            found=f"axes {shown(axes, 40)} for an array of shape {list(shape)}",
             expected='a letter for each axis: "i" inputs, "o" outputs, "b" stacked matrices',
         )
     return axes

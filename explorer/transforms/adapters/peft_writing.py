@@ -4,17 +4,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from explorer.architectures.architecture import Architecture
 from explorer.architectures.checkpoint_fit import is_bare
 from explorer.architectures.families import checkpoint_names_of
 from explorer.architectures.stored_tensors import stored_tensors
-from explorer.errors import InputError, check_path, first_few
+from explorer.arguments import check_kinds
+from explorer.errors import InputError, TreeError, check_path, first_few
 from explorer.transforms.adapters.adapter import Adapter
 from explorer.transforms.adapters.peft_files import write_folder
 from explorer.transforms.adapters.sites import sites_of
-from explorer.transforms.adapters.trees import adapters_in, replaced_in
+from explorer.transforms.adapters.trees import adapters_in, check_adapters, replaced_in
 
 __all__ = ["write_peft"]
 
@@ -40,6 +42,10 @@ def write_peft(
             projection, which peft has one adapter for.
     """
     check_path("folder", folder)
+    check_kinds(("base", base, "a str"))
+    check_adapters(adapters)
+    if not jax.tree.leaves(adapters):
+        raise TreeError("adapters", found="no adapter", expected="a tree of add_lora")
     rows = [
         row
         for path, each in adapters_in(adapters)

@@ -4,7 +4,7 @@ from math import prod
 
 from explorer import dtypes
 from explorer.architectures.architecture import Architecture
-from explorer.errors import InputError, printable
+from explorer.errors import InputError, printable, shown
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import Kind
 from explorer.paths import name_of
@@ -27,7 +27,7 @@ def planned_change(
     """
     if variant not in ("lora", "rslora", "dora"):
         raise InputError(
-            "variant", found=printable(repr(variant), 40), expected="lora, rslora or dora"
+            "variant", found=shown(variant, 40), expected="lora, rslora or dora"
         )
     for each in adapted_matrices(architecture, lora.targets):
         least = min(each.inputs, each.outputs)

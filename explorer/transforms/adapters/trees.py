@@ -6,9 +6,12 @@ from typing import Any
 
 import jax
 
-from explorer.errors import TreeError, first_few
+from explorer.arguments import check_tree_given
+from explorer.errors import TreeError, first_few, shown
 from explorer.paths import unboxed
+from explorer.training.sharding.arrays import check_not_donated
 from explorer.transforms.adapters.adapter import Adapter, is_adapter
+from explorer.tree.nesting import check_tree
 from explorer.tree.walk import names_of
 
 __all__ = [
@@ -34,6 +37,14 @@ class ParameterLeaves:
     """
 
     def __init__(self, params: Any):
+        check_tree_given("params", params, "a tree of parameters")
+        check_tree(params)
+        for leaf in jax.tree.leaves(params, is_leaf=is_quantized):
+            if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
+                raise TreeError(
+                    "params", found=f"holds {shown(leaf, 60)}", expected="arrays"
+                )
+        check_not_donated("params", params)
         found, self._treedef = jax.tree_util.tree_flatten_with_path(
             params, is_leaf=is_quantized
         )
@@ -79,12 +90,24 @@ def replaced_in(adapters: Any) -> dict[Path, Any]:
     return {unboxed(names_of(keys)): leaf for keys, leaf in found if not is_adapter(leaf)}
 
 
+def check_adapters(adapters: Any) -> None:
+    """Refuse what is not a tree of adapters and of arrays."""
+    expected = "a tree of add_lora"
+    check_tree_given("adapters", adapters, expected)
+    check_tree(adapters)
+    for leaf in jax.tree.leaves(adapters, is_leaf=is_adapter):
+        if not is_adapter(leaf) and not hasattr(leaf, "shape"):
+            raise TreeError("adapters", found=f"holds {shown(leaf, 60)}", expected=expected)
+    check_not_donated("adapters", adapters)
+
+
 def check_fit(leaves: ParameterLeaves, adapters: Any) -> None:
     """Refuse adapters of other parameters.
 
     Raises:
         TreeError: a kernel is missing or of another shape; the first ones are named.
     """
+    check_adapters(adapters)
     wanted = {k.path: k.shape for _, each in adapters_in(adapters) for k in each.kernels}
     wanted |= {path: tuple(a.shape) for path, a in replaced_in(adapters).items()}
     if not wanted:

@@ -12,8 +12,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from explorer.errors import InputError, TreeError
+from explorer.arguments import check_kinds
+from explorer.errors import (
+    InputError,
+    TreeError,
+    first_line,
+)
 from explorer.models.linear import ExpertGroups, Linear
+from explorer.training.sharding.arrays import check_arrays, check_not_donated
 from explorer.tree.types import Params
 
 __all__ = ["InputMoments", "batches_of", "gather_moments", "recorded", "recording"]
@@ -65,6 +71,10 @@ def gather_moments(
             "model", found=f"is {type(module).__name__}", expected="a Linen module"
         )
 
+    check_arrays("params", params)
+    check_not_donated("params", params)
+    check_kinds(("hessians", hessians, "True or False"))
+
     @jax.jit
     def step(params: Params, first: Any, rest: dict[str, Any]) -> Any:
         with recording(rest.get("attention_mask"), hessians):
@@ -75,7 +85,14 @@ def gather_moments(
 
     total: Any = None
     for batch in batches_of(data):
-        found = step(params, *batch)
+        try:
+            found = step(params, *batch)
+        except (TypeError, ValueError, OverflowError, IndexError, AttributeError) as error:
+            raise InputError(  # of the module's own code
+                "data",
+                found=f"{type(module).__name__} does not take such data ({first_line(error)})",
+                expected="what its first argument is, such as token ids [batch, length]",
+            ) from None
         total = found if total is None else _added(total, found)
     if not total:
         raise InputError(

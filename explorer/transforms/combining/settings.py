@@ -4,7 +4,7 @@ import difflib
 from math import isfinite
 from typing import Any
 
-from explorer.errors import InputError, check_type, printable
+from explorer.errors import InputError, check_type, printable, shown
 
 __all__ = ["NAMES", "NEED_BASE", "check_share", "checked_weights", "method_named"]
 
@@ -58,7 +58,7 @@ def checked_weights(method: str, weights: Any, models: int) -> tuple[float, ...]
     for weight in weights:
         is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
         if not is_number or not isfinite(weight):
-            found = printable(repr(weight), 40)
+            found = shown(weight, 40)
             raise InputError("weights", found=found, expected=expected)
     if len(weights) != models:
         raise InputError("weights", found=f"{len(weights)} numbers", expected=expected)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from explorer.errors import TreeError, check_type
-from explorer.tree.nesting import check_tree
+from explorer.training.sharding.arrays import check_arrays, check_not_donated
 from explorer.tree.types import Params, PyTree
 
 __all__ = ["MaskedState", "apply_masks"]
@@ -44,7 +44,8 @@ def apply_masks(
     >>> optax.apply_updates(params, updates)["kernel"].tolist()[1]
     0.0
     """
-    check_tree(masks)
+    check_arrays("masks", masks)
+    check_not_donated("masks", masks)
     if optimizer is not None and not hasattr(optimizer, "update"):
         check_type("optimizer", optimizer, (), "an optax transformation")
     inner = optax.with_extra_args_support(optimizer or optax.identity())

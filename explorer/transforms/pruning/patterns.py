@@ -4,7 +4,8 @@ import difflib
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple, get_args
 
-from explorer.errors import InputError, check_type, printable
+from explorer.arguments import check_kinds
+from explorer.errors import InputError, check_type, shown
 
 __all__ = [
     "Method",
@@ -116,7 +117,7 @@ def _share(text: str, whole: str) -> Fraction:
 
 
 def _wrong(text: str, cure: str = "") -> InputError:
-    found = printable(repr(text), 40)
+    found = shown(text, 40)
     return InputError("pattern", found=found, expected=_FORMS, cure=cure)
 
 
@@ -129,12 +130,12 @@ def check_choice(place: str, given: object, kind: object) -> None:
 movement; did you mean magnitude?
     """
     words = get_args(kind)
-    if given in words:
+    if isinstance(given, str) and given in words:
         return
-    near = difflib.get_close_matches(str(given), words, 1, 0.5)
+    near = difflib.get_close_matches(shown(given), words, 1, 0.5)
     raise InputError(
         place,
-        found=printable(repr(given), 40),
+        found=shown(given, 40),
         expected=f"{', '.join(words[:-1])} or {words[-1]}",
         cure=f"did you mean {near[0]}?" if near else "",
     )
@@ -146,6 +147,9 @@ def settings_of(pattern: str, by: Any, scope: Any, seed: int = 0) -> PruneSettin
     Raises:
         InputError: an unknown word, or words that do not go together.
     """
+    check_kinds(("pattern", pattern, "a str"), ("seed", seed, "a whole number"))
+    if seed < 0:
+        raise InputError("seed", found=str(seed), expected="0 or more")
     found = parse_pattern(pattern)
     check_choice("by", by, Method)
     if scope is not None:

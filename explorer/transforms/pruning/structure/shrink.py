@@ -8,6 +8,7 @@ import numpy as np
 
 from explorer.architectures.architecture import Architecture
 from explorer.architectures.declaration import layer_name
+from explorer.arguments import check_kinds
 from explorer.errors import InputError, TreeError, check_type
 from explorer.models.transformer import Transformer
 from explorer.roles.names import classify
@@ -95,6 +96,11 @@ def shrink(
     >>> found.config["intermediate_size"], found.params["layers_0"]["mlp"]["up_proj"]["kernel"].shape
     (72, (64, 72))
     """
+    check_kinds(
+        ("pattern", pattern, "a str"),
+        ("config", config, "a dict or None"),
+        ("seed", seed, "a whole number"),
+    )
     wanted = parse_pattern(pattern)
     check_choice("by", by, Method)
     _check(model, wanted, by, data)
