@@ -14,6 +14,9 @@ from .api.adapters import (
     plan_lora,
     save_lora,
 )
+from .api.explaining import (
+    explain,
+)
 from .api.generation import (
     embed,
     evaluate_text,
@@ -188,6 +191,7 @@ __all__ = [
     "digest",
     "embed",
     "evaluate_text",
+    "explain",
     "explore",
     "extract_lora",
     "factorize",

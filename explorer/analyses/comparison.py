@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from importlib import import_module
 
 import msgspec
 
+from explorer.document.exporting import Exportable
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import PARAMS, TensorSpec
 from explorer.paths import unboxed
@@ -25,7 +25,7 @@ class StructureChange(msgspec.Struct, frozen=True):
     new: Signature | None = None
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+class Comparison(Exportable, frozen=True, kw_only=True):
     """Every structural difference of two inventories, each tensor in one list only.
 
     A tensor of one path is `reshaped` (another shape, perhaps another format too) or
@@ -47,10 +47,6 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     def identical(self) -> bool:
         """Whether nothing differs."""
         return not any((self.added, self.removed, self.reshaped, self.recast, self.moved))
-
-    def __str__(self) -> str:
-        # the view stands above this room: it is found by name when a comparison is printed
-        return import_module("explorer.views.comparison").comparison_text(self)
 
 
 def compare(a: Inventory, b: Inventory) -> Comparison:

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-import msgspec
-
 from explorer.analyses.active import ActiveParameters, active_parameters
 from explorer.analyses.notes import notes_of
 from explorer.analyses.provenance import provenance_of
 from explorer.analyses.widths import WIDTHS, bytes_at
+from explorer.document.exporting import Exportable
 from explorer.inventory.card import Advertised, Agreement
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import PARAMS, Kind
@@ -17,7 +16,7 @@ from explorer.paths import name_of
 __all__ = ["Ledger", "ledger_of"]
 
 
-class Ledger(msgspec.Struct, frozen=True, kw_only=True):
+class Ledger(Exportable, frozen=True, kw_only=True):
     """What `explorer count` prints of one target; every count and byte total is an int.
 
     `roles` and `components` add up to `parameters`; `dtypes` and `collections` to all

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from explorer.document.exporting import Exportable
 from explorer.errors import InputError, check_number, check_type, shown
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import Kind
@@ -35,7 +36,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
         return cls(name=name, **figures)
 
 
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
+class Summary(Exportable, frozen=True, kw_only=True):
     """Groups, largest first, and the total that they add up to.
 
     >>> import explorer as ex

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "plan",
+    "planner_of",
     "subject_of",
     "sweep",
 ]
@@ -50,7 +51,7 @@ def plan(
     {'parameters': 13476831232, 'kv_cache': 2147483648}
     """
     subject = subject_of(target, inputs)
-    return _planner(subject, workload, device, optimizer)(settings)
+    return planner_of(subject, workload, device, optimizer)(settings)
 
 
 def sweep(
@@ -81,7 +82,7 @@ def sweep(
 
     check_type("sweep", axes, Mapping, "a dict of settings and their values")
     subject = subject_of(target, inputs)
-    planned = _planner(subject, workload, device, optimizer)
+    planned = planner_of(subject, workload, device, optimizer)
     if isinstance(number := axes.get("mesh"), int):
         from explorer.sizing.meshes.table import suitable_meshes
 
@@ -92,8 +93,11 @@ def sweep(
     return found.by_need() if isinstance(number, int) and len(axes) == 1 else found
 
 
-def _planner(
-    subject: "Subject", workload: Any, device: str | None, optimizer: Any
+def planner_of(
+    subject: "Subject",
+    workload: Any = None,
+    device: str | None = None,
+    optimizer: Any = None,
 ) -> "Callable[[dict[str, Any]], MemoryPlan]":
     """Return what plans a subject for settings."""
     from explorer.sizing.plan import plan_of

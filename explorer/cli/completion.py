@@ -3,7 +3,13 @@
 import click
 from click.shell_completion import CompletionItem
 
-__all__ = ["catalog_words", "complete_recipe", "complete_setting", "targets"]
+__all__ = [
+    "catalog_words",
+    "complete_recipe",
+    "complete_setting",
+    "complete_word",
+    "targets",
+]
 
 
 def targets(incomplete: str) -> list[CompletionItem]:
@@ -48,6 +54,15 @@ def complete_recipe(
     from explorer.recipes import RECIPES
 
     return [name for name in RECIPES if name.startswith(incomplete)]
+
+
+def complete_word(
+    ctx: click.Context, option: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the words that are explained and begin so."""
+    from explorer.explaining.words import TOPICS
+
+    return _beginning([topic.split()[-1] for topic in TOPICS], incomplete)
 
 
 def complete_setting(

@@ -18,6 +18,7 @@ __all__ = ["cli", "main"]
 
 # the module of each command, imported when it is needed; in the order of --help
 _MODULES = {
+    "explain": "explain",
     "show": "show",
     "count": "count",
     "plan": "plan",

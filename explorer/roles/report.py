@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from explorer.document.exporting import Exportable
 from explorer.inventory.tensor import Component, Role
 from explorer.roles.names import decide
 
@@ -95,7 +96,7 @@ class Disagreement(msgspec.Struct, frozen=True):
         return f"{self.path} is used as {self.by_use}, its name says {self.by_name}"
 
 
-class RoleReport(msgspec.Struct, frozen=True, kw_only=True):
+class RoleReport(Exportable, frozen=True, kw_only=True):
     """What a model's parameters do in one call; all counts are sums over its rows.
 
     Attributes:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from explorer.document.exporting import Exportable
 from explorer.sizing.device_records import CompiledMemory
 from explorer.sizing.settings import Lora, Variation, Workload
 
@@ -165,7 +166,7 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     per_device_bytes: int
 
 
-class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
+class MemoryPlan(Exportable, frozen=True, kw_only=True):
     """What a model needs for a workload, term by term.
 
     Attributes:
@@ -209,7 +210,7 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     trainable_parameters: int
     bits_per_weight: float | None
-    by_type: dict[str, TypeTotal] = {}
+    by_type: dict[str, TypeTotal] = msgspec.field(default_factory=dict)
     terms: tuple[Term, ...]
     total_bytes: int
     low_bytes: int
@@ -227,4 +228,4 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
     decode_tokens_per_second: float | None = None
     prefill_seconds: float | None = None
     speed: Speed | None = None
-    cost: dict[str, Any] = {}
+    cost: dict[str, Any] = msgspec.field(default_factory=dict)

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from explorer.document.exporting import Exportable
 from explorer.errors import InputError, printable, shown
 from explorer.sizing.records import MemoryPlan
 
@@ -30,7 +31,7 @@ class SweepRow(msgspec.Struct, frozen=True, kw_only=True):
     longest_context: int | None
 
 
-class Sweep(msgspec.Struct, frozen=True, kw_only=True):
+class Sweep(Exportable, frozen=True, kw_only=True):
     """A table of plans.
 
     Attributes:

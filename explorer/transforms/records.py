@@ -1,10 +1,12 @@
 """What a transform changed: each tensor, each component, all together, and what it cost."""
 
+import json
 from collections.abc import Iterable
-from importlib import import_module
 from typing import Any
 
 import msgspec
+
+from explorer.document.exporting import Exportable
 
 __all__ = ["Change", "ComponentChange", "Evaluation", "TensorChange"]
 
@@ -86,7 +88,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     divergence: float
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Change(Exportable, frozen=True, kw_only=True):
     """What a transform changed, to the last parameter and byte.
 
     Attributes:
@@ -171,20 +173,12 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             found[each.after] = found.get(each.after, 0) + each.bytes_after
         return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
-    def __str__(self) -> str:
-        # the view stands above this room: it is found by name when a change is printed
-        return import_module("explorer.views.change").change_text(self)
-
     def __repr__(self) -> str:
         words = f"{self.target}: {self.transform}, {len(self.tensors):,} tensors"
         bits = f"{self.bits_before:.5g} -> {self.bits_after:.5g} bits per weight"
         error = self.relative_error
         lost = "" if error is None else f", relative error {error:.3g}"
         return f"Change({words}, {bits}{lost})"
-
-    def to_json(self) -> str:
-        """Return `to_dict` as JSON; integers stay exact."""
-        return msgspec.json.format(msgspec.json.encode(self.to_dict()), indent=2).decode()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON holds, of dicts, lists and numbers: totals first, then tensors."""
@@ -210,6 +204,14 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             "notes": self.notes,
         }
         return msgspec.to_builtins(found)
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return the same as JSON.
+
+        >>> Change(transform="prune 0.5", target="dict", tensors=()).to_json(None)[:26]
+        '{"transform": "prune 0.5",'
+        """
+        return json.dumps(self.to_dict(), indent=indent)
 
 
 def _bits(size: int, parameters: int) -> float:

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from explorer.document.exporting import Exportable
 from explorer.errors import InputError
 from explorer.values.digest import Digests, TensorDigest
 
@@ -19,7 +20,7 @@ class DigestChange(msgspec.Struct, frozen=True, kw_only=True):
     after: TensorDigest | None = None
 
 
-class DigestComparison(msgspec.Struct, frozen=True, kw_only=True):
+class DigestComparison(Exportable, frozen=True, kw_only=True):
     """What differs between two lists of hashes, and how many tensors are the same."""
 
     a: str

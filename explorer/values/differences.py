@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from explorer.document.exporting import Exportable
+
 __all__ = ["VERDICTS", "Difference", "TensorDifference", "Verdict", "summed_up"]
 
 Verdict = Literal[
@@ -71,7 +73,7 @@ class TensorDifference(msgspec.Struct, frozen=True, kw_only=True):
     beyond: int = 0
 
 
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
+class Difference(Exportable, frozen=True, kw_only=True):
     """What `diff` finds.
 
     Attributes:

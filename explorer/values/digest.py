@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import msgspec
 import numpy as np
 
+from explorer.document.exporting import Exportable
 from explorer.errors import (
     InputError,
     MissingPackageError,
@@ -49,7 +50,7 @@ class TensorDigest(msgspec.Struct, frozen=True):
     name: str
 
 
-class Digests(msgspec.Struct, frozen=True, kw_only=True):
+class Digests(Exportable, frozen=True, kw_only=True):
     """What `digest` finds: each tensor, sorted by name.
 
     >>> found = Digests(target="a", tensors=(TensorDigest("0" * 32, "float32", (2, 3), "w"),))

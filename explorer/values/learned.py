@@ -4,6 +4,7 @@ import os
 
 import msgspec
 
+from explorer.document.exporting import Exportable
 from explorer.errors import InputError
 from explorer.storage.documents import read_json
 from explorer.storage.local import exists
@@ -41,7 +42,7 @@ class LearnedPart(msgspec.Struct, frozen=True, kw_only=True):
     full_rank: float | None = None
 
 
-class Learned(msgspec.Struct, frozen=True, kw_only=True):
+class Learned(Exportable, frozen=True, kw_only=True):
     """Where learning happened: parts in the order of the layers, and the whole."""
 
     before: str

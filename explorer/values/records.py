@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from explorer.document.exporting import Exportable
+
 __all__ = [
     "Description",
     "Finding",
@@ -102,7 +104,7 @@ class GroupStatistics(msgspec.Struct, frozen=True, kw_only=True):
     statistics: Statistics
 
 
-class Description(msgspec.Struct, frozen=True, kw_only=True):
+class Description(Exportable, frozen=True, kw_only=True):
     """What `describe` finds.
 
     Attributes:
@@ -141,7 +143,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     is_wrong: bool
 
 
-class ValueCheck(msgspec.Struct, frozen=True, kw_only=True):
+class ValueCheck(Exportable, frozen=True, kw_only=True):
     """What a check of values found, and in how many tensors it looked."""
 
     target: str
@@ -205,7 +207,7 @@ class MatrixSpectrum(msgspec.Struct, frozen=True, kw_only=True):
     values: tuple[float, ...]
 
 
-class Spectrum(msgspec.Struct, frozen=True, kw_only=True):
+class Spectrum(Exportable, frozen=True, kw_only=True):
     """What `spectrum` finds: each matrix in the source's order, and notes on the others."""
 
     target: str

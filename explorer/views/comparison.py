@@ -12,7 +12,6 @@ __all__ = [
     "comparison_document",
     "comparison_records",
     "comparison_table",
-    "comparison_text",
 ]
 
 _COLUMNS = (
@@ -63,13 +62,6 @@ def comparison_table(comparison: Comparison, title: str = "") -> Document:
     head = Paragraph(_counts(comparison))
     table = [Table(_COLUMNS, rows).without_empty_columns()] if rows else []
     return Document(title, (head, *table))
-
-
-def comparison_text(comparison: Comparison) -> str:
-    """Return what `str(comparison)` shows, in lines of at most 100 cells."""
-    from explorer.document.text import text_of
-
-    return text_of(comparison_table(comparison), 100)
 
 
 def comparison_records(comparison: Comparison) -> list[dict[str, Any]]:

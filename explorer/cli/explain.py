@@ -1,0 +1,86 @@
+"""explain: tensor, parameter, weight, bias and ten more words, on a real model."""
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from explorer.api.explaining import explain as explain_words
+from explorer.cli.completion import complete_word
+from explorer.cli.console import complete_target, echo, echo_document, path_type
+from explorer.errors import InputError
+from explorer.explaining.document import explanation_document
+from explorer.explaining.words import find_topic, is_word, nearest_word
+from explorer.views.exports import json_text
+
+if TYPE_CHECKING:
+    from explorer.explaining.learning_run import LearningRun
+
+__all__ = ["explain"]
+
+
+@click.command()
+@click.argument("target", required=False, type=path_type, shell_complete=complete_target)
+@click.argument("word", required=False, shell_complete=complete_word)
+@click.option(
+    "--run", is_flag=True, help="Train the line of the topic learning now; loads JAX."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "md"]),
+    default="text",
+    show_default=True,
+    help="How to print.",
+)
+def explain(target: str | None, word: str | None, run: bool, form: str) -> None:
+    """Explain the words of the field on a real model: tensor, parameter, weight, bias,
+    embedding, hyperparameter, learning, quantisation, pruning, mixture of experts, LoRA,
+    memory, speed and cost.
+
+    Without TARGET, on the catalogue's llama-3.1-8b. Every number is computed from the target.
+
+    \b
+    Examples:
+      explorer explain
+      explorer explain bias
+      explorer explain llama-2-7b
+      explorer explain mixtral-8x7b moe
+      explorer explain model.gguf quantisation
+      explorer explain learning --run
+    """
+    if word is None and target is not None and _means_word(target):
+        target, word = None, target
+    found = explain_words(target, word, run=_measured(word) if run else None)
+    if form == "json":
+        echo(json_text(found))
+    elif form == "md":
+        from explorer.document.markdown import markdown_of
+
+        echo(markdown_of(explanation_document(found)))
+    else:
+        echo_document(explanation_document(found))
+
+
+def _means_word(text: str) -> bool:
+    """Return whether the only argument is a word, perhaps a mistyped one, and not a target."""
+    if os.path.lexists(text):
+        return False
+    if is_word(text):
+        return True
+    from explorer.architectures.catalog.entries import nearest
+
+    return bool(nearest_word(text)) and nearest(text) is None
+
+
+def _measured(word: str | None) -> "LearningRun":
+    """Return the numbers of a run of `explorer train linear` that is made now."""
+    if word is None or find_topic(word) != "learning":
+        raise InputError(
+            "--run",
+            found="is for the topic learning",
+            expected="explorer explain [TARGET] learning --run",
+        )
+    from explorer.recipes.learning import measure_learning
+
+    return measure_learning()

@@ -1,0 +1,73 @@
+"""Every public record: a text that its view shows, a short repr, dicts, JSON, a data frame."""
+
+import json
+import sys
+from types import ModuleType
+
+import jax
+import numpy as np
+import pytest
+
+import explorer as ex
+from explorer.document.exporting import Exportable
+from explorer.errors import MissingPackageError
+
+TREE = {"dense": {"kernel": np.eye(4, dtype="float32"), "bias": np.ones(4, "float32")}}
+OTHER = {
+    "dense": {"kernel": 2 * np.eye(4, dtype="float32"), "scale": np.ones(4, "float32")}
+}
+RECORDS = {
+    "ledger": lambda: ex.ledger(TREE),
+    "summary": lambda: ex.summarize(TREE, by="role"),
+    "comparison": lambda: ex.compare(TREE, OTHER),
+    "plan": lambda: ex.plan("gpt2"),
+    "sweep": lambda: ex.sweep("gpt2", {"batch": [1, 2]}),
+    "roles": lambda: ex.report_roles("gpt2", length=8),
+    "statistics": lambda: ex.describe(TREE),
+    "check": lambda: ex.check_values(TREE),
+    "difference": lambda: ex.diff(TREE, OTHER),
+    "spectrum": lambda: ex.spectrum(TREE),
+    "digests": lambda: ex.digest(TREE),
+    "change": lambda: ex.plan_lora("gpt2", 4, "c_attn"),
+    "explanation": lambda: ex.explain("gpt2", "bias"),
+}
+
+
+@pytest.fixture(params=RECORDS)
+def record(request: pytest.FixtureRequest) -> Exportable:
+    return RECORDS[request.param]()
+
+
+def test_text_and_repr_are_for_people(record):
+    text, short = str(record), repr(record)
+    assert max(map(len, text.splitlines())) <= 100
+    assert short.startswith(f"{type(record).__name__}(")
+    assert len(short) < 130
+    for field in record.__struct_fields__:
+        assert f"{field}=" not in short
+        assert f"{field}=" not in text
+
+
+def test_dict_and_json_are_the_same(record):
+    assert json.loads(record.to_json()) == json.loads(json.dumps(record.to_dict()))
+
+
+def test_rows_become_a_data_frame(record, monkeypatch):
+    pandas = ModuleType("pandas")
+    pandas.DataFrame = lambda rows: ("frame", rows)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pandas", pandas)
+    kind, rows = record.to_pandas()
+    assert kind == "frame"
+    assert rows == record.to_rows()
+    assert all(list(row) == list(rows[0]) for row in rows)
+
+
+def test_without_pandas_the_error_names_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingPackageError, match="pip install pandas"):
+        ex.ledger(TREE).to_pandas()
+
+
+def test_large_integers_stay_exact():
+    shapes = {"kernel": jax.ShapeDtypeStruct((2**40, 2**30), "float32")}
+    assert ex.ledger(shapes).to_dict()["parameters"] == 2**70
