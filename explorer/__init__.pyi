@@ -42,6 +42,9 @@ from .api.quantising import (
     quantize,
     sensitivity,
 )
+from .api.reporting import (
+    report,
+)
 from .api.structure import (
     compare,
     count_bytes,
@@ -211,6 +214,7 @@ __all__ = [
     "prune",
     "prune_masks",
     "quantize",
+    "report",
     "report_roles",
     "save",
     "save_lora",

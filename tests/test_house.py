@@ -324,8 +324,8 @@ def test_public_names_are_pinned():
         "dequantize", "describe", "diff", "digest", "embed", "evaluate_text", "explain", "explore", "extract_lora",
         "factorize", "gather_moments", "generate", "generate_text", "learned", "ledger", "load", "load_lora",
         "load_pretrained", "merge_lora", "partition", "plan", "plan_lora", "plan_pruning", "prune", "prune_masks",
-        "quantize", "report_roles", "save", "save_lora", "sensitivity", "shrink", "spectrum", "split_weights_biases",
-        "summarize", "sweep", "to_checkpoint", "trace_roles",
+        "quantize", "report", "report_roles", "save", "save_lora", "sensitivity", "shrink", "spectrum",
+        "split_weights_biases", "summarize", "sweep", "to_checkpoint", "trace_roles",
     ]  # fmt: skip
     for name in ex.__all__:
         value = getattr(ex, name)

@@ -10,7 +10,7 @@ from explorer.sizing.speed.bounds import ModelWork
 from explorer.sizing.subject import Subject
 from explorer.sizing.terms import Built
 
-__all__ = ["work_of"]
+__all__ = ["attention_width", "multiplied_parameters", "work_of"]
 
 _WEIGHTS: tuple[TermName, ...] = ("parameters", "quantization")
 _CACHE: tuple[TermName, ...] = ("kv_cache", "recurrent_state")
@@ -20,11 +20,6 @@ def work_of(
     subject: Subject, built: Built, plan: MemoryPlan, placement: Placement
 ) -> ModelWork:
     """Return what a step reads on the fullest device, and what all devices compute."""
-    active = active_parameters(subject.inventory)
-    multiplied = None
-    if active is not None:
-        without = active.without_input_embedding
-        multiplied = active.with_embedding_and_head if without is None else without
     workload = plan.workload
     sequences = workload.batch if workload.train else sequences_of(workload)
     tokens = tokens_of(workload) if workload.context else 1
@@ -38,9 +33,9 @@ def work_of(
         if term.name in _CACHE and term.bytes
     )
     return ModelWork(
-        active_parameters=multiplied,
+        active_parameters=multiplied_parameters(subject),
         trainable_parameters=plan.trainable_parameters if workload.lora else None,
-        attention_width=_width(subject.architecture),
+        attention_width=attention_width(subject.architecture),
         sequences=sequences,
         tokens=None if workload.train else tokens,
         step_bytes=None if read is None else read * share + cache,
@@ -52,6 +47,20 @@ def work_of(
     )
 
 
+def multiplied_parameters(subject: Subject) -> int | None:
+    """Return the parameters that multiply one token; None where nothing says it.
+
+    >>> from explorer.api.plans import subject_of
+    >>> multiplied_parameters(subject_of("llama-3.1-8b", ()))
+    7504924672
+    """
+    active = active_parameters(subject.inventory)
+    if active is None:
+        return None
+    without = active.without_input_embedding
+    return active.with_embedding_and_head if without is None else without
+
+
 def _share(plan: MemoryPlan, names: tuple[TermName, ...]) -> float:
     """Return the share of terms that the fullest device holds."""
     held = sum(term.on_device for term in plan.terms if term.name in names)
@@ -59,7 +68,7 @@ def _share(plan: MemoryPlan, names: tuple[TermName, ...]) -> float:
     return held / total if total else 1.0
 
 
-def _width(architecture: Architecture | None) -> int:
+def attention_width(architecture: Architecture | None) -> int:
     """Return heads x head size summed over the layers; of unequal keys and values, their mean."""
     width = 0
     for block in architecture.blocks() if architecture is not None else ():

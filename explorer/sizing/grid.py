@@ -1,0 +1,173 @@
+"""A subject -> its memory at every point of a grid: how weights are stored, context, batch."""
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from explorer.errors import InputError
+from explorer.sizing.cache.configs import model_of
+from explorer.sizing.meshes.placement import Placement
+from explorer.sizing.records import Term, Workload
+from explorer.sizing.subject import Subject
+from explorer.sizing.terms import Built, build, settled, varying_terms
+from explorer.sizing.training.batch import image_tokens
+
+__all__ = ["GridPoint", "PlanGrid", "StoredAs", "grid_of"]
+
+# ways to store the weights that are tried; those that a model cannot have are left out
+_DTYPES = ("float32", "bfloat16")
+_SCHEMES = (
+    "Q8_0", "int8", "Q6_K", "Q4_K_M", "nf4", "int4:g128", "Q3_K_M", "Q2_K",
+)  # fmt: skip
+_BATCHES = (1, 2, 4, 8, 16, 32, 64)
+_LEAST, _MOST = 9, 20  # powers of two: 512 tokens and 1,048,576
+_LONGEST = 131_072  # where nothing bounds the positions
+_ALONE = Placement()
+
+
+class GridPoint(msgspec.Struct, frozen=True):
+    """The terms of one context and one batch."""
+
+    terms: tuple[Term, ...]
+
+
+class StoredAs(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to store the weights.
+
+    Attributes:
+        label: how it is called.
+        settings: of `plan`: {"dtype": "float32"}, {"quantize": "Q4_K_M"}, {} as published.
+        bits: of the stored weights over the parameters.
+        before, after: terms that depend on neither context nor batch, in the plan's order.
+        table: the number of the table of those that do.
+    """
+
+    label: str
+    settings: dict[str, str]
+    bits: float
+    before: tuple[Term, ...]
+    after: tuple[Term, ...]
+    table: int
+
+
+class PlanGrid(msgspec.Struct, frozen=True, kw_only=True):
+    """Memory for inference at every point of a grid, the same as `plan` gives there.
+
+    Attributes:
+        contexts: tokens of one sequence; empty where memory does not depend on them.
+        batches: sequences at a time.
+        context: the one that `plan` takes unasked.
+        stored: the ways to store the weights, the most bits first.
+        tables: by context, then batch: each way to store the weights names its own.
+        left_out: what the figures leave out.
+    """
+
+    contexts: tuple[int, ...]
+    batches: tuple[int, ...]
+    context: int | None
+    stored: tuple[StoredAs, ...]
+    tables: tuple[tuple[tuple[GridPoint, ...], ...], ...]
+    left_out: tuple[str, ...]
+
+    def terms(self, stored: int, context: int, batch: int) -> tuple[Term, ...]:
+        """Return the terms at a point, each given by its index; in the order of a plan.
+
+        >>> from explorer.api.plans import subject_of
+        >>> grid = grid_of(subject_of("gpt2", ()))
+        >>> sum(term.bytes for term in grid.terms(0, 0, 0))
+        1071347764
+        """
+        way = self.stored[stored]
+        point = self.tables[way.table][context][batch]
+        return (*way.before, *point.terms, *way.after)
+
+
+def grid_of(subject: Subject) -> PlanGrid:
+    """Return the memory of a subject for inference, at every point of a grid.
+
+    Args:
+        subject: the model.
+
+    Raises:
+        InputError: nothing can be planned of it.
+    """
+    first = build(subject, settled(subject, Workload()), _ALONE)
+    context = settled(subject, Workload()).context if first.model is not None else None
+    contexts = _contexts(subject, first, context)
+    ways, tables = [], []
+    for label, settings in _ways(subject, first):
+        try:
+            built = build(subject, settled(subject, Workload(**settings)), _ALONE)
+        except InputError:
+            if not settings:
+                raise
+            continue  # a scheme that this model cannot have is not offered
+        table = _table(subject, built, settings, contexts)
+        if table not in tables:
+            tables.append(table)
+        ways.append(_stored_as(label, settings, subject, built, tables.index(table)))
+    return PlanGrid(
+        contexts=contexts,
+        batches=_BATCHES if contexts else (1,),
+        context=context,
+        stored=tuple(sorted(ways, key=lambda way: -way.bits)),
+        tables=tuple(tables),
+        left_out=first.not_modelled,
+    )
+
+
+def _ways(subject: Subject, first: Built) -> list[tuple[str, dict[str, str]]]:
+    """Return the ways to store weights: as they are, as a dtype, under a scheme."""
+    kinds = first.weights.by_type
+    most = max(kinds, key=lambda name: kinds[name].elements, default="")
+    own = "published" if subject.inventory.is_declared else "stored"
+    return [
+        (f"{most}, as {own}" if most else f"as {own}", {}),
+        *((name, {"dtype": name}) for name in _DTYPES if name != most),
+        *((name, {"quantize": name}) for name in _SCHEMES),
+    ]
+
+
+def _contexts(subject: Subject, built: Built, context: int | None) -> tuple[int, ...]:
+    """Return powers of two up to the positions of a model, and these."""
+    if context is None:
+        return ()
+    if image_tokens(subject.architecture):
+        return (context,)
+    positions = getattr(model_of(subject), "positions", None)
+    most = min(positions or _LONGEST, 1 << _MOST)
+    powers = [1 << power for power in range(_LEAST, _MOST + 1) if 1 << power <= most]
+    return tuple(sorted({*powers, context, most}))
+
+
+def _table(
+    subject: Subject, built: Built, settings: dict[str, str], contexts: Sequence[int]
+) -> tuple[tuple[GridPoint, ...], ...]:
+    """Return the terms that vary, by context and by batch."""
+    base = settled(subject, Workload(**settings))
+
+    def point(context: int | None, batch: int) -> GridPoint:
+        workload = replace(base, context=context, batch=batch)
+        return GridPoint(
+            tuple(varying_terms(subject, built.model, workload, _ALONE))
+        )
+
+    if not contexts:
+        return ((point(base.context, 1),),)
+    return tuple(tuple(point(context, batch) for batch in _BATCHES) for context in contexts)
+
+
+def _stored_as(
+    label: str, settings: dict[str, str], subject: Subject, built: Built, table: int
+) -> StoredAs:
+    *before, reserve = built.fixed
+    parameters = subject.inventory.num_parameters
+    return StoredAs(
+        label=label,
+        settings=settings,
+        bits=8 * built.weights.bytes / parameters if parameters else 0.0,
+        before=tuple(before),
+        after=(reserve,),
+        table=table,
+    )

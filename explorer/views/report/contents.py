@@ -1,0 +1,153 @@
+"""The record of a report -> what its template shows: tables, tiles, and data for the script."""
+
+import shlex
+from typing import Any
+
+from explorer.analyses.ledger import Ledger, ledger_of
+from explorer.document.records import Block, Column, Paragraph, Table
+from explorer.errors import printable
+from explorer.views import units
+from explorer.views.comparison import comparison_table
+from explorer.views.counts import counts_document
+from explorer.views.ledger import ledger_document
+from explorer.views.report.memory import device_data, grid_data, need_of
+from explorer.views.report.nodes import map_of
+from explorer.views.report.records import Flops, Report, ReportedModel
+from explorer.views.tree import tree_table
+
+__all__ = ["contents_of"]
+
+
+def contents_of(report: Report, nodes: int, rows: int, name: int) -> dict[str, Any]:
+    """Return the variables of the template.
+
+    Args:
+        report: what is known.
+        nodes: of the map of each model, at most.
+        rows: of each table, at most.
+        name: characters of a name in the map.
+    """
+    ledgers = [ledger_of(model.inventory) for model in report.models]
+    models = [
+        _model(number, model, ledger, rows)
+        for number, (model, ledger) in enumerate(
+            zip(report.models, ledgers, strict=True)
+        )
+    ]
+    names = [model["name"] for model in models]
+    compared = report.comparison
+    return {
+        "title": " and ".join(printable(each, 200) for each in names),
+        "models": models,
+        "comparison": compared and _cut_blocks(comparison_table(compared).blocks, rows),
+        "counts": counts_document(ledgers) if compared else None,
+        "devices": device_data(),
+        "made_by": f"explorer {report.version}: explorer report {_targets(report)}",
+        "data": {
+            "models": [_data(model, nodes, name) for model in report.models],
+            "devices": device_data(),
+        },
+    }
+
+
+def _targets(report: Report) -> str:
+    return " ".join(shlex.quote(model.inventory.target or "TARGET") for model in report.models)
+
+
+def _model(
+    number: int, model: ReportedModel, ledger: Ledger, most: int
+) -> dict[str, Any]:
+    document = ledger_document(ledger)
+    headline, *blocks = document.blocks
+    assert isinstance(headline, Paragraph)
+    tree = tree_table(model.inventory)
+    cut = _cut(tree, most)
+    statistics = None
+    if model.described is not None:
+        from explorer.views.report.statistics import statistics_of
+
+        statistics = statistics_of(model.described, most)
+    name = ledger.target or ledger.source
+    return {
+        "number": number,
+        "name": name,
+        "source": document.title,
+        "headline": headline.text,
+        "tiles": _tiles(ledger),
+        "ledger": blocks,
+        "tree": cut,
+        "rows_left_out": len(tree.rows) - len(cut.rows),
+        "grid": model.grid,
+        "no_grid": model.no_grid,
+        "need": model.grid and need_of(model.grid, name),
+        "statistics": statistics,
+        "no_values": model.no_values,
+        "work": _work(model, most),
+    }
+
+
+def _tiles(ledger: Ledger) -> list[tuple[str, str, str]]:
+    """Return the figures that are asked for first, each with how it is known."""
+    known = ledger.provenance
+    tiles = [
+        ("parameters", f"{ledger.parameters:,}", known["parameters"]),
+        ("tensors", f"{ledger.tensors:,}", known["tensors"]),
+        ("weights", f"{ledger.weights:,}", known["weights"]),
+        ("biases", f"{ledger.biases:,}", known["biases"]),
+        ("bytes", units.size(ledger.nbytes), known["nbytes"]),
+    ]
+    if "4" in ledger.bytes_at and ledger.parameters:
+        size = units.size(ledger.bytes_at["4"])
+        tiles.append(("at 4 bits", size, "parameters alone, without scales"))
+    return tiles
+
+
+def _data(model: ReportedModel, nodes: int, name: int) -> dict[str, Any]:
+    return {
+        "target": shlex.quote(printable(model.inventory.target or "TARGET", 200)),
+        "map": map_of(model.inventory, nodes, name),
+        "grid": None if model.grid is None else grid_data(model.grid),
+    }
+
+
+def _work(model: ReportedModel, most: int) -> list[Block]:
+    blocks: list[Block] = []
+    if model.roles is not None:
+        from explorer.views.roles import roles_document
+
+        blocks += _cut_blocks(roles_document(model.roles).blocks, most)
+    if model.flops is not None:
+        blocks += _flops(model.flops)
+    return blocks
+
+
+def _flops(flops: Flops) -> list[Block]:
+    """Return the operations of one token at several contexts."""
+    sentence = (
+        f"One token multiplies {flops.parameters:,} parameters: 2 operations each, and 4 for "
+        "each element of its attention to the tokens before it."
+    )
+    columns = (Column("context"), Column("FLOPs for one token", "right"))
+    rows = [(f"{context:,} token{'s' if context > 1 else ''}", number) for context, number in flops.by_context.items()]
+    return [Paragraph(sentence), Table(columns, rows)]
+
+
+def _cut_blocks(blocks: tuple[Block, ...], most: int) -> list[Block]:
+    """Return blocks whose tables have at most so many rows, and say how many there are."""
+    found: list[Block] = []
+    for block in blocks:
+        if isinstance(block, Table) and len(block.rows) > most:
+            more = len(block.rows) - most
+            found += [_cut(block, most), Paragraph(f"{more:,} more rows are not shown.")]
+        else:
+            found.append(block)
+    return found
+
+
+def _cut(table: Table, most: int) -> Table:
+    """Return the first rows of a table, and its total."""
+    if len(table.rows) <= most:
+        return table
+    last = [table.rows[-1]] if table.total else []
+    rows = [*table.rows[: most - len(last)], *last]
+    return Table(table.columns, rows, table.total, table.bars[: len(rows)])
