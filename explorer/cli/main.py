@@ -24,6 +24,7 @@ _MODULES = {
     "plan": "plan",
     "devices": "devices",
     "stats": "stats",
+    "report": "report",
     "compare": "compare",
     "diff": "diff",
     "digest": "digest",
@@ -147,6 +148,7 @@ def cli() -> None:
       explorer count model-a/ model-b.gguf llama-2-70b
       explorer plan llama-3.1-8b --quantize Q4_K_M --device rtx-4090
       explorer diff model/ model.gguf
+      explorer report model/ -o model.html
       explorer roles deepseek-v3
       explorer generate model.gguf "The capital of France is"
       explorer lock model/ > params.lock

@@ -28,7 +28,11 @@ _COLUMNS = (
 
 
 def tree_table(
-    inventory: Inventory, *, depth: int | None = None, sort: str | None = None
+    inventory: Inventory,
+    *,
+    depth: int | None = None,
+    sort: str | None = None,
+    root: Row | None = None,
 ) -> Table:
     """Return the tree: repeated blocks folded, simple modules in one row each, the total.
 
@@ -36,8 +40,9 @@ def tree_table(
         inventory: whose tensors to show.
         depth: levels to show; None for all.
         sort: "parameters", "nbytes", "tensors" or "name"; None for the source's order.
+        root: of the folded tree, where it is made already.
     """
-    root = _sorted(compact(collapse(inventory)), sort)
+    root = _sorted(compact(root or collapse(inventory)), sort)
     total = msgspec.structs.replace(root, name="total", children=())
     rows = [_row(row, level) for row, level in walk(root) if depth is None or level < depth]
     return _table([*rows, _row(total, 0)])

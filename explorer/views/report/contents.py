@@ -3,6 +3,7 @@
 import shlex
 from typing import Any
 
+from explorer.analyses.collapse import Row, collapse
 from explorer.analyses.ledger import Ledger, ledger_of
 from explorer.document.records import Block, Column, Paragraph, Table
 from explorer.errors import printable
@@ -28,11 +29,10 @@ def contents_of(report: Report, nodes: int, rows: int, name: int) -> dict[str, A
         name: characters of a name in the map.
     """
     ledgers = [ledger_of(model.inventory) for model in report.models]
+    roots = [collapse(model.inventory) for model in report.models]
     models = [
-        _model(number, model, ledger, rows)
-        for number, (model, ledger) in enumerate(
-            zip(report.models, ledgers, strict=True)
-        )
+        _model(number, model, ledgers[number], roots[number], rows)
+        for number, model in enumerate(report.models)
     ]
     names = [model["name"] for model in models]
     compared = report.comparison
@@ -44,7 +44,10 @@ def contents_of(report: Report, nodes: int, rows: int, name: int) -> dict[str, A
         "devices": device_data(),
         "made_by": f"explorer {report.version}: explorer report {_targets(report)}",
         "data": {
-            "models": [_data(model, nodes, name) for model in report.models],
+            "models": [
+                _data(model, map_of(root, nodes, name))
+                for model, root in zip(report.models, roots, strict=True)
+            ],
             "devices": device_data(),
         },
     }
@@ -55,12 +58,12 @@ def _targets(report: Report) -> str:
 
 
 def _model(
-    number: int, model: ReportedModel, ledger: Ledger, most: int
+    number: int, model: ReportedModel, ledger: Ledger, root: Row, most: int
 ) -> dict[str, Any]:
     document = ledger_document(ledger)
     headline, *blocks = document.blocks
     assert isinstance(headline, Paragraph)
-    tree = tree_table(model.inventory)
+    tree = tree_table(model.inventory, root=root)
     cut = _cut(tree, most)
     statistics = None
     if model.described is not None:
@@ -102,10 +105,10 @@ def _tiles(ledger: Ledger) -> list[tuple[str, str, str]]:
     return tiles
 
 
-def _data(model: ReportedModel, nodes: int, name: int) -> dict[str, Any]:
+def _data(model: ReportedModel, drawn: dict[str, Any]) -> dict[str, Any]:
     return {
         "target": shlex.quote(printable(model.inventory.target or "TARGET", 200)),
-        "map": map_of(model.inventory, nodes, name),
+        "map": drawn,
         "grid": None if model.grid is None else grid_data(model.grid),
     }
 

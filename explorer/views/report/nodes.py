@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 
-from explorer.analyses.collapse import Row, collapse
+from explorer.analyses.collapse import Row
 from explorer.errors import printable
-from explorer.inventory.inventory import Inventory
 from explorer.views import units
 
 __all__ = ["MIXED", "map_of"]
@@ -24,19 +23,18 @@ class _Node(msgspec.Struct):
     lost: list[Row]
 
 
-def map_of(inventory: Inventory, most: int, name_length: int) -> dict[str, Any]:
-    """Return what draws the map of an inventory: words, and a list for each node.
+def map_of(root: Row, most: int, name_length: int) -> dict[str, Any]:
+    """Return what draws the map of a folded tree: words, and a list for each node.
 
     A node is [name, parent, parameters, bytes, tensors, component, role, dtype, shape];
     parents come first, words are indices into "words". The nodes below each parent add up
     to it: what is left out is one node of its own.
 
     Args:
-        inventory: whose tree to draw.
+        root: of the tree.
         most: nodes that are kept; the largest by bytes.
         name_length: characters of a name.
     """
-    root = collapse(inventory)
     children = tuple(map(_joined, root.children))
     nodes = _kept(msgspec.structs.replace(root, children=children), most)
     words: dict[str, int] = {}

@@ -186,7 +186,8 @@ class Icicle {
 
   layer(at, level, y, height, width) {
     const last = level === this.levels - 1, below = this.children[at];
-    if (level) this.part(at, this.first + (level - 1) * width, y, width, height, level);
+    const x = this.first + (level - 1) * width, rest = this.first + (this.levels - 1) * width - x;
+    if (level) this.part(at, x, y, below.length ? width : rest, height, level);  // a tensor fills its row
     else this.part(at, 0, y, this.first, height, level);
     if (last || !below.length) return;
     const total = below.reduce((sum, child) => sum + this.nodes[child][this.size], 0);
