@@ -1,4 +1,10 @@
-"""A document as an HTML fragment for notebooks: escaped text, no script, its own style."""
+"""A document as an HTML fragment for notebooks: escaped text, no script, its own style.
+
+Jupyter, Colab and VS Code align the cells of every table to the right and join spaces. So each
+cell says its own alignment, levels of a tree are spaces that are never joined, and colours are
+those of the text around it, light or dark. What is left where styles are taken out, as on
+GitHub, is still a table with its levels.
+"""
 
 from collections.abc import Iterable
 from html import escape
@@ -17,16 +23,22 @@ from explorer.errors import printable
 
 __all__ = ["html_of"]
 
+# more names in a selector than Jupyter's own have
 _STYLE = """
-.explorer-document table{border-collapse:collapse;font-size:13px;margin:.4em 0}
-.explorer-document td,.explorer-document th{padding:2px 10px;text-align:left}
-.explorer-document .number{text-align:right;font-variant-numeric:tabular-nums}
-.explorer-document thead th{border-bottom:1px solid currentColor}
-.explorer-document tfoot td{border-top:1px solid currentColor;font-weight:bold}
-.explorer-document .name{font-family:monospace;white-space:pre}
-.explorer-document .bar span{display:inline-block;height:.7em;background:currentColor}
+div.explorer-document{font-size:13px;line-height:1.45;color:inherit}
+div.explorer-document table{border-collapse:collapse;border:none;font-size:13px;margin:.4em 0;width:auto;table-layout:auto}
+div.explorer-document table td,div.explorer-document table th{padding:2px 14px 2px 0;border:none;vertical-align:top;color:inherit;max-width:60em}
+div.explorer-document table th{font-weight:normal}
+div.explorer-document table thead th{opacity:.7;border-bottom:1px solid}
+div.explorer-document table tfoot td{border-top:1px solid;font-weight:bold}
+div.explorer-document table .number{font-variant-numeric:tabular-nums;white-space:nowrap}
+div.explorer-document table .name{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space:pre}
+div.explorer-document table .bar span{display:inline-block;height:.7em;background:currentColor;opacity:.6}
+div.explorer-document summary{cursor:pointer;opacity:.7}
 """
 _BAR = 20  # em
+_FOLDED = 12  # rows from which on a table can be closed
+_LEVEL = "\N{NO-BREAK SPACE}" * 2  # of a space that shows a level
 
 
 def html_of(document: Document, max_rows: int = 500) -> str:
@@ -47,12 +59,12 @@ def html_of(document: Document, max_rows: int = 500) -> str:
 def _block(block: Block, max_rows: int) -> str:
     match block:
         case Table():
-            return _table(block, max_rows)
+            return _table(block.without_empty_columns(), max_rows)
         case Paragraph(text):
             return f"<p>{_escaped(text)}</p>"
         case Terms(items, _, closing):
             rows = (
-                f"<tr><th>{_escaped(term)}</th><td>{_escaped(text)}</td></tr>"
+                f"<tr>{_cell('th', 'text', 'left', term)}{_cell('td', 'text', 'left', text)}</tr>"
                 for term, text in items
             )
             last = f"<p>{_escaped(closing)}</p>" if closing else ""
@@ -73,11 +85,15 @@ def _table(table: Table, max_rows: int) -> str:
         more = f"{len(rows) - max_rows:,} more rows are not shown"
         lines.append(f'<tr><td colspan="{len(columns)}">{more}</td></tr>')
     head = _cells(columns, [column.title for column in columns], "th")
+    head += "<th></th>" if table.bars else ""
     last = "".join(f"<tr>{_cells(columns, row)}</tr>" for row in foot)
-    return (
+    text = (
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
         f"<tfoot>{last}</tfoot></table>"
     )
+    if len(rows) < _FOLDED:
+        return text
+    return f"<details open><summary>{len(rows):,} rows</summary>{text}</details>"
 
 
 def _bar(share: float) -> str:
@@ -89,8 +105,15 @@ def _cells(columns: tuple[Column, ...], row: Iterable[object], tag: str = "td") 
     for number, (column, cell) in enumerate(zip(columns, row, strict=True)):
         plain = "text" if number else "name"
         kind = "number" if column.align == "right" else plain
-        cells.append(f'<{tag} class="{kind}">{_escaped(shown(cell))}</{tag}>')
+        cells.append(_cell(tag, kind, column.align, shown(cell)))
     return "".join(cells)
+
+
+def _cell(tag: str, kind: str, align: str, text: str) -> str:
+    """Return a cell that says its alignment itself, in the two ways that readers keep."""
+    name = text.lstrip(" ")
+    levels = _LEVEL * (len(text) - len(name))
+    return f'<{tag} class="{kind}" align="{align}" style="text-align:{align}">{levels}{_escaped(name)}</{tag}>'
 
 
 def _escaped(text: str) -> str:
