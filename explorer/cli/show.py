@@ -38,6 +38,7 @@ _SORTS = ["parameters", "nbytes", "tensors", "name"]
 )
 @click.option("--all", "every", is_flag=True, help="Every tensor, nothing folded.")
 @click.option("--keys", is_flag=True, help="Every tensor, by the name in its source.")
+@click.option("--plot", "picture", metavar="FILE.png", help="Draw it: .png, .svg or .pdf.")
 @widths_options
 @format_option
 def show(
@@ -49,6 +50,7 @@ def show(
     like: str | None,
     every: bool,
     keys: bool,
+    picture: str | None,
     bits: float | None,
     dtype: str | None,
     form: str,
@@ -62,11 +64,16 @@ def show(
       explorer show model.gguf --select "**/attn_*" --all
       explorer show state.msgpack --like my_project.model:abstract_model
       explorer show checkpoint.pt --depth 2 --sort parameters
+      explorer show llama-3.1-8b --plot llama.png
     """
     widths = widths_of(bits, dtype)
     inventory = explore(target, like=like)
     if glob is not None:
         inventory = inventory.select(glob)
+    if picture is not None:
+        from explorer.views.tree_plot import plot_tree
+
+        plot_tree(inventory, picture)
     if by is not None:
         _show_groups(inventory, by, depth, form)
     else:

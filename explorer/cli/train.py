@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -14,12 +15,18 @@ from explorer.analyses.ledger import ledger_of
 from explorer.api.structure import explore
 from explorer.cli.completion import complete_recipe, complete_setting
 from explorer.cli.console import echo, echo_document, width
+from explorer.errors import InputError, MissingPackageError
 from explorer.recipes import settings_of
 from explorer.training.loop.stopping import stop_signals
 from explorer.views.learned import learned_document
 from explorer.views.ledger import ledger_document
 
+if TYPE_CHECKING:
+    from explorer.training.logging.history import History
+
 __all__ = ["train"]
+
+_CURVES = "curves.png"
 
 _CALLBACK_SECONDS = 0.05  # in which a callback returns
 
@@ -62,6 +69,9 @@ def _interrupt() -> None:
     metavar="FOLDER",
     help="Folder of the run.  [default: runs/RECIPE]",
 )
+@click.option(
+    "--plot", "picture", metavar="FILE.png", help="Draw its curves: .png, .svg or .pdf."
+)
 @click.pass_context
 def train(
     ctx: click.Context,
@@ -69,6 +79,7 @@ def train(
     changes: tuple[str, ...],
     only_settings: bool,
     out: str | None,
+    picture: str | None,
 ) -> None:
     """Train and record a model: linear, digits, charlm, or lora, adapters of a pretrained one.
 
@@ -84,6 +95,7 @@ def train(
     Examples:
       explorer train linear
       explorer train digits --set width=64 --set seed=1 --out runs/narrow
+      explorer train digits --plot digits.png
       explorer train charlm --settings
       explorer train lora --set base=model/ --set rank=8
     """
@@ -93,6 +105,8 @@ def train(
         values = msgspec.structs.asdict(settings)
         echo("\n".join(f"{name}={value}" for name, value in values.items()))
         return
+    if picture is not None:
+        _check_picture(picture)
     _silence_libraries()
     from explorer.recipes.running import run
     from explorer.training.loop.progress import LineProgress
@@ -122,6 +136,29 @@ def train(
         explore(done.state.params), target=recipe, parameters_by="source"
     )
     echo_document(ledger_document(ledger_of(learned)))
+    curves = _save_curves(done.history, folder, picture)
     echo(
-        f"\nsaved in {folder}: explorer show {folder}; every step: history.jsonl; changes: learned.json"
+        f"\nsaved in {folder}: explorer show {folder}; every step: history.jsonl; "
+        f"changes: learned.json; curves: {curves}"
     )
+
+
+def _check_picture(picture: str) -> None:
+    """Refuse, before anything is trained, a picture that could not be drawn or saved."""
+    from explorer.document.figures import check_picture
+    from explorer.training.logging.plots import MARK
+
+    check_picture(picture, MARK)
+
+
+def _save_curves(history: "History", folder: str, picture: str | None) -> str:
+    """Draw the curves beside the run, and where else they are wanted; return where they are."""
+    if picture is not None:
+        history.plot(picture)
+    try:
+        history.plot(os.path.join(folder, _CURVES))
+    except MissingPackageError as error:
+        return f"not drawn, {error.cure}"
+    except InputError as error:  # the run is finished, whatever is in the way of its picture
+        return f"not drawn, {error}"
+    return _CURVES if picture is None else f"{_CURVES}, {picture}"

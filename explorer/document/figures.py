@@ -5,7 +5,14 @@ import os
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
-from explorer.errors import FormatError, InputError, MissingPackageError, TargetError
+from explorer.errors import (
+    FormatError,
+    InputError,
+    MissingPackageError,
+    TargetError,
+    check_path,
+    printable,
+)
 from explorer.storage.local import read_whole
 from explorer.storage.writing import publish, replace_file
 
@@ -19,12 +26,14 @@ except ImportError:
         cure="pip install 'jax-explorer[plot]'",
     ) from None
 
-__all__ = ["COLOURS", "INK", "Picture", "in_style", "save_figure"]
+__all__ = ["COLOURS", "INK", "LINES", "Picture", "check_picture", "in_style", "save_figure"]
 
 # Okabe and Ito's colours, which people distinguish with any colour vision
 COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F",
 )  # fmt: skip
+# beside each colour, for print without colours
+LINES = ("-", (0, (6, 1.5)), (0, (6, 1.5, 1.5, 1.5)), (0, (2, 1.2))) * 2
 INK, _FAINT = "#333333", "#DDDDDD"
 _STYLE: dict[Any, Any] = {
     "font.size": 9.0, "axes.titlesize": 10.5, "axes.titleweight": "bold",
@@ -88,6 +97,22 @@ def save_figure(figure: Figure, path: str | os.PathLike, mark: str) -> None:
         why = getattr(error, "strerror", None) or str(error)
         found = f"cannot be written: {why}"
         raise InputError(path, found=found, cure=_OTHER) from None
+
+
+def check_picture(path: str | os.PathLike, mark: str) -> None:
+    """Refuse what `save_figure` would refuse, before the work that the figure needs.
+
+    Raises:
+        InputError: another ending than a plot's, or a file that is not an earlier plot.
+    """
+    check_path("plot", path)
+    ending = os.path.splitext(path)[1].lower().removeprefix(".")
+    if ending and ending not in _FIELDS:
+        found, expected = f"ends with .{printable(ending, 20)}", ".png, .svg or .pdf"
+        raise InputError(path, found=found, expected=expected)
+    place = path if ending else f"{os.fspath(path)}.png"
+    if os.path.lexists(place):
+        _check_plot(place, mark)
 
 
 def _check_plot(path: str | os.PathLike, mark: str) -> None:

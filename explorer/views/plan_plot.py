@@ -77,16 +77,18 @@ def _draw_contexts(
     panel: "Axes", plan: MemoryPlan, plan_for: Callable[[dict[str, Any]], MemoryPlan]
 ) -> None:
     """Draw bytes on the fullest device over the context, a line for each batch."""
-    from explorer.document.figures import COLOURS, INK
+    from explorer.document.figures import COLOURS, INK, LINES
 
     own = plan.workload.batch
-    for batch, colour in zip(sorted({*_BATCHES, own}), COLOURS, strict=False):
+    batches = sorted({*_BATCHES, own})
+    for batch, colour, line in zip(batches, COLOURS, LINES, strict=False):
         sizes = [
             plan_for({"context": context, "batch": batch}).per_device_bytes / _GB
             for context in _CONTEXTS
         ]
         words = f"{batch} sequence{'' if batch == 1 else 's'}"
-        panel.plot(_CONTEXTS, sizes, color=colour, label=words, linewidth=1.6)
+        style = {"color": colour, "linestyle": line, "label": words, "linewidth": 1.6}
+        panel.plot(_CONTEXTS, sizes, **style)
     for name, memory in _capacities(plan):
         panel.axhline(memory / _GB, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         panel.text(_CONTEXTS[0], memory / _GB, f" {name}", va="bottom", fontsize=8)

@@ -65,7 +65,8 @@ def test_linear_prints_the_line_and_what_is_in_the_model(tmp_path: Path):
     assert lines[0] == f"learned        y = {a:.6f} x + {b:.6f}"
     assert "2 parameters in 2 tensors = 1 weights + 1 biases" in lines
     assert lines[-1] == (
-        "saved in runs/linear: explorer show runs/linear; every step: history.jsonl; changes: learned.json"
+        "saved in runs/linear: explorer show runs/linear; every step: history.jsonl; changes: learned.json; "
+        "curves: curves.png"
     )
     messages = done.stderr.splitlines()
     assert messages[0].startswith("step 1/200  loss ")
@@ -79,6 +80,31 @@ def test_linear_prints_the_line_and_what_is_in_the_model(tmp_path: Path):
         "step 200 is restored",
         "all 200 steps are taken: runs/linear is finished",
     ]
+
+
+@pytest.mark.training
+def test_the_curves_are_drawn_beside_the_run_and_where_they_are_wanted(tmp_path: Path):
+    done = run_command("train", "linear", "--plot", "fit.svg", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("curves: curves.png, fit.svg\n")
+    assert (tmp_path / "runs/linear/curves.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (tmp_path / "fit.svg").read_text("utf-8")
+    (tmp_path / "runs/linear/curves.png").write_bytes(b"mine")
+    again = run_command("train", "linear", cwd=tmp_path)
+    assert again.returncode == 0
+    assert "curves: not drawn, runs/linear/curves.png: is there already" in again.stdout
+    assert (tmp_path / "runs/linear/curves.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(("name", "why"), [("a.txt", "ends with .txt"), ("mine.png", "is there already")])
+def test_a_picture_that_cannot_be_saved_is_refused_before_training(
+    tmp_path: Path, name: str, why: str
+):
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    done = run_command("train", "linear", "--plot", name, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"explorer: {name}: {why}")
+    assert [each.name for each in tmp_path.iterdir()] == ["mine.png"]
 
 
 @pytest.fixture(scope="module")

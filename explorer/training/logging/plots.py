@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from explorer.document.figures import COLOURS, INK, Picture, in_style
+from explorer.document.figures import COLOURS, INK, LINES, Picture, in_style
 from explorer.errors import InputError, printable
 from explorer.training.logging.curves import (
     Run,
@@ -122,9 +122,10 @@ def _draw_ratios(panel: Axes, run: Run) -> None:
     positive = np.where((values > 0) & np.isfinite(values), values, np.nan)
     # of many lines, some from the first to the last
     shown = np.linspace(0, len(groups) - 1, min(len(groups), len(COLOURS))).round()
-    for colour, number in zip(COLOURS, shown.astype(int).tolist()):
+    for colour, line, number in zip(COLOURS, LINES, shown.astype(int).tolist()):
         label, mark = printable(groups[number], 32), "o" if len(steps) < 3 else None
         style: dict[str, Any] = {"color": colour, "linewidth": 1.4, "marker": mark, "ms": 4}
+        style["linestyle"] = line
         panel.plot(steps, positive[:, number], label=label, **style)
     if np.isfinite(positive).any():
         panel.set_yscale("log")
