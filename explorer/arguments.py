@@ -119,4 +119,4 @@ def as_names(place: str, names: object) -> tuple[str, ...]:
         found = (None,)
     if not all(isinstance(name, str) for name in found):
         raise TreeError(place, found=_found(names), expected="several strs")
-    return found  # pyright: ignore[reportReturnType]
+    return tuple(map(str, found))  # of NumPy's too

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 from explorer.analyses.comparison import Comparison, compare
 from explorer.analyses.lock import LOCK_HEADER, parse_lock
 from explorer.api.structure import explore
-from explorer.errors import FormatError, MismatchError, TargetError, check_number
+from explorer.errors import (
+    FormatError,
+    MismatchError,
+    TargetError,
+    check_number,
+    check_type,
+)
 from explorer.storage.local import read_whole
 from explorer.targets import as_path
 
@@ -91,6 +97,11 @@ def differences_text(comparison: "Comparison | DigestComparison") -> str:
     """Return one line for each difference from a lock, however long, and their counts."""
     from explorer.document.text import text_of
 
+    if not isinstance(comparison, Comparison):
+        from explorer.values.compare_digests import DigestComparison
+
+        made = "what compare_with_lock returned"
+        check_type("comparison", comparison, DigestComparison, made)
     if isinstance(comparison, Comparison):
         from explorer.views.comparison import comparison_document as document
     else:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from explorer.errors import ExplorerError
+from explorer.errors import ExplorerError, MismatchError
 
 __all__ = ["raised_inside"]
 
@@ -18,7 +18,7 @@ def raised_inside(
         try:
             call(value)
         except ExplorerError as error:
-            if "\n" in str(error):
+            if "\n" in str(error) and not isinstance(error, MismatchError):
                 raw.append((word, "several lines", str(error)))
         except Exception as error:
             raw.append((word, type(error).__name__, str(error)[:200]))

@@ -3,7 +3,11 @@
 import os
 from typing import TYPE_CHECKING, Any
 
-from explorer.errors import InputError
+from explorer.arguments import check_kinds
+from explorer.errors import (
+    InputError,
+    check_type,
+)
 from explorer.targets import resolve
 from explorer.targets.records import Tree
 
@@ -81,6 +85,11 @@ def prune(
     from explorer.transforms.pruning.patterns import settings_of
 
     settings = settings_of(pattern, by, scope, seed)
+    check_kinds(("select", select, "a str or None"))
+    if evaluate is not None:
+        from explorer.transforms.evaluation import Evaluator
+
+        check_type("evaluate", evaluate, Evaluator, "an Evaluator")
     inputs = PruneInputs(model, data, gradients)
     found = resolve(target)
     result, change = prune_target(found, _name_of(target), settings, select, inputs)
@@ -185,6 +194,7 @@ def plan_pruning(
     from explorer.transforms.pruning.patterns import settings_of
 
     settings = settings_of(pattern, by, scope)
+    check_kinds(("select", select, "a str or None"))
     return planned_change(resolve(target), _name_of(target), settings, select)
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -141,7 +142,7 @@ def _abstract_init(
 
 
 def _has_shape(leaf: Any) -> bool:
-    is_class = isinstance(leaf, type)  # of arrays, or of their shapes: it has neither
+    is_class = isinstance(leaf, type | ModuleType)  # it has a shape of none of its own
     return not is_class and hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
 

@@ -1,7 +1,11 @@
 """Parameters split by role: weights and biases, and what weight decay applies to."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import (
+    Callable,
+    Iterable,
+    Mapping,
+)
 from types import FunctionType
 from typing import Any, get_args
 
@@ -171,7 +175,8 @@ def _content(leaf: Any) -> Any:
 
 
 def _shape(array: Any) -> tuple[int, ...]:
-    return tuple(getattr(array, "shape", ()))
+    found = getattr(array, "shape", ())
+    return tuple(found) if isinstance(found, Iterable) else ()
 
 
 def _dtype(array: Any) -> str:

@@ -162,7 +162,7 @@ def _float_dtype(dtype: Any) -> "np.dtype":
 
     try:
         found = jnp.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError, RuntimeError, AttributeError):  # as NumPy and JAX say it
         found = None
     if found is None or found.name not in FLOATS:
         raise InputError(

@@ -1,10 +1,25 @@
 """Which tensors of two sides are the same tensor: by name, by the model's name maps, by ending."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from typing import (
+    Any,
+    NamedTuple,
+)
 
 from explorer.dtypes import is_trainable
-from explorer.errors import InputError, TreeError, first_few
+from explorer.errors import (
+    InputError,
+    TreeError,
+    check_type,
+    first_few,
+    first_line,
+    shown,
+)
 from explorer.inventory.tensor import PARAMS
 from explorer.paths import Key, name_of, path_of, unboxed
 from explorer.targets.leaves import LeafPart, ModelLeaf, leaves_of
@@ -109,12 +124,26 @@ def _whole(a: Side, b: Side, left: Key, right: Key) -> Match:
     )
 
 
+def _called(renamed: Callable[[str], Any], name: str) -> Any:
+    """Return what a function of the user's makes of a name."""
+    try:
+        found = renamed(name)
+    except Exception as error:  # its code may raise anything
+        cause = f"of {name!r} raises {first_line(error)}"
+        raise TreeError("match", found=cause, expected="a name, or None") from error
+    if found is not None and not isinstance(found, str | tuple):
+        raise TreeError(
+            "match", found=f"of {name!r} is {shown(found, 40)}", expected="a name"
+        )
+    return found
+
+
 def _by_user(a: Side, b: Side, renamed: Renamed) -> Iterator[tuple[Key, Key]]:
     """Yield the pairs of whole names, and of names below a renamed one, that the user gave."""
     left, right = _named(a), _named(b)
     if callable(renamed):
         for name, key in left.items():
-            other = renamed(name)
+            other = _called(renamed, name)
             if other is not None and name_of(other) in right:
                 yield key, right[name_of(other)]
         return
@@ -125,6 +154,8 @@ def _by_user(a: Side, b: Side, renamed: Renamed) -> Iterator[tuple[Key, Key]]:
             expected="names of the second target by those of the first, or a function",
         )
     for old, new in renamed.items():
+        for each in (old, new):
+            check_type("match", each, (str, tuple), "names by names")
         old, new = name_of(old), name_of(new)
         below = {
             name: new + name[len(old) :] for name in left if name.startswith(f"{old}/")

@@ -208,9 +208,11 @@ def masks_of(pruned: Any, change: Change) -> Any:
     import jax.numpy as jnp
 
     from explorer.objects.pytree import arrays_of
+    from explorer.training.sharding.arrays import check_concrete
     from explorer.transforms.records import Change
 
     check_type("change", change, Change, "what prune returned")
+    check_concrete("pruned", pruned)
     names = {each.name for each in change.tensors if each.zeros is not None}
     kept = {id(leaf) for key, leaf in arrays_of(pruned) if name_of(key) in names}
     return jax.tree.map(

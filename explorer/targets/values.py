@@ -207,6 +207,8 @@ def _name(dtype: Any) -> str:
 def _concrete(path: Key, leaf: Any) -> Any:
     import numpy as np
 
+    from explorer.training.sharding.arrays import check_concrete
+
     if isinstance(leaf, bool | int | float):
         return np.asarray(leaf)
     if not hasattr(leaf, "__array__"):
@@ -215,4 +217,5 @@ def _concrete(path: Key, leaf: Any) -> Any:
             found=f"{type(leaf).__name__} has a shape and no values",
             expected="an array",
         )
+    check_concrete(name_of(path), leaf)
     return leaf

@@ -16,10 +16,10 @@ from explorer.errors import InputError, check_type
 from explorer.inventory.selection import check_glob, nothing_matches
 from explorer.paths import matches
 from explorer.roles.names import classify
+from explorer.training.sharding.arrays import check_arrays, check_concrete
 from explorer.transforms.combining.settings import check_share
 from explorer.transforms.measure import distance
 from explorer.transforms.records import Change, TensorChange
-from explorer.tree.nesting import check_tree
 from explorer.tree.types import Array, Params
 from explorer.tree.walk import names_of
 
@@ -94,7 +94,8 @@ def factorise(
     _check(rank, energy)
     if select is not None:
         check_glob(select)
-    check_tree(params)
+    check_arrays("params", params)
+    check_concrete("params", params)
     flat, treedef = jax.tree_util.tree_flatten_with_path(params)
     leaves, changes, chosen = [], [], 0
     for path, leaf in flat:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -144,7 +145,7 @@ def _refused(name: str, error: Exception, arrays: list[Any]) -> InputError:
 
 def _is_array(leaf: Any) -> bool:
     dtype = getattr(leaf, "dtype", None)
-    if dtype is None or not hasattr(leaf, "shape"):
+    if dtype is None or not hasattr(leaf, "shape") or isinstance(leaf, ModuleType):
         return False
     return not (isinstance(dtype, np.dtype) and dtype.kind in "OSUMm")
 

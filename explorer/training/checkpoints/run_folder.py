@@ -10,6 +10,8 @@ from explorer.errors import (
     FormatError,
     InputError,
     TargetError,
+    TreeError,
+    first_line,
     printable,
     shown,
 )
@@ -82,7 +84,7 @@ def _write_or_compare(folder: Path, config: Mapping[str, Any]) -> None:
     """Write the config of a new run, or check that it equals the one that was written."""
     document = folder / _CONFIG
     if not LOCAL.exists(str(document)):
-        publish(document, msgspec.json.format(msgspec.json.encode(config)))
+        publish(document, _encoded(config))
         return
     try:
         raw = read_whole(str(document), _LARGEST)
@@ -125,3 +127,12 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
 
 def _shown(values: dict[str, Any], name: str) -> str:
     return shown(values[name], 60) if name in values else "not set"
+
+
+def _encoded(config: Mapping[str, Any]) -> bytes:
+    try:
+        return msgspec.json.format(msgspec.json.encode(config))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise TreeError(
+            "config", found=f"cannot be written ({first_line(error)})", expected="JSON"
+        ) from None

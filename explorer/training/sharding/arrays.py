@@ -30,6 +30,22 @@ def check_not_donated(place: str, tree: PyTree) -> None:
         )
 
 
+def check_concrete(place: str, tree: PyTree) -> None:
+    """Refuse a tree with arrays that have no values: traced, or donated to a step.
+
+    Raises:
+        InputError: it has one.
+    """
+    check_not_donated(place, tree)
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree)):
+        raise InputError(
+            place,
+            found="holds a traced array",
+            expected="values",
+            cure="call it outside jit",
+        )
+
+
 def check_arrays(place: str, tree: PyTree) -> None:
     """Refuse a tree with a leaf that is neither an array nor a number.
 

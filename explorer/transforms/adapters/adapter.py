@@ -109,7 +109,7 @@ def check_variant(variant: Any) -> None:
     Raises:
         InputError: the variants are listed.
     """
-    if variant not in get_args(Variant):
+    if not isinstance(variant, str) or variant not in get_args(Variant):
         raise InputError(
             "variant",
             found=shown(variant, 40),

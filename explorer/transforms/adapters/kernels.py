@@ -129,7 +129,7 @@ def axes_of(path: Path, shape: Shape, given: Iterable[tuple[str, str]] = ()) -> 
     from explorer.paths import matches, unboxed
 
     path = unboxed(path)
-    owner, last = ("", *path)[-2:]
+    owner, last = ("", "", *path)[-2:]
     for glob, axes in given:
         if matches(path, glob):
             return _checked(path, shape, axes)

@@ -13,6 +13,7 @@ from explorer.architectures.families import checkpoint_names_of
 from explorer.architectures.stored_tensors import stored_tensors
 from explorer.arguments import check_kinds
 from explorer.errors import InputError, TreeError, check_path, first_few
+from explorer.training.sharding.arrays import check_concrete
 from explorer.transforms.adapters.adapter import Adapter
 from explorer.transforms.adapters.peft_files import write_folder
 from explorer.transforms.adapters.sites import sites_of
@@ -44,6 +45,7 @@ def write_peft(
     check_path("folder", folder)
     check_kinds(("base", base, "a str"))
     check_adapters(adapters)
+    check_concrete("adapters", adapters)
     if not jax.tree.leaves(adapters):
         raise TreeError("adapters", found="no adapter", expected="a tree of add_lora")
     rows = [
@@ -152,7 +154,8 @@ def _config(
         "fan_in_fan_out": architecture is not None and architecture.family == "gpt2",
         "inference_mode": True,
         "target_modules": _targets([module for module, _ in rows], architecture),
-        "modules_to_save": sorted({name.rsplit(".", 2)[-2] for name in saved}) or None,
+        "modules_to_save": sorted({f".{name}".rsplit(".", 2)[-2] for name in saved} - {""})
+        or None,
         "rank_pattern": {m: each.rank for m, each in rows if each.rank != rank},
         "alpha_pattern": {m: each.alpha for m, each in rows if each.alpha != alpha},
     }

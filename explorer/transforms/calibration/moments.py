@@ -17,6 +17,7 @@ from explorer.errors import (
     InputError,
     TreeError,
     first_line,
+    shown,
 )
 from explorer.models.linear import ExpertGroups, Linear
 from explorer.training.sharding.arrays import check_arrays, check_not_donated
@@ -87,11 +88,14 @@ def gather_moments(
     for batch in batches_of(data):
         try:
             found = step(params, *batch)
-        except (TypeError, ValueError, OverflowError, IndexError, AttributeError) as error:
+        except (InputError, jax.errors.JaxRuntimeError):
+            raise
+        except Exception as error:
             raise InputError(  # of the module's own code
                 "data",
-                found=f"{type(module).__name__} does not take such data ({first_line(error)})",
-                expected="what its first argument is, such as token ids [batch, length]",
+                found=f"{type(module).__name__} cannot be called with such parameters and data "
+                f"({first_line(error)})",
+                expected="its own parameters, and what its first argument is",
             ) from None
         total = found if total is None else _added(total, found)
     if not total:
@@ -135,12 +139,26 @@ def batches_of(data: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
     for batch in batches:
         count += 1
         if not isinstance(batch, Mapping):
-            yield jnp.asarray(batch), {}
+            yield _array(batch), {}
             continue
+        if not batch:
+            raise InputError("data", found="an empty batch", expected="arrays by name")
         first = next((n for n in ("input_ids", "inputs") if n in batch), next(iter(batch)))
         yield batch[first], {name: each for name, each in batch.items() if name != first}
     if not count:
         raise InputError("data", found="no batches", expected="at least one")
+
+
+def _array(batch: Any) -> jax.Array:
+    check_not_donated("data", batch)
+    try:
+        return jnp.asarray(batch)
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise TreeError(
+            "data",
+            found=f"holds {shown(batch, 40)} ({first_line(error)})",
+            expected="token ids [batch, length], or arrays by name",
+        ) from None
 
 
 def recording(mask: Any, hessians: bool) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 
 from explorer.errors import InputError
 from explorer.inventory.tensor import Kind
+from explorer.training.sharding.arrays import check_concrete
 from explorer.transforms.measure import distance
 from explorer.transforms.pruning import scores as by
 from explorer.transforms.pruning.matrices import MatrixView
@@ -100,6 +101,7 @@ def prune_tensors(
         if tensor.view is None:
             yield PrunedTensor(tensor, values, _unchanged(tensor, values))
             continue
+        check_concrete(tensor.name, values)
         array = np.asarray(values)
         rows = tensor.view.rows(array)
         if settings.by == "sparsegpt":

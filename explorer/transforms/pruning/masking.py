@@ -46,7 +46,9 @@ def apply_masks(
     """
     check_arrays("masks", masks)
     check_not_donated("masks", masks)
-    if optimizer is not None and not hasattr(optimizer, "update"):
+    if optimizer is not None and not (
+        hasattr(optimizer, "update") and hasattr(optimizer, "init")
+    ):
         check_type("optimizer", optimizer, (), "an optax transformation")
     inner = optax.with_extra_args_support(optimizer or optax.identity())
 

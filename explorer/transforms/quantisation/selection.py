@@ -5,6 +5,7 @@ from math import prod
 from typing import NamedTuple
 
 from explorer import dtypes
+from explorer.arguments import check_kinds
 from explorer.errors import InputError, printable
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.selection import check_glob, nothing_matches
@@ -47,6 +48,7 @@ class Selection:
     """
 
     def __init__(self, inventory: Inventory, scheme: str, select: str | None = None):
+        check_kinds(("scheme", scheme, "a str"))
         self.inventory, self.select = inventory, select
         self.codec = codec_of(scheme)
         self.scheme = self.codec.scheme

@@ -7,9 +7,11 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
+from explorer.arguments import check_kinds, check_tree_given
 from explorer.errors import InputError, printable
 from explorer.inventory.tensor import Kind
 from explorer.paths import Key, name_of, path_of
+from explorer.training.sharding.arrays import check_not_donated
 from explorer.transforms.measure import distance
 from explorer.transforms.quantisation.pieces import Array, is_host
 from explorer.transforms.quantisation.quantized import Quantized
@@ -17,6 +19,7 @@ from explorer.transforms.quantisation.qwix_arrays import from_qwix, is_qwix
 from explorer.transforms.quantisation.selection import Chosen, Selection
 from explorer.transforms.records import Change, TensorChange
 from explorer.tree.nest import nest
+from explorer.tree.nesting import check_tree
 
 __all__ = [
     "LoadedTensor",
@@ -45,6 +48,7 @@ class Quantiser:
     """
 
     def __init__(self, selection: Selection, measure: bool = True):
+        check_kinds(("measure", measure, "True or False"))
         self.selection, self.measure = selection, measure
         self.changes: list[TensorChange] = []
 
@@ -168,6 +172,9 @@ def _leaves(
 def dequantise(tree: Any) -> Any:
     """Return a tree with plain arrays in the places of quantised tensors, qwix's too."""
 
+    check_tree_given("tree", tree, "a tree that quantize returned")
+    check_tree(tree)
+
     def is_quantised(node: Any) -> bool:
         return isinstance(node, Quantized) or is_qwix(node)
 
@@ -191,6 +198,7 @@ def check_finite(name: str, weights: Any) -> None:
     Raises:
         InputError: one is NaN or infinite; the message says where.
     """
+    check_not_donated(name, weights)
     if not _is_concrete(weights):
         return
     array = np.asarray(weights)

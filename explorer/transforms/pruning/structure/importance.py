@@ -1,12 +1,15 @@
 """How much each entry of a model's kernels matters, and each of its layers."""
 
-from collections.abc import Mapping
+from collections.abc import (
+    Mapping,
+)
 from typing import Any
 
 import jax
 import numpy as np
 
 from explorer.architectures.declaration import layer_name
+from explorer.errors import TreeError, shown
 from explorer.models.transformer import Transformer
 from explorer.transforms.calibration.layerwise import (
     first_states,
@@ -26,7 +29,15 @@ def scores_of_layers(
 ) -> list[Any]:
     """Return the energies of each layer's kernels; of layers to be removed, one number each."""
     number = model.architecture.num_layers
-    flat = [flat_arrays(params[layer_name(index)]) for index in range(number)]
+    names = [layer_name(index) for index in range(number)]
+    there = isinstance(params, Mapping) and all(
+        isinstance(params.get(name), Mapping) for name in names
+    )
+    if not there:
+        raise TreeError(
+            "params", found=shown(params, 60), expected="the model's parameters"
+        )
+    flat = [flat_arrays(params[name]) for name in names]
     of_layers = pattern.kind == "layers"
     if by == "random":
         rng = np.random.default_rng(seed)

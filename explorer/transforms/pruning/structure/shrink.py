@@ -12,6 +12,7 @@ from explorer.arguments import check_kinds
 from explorer.errors import InputError, TreeError, check_type
 from explorer.models.transformer import Transformer
 from explorer.roles.names import classify
+from explorer.training.sharding.arrays import check_arrays, check_not_donated
 from explorer.transforms.pruning.patterns import (
     Method,
     Pattern,
@@ -101,6 +102,8 @@ def shrink(
         ("config", config, "a dict or None"),
         ("seed", seed, "a whole number"),
     )
+    check_arrays("params", params)
+    check_not_donated("params", params)
     wanted = parse_pattern(pattern)
     check_choice("by", by, Method)
     _check(model, wanted, by, data)
