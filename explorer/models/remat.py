@@ -25,7 +25,7 @@ def policy_of(name: str) -> Callable[..., Any]:
     Raises:
         InputError: an unknown name.
     """
-    if name not in REMAT:
+    if not isinstance(name, str) or name not in REMAT:
         raise InputError(
             "remat",
             found=shown(name, 60),

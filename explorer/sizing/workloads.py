@@ -30,6 +30,7 @@ REMATS = ("none", "selective", "full")
 AXES = ("data", "fsdp", "tensor", "expert")
 FLAGS = ("train", "compile", "swa_full", "kv_unified", "expand_latent")
 _SWITCH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_NEEDED = ("batch", "parallel", "accumulate")  # the others may be None
 _COUNTS = ("context", "batch", "parallel", "prompt", "accumulate", "tokens")
 
 
@@ -73,7 +74,7 @@ def workload_of(base: Workload | None, settings: Mapping[str, Any]) -> Workload:
     workload = msgspec.structs.replace(base or Workload(), **settings)
     for name in _COUNTS:
         value = getattr(workload, name)
-        if value is not None:
+        if value is not None or name in _NEEDED:
             _check_count(name, value)
     for name, known in (("engine", ENGINES), ("remat", REMATS)):
         word = str(getattr(workload, name)).strip().lower()

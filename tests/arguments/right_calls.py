@@ -99,9 +99,15 @@ def trainer() -> Any:
     return training.Trainer(Line(), loss, OPTIMIZER)
 
 
-def state() -> Any:
+@cache
+def first_state() -> Any:
     """Its first state."""
     return trainer().init(jax.random.key(0), x())
+
+
+def state() -> Any:
+    """A copy of its first state, which a step may reuse."""
+    return jax.tree.map(jnp.copy, first_state())
 
 
 def mesh() -> Any:
@@ -109,18 +115,13 @@ def mesh() -> Any:
     return training.make_mesh()
 
 
+@cache
 def change() -> Any:
     """What pruning the layer changed."""
     return ex.prune(tree(), "0.5")
 
 
-def _fit(**given: Any) -> Any:
-    """Fit, with a history and checkpoints of the current folder."""
-    return training.fit(**given)
-
-
 Call = tuple[Callable[..., Any], Callable[[], Mapping[str, Any]]]
-_TARGET = {"target": tree}
 
 
 def _args(**given: Any) -> Callable[[], dict[str, Any]]:
@@ -137,10 +138,6 @@ def _with_inputs(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(first, *inputs, **rest, **({"other": other} if other else {}))
 
     return call
-
-
-def _of_model(at: int) -> Callable[[], Any]:
-    return lambda: model()[at]
 
 
 RIGHT: dict[str, Call] = {

@@ -59,7 +59,7 @@ WRONG = {
     "a class": lambda: nn.Dense,
     "a type": lambda: int,
     "a module": lambda: np,
-    "a function": lambda: len,
+    "a function": lambda: lambda *_, **__: None,
     "a path of bytes": Named,
     "an array of objects": lambda: np.array([None, "a"], object),
     "an array of texts": lambda: np.array(["a", "b"]),

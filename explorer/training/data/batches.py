@@ -146,8 +146,10 @@ def map_tokens(path: str | os.PathLike, dtype: str = "uint16") -> np.ndarray:
     [3, 1, 2]
     """
     check_path("path", path)
-    if dtype not in ("uint8", "uint16", "uint32"):
-        raise InputError(path, found=f"tokens of {dtype}", expected="uint8, uint16, uint32")
+    if not isinstance(dtype, str) or dtype not in ("uint8", "uint16", "uint32"):
+        raise InputError(
+            path, found=f"tokens of {shown(dtype, 60)}", expected="uint8, uint16, uint32"
+        )
     stored = np.dtype(dtype).newbyteorder("<")
     with LOCAL.blob(os.fspath(path)) as blob:
         size = blob.size()

@@ -1,6 +1,7 @@
 """Trees of arrays that can be computed with: of numbers, in memory that is still theirs."""
 
 from numbers import Number
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -11,7 +12,9 @@ from explorer.tree.nesting import check_tree
 from explorer.tree.types import PyTree
 from explorer.tree.walk import names_of
 
-__all__ = ["check_arrays", "check_not_donated"]
+__all__ = ["check_arrays", "check_concrete", "check_not_donated"]
+
+_INT64 = 1 << 63
 
 
 def check_not_donated(place: str, tree: PyTree) -> None:
@@ -36,6 +39,7 @@ def check_concrete(place: str, tree: PyTree) -> None:
     Raises:
         InputError: it has one.
     """
+    check_tree(tree)
     check_not_donated(place, tree)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree)):
         raise InputError(
@@ -68,6 +72,7 @@ def check_arrays(place: str, tree: PyTree) -> None:
 
 
 def _is_numeric(leaf: Any) -> bool:
-    if isinstance(leaf, type) or not hasattr(leaf, "dtype"):
-        return isinstance(leaf, Number)
+    if isinstance(leaf, type | ModuleType) or not hasattr(leaf, "dtype"):
+        is_huge = isinstance(leaf, int) and not -_INT64 <= leaf < _INT64
+        return isinstance(leaf, Number) and not is_huge
     return getattr(leaf.dtype, "kind", "") not in ("O", "S", "U", "M", "m")

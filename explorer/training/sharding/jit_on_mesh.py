@@ -8,7 +8,10 @@ from jax.core import Tracer
 from jax.sharding import Mesh
 
 from explorer.errors import check_type
-from explorer.training.sharding.arrays import check_arrays, check_not_donated
+from explorer.training.sharding.arrays import (
+    check_arrays,
+    check_not_donated,
+)
 from explorer.training.sharding.mesh import check_on_mesh
 from explorer.tree.types import Batch, PyTree
 
@@ -69,7 +72,8 @@ class JitOnMesh:
         jitted = self._for(state, batch)
         try:
             return jitted(state, batch, *self._constants)
-        except (RuntimeError, ValueError):
+        except (RuntimeError, ValueError, TypeError, OverflowError):
+            check_arrays("the batch", batch)
             check_not_donated("the state", state)
             check_not_donated("the batch", batch)
             check_not_donated("the base", self._constants)

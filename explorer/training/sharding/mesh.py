@@ -15,8 +15,17 @@ import numpy as np
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from explorer.errors import InputError, check_number, check_type
-from explorer.training.sharding.arrays import check_arrays, check_not_donated
+from explorer.errors import (
+    InputError,
+    check_number,
+    check_type,
+    shown,
+)
+from explorer.training.sharding.arrays import (
+    check_arrays,
+    check_concrete,
+    check_not_donated,
+)
 from explorer.training.sharding.rules import (
     DEFAULT_RULES,
     Rule,
@@ -46,6 +55,7 @@ __all__ = [
 
 AXES = ("data", "fsdp", "tensor", "expert")
 _BATCH_AXES = ("data", "fsdp")
+_MAX_RANK = 64
 
 
 def make_mesh(
@@ -144,7 +154,8 @@ def sharded_shapes(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> 
     """
 
     def shaped(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
-        if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
+        shape = getattr(leaf, "shape", None)
+        if not (isinstance(shape, tuple) and hasattr(leaf, "dtype")):
             check_type("tree", leaf, (), "arrays or shapes")
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
@@ -163,6 +174,8 @@ def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
     """
     _check_mesh(mesh)
     check_number("axis", axis)
+    if not 0 <= axis < _MAX_RANK:
+        raise InputError("axis", found=shown(axis, 30), expected=f"0 to {_MAX_RANK - 1}")
     return NamedSharding(mesh, PartitionSpec(*(None,) * axis, _BATCH_AXES))
 
 
@@ -190,6 +203,7 @@ def place_batch(batch: Any, mesh: Mesh, axis: int = 0) -> Any:
     here = len({str(indices) for indices in parts})
 
     def place(leaf: Any) -> jax.Array:
+        check_concrete("the batch", leaf)
         local = np.asarray(leaf)
         check_divides(local.shape, axis, here)
         return jax.make_array_from_process_local_data(sharding, local)
@@ -258,7 +272,11 @@ def _check_mesh(mesh: Any) -> None:
 
 def _leaves(tree: Any) -> list[tuple[Path, tuple[int, ...]]]:
     found = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return [(names_of(keys), tuple(getattr(leaf, "shape", ()))) for keys, leaf in found]
+    shapes = [getattr(leaf, "shape", ()) for _, leaf in found]
+    return [
+        (names_of(keys), shape if isinstance(shape, tuple) else ())
+        for (keys, _), shape in zip(found, shapes, strict=True)
+    ]
 
 
 def _params_of(tree: Any) -> Any:

@@ -63,7 +63,7 @@ class Freezing:
         if not leaves:
             raise TreeError("params", found="no parameters", expected="a tree of arrays")
         for keys, leaf in leaves:
-            if not hasattr(leaf, "shape"):
+            if not isinstance(getattr(leaf, "shape", None), tuple):
                 place = name_of(names_of(keys)) or "params"
                 check_type(place, leaf, (), "an array or its shape")
         paths = [names_of(keys) for keys, _ in leaves]

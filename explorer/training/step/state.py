@@ -13,8 +13,15 @@ from jax.core import Tracer
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from explorer.errors import InputError, TreeError, first_line
-from explorer.training.sharding.arrays import check_arrays, check_not_donated
+from explorer.errors import (
+    InputError,
+    TreeError,
+    first_line,
+)
+from explorer.training.sharding.arrays import (
+    check_arrays,
+    check_not_donated,
+)
 from explorer.training.sharding.mesh import Rule, Rules, shardings_of
 from explorer.training.step.checks import (
     check_float,
@@ -106,6 +113,7 @@ def create_state(
     check_not_donated("the inputs", (inputs, kwargs))
     leaves, treedef = jax.tree.flatten((inputs, kwargs))
     given = [i for i, leaf in enumerate(leaves) if isinstance(leaf, np.ndarray | jax.Array)]
+    check_arrays("the inputs", [leaves[index] for index in given])
 
     def begin(key_data: Any, arrays: list[Any]) -> TrainState:
         key_now = jax.random.wrap_key_data(key_data, impl=jax.random.key_impl(key))
@@ -155,11 +163,13 @@ def state_from(
     """
     check_optimizer(optimizer)
     check_rules(rules, mesh)
-    check_arrays("params", params)
-    check_not_donated("params", params)
+    given = {"params": params, "batch_stats": {} if batch_stats is None else batch_stats}
+    for place, tree in given.items():
+        check_arrays(place, tree)
+        check_not_donated(place, tree)
     key = _typed(rng)
     impl = jax.random.key_impl(key)
-    variables = {"params": params, "batch_stats": batch_stats or {}}
+    variables = given
 
     def begin(key_data: Any, given: Any) -> TrainState:
         step_rng = jax.random.wrap_key_data(key_data, impl=impl)
@@ -176,7 +186,14 @@ def _jitted(
 ) -> TrainState:
     """Call it jitted, what it returns placed as the rules say."""
     if mesh is None:
-        return jax.jit(begin)(*given)
+        try:
+            return jax.jit(begin)(*given)
+        except jax.errors.UnexpectedTracerError:
+            raise InputError(
+                "params",
+                found="hold a tracer of a function that has ended",
+                expected="arrays",
+            ) from None
     shardings = shardings_of(jax.eval_shape(begin, *given), mesh, rules)
     return jax.jit(begin, out_shardings=shardings)(*given)
 
@@ -262,7 +279,11 @@ def _strong(leaf: Any) -> Any:
 
 def _on_host(array: Any) -> Any:
     """Return an array as any mesh will take it: on every process and on no device."""
-    if isinstance(array, Tracer | np.ndarray) or not array.is_fully_addressable:
+    if (
+        not isinstance(array, jax.Array)
+        or isinstance(array, Tracer)
+        or not array.is_fully_addressable
+    ):
         return array
     is_key = jnp.issubdtype(array.dtype, jax.dtypes.extended)
     return array if is_key else np.asarray(array)

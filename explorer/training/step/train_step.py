@@ -9,7 +9,11 @@ from jax import lax
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from explorer.errors import InputError
+from explorer.arguments import check_kinds
+from explorer.errors import (
+    InputError,
+    shown,
+)
 from explorer.training.sharding.jit_on_mesh import jit_on_mesh
 from explorer.training.step.checks import check_trainable
 from explorer.training.step.evaluation import LossFn, Metrics, count_examples
@@ -102,6 +106,7 @@ def make_train_step(
         labels=labels,
         mesh=mesh,
     )
+    check_kinds(("donate", donate, "True or False"))
     step = _single(gradient_fn, optimizer, watch)
     if steps_per_call > 1:
         step = _repeated(step, steps_per_call)
@@ -113,7 +118,9 @@ def make_train_step(
 def _check_counts(**counts: int) -> None:
     for name, count in counts.items():
         if type(count) is not int or count < 1:
-            raise InputError(name, found=repr(count), expected="a whole number, 1 or more")
+            raise InputError(
+                name, found=shown(count, 60), expected="a whole number, 1 or more"
+            )
 
 
 def _single(gradient_fn: GradientFn, optimizer: Any, watch: Any) -> PureStep:
