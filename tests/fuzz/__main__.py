@@ -157,7 +157,8 @@ def fuzz(name: str, seconds: float, number: int) -> tuple[int, list[str]]:
         folder.mkdir()
 
         def act(case: int) -> int:
-            return read_both(write_case(seed, folder, f"{name} {number} {case}", case))
+            read = seed.read or read_both
+            return read(write_case(seed, folder, f"{name} {number} {case}", case))
 
         if not name.startswith(
             "orbax"

@@ -13,10 +13,15 @@ _TOKEN = re.compile(rb'"[^"]*"|-?[0-9.]+|\s+|\w+|.', re.DOTALL)
 
 
 class Seed(NamedTuple):
-    """The parts of one file, and the function that writes a case of changed parts."""
+    """The parts of one file, and the function that writes a case of changed parts.
+
+    `read` reads a case and returns the bytes of its arrays; None for a checkpoint, which is
+    listed and loaded.
+    """
 
     parts: Parts
     write: Callable[[Path, Parts], Path]
+    read: Callable[[Path], int] | None = None
 
 
 def file_of(

@@ -19,6 +19,7 @@ from tests.formats.torch_bytes import (
     write_zip,
     zeros,
 )
+from tests.fuzz.adapter_seeds import BESIDE
 from tests.fuzz.cutting import Parts, Seed, file_of, opcodes, tokens, words
 from tests.fuzz.folder_seeds import FOLDERS
 from tests.fuzz.orbax_seeds import ORBAX
@@ -184,4 +185,5 @@ FORMATS: dict[str, Callable[[], Seed]] = {
     "orbax": _orbax,
     **FOLDERS,
     **ORBAX,
+    **BESIDE,
 }
