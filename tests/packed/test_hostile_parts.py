@@ -1,4 +1,4 @@
-"""Companions of packed weights that lie: a remark or one line, and never another error."""
+"""False companions of packed weights: a remark or one line, and never another error."""
 
 import json
 from typing import Any

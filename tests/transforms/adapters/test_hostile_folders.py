@@ -1,4 +1,4 @@
-"""Adapters from somewhere else: every lie is one line, in bounded time, and nothing is changed."""
+"""Adapters from somewhere else: one line for each fault, in bounded time, and nothing is changed."""
 
 import json
 import os
@@ -100,9 +100,9 @@ def test_special_files(what: str, file: str, tmp_path: Path):
 
 @pytest.mark.parametrize("shape", [(0, 8), (2, 0), (2,), (2, 8, 1), (2, 9)])
 def test_shapes(shape: tuple[int, ...], tmp_path: Path):
-    lie = {f"{PREFIX}A.weight": np.ones(shape, np.float32)}
+    false = {f"{PREFIX}A.weight": np.ones(shape, np.float32)}
     with pytest.raises(ex.InputError) as caught:
-        ex.load_lora(folder_of(tmp_path / "a", **lie), PARAMS)
+        ex.load_lora(folder_of(tmp_path / "a", **false), PARAMS)
     assert "\n" not in str(caught.value)
 
 
