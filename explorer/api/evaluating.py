@@ -17,16 +17,16 @@ def check_text(target: str, text: str | None, length: int, sequences: int) -> An
     Called before anything is written, so that what is wrong with them is said first.
 
     Raises:
-        InputError: as `token_sequences`; also sequences of no token that is predicted.
+        InputError: as `scored_sequences`; also sequences of no token that is predicted.
     """
     if text is None:
         return None
-    from explorer.pretrained.tokens import token_sequences
+    from explorer.pretrained.tokens import scored_sequences
 
     for place, number, least in (("length", length, 2), ("sequences", sequences, 1)):
         if number < least:
             raise InputError(place, found=f"is {number}", expected=f"{least} or more")
-    return token_sequences(target, text, length, sequences)
+    return scored_sequences(target, text, length, sequences)
 
 
 def evaluated_quantisation(

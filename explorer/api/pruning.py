@@ -12,10 +12,10 @@ from explorer.targets import resolve
 from explorer.targets.records import Tree
 
 if TYPE_CHECKING:
-    from explorer.transforms.evaluation import Evaluator
     from collections.abc import Callable
 
     from explorer.targets.records import Target
+    from explorer.transforms.evaluation import Evaluator
     from explorer.transforms.pruning.patterns import Method, PruneSettings, Scope
     from explorer.transforms.records import Change
     from explorer.tree.types import PyTree

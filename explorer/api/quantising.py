@@ -175,7 +175,9 @@ def sensitivity(
     from explorer.transforms.quantisation.trees import round_trips
     from explorer.transforms.sensitivity import measure_sensitivity
 
-    check_type("schemes", schemes, (list, tuple), "a list of schemes, such as ['Q8_0', 'nf4']")
+    check_type(
+        "schemes", schemes, (list, tuple), "a list of schemes, such as ['Q8_0', 'nf4']"
+    )
     check_type("evaluate", evaluate, Evaluator, "an Evaluator of a model and tokens")
     found = resolve(params)
     if not isinstance(found, Tree):

@@ -56,9 +56,7 @@ def combine_models(
     trees = [arrays_in(model) for model in models]
     anchor = None if base is None else arrays_in(base)
     found, change = combine_trees(trees, anchor, mixing, f"{len(models)} models")
-    return found, evaluated(
-        change, trees[0] if anchor is None else anchor, found, evaluate
-    )
+    return found, evaluated(change, trees[0] if anchor is None else anchor, found, evaluate)
 
 
 def factorize(

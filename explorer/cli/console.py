@@ -59,7 +59,9 @@ def format_option(function: Callable) -> Callable:
 def evaluate_options(function: Callable) -> Callable:
     """Add --evaluate TEXT to a command that changes a model, with how much of it is used."""
     for option in (
-        click.option("--eval-sequences", default=8, show_default=True, help="Of that text."),
+        click.option(
+            "--eval-sequences", default=8, show_default=True, help="Of that text."
+        ),
         click.option(
             "--eval-length", default=256, show_default=True, help="Tokens of each sequence."
         ),

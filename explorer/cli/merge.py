@@ -25,18 +25,31 @@ __all__ = ["merge"]
 )
 @click.option("--base", type=path_type, help="What the models were trained from.")
 @click.option(
-    "--weights", metavar="0.3,0.7", help="One for each model; of slerp the share of the way."
+    "--weights",
+    metavar="0.3,0.7",
+    help="One for each model; of slerp the share of the way.",
 )
 @click.option(
-    "--density", default=0.5, show_default=True, help="The share of changes ties and dare keep."
+    "--density",
+    default=0.5,
+    show_default=True,
+    help="The share of changes ties and dare keep.",
 )
 @click.option(
-    "--scale", default=1.0, show_default=True, help="What combined changes are multiplied by."
+    "--scale",
+    default=1.0,
+    show_default=True,
+    help="What combined changes are multiplied by.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of what dare drops.")
 @click.option("--dtype", help="Of parameters in float formats: bf16, float16, float32.")
 @click.option(
-    "-o", "--output", "path", required=True, type=click.Path(), help="The new file or folder."
+    "-o",
+    "--output",
+    "path",
+    required=True,
+    type=click.Path(),
+    help="The new file or folder.",
 )
 @format_option
 def merge(

@@ -69,7 +69,9 @@ def quantize(
         from explorer.cli.writing_progress import progress_bar
 
         check_new(path)
-        tokens = check_text(like or target, *text.values())
+        tokens = check_text(
+            like or target, text["evaluate"], text["eval_length"], text["eval_sequences"]
+        )
         with progress_bar() as (total, done):
             progress = None if total is None or done is None else (total, done)
             change = quantize_file(target, scheme, path, like=like, progress=progress)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from explorer.formats.pieces import Pieces
-    from explorer.transforms.pruning.streaming import KernelPruner
 
 __all__ = ["prune_to_file"]
 

@@ -8,8 +8,8 @@ from explorer import dtypes
 from explorer.conversion.folders import folder_files
 from explorer.conversion.known import known_of
 from explorer.conversion.plain import PlainSource
-from explorer.conversion.quantising import check_unquantised
 from explorer.conversion.quantised_trees import plain_modules
+from explorer.conversion.quantising import check_unquantised
 from explorer.conversion.saving import model_tensors, names_of
 from explorer.conversion.scheme_matrices import QuantisedMatrix
 from explorer.conversion.settings import SaveSettings, format_of

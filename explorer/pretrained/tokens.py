@@ -9,10 +9,35 @@ from explorer.storage.local import LOCAL
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["text_tokens", "token_sequences"]
+__all__ = ["scored_sequences", "text_tokens", "token_sequences"]
 
 _MOST = 1 << 24  # bytes of a text
 _EACH = 32  # characters of a text that are encoded first for each token that is wanted
+
+
+def scored_sequences(path: str, text_file: str, length: int, most: int) -> "np.ndarray":
+    """Return the tokens of a text file as sequences that each begin as the model's texts do.
+
+    Where the tokenizer begins a text with a token of its own, every sequence has it: models that
+    were trained so predict nothing well without.
+
+    Args:
+        path, text_file, length, most: as for `token_sequences`.
+
+    Raises:
+        InputError: as `token_sequences`.
+    """
+    import numpy as np
+
+    first = text_tokens(path, "")
+    if len(first) != 1 or length < 3:
+        return token_sequences(path, text_file, length, most)
+    ids = _ids(path, text_file)
+    ids = ids[1:] if ids[0] == first[0] else ids
+    length = min(length - 1, len(ids))
+    number = min(most, len(ids) // length)
+    rows = np.asarray(ids[: number * length], np.int32).reshape(number, length)
+    return np.pad(rows, ((0, 0), (1, 0)), constant_values=first[0])
 
 
 def token_sequences(path: str, text_file: str, length: int, most: int) -> "np.ndarray":
@@ -29,6 +54,13 @@ def token_sequences(path: str, text_file: str, length: int, most: int) -> "np.nd
     """
     import numpy as np
 
+    ids = _ids(path, text_file)
+    length = min(length, len(ids))
+    number = min(most, len(ids) // length)
+    return np.asarray(ids[: number * length], np.int32).reshape(number, length)
+
+
+def _ids(path: str, text_file: str) -> list[int]:
     with LOCAL.blob(text_file) as blob:
         data = blob.read(0, min(blob.size(), _MOST))
     text = bytes(data).decode("utf-8", "ignore")
@@ -41,9 +73,7 @@ def token_sequences(path: str, text_file: str, length: int, most: int) -> "np.nd
         raise InputError(
             text_file, found=f"holds {len(ids)} tokens", expected="some pages of plain text"
         )
-    length = min(length, len(ids))
-    number = min(most, len(ids) // length)
-    return np.asarray(ids[: number * length], np.int32).reshape(number, length)
+    return ids
 
 
 def text_tokens(path: str, text: str) -> list[int]:

@@ -91,7 +91,10 @@ def test_units_of_a_checkpoint_go(folder: Path):
         (["--pattern", "3:7"], "inputs, which groups of 7 do not divide"),
         (["--pattern", "0.5", "--by", "magnitud"], "did you mean magnitude?"),
         (["--pattern", "0.5", "--select", "nothing"], "has no kernel that nothing matches"),
-        (["--pattern", "0.5", "-o", "/"], "/: exists; expected the name of a new file"),
+        (
+            ["--pattern", "0.5", "-o", "/"],
+            "/: exists already, as a folder; expected a name",
+        ),
         (["--pattern", "0.5", "--plan", "-o", "x"], "--plan writes nothing: leave -o out"),
         (["--pattern", "2:4", "--by", "wanda", "--calibrate", "none.txt"], "none.txt: "),
     ],

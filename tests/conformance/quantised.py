@@ -1,18 +1,31 @@
 """What bitsandbytes makes of small matrices, and what other libraries read of explorer's files.
 
-Run where they are installed, without JAX:
-
+    python -m tests.conformance.quantised write FOLDER     with explorer: a model in each scheme
+    python -m tests.conformance.quantised check FOLDER     with transformers and the libraries
     python -m tests.conformance.quantised make tests/data/quantisation/bitsandbytes.npz
-    python -m tests.conformance.quantised read FOLDER OUT.npz
 
-`make` writes the goldens of tests/transforms/quantisation/test_bitsandbytes.py (bitsandbytes 0.50.2
-on CPU); `read` loads a folder with transformers and writes the weights that its layers stand for.
+`check` loads each folder with transformers, which asks bitsandbytes and compressed-tensors, and
+compares the weights that its layers stand for. `make` writes the goldens of
+tests/transforms/quantisation/test_bitsandbytes.py (bitsandbytes 0.50.2 on CPU).
 """
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+# what transformers opens on a CPU; a scheme's own numbers, to bfloat16
+SCHEMES = (
+    "nf4", "nf4:double", "fp4", "int8", "int8:asym", "int8:tensor", "int4:g32", "int4:asym:g32",
+    "int4:channel", "fp8", "fp8:channel",
+)  # fmt: skip
+_CONFIG = {
+    "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 64, "hidden_size": 128,
+    "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "torch_dtype": "bfloat16",
+}  # fmt: skip
+_LIMIT = 2**-7  # of the largest weight: two roundings to bfloat16
 
 CASES = ("nf4", "fp4", "nf4:double", "fp4:double", "nf4:g128")
 
@@ -93,7 +106,47 @@ def weights_of(folder: str) -> dict[str, np.ndarray]:
     return found
 
 
+def write(folder: Path) -> int:
+    """Write a folder for each scheme from a tree, and the weights it stands for; return 0."""
+    import jax
+    import jax.numpy as jnp
+
+    import explorer as ex
+
+    model = ex.build_model(_CONFIG)
+    params = model.init(jax.random.key(0), jnp.zeros((1, 4), int))["params"]
+    params = jax.tree.map(lambda leaf: leaf.astype("bfloat16"), params)
+    for scheme in SCHEMES:
+        tree, _ = ex.quantize(params, scheme)
+        ex.save(tree, folder / scheme, config=_CONFIG)
+        tensors = ex.to_checkpoint(ex.dequantize(tree), _CONFIG)
+        plain = {name: np.asarray(array, np.float32) for name, array in tensors.items()}
+        np.savez(folder / f"{scheme}.npz", **plain)  # pyright: ignore[reportArgumentType]
+    return 0
+
+
+def check(folder: Path) -> int:
+    """Print a line for each scheme; return 1 if weights differ, else 0."""
+    wrong = 0
+    for scheme in SCHEMES:
+        written = np.load(folder / f"{scheme}.npz")
+        found = weights_of(str(folder / scheme))
+        gaps = [
+            float(np.abs(found[name] - written[name]).max() / np.abs(written[name]).max())
+            for name in found
+            if name in written and not name.startswith("lm_head")
+        ]
+        is_wrong = len(gaps) != 14 or not max(gaps) <= _LIMIT
+        print(
+            f"{scheme:16} {len(gaps)} layers, {max(gaps):.1e}{'  DIFFERS' if is_wrong else ''}"
+        )
+        wrong |= is_wrong
+    return int(wrong)
+
+
 if __name__ == "__main__":
-    verb, *paths = sys.argv[1:]
-    result = goldens() if verb == "make" else weights_of(paths[0])
-    np.savez_compressed(paths[-1], **result)  # pyright: ignore[reportArgumentType]
+    verb, place = sys.argv[1:]
+    if verb == "make":
+        np.savez_compressed(place, **goldens())  # pyright: ignore[reportArgumentType]
+    else:
+        sys.exit({"write": write, "check": check}[verb](Path(place)))

@@ -42,11 +42,13 @@ def test_numbers_and_counts_are_those_of_the_tree(
     """As a file quantised from plain weights has them, byte for byte."""
     from explorer.api.writing import quantize_file
 
-    tree, change = ex.quantize(params, scheme)
+    tree, _ = ex.quantize(params, scheme)
     saved = ex.save(tree, tmp_path / "tree", config=CONFIG)
     assert "14 tensors quantised" in " ".join(saved.notes)
     quantize_file(params, scheme, tmp_path / "file", config=CONFIG)
-    ours, theirs = (raw_tensors(tmp_path / n / "model.safetensors") for n in ("tree", "file"))
+    ours, theirs = (
+        raw_tensors(tmp_path / n / "model.safetensors") for n in ("tree", "file")
+    )
     assert ours.keys() == theirs.keys()
     for name, data in ours.items():
         if "quant_state" not in name:  # padded with spaces in a file that is streamed
@@ -61,12 +63,16 @@ def test_types_of_gguf(params: dict[str, Any], tmp_path: Path):
     """Queries and keys have their rows in llama.cpp's order; weights are those of the tree."""
     tree, _ = ex.quantize(params, "Q8_0")
     ex.save(tree, tmp_path / "a.gguf", config=CONFIG)
-    kinds = {t.name: t.tensor_type.name for t in gguf.GGUFReader(tmp_path / "a.gguf").tensors}
+    kinds = {
+        t.name: t.tensor_type.name for t in gguf.GGUFReader(tmp_path / "a.gguf").tensors
+    }
     assert kinds["blk.0.attn_q.weight"] == kinds["token_embd.weight"] == "Q8_0"
     assert kinds["blk.0.attn_norm.weight"] == "F32"
     _, again = ex.load_pretrained(tmp_path / "a.gguf")
     plain = ex.dequantize(tree)
-    same = jax.tree.map(lambda a, b: np.array_equal(np.asarray(a), np.asarray(b)), plain, again)
+    same = jax.tree.map(
+        lambda a, b: np.array_equal(np.asarray(a), np.asarray(b)), plain, again
+    )
     assert all(jax.tree.leaves(same))
 
 
@@ -82,7 +88,9 @@ def test_stacked_layers(params: dict[str, Any], tmp_path: Path):
 
 def test_a_tree_of_no_known_model(tmp_path: Path):
     kernel = np.random.default_rng(0).normal(0, 1, (128, 64)).astype(np.float32)
-    tree, _ = ex.quantize({"mlp": {"kernel": kernel, "bias": np.zeros(64, np.float32)}}, "nf4")
+    tree, _ = ex.quantize(
+        {"mlp": {"kernel": kernel, "bias": np.zeros(64, np.float32)}}, "nf4"
+    )
     ex.save(tree, tmp_path / "a.safetensors")
     with safe_open(tmp_path / "a.safetensors", "numpy") as found:
         assert found.get_tensor("mlp.weight").shape == (64 * 128 // 2, 1)
@@ -92,12 +100,26 @@ def test_a_tree_of_no_known_model(tmp_path: Path):
 @pytest.mark.parametrize(
     ("scheme", "name", "message"),
     [
-        ("nf4", "a.npz", "has quantised leaves, for which npz has no layout; expected safetensors"),
-        ("nf4", "a.gguf", "is quantised as nf4, of which GGUF has no type; expected one of llama"),
-        ("Q8_0", "a", "q8_0:pure has no layout in a safetensors file; .*GGUF holds llama.cpp's types"),
+        (
+            "nf4",
+            "a.npz",
+            "has quantised leaves, for which npz has no layout; expected safetensors",
+        ),
+        (
+            "nf4",
+            "a.gguf",
+            "is quantised as nf4, of which GGUF has no type; expected one of llama",
+        ),
+        (
+            "Q8_0",
+            "a",
+            "q8_0:pure has no layout in a safetensors file; .*GGUF holds llama.cpp's types",
+        ),
     ],
 )
-def test_refusals(params: dict[str, Any], tmp_path: Path, scheme: str, name: str, message: str):
+def test_refusals(
+    params: dict[str, Any], tmp_path: Path, scheme: str, name: str, message: str
+):
     tree, _ = ex.quantize(params, scheme)
     with pytest.raises(InputError, match=message):
         ex.save(tree, tmp_path / name, config=CONFIG)

@@ -154,9 +154,7 @@ class KernelPruner:
         values = np.asarray(self._load(name))
         place = np.argwhere(~np.isfinite(values))[0].tolist()
         what = "NaN" if np.isnan(values[tuple(place)]) else "an infinity"
-        return InputError(
-            name, found=f"holds {what} at {place}", expected="finite weights"
-        )
+        return InputError(name, found=f"holds {what} at {place}", expected="finite weights")
 
     def _done(self, piece: np.ndarray) -> None:
         if piece.flags.c_contiguous:

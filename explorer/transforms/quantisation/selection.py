@@ -165,7 +165,7 @@ class NamedSelection(Selection):
     def of(self, key: Key, kind: Kind) -> Chosen | None:
         """Return how a tensor is stored; None where it stays as it is."""
         codec = self._codecs.get(name_of(key))
-        if codec is None or dtypes.find(codec.dtype).block < 2 and codec.dtype in _FLOATS:
+        if codec is None or (dtypes.find(codec.dtype).block < 2 and codec.dtype in _FLOATS):
             return None
         return Chosen(codec, not self._is_rows(key, kind))
 

@@ -1,6 +1,7 @@
 """Trees of weights -> trees of quantised ones, with a record of what changed."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -141,13 +142,12 @@ def round_trips(
         if key not in aliases and hasattr(array, "dtype"):
             chosen = selection.of(key, kinds[key])
         if chosen is not None:
-            found[name_of(key)] = lambda leaf, name=name_of(key), c=chosen: _there_and_back(
-                name, leaf, c
-            )
+            name = name_of(key)
+            found[name] = partial(_there_and_back, name, chosen)
     return found
 
 
-def _there_and_back(name: str, weights: Any, chosen: Chosen) -> tuple[Any, int]:
+def _there_and_back(name: str, chosen: Chosen, weights: Any) -> tuple[Any, int]:
     check_finite(name, weights)
     tensor = Quantized.of(weights, chosen.codec.scheme, chosen.inputs_first)
     return tensor.dequantize(), tensor.nbytes
