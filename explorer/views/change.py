@@ -7,6 +7,7 @@ from explorer.views import units
 __all__ = ["change_document", "change_text"]
 
 _WORST = 5  # tensors that are shown by name
+_FLOATS = ("float64", "float32", "float16", "bfloat16")
 _COMPONENT_COLUMNS = (
     Column("component"),
     Column("tensors", "right", rank=2),
@@ -60,7 +61,8 @@ def change_document(change: Change) -> Document:
     notes += [f"{each.name}: {each.note}" for each in change.tensors if each.note][:_WORST]
     if notes:
         blocks.append(Notes(tuple(notes)))
-    return Document(f"{change.target}: {change.transform}", tuple(blocks))
+    title = f"{change.target}: {change.transform}" if change.target else change.transform
+    return Document(title, tuple(blocks))
 
 
 def change_text(change: Change) -> str:
@@ -148,11 +150,11 @@ def _figure(number: float | None) -> str | None:
 
 
 def _zeros(change: Change, component: str = "") -> int:
-    """Return the zeros that a transform left where the format stayed: none of quantised tensors."""
+    """Return the zeros that a transform left, those of quantised tensors left out."""
     return sum(
         each.zeros or 0
         for each in change.tensors
-        if each.after == each.before and component in ("", each.component)
+        if each.after in _FLOATS and component in ("", each.component)
     )
 
 

@@ -236,3 +236,19 @@ def test_a_quantised_tree_is_refused():
 def test_a_glob_that_matches_nothing():
     with pytest.raises(InputError, match="no tensor matches"):
         ex.quantize(kernel_of(1), "int8", select="**/kernal")
+
+
+def test_counts_are_as_well_known_as_those_of_the_tree():
+    """A quantised tensor says itself what it stands for; what marks parameters is the tree."""
+
+    class Net(nnx.Module):
+        def __init__(self, rngs: nnx.Rngs):
+            self.up = nnx.Linear(64, 32, rngs=rngs)
+
+    plain = {"up": {"kernel": np.eye(64, dtype=np.float32)}}
+    for tree in (plain, {"params": plain}, Net(nnx.Rngs(0))):
+        found, _ = ex.quantize(tree, "nf4", "**/kernel")
+        ours, theirs = ex.ledger(found), ex.ledger(tree)
+        assert ours.parameters == theirs.parameters
+        assert ours.provenance["parameters"] == theirs.provenance["parameters"]
+    assert ours.provenance["parameters"] == "exact"
