@@ -54,6 +54,28 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, name: str):
     assert os.listdir(tmp_path) == ["a.safetensors"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["quantize", "a.safetensors", "--to", "int8", "-o", "b.safetensors"],
+        ["prune", "a.safetensors", "--pattern", "2:4", "-o", "b.safetensors"],
+        ["prune", "a.safetensors", "--pattern", "0.5", "-o", "b"],
+        ["merge", "a.safetensors", "a.safetensors", "-o", "b.safetensors"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_full_disk_leaves_nothing_of_a_transform(tmp_path: Path, words: list[str]):
+    kernel = np.ones((300, 1024), "float32")
+    save_file({"layers.0.mlp.up_proj.weight": kernel}, tmp_path / "a.safetensors")
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *words], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "cannot be written: File too large" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert os.listdir(tmp_path) == ["a.safetensors"]
+
+
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_a_process_that_is_killed_leaves_nothing_of_that_name(tmp_path: Path, kind: str):
     path = tmp_path / "out.gguf"

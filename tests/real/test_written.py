@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 
 import explorer as ex
 from explorer.api.writing import quantize_file
+from tests.conformance.minilm import RANK, tuned
 from tests.real.test_packages import MINILM, gemma
 
 __all__ = ["gemma"]
@@ -68,3 +69,30 @@ def test_gemma_keeps_its_tokenizer(gemma: Path, tmp_path: Path):
     for key, field in theirs.items():
         if key.startswith(("tokenizer.", "gemma3.")):
             assert ours[key].contents() == field.contents()
+
+
+def test_minilm_pruned_tuned_merged_and_extracted(tmp_path: Path):
+    """`make conformance` loads the same folder with transformers: its outputs are equal."""
+    module, pruned, merged, losses = tuned(MINILM)
+    assert losses[-1] < losses[0] - 0.1
+    changed = [t for t in ex.diff(pruned, merged).tensors if t.verdict != "identical"]
+    assert len(changed) == 6 * 2  # queries and values; the other kernels are 2:4 as before
+    assert {each.detail.partition(",")[0] for each in changed} == {f"rank {RANK}"}
+    kernel = np.asarray(merged["layers_0"]["mlp"]["up_proj"]["kernel"])
+    assert ((kernel.T.reshape(-1, 4) != 0).sum(1) <= 2).all()
+    adapters, left = ex.extract_lora(merged, pruned, rank=RANK, model=module)
+    assert left.relative_error is not None
+    assert left.relative_error < 1e-5
+    again, _ = ex.merge_lora(pruned, adapters)
+    query = merged["layers_0"]["attention"]["query"]["kernel"]
+    np.testing.assert_allclose(
+        again["layers_0"]["attention"]["query"]["kernel"], query, atol=1e-5
+    )
+    ex.save(merged, tmp_path / "a", like=MINILM)
+    ours, theirs = (
+        load_file(path / "model.safetensors") for path in (tmp_path / "a", MINILM)
+    )
+    assert {n: a.shape for n, a in ours.items()} == {
+        n: a.shape for n, a in theirs.items() if "position_ids" not in n
+    }
+    assert ex.diff(merged, tmp_path / "a").identical
