@@ -68,7 +68,10 @@ def test_a_full_disk_leaves_nothing_of_a_transform(tmp_path: Path, words: list[s
     kernel = np.ones((300, 1024), "float32")
     save_file({"layers.0.mlp.up_proj.weight": kernel}, tmp_path / "a.safetensors")
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, *words], capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, "-c", LIMITED, *words],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "cannot be written: File too large" in done.stderr
