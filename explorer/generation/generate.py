@@ -93,7 +93,7 @@ def generate_tokens(
     )
     run = _Run(module, params, prompts, settings)
     start = first = now = time.perf_counter()
-    rows = _Rows(len(prompts.lengths), settings, on_token)
+    rows = _Continuations(len(prompts.lengths), settings, on_token)
     new = run.prefill(prompts)
     steps = 0
     for number in range(1, settings.max_new_tokens + 1):
@@ -190,7 +190,7 @@ def _switch_of(module: Transformer) -> int | None:
     return None
 
 
-class _Rows:
+class _Continuations:
     """The tokens of each sequence as they come, until all are ended."""
 
     def __init__(self, rows: int, settings: GenerationSettings, on_token: OnToken | None):
