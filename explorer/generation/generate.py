@@ -91,7 +91,7 @@ def generate_tokens(
     prompts = prompts_of(
         tokens, attention_mask, module.architecture, settings.max_new_tokens
     )
-    run = _Run(module, params, prompts, settings)
+    run = _Decoding(module, params, prompts, settings)
     start = first = now = time.perf_counter()
     rows = _Continuations(len(prompts.lengths), settings, on_token)
     new = run.prefill(prompts)
@@ -123,7 +123,7 @@ def generate_tokens(
     )
 
 
-class _Run:
+class _Decoding:
     """The state on the device, and the programs that move it."""
 
     def __init__(

@@ -47,7 +47,7 @@ class TextEvaluation(msgspec.Struct, frozen=True, kw_only=True):
     stride: int
 
 
-class Window(NamedTuple):
+class TextWindow(NamedTuple):
     """Tokens start to end of a text, of which those from `first` on are scored."""
 
     start: int
@@ -114,7 +114,9 @@ def text_evaluation(
     )
 
 
-def windows_of(tokens: int, length: int, stride: int, shift: int = 0) -> Iterator[Window]:
+def windows_of(
+    tokens: int, length: int, stride: int, shift: int = 0
+) -> Iterator[TextWindow]:
     """Yield the windows of a text.
 
     Args:
@@ -124,13 +126,13 @@ def windows_of(tokens: int, length: int, stride: int, shift: int = 0) -> Iterato
         shift: tokens that are put before every window but the first.
 
     >>> [*windows_of(7, length=4, stride=2)]
-    [Window(start=0, first=1, end=4), Window(start=2, first=4, end=6), Window(start=4, first=6, end=7)]
+    [TextWindow(start=0, first=1, end=4), TextWindow(start=2, first=4, end=6), TextWindow(start=4, first=6, end=7)]
     """
     start, scored = 0, 1
     while scored < tokens:
         room = length - (shift if start else 0)
         end = min(start + room, tokens)
-        yield Window(start, scored, end)
+        yield TextWindow(start, scored, end)
         scored = end
         start += stride
 

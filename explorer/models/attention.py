@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from explorer.architectures.attention_specs import AttentionSpec, SinksSpec
 from explorer.architectures.specs import NormSpec
 from explorer.errors import InputError
-from explorer.models.cache import CacheView, KeysValues, Step
+from explorer.models.cache import CacheView, DecodeStep, KeysValues
 from explorer.models.linear import Linear
 from explorer.models.masks import AttentionInputs
 from explorer.models.norms import Norm
@@ -73,10 +73,10 @@ class Attention(nn.Module):
         stored = None
         if cache is not None:
             stored, kept = cache.keep(inputs.cache, KeysValues(key, value))
-            if isinstance(inputs.cache, Step):
+            if isinstance(inputs.cache, DecodeStep):
                 key, value = (each.astype(x.dtype) for each in kept)
         sinks = spec.sinks and Sinks(spec.sinks, dtype, name="sinks")()
-        if uses_cudnn(self.implementation) and not isinstance(inputs.cache, Step):
+        if uses_cudnn(self.implementation) and not isinstance(inputs.cache, DecodeStep):
             out = attend_with_cudnn(spec, query, key, value, inputs.padding)
         else:
             out = attend(query, key, value, inputs.mask, sinks, spec.scale, spec.softcap)

@@ -20,11 +20,11 @@ __all__ = [
     "Cache",
     "CacheCall",
     "CacheView",
+    "DecodeStep",
     "KeysValues",
     "Latents",
     "LayerCache",
     "Prefill",
-    "Step",
     "attended",
     "check_causal",
     "make_cache",
@@ -66,13 +66,13 @@ class Prefill(NamedTuple):
     lengths: jax.Array
 
 
-class Step(NamedTuple):
+class DecodeStep(NamedTuple):
     """A call with one more token of each sequence; `lengths` are the tokens before it, [batch]."""
 
     lengths: jax.Array
 
 
-CacheCall = Prefill | Step
+CacheCall = Prefill | DecodeStep
 
 
 def make_cache(
@@ -174,7 +174,7 @@ class CacheView(NamedTuple):
         def changed(old: jax.Array, tokens: jax.Array) -> jax.Array:
             tokens = tokens.astype(old.dtype)
             slots = old.shape[1 if layer is None else 2]
-            if isinstance(call, Step):
+            if isinstance(call, DecodeStep):
                 index = (jnp.arange(len(lengths)), lengths % slots)
                 tokens = tokens[:, 0]
             else:

@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 
 from explorer.architectures.attention_specs import LatentAttentionSpec
 from explorer.models.attention import Implementation, attend, unsupported, uses_cudnn
-from explorer.models.cache import CacheView, Latents, Step
+from explorer.models.cache import CacheView, DecodeStep, Latents
 from explorer.models.linear import Linear
 from explorer.models.masks import AttentionInputs
 from explorer.models.norms import Norm, normed
@@ -50,7 +50,7 @@ class LatentAttention(nn.Module):
         if cache is not None:
             new = Latents(jnp.concatenate([latent, rotary_key[:, :, 0]], -1))
             stored, kept = cache.keep(inputs.cache, new)
-        if isinstance(inputs.cache, Step):
+        if isinstance(inputs.cache, DecodeStep):
             attended = self._over_latents(kept, plain_query, rotary_query, inputs.mask, up)
         else:
             expanded = self._heads(up(latent))

@@ -12,9 +12,9 @@ from explorer.architectures.attention_specs import AttentionSpec
 from explorer.models.cache import (
     Cache,
     CacheCall,
+    DecodeStep,
     LayerCache,
     Prefill,
-    Step,
     attended,
 )
 from explorer.models.rotary import Rotation, rotation_of
@@ -103,7 +103,7 @@ def step_inputs(
     positions = cache.lengths[:, None]
     rotation = functools.cache(lambda rope: rotation_of(rope, positions))
     mask = functools.cache(lambda slots: attended(cache.lengths, slots))
-    call = Step(cache.lengths)
+    call = DecodeStep(cache.lengths)
 
     def inputs(block: BlockSpec, kept: LayerCache) -> AttentionInputs:
         rope, slots = block.attention.rope, kept[0].shape[2 if scan else 1]
