@@ -118,7 +118,7 @@ def _positions(module: Transformer) -> int | None:
 
 
 def _vectors(
-    module: Transformer, params: Params, rows: list[list[int]], rule: Pooling
+    module: Any, params: Params, rows: list[list[int]], rule: Pooling
 ) -> np.ndarray:
     longest, limit = max(map(len, rows)), _positions(module)
     length = bucket(longest) if limit is None else min(bucket(longest), limit)

@@ -128,7 +128,7 @@ class _Decoding:
 
     def __init__(
         self,
-        module: Transformer,
+        module: Any,
         params: Params,
         prompts: Prompts,
         settings: GenerationSettings,

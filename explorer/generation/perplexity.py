@@ -81,15 +81,16 @@ def text_evaluation(
     path = os.fspath(target)
     for name, given in (("length", length), ("stride", stride)):
         check_type(name, given, int | None, "a whole number")
-    module, params = load_pretrained(path, dtype=dtype)
-    check_causal(module.architecture)
+    model: Any
+    model, params = load_pretrained(path, dtype=dtype)
+    check_causal(model.architecture)
     tokenizer = tokenizer_of(path)
     ids, begin = np.asarray(tokenizer.encode(text), np.int32), tokenizer.encode("")
     if len(ids) < 2:
         found = f"{len(ids)} token{'s' * (len(ids) != 1)}"
         raise InputError("text", found=found, expected="two or more: one predicts the next")
-    prompts_of([ids], None, _unlimited(module), 0)
-    length, stride = _checked(module, length, stride)
+    prompts_of([ids], None, _unlimited(model), 0)
+    length, stride = _checked(model, length, stride)
     # a text's start is a part of every window
     shift = len(begin) if len(begin) == 1 and ids[0] == begin[0] else 0
     total = 0.0
@@ -100,7 +101,7 @@ def text_evaluation(
         scored = end - first
         padded = np.pad(window, (0, length - len(window)))
         total += float(
-            _loss(module)(params, padded[None], len(window) - scored, len(window))
+            _loss(model)(params, padded[None], len(window) - scored, len(window))
         )
     loss = total / (len(ids) - 1)
     return TextEvaluation(

@@ -46,11 +46,11 @@ class LatentAttention(nn.Module):
         if uses_cudnn(self.implementation):
             raise unsupported("its values are shorter than its keys")
         up = Linear(spec.latent_up, dtype, name="latent_up")
-        stored = None
+        stored = kept = None
         if cache is not None:
             new = Latents(jnp.concatenate([latent, rotary_key[:, :, 0]], -1))
             stored, kept = cache.keep(inputs.cache, new)
-        if isinstance(inputs.cache, DecodeStep):
+        if isinstance(inputs.cache, DecodeStep) and isinstance(kept, Latents):
             attended = self._over_latents(kept, plain_query, rotary_query, inputs.mask, up)
         else:
             expanded = self._heads(up(latent))

@@ -142,7 +142,7 @@ def _merged(pieces: list[str], ranks: Mapping[tuple[str, str], int]) -> list[str
 
 
 @cache
-def _characters() -> Sequence[str]:
+def _characters() -> list[str]:
     """Return the character of each byte: itself where it prints, another one from 256 on."""
     prints = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in prints]

@@ -225,8 +225,9 @@ def _ends_of(folder: str, tokenizer: Any) -> tuple[int, ...]:
     for name in ("generation_config.json", "config.json"):
         found = settings_of(folder, name).get("eos_token_id")
         ends = found if isinstance(found, list) else [found]
-        if ends and all(type(each) is int for each in ends):
-            return tuple(ends)
+        numbers = [each for each in ends if isinstance(each, int)]
+        if numbers and len(numbers) == len(ends):
+            return tuple(numbers)
     text = settings_of(folder, "tokenizer_config.json").get("eos_token")
     text = text.get("content") if isinstance(text, Mapping) else text
     number = tokenizer.token_to_id(text) if isinstance(text, str) else None
