@@ -133,7 +133,9 @@ class _Decoding:
         prompts: Prompts,
         settings: GenerationSettings,
     ):
-        self._params, self._settings = params, settings
+        # arrays of the host would be copied to the device at every step
+        self._params = jax.tree.map(jnp.asarray, params)
+        self._settings = settings
         self._programs = programs_of(module, sampling_of(settings))
         self._amounts = amounts_of(settings)
         self._longest = int(prompts.lengths.max())

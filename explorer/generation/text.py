@@ -68,13 +68,15 @@ def continue_text(
         InputError: as `load_pretrained`, `tokenizer_of` and `generate_tokens`.
     """
     check_type("text", text, str, "a str")
+    if not text:
+        raise InputError("text", found="an empty prompt", expected="some text to continue")
     path = os.fspath(target)
     module, params = load_pretrained(path, dtype=dtype)
     check_causal(module.architecture)
     tokenizer = tokenizer_of(path)
     prompt = tokenizer.encode(text)
     if not prompt:
-        raise InputError("text", found="an empty prompt", expected="some text to continue")
+        raise InputError("text", found="has no tokens", expected="some text to continue")
     ends = tuple(dict.fromkeys((*settings.stop_tokens, *tokenizer.end_tokens)))
     decode = tokenizer.decoder(prompt)
     parts: list[str] = []
