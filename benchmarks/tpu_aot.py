@@ -28,9 +28,7 @@ from explorer.training.sharding.mesh import batch_sharding, make_mesh, sharded_s
 from explorer.training.step.state import TrainState, create_state
 from explorer.training.step.train_step import make_train_step
 
-MISSING = (
-    "libtpu is not installed: pip install 'jax-explorer[tpu-aot]' (200 MB; needs no TPU)"
-)
+MISSING = "libtpu is not installed: pip install -e '.[tpu-aot]' in the repository (200 MB; needs no TPU)"
 OPTIMIZER = optax.adamw(3e-4)
 
 

@@ -289,7 +289,7 @@ def test_an_extra_that_is_named_exists():
     extras = project["optional-dependencies"]
     pages = (*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("examples/*.ipynb"))
     for path in (*PACKAGE.rglob("*.py"), *pages):
-        for named in re.findall(r"jax-explorer\[([\w,-]+)\]", path.read_text("utf-8")):
+        for named in re.findall(r"'\.\[([a-z,-]+)\]'", path.read_text("utf-8")):
             assert set(named.split(",")) <= set(extras), path
     core = {name_of_package(requirement) for requirement in project["dependencies"]}
     for name, requirements in extras.items():

@@ -5,7 +5,9 @@ from click.shell_completion import CompletionItem
 
 __all__ = [
     "catalog_words",
+    "complete_device",
     "complete_recipe",
+    "complete_scheme",
     "complete_setting",
     "complete_word",
     "targets",
@@ -54,6 +56,26 @@ def complete_recipe(
     from explorer.recipes import RECIPES
 
     return [name for name in RECIPES if name.startswith(incomplete)]
+
+
+def complete_device(
+    ctx: click.Context, option: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the names of devices that begin so, and "here"."""
+    from explorer.sizing.devices.catalog import devices
+
+    names = [name for device in devices() for name in (device.key, *device.aliases)]
+    return _beginning([*names, "here"], incomplete)
+
+
+def complete_scheme(
+    ctx: click.Context, option: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the quantisation schemes that begin so."""
+    from explorer.sizing.weights.gguf_blocks import MIXES
+    from explorer.sizing.weights.schemes import NAMES
+
+    return _beginning([*NAMES, *MIXES], incomplete)
 
 
 def complete_word(

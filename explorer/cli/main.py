@@ -40,6 +40,7 @@ _MODULES = {
     "generate": "generate",
     "lock": "lock",
     "check": "lock",
+    "doctor": "doctor",
 }
 
 
@@ -132,10 +133,12 @@ def _leave(message: str, code: int) -> NoReturn:
 @click.group(
     name="explorer",
     cls=_Explorer,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="jax-explorer", prog_name="explorer")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """What is in this model? Tensors, parameters, weights and biases, counted right.
 
     A TARGET is a checkpoint file or folder (safetensors, GGUF, PyTorch, Orbax, Flax
@@ -144,6 +147,7 @@ def cli() -> None:
 
     \b
     Examples:
+      explorer explain bias
       explorer show model.safetensors
       explorer count model-a/ model-b.gguf llama-2-70b
       explorer plan llama-3.1-8b --quantize Q4_K_M --device rtx-4090
@@ -157,6 +161,11 @@ def cli() -> None:
 
     Shell completion: eval "$(_EXPLORER_COMPLETE=bash_source explorer)", or zsh, fish.
     """
+    if ctx.invoked_subcommand is None:
+        from explorer.cli.console import echo_document
+        from explorer.cli.questions import questions_document
+
+        echo_document(questions_document())
 
 
 def main() -> NoReturn:

@@ -7,6 +7,7 @@ import click
 
 from explorer.api.plans import plan as plan_target
 from explorer.api.plans import sweep as sweep_target
+from explorer.cli.completion import complete_device, complete_scheme
 from explorer.cli.console import echo_result, format_option, target_argument
 from explorer.document.records import Document
 from explorer.errors import InputError
@@ -37,9 +38,19 @@ __all__ = ["plan"]
     default=None,
     help="Latent attention keeps keys and values of every head.",
 )
-@click.option("--quantize", metavar="SCHEME", help="Q4_K_M, nf4, int4:g128, fp8, ...")
+@click.option(
+    "--quantize",
+    metavar="SCHEME",
+    shell_complete=complete_scheme,
+    help="Q4_K_M, nf4, int4:g128, fp8, ...",
+)
 @click.option("--engine", help="jax, llama.cpp, vllm or sglang.")
-@click.option("--device", metavar="NAME[:N]", help="A name of `explorer devices`, or here.")
+@click.option(
+    "--device",
+    metavar="NAME[:N]",
+    shell_complete=complete_device,
+    help="A name of `explorer devices`, or here.",
+)
 @click.option("--train", is_flag=True, default=None, help="Plan training, not inference.")
 @click.option("--optimizer", help="adamw, lion, adafactor, sgd, ...")
 @click.option(
@@ -87,7 +98,7 @@ def plan(
     """Print what a model needs to run or to train, term by term, and what it fits.
 
     With --compile, XLA compiles the real step for shapes alone: for CPU, or with
-    `--device tpu-v5e --topology 4x4` for TPU (pip install 'jax-explorer[tpu-aot]'). A
+    `--device tpu-v5e --topology 4x4` for TPU (pip install -e '.[tpu-aot]' in the repository). A
     compiler that refuses a program that does not fit is an answer: the plan says so, with exit code 0.
 
     \b

@@ -23,7 +23,7 @@ except ImportError:
     raise MissingPackageError(
         "plot",
         found="needs matplotlib, which is not installed",
-        cure="pip install 'jax-explorer[plot]'",
+        cure="pip install -e '.[plot]' in the repository",
     ) from None
 
 __all__ = ["COLOURS", "INK", "LINES", "Picture", "check_picture", "in_style", "save_figure"]

@@ -194,7 +194,7 @@ def _of_folder(path: str) -> JsonTokenizer:
         raise MissingPackageError(
             place,
             found="needs the package tokenizers",
-            cure="pip install 'jax-explorer[text]'",
+            cure="pip install -e '.[text]' in the repository",
         ) from None
     raw = LOCAL.read_whole(place, _LARGEST)
     with _refusals_of(place):

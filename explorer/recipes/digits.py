@@ -77,7 +77,7 @@ def _load(test_share: float) -> tuple[dict[str, np.ndarray], dict[str, np.ndarra
         raise MissingPackageError(
             "digits",
             found="needs scikit-learn, which is not installed",
-            cure="pip install 'jax-explorer[recipes]'",
+            cure="pip install -e '.[recipes]' in the repository",
         ) from None
     images, digits = load_digits(return_X_y=True)
     order = permute(np.arange(len(digits)), len(digits), seed=0, epoch=0)

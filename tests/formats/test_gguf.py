@@ -116,7 +116,7 @@ def test_only_quantised_values_need_the_gguf_package(every_type, monkeypatch):
         gguf.values(every_type, "t.Q4_K".__eq__)
     assert str(error.value) == (
         f"{every_type}: tensor 't.Q4_K' is q4_k; expected the gguf package, which "
-        "dequantises it; pip install 'jax-explorer[gguf]'"
+        "dequantises it; pip install -e '.[gguf]' in the repository"
     )
 
 

@@ -250,4 +250,6 @@ def test_without_the_gguf_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     kind = gguf.GGMLQuantizationType.Q8_0
     path = write(tmp_path / "m.gguf", config, checkpoint(config), kind=kind)
     monkeypatch.setitem(sys.modules, "gguf", None)
-    assert "pip install 'jax-explorer[gguf]'" in refused(path, MissingPackageError)
+    assert "pip install -e '.[gguf]' in the repository" in refused(
+        path, MissingPackageError
+    )

@@ -101,5 +101,5 @@ def test_it_installs_in_colab_alone(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
     run(install, {})
     assert ran == [
-        [sys.executable, "-m", "pip", "install", "--quiet", "jax-explorer[plot]"]
+        [sys.executable, "-m", "pip", "install", "--quiet", "/content/explorer[plot]"]
     ]

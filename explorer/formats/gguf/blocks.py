@@ -64,7 +64,7 @@ def _kind_of(path: str, what: str, layout: Layout) -> Any:
             path,
             found=what,
             expected="the gguf package, which dequantises it",
-            cure="pip install 'jax-explorer[gguf]'",
+            cure="pip install -e '.[gguf]' in the repository",
         ) from None
     try:
         kind = GGMLQuantizationType(layout.number)

@@ -147,7 +147,7 @@ def _tpu(topology: str, count: int) -> Platform:
         raise MissingPackageError(
             "--compile",
             found="the compiler for TPUs is not installed",
-            cure="pip install 'jax-explorer[tpu-aot]' (libtpu, 200 MB; needs no TPU)",
+            cure="pip install -e '.[tpu-aot]' in the repository (libtpu, 200 MB; needs no TPU)",
         )
     sizes = [int(size) for size in topology.partition(":")[2].split("x")]
     # a single chip is a part of a host, which has four

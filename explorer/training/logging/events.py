@@ -72,7 +72,7 @@ class EventWriter(AppendedFile):
             raise MissingPackageError(
                 folder,
                 found="needs tensorboardX, which is not installed",
-                cure="pip install 'jax-explorer[tensorboard]'",
+                cure="pip install -e '.[tensorboard]' in the repository",
             ) from None
         try:
             make_folders(self._folder)

@@ -20,7 +20,7 @@ except ImportError:
     raise MissingPackageError(
         "report",
         found="needs jinja2, which is not installed",
-        cure="pip install 'jax-explorer[report]', or in a checkout: pip install '.[report]'",
+        cure="pip install -e '.[report]' in the repository",
     ) from None
 
 __all__ = ["MOST_BYTES", "Limits", "html_of_report"]

@@ -254,7 +254,7 @@ def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch):
         ex.plan("gpt2", device="tpu-v5e:4", compile=True, context=64)
     assert str(raised.value) == (
         "--compile: the compiler for TPUs is not installed; "
-        "pip install 'jax-explorer[tpu-aot]' (libtpu, 200 MB; needs no TPU)"
+        "pip install -e '.[tpu-aot]' in the repository (libtpu, 200 MB; needs no TPU)"
     )
 
 

@@ -128,7 +128,7 @@ def test_folders_that_cannot_be_written_to(tmp_path, monkeypatch):
 
 def test_without_tensorboardx_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX.record_writer", None)
-    with pytest.raises(MissingPackageError, match=r"needs tensorboardX, which is not installed; pip install 'jax-explorer\[tensorboard\]'$"):  # fmt: skip
+    with pytest.raises(MissingPackageError, match=r"needs tensorboardX, which is not installed; pip install -e '\.\[tensorboard\]' in the repository$"):  # fmt: skip
         EventWriter(tmp_path / "logs")
     assert not (tmp_path / "logs").exists()
 

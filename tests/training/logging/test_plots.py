@@ -186,7 +186,7 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.delitem(sys.modules, "explorer.training.logging.plots", raising=False)
     monkeypatch.delitem(sys.modules, "explorer.document.figures", raising=False)
-    with pytest.raises(MissingPackageError, match=r"^plot: needs matplotlib, which is not installed; pip install 'jax-explorer\[plot\]'$"):  # fmt: skip
+    with pytest.raises(MissingPackageError, match=r"^plot: needs matplotlib, which is not installed; pip install -e '\.\[plot\]' in the repository$"):  # fmt: skip
         run_of(1).plot()
 
 
