@@ -2,34 +2,58 @@
 
 import click
 
-from explorer.api.structure import compare as compare_targets
+from explorer.analyses.comparison import compare as compare_inventories
+from explorer.api.structure import explore
 from explorer.cli.console import complete_target, echo_result, format_option, path_type
-from explorer.document.records import Document
+from explorer.document.records import Document, Paragraph
 
 __all__ = ["compare"]
+
+_MOST = 40  # differences that are listed below the tree
 
 
 @click.command()
 @click.argument("a", type=path_type, shell_complete=complete_target)
 @click.argument("b", type=path_type, shell_complete=complete_target)
+@click.option(
+    "--exit-code/--no-exit-code",
+    "by_exit_code",
+    default=True,
+    show_default=True,
+    help="Exit 1 if they differ.",
+)
+@click.option("--all", "every", is_flag=True, help="Every difference, however many.")
 @format_option
 @click.pass_context
-def compare(ctx: click.Context, a: str, b: str, form: str) -> None:
-    """Print how the structure of B differs from that of A; exit 1 if it does.
+def compare(
+    ctx: click.Context, a: str, b: str, by_exit_code: bool, every: bool, form: str
+) -> None:
+    """Print two models side by side and how the structure of B differs; exit 1 if it does.
 
-    Paths, shapes and dtypes, never values: those are compared by `explorer diff`.
+    The tree is folded as that of `show`; what is equal in both is not opened. Paths, shapes and dtypes, never values: those are compared by `explorer diff`.
 
     \b
     Examples:
       explorer compare gpt2 gpt2-medium
       explorer compare old/ new/ --format json
     """
-    found = compare_targets(a, b)
+    old, new = explore(a), explore(b)
+    found = compare_inventories(old, new)
 
     def document() -> Document:
-        from explorer.views.comparison import comparison_table
+        from explorer.views.comparison import comparison_records, comparison_table
 
-        return comparison_table(found, f"{a} -> {b}")
+        changes = comparison_table(found, f"A: {a}, B: {b}")
+        if found.identical:
+            return changes
+        from explorer.analyses.side_by_side import side_by_side
+        from explorer.views.side_by_side import side_by_side_blocks
+
+        blocks = side_by_side_blocks(side_by_side(old, new))
+        counts, *table = changes.blocks
+        if len(comparison_records(found)) > _MOST and not every and table:
+            table = [Paragraph("Tensor by tensor: --all")]
+        return Document(changes.title, (*blocks, counts, *table))
 
     def records() -> list:
         from explorer.views.comparison import comparison_records
@@ -46,4 +70,4 @@ def compare(ctx: click.Context, a: str, b: str, form: str) -> None:
         }
 
     echo_result(form, document=document, records=records, value=value)
-    ctx.exit(0 if found.identical else 1)
+    ctx.exit(1 if by_exit_code and not found.identical else 0)

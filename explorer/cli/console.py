@@ -97,6 +97,13 @@ def width() -> int:
     return max(_WIDTHS[0], min(cells, _WIDTHS[1]))
 
 
+def _most() -> int | None:
+    """Return the cells to which a table may grow: in a pipe or a file, where no line breaks."""
+    if "COLUMNS" in os.environ or sys.stdout.isatty():
+        return None
+    return _WIDTHS[1]
+
+
 def style() -> Style:
     """Return a terminal's escape sequences; none for a pipe, NO_COLOR or a dumb TERM."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
@@ -129,10 +136,26 @@ def leave_with(errors: Sequence[InputError]) -> NoReturn:
 
 
 def echo_document(document: Document) -> None:
-    """Print a document as text that fits the terminal."""
+    """Print a document as text that fits the terminal; a longer one than that, in a pager."""
     from explorer.document.text import text_of
 
-    echo(text_of(document, width(), style()))
+    text = text_of(document, width(), style(), _most())
+    if _is_paged(text):
+        click.echo_via_pager(text + "\n")
+    else:
+        echo(text)
+
+
+def _is_paged(text: str) -> bool:
+    """Return whether a text is longer than the terminal, and no option or variable refuses
+    a pager: --no-pager; PAGER empty or "cat"."""
+    context = click.get_current_context(silent=True)
+    refused = context is not None and context.find_root().params.get("no_pager", False)
+    unwanted = os.environ.get("PAGER", "less") in ("", "cat")
+    if refused or unwanted or not (sys.stdout.isatty() and sys.stdin.isatty()):
+        return False
+    lines = os.get_terminal_size(sys.stdout.fileno()).lines
+    return 0 < lines < text.count("\n") + 2  # 0: not known
 
 
 def echo_result(

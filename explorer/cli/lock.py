@@ -49,8 +49,16 @@ def lock(target: str, values: bool, algorithm: "Algorithm") -> None:
 @click.command()
 @target_argument
 @click.argument("lock_file", metavar="LOCK", type=path_type)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print.",
+)
 @click.pass_context
-def check(ctx: click.Context, target: str, lock_file: str) -> None:
+def check(ctx: click.Context, target: str, lock_file: str, form: str) -> None:
     """Compare a target with a lock file; exit 1 if they differ.
 
     What is compared is what was locked: the structure, or the values of each tensor. Every
@@ -60,10 +68,16 @@ def check(ctx: click.Context, target: str, lock_file: str) -> None:
     Examples:
       explorer check model/ params.lock
       explorer check model/ values.lock
+      explorer check model/ params.lock --format json
     """
     from explorer.testing import compare_with_lock, differences_text
 
     comparison = compare_with_lock(target, lock_file)
-    # one line for each difference, however long: other programs read them
-    echo(differences_text(comparison))
+    if form == "json":
+        from explorer.views.exports import json_text
+
+        echo(json_text({"identical": comparison.identical, **comparison.to_dict()}))
+    else:
+        # one line for each difference, however long: other programs read them
+        echo(differences_text(comparison))
     ctx.exit(0 if comparison.identical else 1)

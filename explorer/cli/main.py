@@ -137,8 +137,9 @@ def _leave(message: str, code: int) -> NoReturn:
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="jax-explorer", prog_name="explorer")
+@click.option("--no-pager", is_flag=True, help="Print long results as they are.")
 @click.pass_context
-def cli(ctx: click.Context) -> None:
+def cli(ctx: click.Context, no_pager: bool) -> None:
     """What is in this model? Tensors, parameters, weights and biases, counted right.
 
     A TARGET is a checkpoint file or folder (safetensors, GGUF, PyTorch, Orbax, Flax

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from explorer.document.records import Column, Table, shown
 from explorer.errors import printable
 
-__all__ = ["PLAIN", "Style", "clip", "table_lines", "width_of"]
+__all__ = ["PLAIN", "Style", "clip", "distinct", "table_lines", "width_of"]
 
 
 class Style(NamedTuple):
@@ -21,6 +21,7 @@ class Style(NamedTuple):
 PLAIN = Style()
 _GAP = "  "
 _LEAST = 24  # cells of the first column, where no other one is to be narrowed
+_NARROWEST = 8  # cells of a text in several lines
 _LONGEST_BAR, _SHORTEST_BAR = 40, 8  # cells of the terminal
 _GAP_AND_BAR = len(_GAP) + 12  # cells that long texts leave to bars
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
@@ -46,15 +47,21 @@ def width_of(text: str) -> int:
     )
 
 
-def clip(text: str, width: int) -> str:
+def clip(text: str, width: int, head: int | None = None) -> str:
     """Return a text of at most `width` cells; what is cut goes from its middle.
 
-    >>> clip("encoder/layer/0/attention", 11)
-    'encod…ntion'
+    Args:
+        text: any.
+        width: cells.
+        head: cells that are kept of its beginning; None for half of them.
+
+    >>> clip("encoder/layer/0/attention", 11), clip("encoder/layer/0/attention", 11, 3)
+    ('encod…ntion', 'enc…tention')
     """
     if width_of(text) <= width:
         return text
-    head, tail = width // 2, width - width // 2 - 1
+    head = width // 2 if head is None else head
+    tail = width - head - 1
     left, right = text, text
     while width_of(left) > head:
         left = left[:-1]
@@ -63,15 +70,62 @@ def clip(text: str, width: int) -> str:
     return left + "…" + right
 
 
-def table_lines(table: Table, width: int, style: Style = PLAIN) -> list[str]:
-    """Return the lines of a table, its titles first.
+def distinct(texts: Sequence[str], width: int) -> list[str]:
+    """Return texts of at most `width` cells, different ones where they were different.
+
+    What all long ones begin with is left out first; then what is cut goes from where they are
+    the same. If nothing else helps they are numbered.
+
+    >>> distinct(["model/layer/0/attention/query", "model/layer/0/attention/key"], 12)
+    ['…query', '…key']
+    >>> distinct(["abcdefgh_1", "abcdefgh_2", "total"], 6)
+    ['abc…_1', 'abc…_2', 'total']
+    """
+    long = [text for text in texts if width_of(text) > width]
+    if not long:
+        return list(texts)
+    shared = _shared_start(long) if len(set(long)) > 1 else ""
+    short = [
+        f"…{t[len(shared) :]}" if shared and t.startswith(shared) else t for t in texts
+    ]
+    wanted = len(set(texts))
+    for head in (width // 2, width // 4, 2, 0):
+        clipped = [clip(text, width, head) for text in short]
+        if len(set(clipped)) == wanted:
+            return clipped
+    numbers: dict[str, str] = {}
+    for text in texts:
+        numbers.setdefault(text, f"~{len(numbers) + 1}")
+    return [
+        clip(text, width - len(numbers[text])) + numbers[text]
+        if width_of(text) > width
+        else text
+        for text in texts
+    ]
+
+
+def _shared_start(texts: Sequence[str]) -> str:
+    """Return what all texts begin with, up to the end of a part of a name."""
+    first, last = min(texts), max(texts)
+    same = next((i for i, c in enumerate(first) if c != last[i : i + 1]), len(first))
+    start = first[:same]
+    return start[: max(start.rfind("/"), start.rfind(".")) + 1].lstrip(" ")
+
+
+def table_lines(
+    table: Table, width: int, style: Style = PLAIN, most: int | None = None
+) -> list[str]:
+    """Return the lines of a table, its titles first; last, which columns are hidden.
 
     Args:
         table: what to show; control characters are shown as escapes.
         width: cells of a line; none is wider.
         style: escape sequences for the titles and the total.
+        most: cells to which the table may grow where it does not fit; None for `width`.
     """
     columns = table.columns
+    if most is not None:
+        width = _grown(table, width, most)
     limits = [2 * width if column.lines == 1 else 600 for column in columns]
     cells = [
         [printable(shown(cell), limit) for cell, limit in zip(row, limits, strict=True)]
@@ -82,6 +136,10 @@ def table_lines(table: Table, width: int, style: Style = PLAIN) -> list[str]:
     bar, least = (_GAP_AND_BAR, len(_GAP) + _SHORTEST_BAR) if gives_way else (0, 0)
     cells, begins = _continued(columns, cells, width - bar)
     kept, widths = _fit(columns, cells, width - least)
+    named = _narrowed(columns)
+    names = distinct([row[named] for row in cells], widths[named]) if cells else []
+    for row, name in zip(cells, names, strict=True):
+        row[named] = name
     lines = [_line(columns, [c.title for c in columns], kept, widths).rstrip()]
     lines[0] = f"{style.dim}{lines[0]}{style.reset}"
     bars = iter(_bars(table.bars, width - _length(kept, widths) - len(_GAP)))
@@ -94,7 +152,21 @@ def table_lines(table: Table, width: int, style: Style = PLAIN) -> list[str]:
             lines.append(_GAP.join("─" * widths[i] for i in kept))
             line = f"{style.bold}{line}{style.reset}"
         lines.append(line)
+    hidden = [c.title for i, c in enumerate(columns) if i not in kept]
+    if hidden:
+        said = f"(hidden at this width: {', '.join(hidden)})"
+        lines += [f"{style.dim}{line}{style.reset}" for line in textwrap.wrap(said, width)]
     return lines
+
+
+def _grown(table: Table, width: int, most: int) -> int:
+    """Return the cells that a table needs for every column, if these are at most `most`."""
+    needed = len(_GAP) * (len(table.columns) - 1)
+    for i, column in enumerate(table.columns):
+        texts = [column.title, *(printable(shown(row[i]), 600) for row in table.rows)]
+        longest = max(map(width_of, texts))
+        needed += longest if column.lines == 1 else min(longest, width // 2)
+    return max(width, min(needed, most))
 
 
 def _continued(
@@ -110,7 +182,7 @@ def _continued(
         return cells, [True] * len(cells)
     others = (i for i in range(len(columns)) if i != at)
     taken = sum(max(width_of(row[i]) for row in cells) + len(_GAP) for i in others)
-    room, most = max(width - taken, columns[at].least), columns[at].lines
+    room, most = max(width - taken, columns[at].least, _NARROWEST), columns[at].lines
     rows: list[list[str]] = []
     begins: list[bool] = []
     for row in cells:
@@ -133,7 +205,7 @@ def _fit(
         for i, column in enumerate(columns)
     ]
     kept = list(range(len(columns)))
-    narrowed = next((i for i, column in enumerate(columns) if column.least), 0)
+    narrowed = _narrowed(columns)
     while (excess := _length(kept, widths) - width) > 0:
         last = max(kept, key=lambda i: columns[i].rank)
         if widths[narrowed] - excess >= (columns[narrowed].least or _LEAST):
@@ -144,6 +216,11 @@ def _fit(
             widest = max(kept, key=widths.__getitem__)
             widths[widest] -= min(excess, max(1, widths[widest] // 2))
     return kept, widths
+
+
+def _narrowed(columns: Sequence[Column]) -> int:
+    """Return the column that is narrowed before others are left out: that of names."""
+    return next((i for i, column in enumerate(columns) if column.least), 0)
 
 
 def _length(kept: list[int], widths: list[int]) -> int:

@@ -11,13 +11,16 @@ __all__ = ["text_of"]
 _UNBOUNDED = 1_000_000  # characters: no text of a document is longer
 
 
-def text_of(document: Document, width: int | None, style: Style = PLAIN) -> str:
+def text_of(
+    document: Document, width: int | None, style: Style = PLAIN, most: int | None = None
+) -> str:
     """Return a document as lines of at most `width` cells.
 
     Args:
         document: what to show; control characters in it are shown as escapes.
         width: cells of a line, 60 or more; None where no text is to be broken.
         style: escape sequences of a terminal.
+        most: cells to which a table may grow that does not fit; None for `width`.
 
     >>> print(text_of(Document("LeNet", (Notes(("trained on MNIST",)),)), 60))
     LeNet
@@ -26,17 +29,17 @@ def text_of(document: Document, width: int | None, style: Style = PLAIN) -> str:
       - trained on MNIST
     """
     width = width or _UNBOUNDED
-    parts = [_block(block, width, style) for block in document.blocks]
+    parts = [_block(block, width, style, most) for block in document.blocks]
     if document.title:
         title = printable(document.title, width).rstrip()
         parts.insert(0, f"{style.bold}{title}{style.reset}")
     return "\n\n".join(parts)
 
 
-def _block(block: Block, width: int, style: Style) -> str:
+def _block(block: Block, width: int, style: Style, most: int | None) -> str:
     match block:
         case Table():
-            lines = table_lines(block, width, style)
+            lines = table_lines(block, width, style, most)
         case Paragraph(text):
             lines = _wrap(text, width)
         case Terms(items, indent, closing):

@@ -265,8 +265,9 @@ class Inventory(msgspec.Struct, frozen=True, dict=True, eq=False):
     def __repr__(self) -> str:
         return (
             f"Inventory({self.target or self.source}: {self.num_tensors:,} tensor{'s' * (self.num_tensors != 1)}, "
-            f"{self.num_parameters:,} parameters, {self.num_weights:,} weights, "
-            f"{self.num_biases:,} biases)"
+            f"{self.num_parameters:,} parameter{'s' * (self.num_parameters != 1)}, "
+            f"{self.num_weights:,} weight{'s' * (self.num_weights != 1)}, "
+            f"{self.num_biases:,} bias{'es' * (self.num_biases != 1)})"
         )
 
     def _repr_html_(self) -> str:

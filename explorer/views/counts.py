@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from explorer.analyses.ledger import Ledger
 from explorer.document.records import Column, Document, Table, Terms
 from explorer.views import units
@@ -9,19 +11,20 @@ from explorer.views import units
 __all__ = ["counts_document"]
 
 _KNOWN = Column("known")  # never left out for want of width: it marks what is not exact
+_BIASES = Column("biases", "right", rank=5)
 _COLUMNS = (
     Column("target", least=24),
-    Column("tensors", "right", rank=2),
+    Column("tensors", "right", rank=4),
     Column("parameters", "right"),
     _KNOWN,
-    Column("active", "right", rank=3),
-    Column("advertised", "right", rank=1),
-    Column("weights", "right", rank=4),
-    Column("biases", "right", rank=4),
-    Column("buffers", "right", rank=6),
-    Column("bits/weight", "right", rank=7),
-    Column("bytes", "right", rank=5),
-    Column("published file", "right", rank=5),
+    Column("active", "right", rank=2),
+    Column("advertised", "right", rank=3),
+    Column("weights", "right", rank=5),
+    _BIASES,
+    Column("buffers", "right", rank=7),
+    Column("bits/weight", "right", rank=2),
+    Column("bytes", "right", rank=1),
+    Column("published file", "right", rank=6),
     Column("source", rank=8),
 )
 
@@ -47,6 +50,8 @@ def counts_document(ledgers: Sequence[Ledger]) -> Document:
         for ledger in ledgers
     ]
     columns = _COLUMNS
+    if not any(ledger.biases for ledger in ledgers):  # 0 throughout: left out first
+        columns = tuple(replace(c, rank=9) if c is _BIASES else c for c in columns)
     if not any(map(_mark, ledgers)):
         at = columns.index(_KNOWN)
         columns = columns[:at] + columns[at + 1 :]

@@ -12,7 +12,7 @@ __all__ = ["ledger_document"]
 _Row = tuple[str, Cell, str]
 _COLUMNS = (
     Column("figure"),
-    Column("", "right"),
+    Column("value", "right"),
     Column("how it is known", least=24, lines=2),
 )
 
@@ -28,9 +28,10 @@ def ledger_document(ledger: Ledger) -> Document:
         f"{ledger.target} ({where})" if ledger.target else where,
         (
             Paragraph(
-                f"{ledger.parameters:,} parameters{_mark(ledger)} in "
-                f"{ledger.parameter_tensors:,} tensors "
-                f"= {ledger.weights:,} weights + {ledger.biases:,} biases"
+                f"{units.count(ledger.parameters, 'parameter')}{_mark(ledger)} in "
+                f"{units.count(ledger.parameter_tensors, 'tensor')} "
+                f"= {units.count(ledger.weights, 'weight')} + "
+                f"{units.count(ledger.biases, 'bias', 'biases')}"
             ),
             *_in_memory(ledger),
             Table(_COLUMNS, figures),
@@ -128,10 +129,14 @@ def _groups(ledger: Ledger) -> Iterator[tuple[str, str]]:
         if groups:
             total = sum(groups.values())
             words = (
-                f"{name} {number:,} ({units.share(number, total)})"
+                f"{_shown(title, name)} {number:,} ({units.share(number, total)})"
                 for name, number in groups.items()
             )
             yield title, ", ".join(words)
+
+
+def _shown(title: str, name: str) -> str:
+    return units.component(name) if title == "components" else name
 
 
 def _agreement(agreement: Agreement | None) -> Iterator[str]:

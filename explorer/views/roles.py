@@ -1,8 +1,9 @@
 """A report of roles as a document: by role, by component, tensor by tensor."""
 
 from explorer.document.records import Block, Column, Document, Notes, Paragraph, Table
-from explorer.roles.report import RoleReport, RoleRow
+from explorer.roles.report import RoleReport
 from explorer.views import units
+from explorer.views.roles_tree import roles_tree
 
 __all__ = ["roles_document"]
 
@@ -12,14 +13,16 @@ _MOST = 6  # names in a note
 def roles_document(report: RoleReport) -> Document:
     """Return a sentence, totals by role, work by component, notes, and every tensor."""
     sentence = Paragraph(
-        f"{report.parameters:,} parameters = {report.weights:,} weights + "
-        f"{report.biases:,} biases, by use"
+        f"{units.count(report.parameters, 'parameter')} = "
+        f"{units.count(report.weights, 'weight')} + "
+        f"{units.count(report.biases, 'bias', 'biases')}, by use"
     )
     notes = Notes(tuple(_notes(report)))
     blocks: list[Block] = [sentence, _roles(report), _work(report)]
     blocks += [notes] if notes.items else []
+    tree = roles_tree(report, _unit(report), lambda macs: _flops(report, macs))
     title = f"{report.target}, called with {report.inputs}"
-    return Document(title, (*blocks, _tensors(report)))
+    return Document(title, (*blocks, tree))
 
 
 def _roles(report: RoleReport) -> Table:
@@ -94,35 +97,7 @@ def _notes(report: RoleReport) -> list[str]:
         if names:
             what = one if len(names) == 1 else several
             more = f" and {len(names) - _MOST:,} more" if len(names) > _MOST else ""
-            sentences.append(f"{len(names):,} {what}: {', '.join(names[:_MOST])}{more}")
+            sentences.append(
+                f"{units.count(len(names), 'tensor')} {what}: {', '.join(names[:_MOST])}{more}"
+            )
     return sentences
-
-
-def _tensors(report: RoleReport) -> Table:
-    columns = (
-        Column("name", least=24),
-        Column("shape", rank=3),
-        Column("by use"),
-        Column("how", rank=1),
-        Column("parameters", "right", rank=2),
-        Column(_unit(report), "right", rank=1),
-    )
-    rows = [
-        (
-            row.path,
-            units.shape(row.shape, row.stack),
-            _job(row),
-            ", ".join(row.uses),
-            row.parameters,
-            _flops(report, row.macs),
-        )
-        for row in report.rows
-    ]
-    return Table(columns, rows).without_empty_columns()
-
-
-def _job(row: RoleRow) -> str:
-    if not row.reached:
-        return "unused"
-    words = [row.role, "tied" if row.tied else "", "" if row.differentiable else "frozen"]
-    return ", ".join(filter(None, words))

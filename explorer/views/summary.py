@@ -9,19 +9,21 @@ __all__ = ["summary_document"]
 
 def summary_document(summary: Summary) -> Document:
     """Return one row for each group, and their total."""
+    # the first to be left out: what is 0 throughout, or equal to another column
+    total = summary.total
     columns = (
         Column(summary.by, least=24),
-        Column("tensors", "right", rank=1),
+        Column("tensors", "right", rank=3),
         Column("parameters", "right"),
         Column("share", "right", rank=2),
-        Column("weights", "right", rank=3),
-        Column("biases", "right", rank=3),
-        Column("elements", "right", rank=5),
-        Column("bytes", "right", rank=4),
+        Column("weights", "right", rank=4),
+        Column("biases", "right", rank=4 if total.biases else 7),
+        Column("elements", "right", rank=5 if total.elements != total.parameters else 6),
+        Column("bytes", "right", rank=1),
     )
     rows = [
         (
-            group.name,
+            units.component(group.name) if summary.by == "component" else group.name,
             group.tensors,
             group.parameters,
             units.share(group.parameters, summary.total.parameters),

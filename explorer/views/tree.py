@@ -13,16 +13,17 @@ from explorer.views import units
 
 __all__ = ["tensors_table", "tree_table"]
 
+# the last to be left out: names and parameters, then bytes
 _COLUMNS = (
     Column("name", least=24),
-    Column("shape", rank=1),
+    Column("shape", rank=2),
     Column("dtype", rank=5),
-    Column("role", rank=2),
+    Column("role", rank=3),
     Column("component", rank=7),
-    Column("sharding", rank=3),
+    Column("sharding", rank=4),
     Column("tensors", "right", rank=6),
     Column("parameters", "right"),
-    Column("bytes", "right", rank=2),
+    Column("bytes", "right", rank=1),
     Column("per device", "right", rank=1),
 )
 
@@ -61,7 +62,7 @@ def tensors_table(inventory: Inventory, keys: bool = False) -> Table:
             units.shape(tensor.shape, tensor.kind.stack),
             tensor.dtype,
             _job(tensor),
-            tensor.component,
+            units.component(tensor.component, tensor.role, tensor.name),
             tensor.sharding,
             1,
             0 if tensor.alias or not tensor.kind.is_parameter else tensor.size,
@@ -93,13 +94,17 @@ def _row(row: Row, level: int) -> tuple[Cell, ...]:
         " + ".join(units.shape(part.shape, part.stack) for part in shown),
         _dtypes(tuple(dict.fromkeys(name for part in shown for name in part.dtypes))),
         " + ".join(dict.fromkeys(_job(part) for part in parts)),
-        ", ".join(dict.fromkeys(part.component for part in shown)),
+        ", ".join(dict.fromkeys(_component(part, row.name) for part in shown)),
         next((clip(part.sharding, 40) for part in shown if part.sharding), ""),
         row.tensors,
         row.parameters,
         units.size(row.nbytes),
         "" if row.device_nbytes == row.nbytes else units.size(row.device_nbytes),
     )
+
+
+def _component(part: Row, name: str) -> str:
+    return units.component(part.component, part.role, f"{name}/{part.name}")
 
 
 def _job(row: Row | TensorSpec) -> str:

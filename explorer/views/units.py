@@ -1,8 +1,37 @@
 """Figures as text: decimal sizes, percentages, shapes, bits for one weight."""
 
-__all__ = ["bits", "in_memory", "shape", "share", "size"]
+import re
+
+__all__ = ["bits", "component", "count", "in_memory", "shape", "share", "size"]
 
 _UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
+
+
+_POOLER = re.compile(r"(^|[/._])pooler($|[/._])")
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun.
+
+    >>> count(1, "weight"), count(2000, "bias", "biases")
+    ('1 weight', '2,000 biases')
+    """
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def component(word: str, role: str = "", name: str = "") -> str:
+    """Return a component as people read it: what is known of one that is no particular part.
+
+    >>> component("mlp"), component("other", "kernel"), component("other", "kernel", "pooler/dense")
+    ('mlp', 'dense', 'pooler')
+    >>> component("other")
+    'unclassified'
+    """
+    if word != "other":
+        return word
+    if _POOLER.search(name.casefold()):
+        return "pooler"
+    return "dense" if role in ("kernel", "bias") else "unclassified"
 
 
 def size(nbytes: int) -> str:

@@ -21,7 +21,16 @@ def test_the_table_of_a_comparison(tmp_path):
     done = run("compare", tmp_path / "a.safetensors", tmp_path / "b.safetensors")
     assert done.returncode == 1
     lines = [" ".join(line.split()) for line in done.stdout.splitlines() if line]
-    assert lines[1:] == [
+    assert (
+        lines[1]
+        == "A has 24 parameters (96 B), B has 42 parameters (164 B): +18 (+75.0%), +68 B"
+    )
+    assert (
+        "h/[0-2] -> [0-3] float32[4, 2] -> float32[5, 2] 24 40 +16 96 B 160 B +64 B"
+        in lines
+    )
+    assert "total 24 42 +18 96 B 164 B +68 B" in lines
+    assert lines[-5:] == [
         "2 added, 3 reshaped, 0 unchanged",
         "change tensor tensors before after",
         "added h/3/kernel float32[5, 2]",

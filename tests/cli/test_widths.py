@@ -1,0 +1,175 @@
+"""Tables at four widths: what is hidden is named, names differ, columns add up; the pager."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import sys
+import termios
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import explorer as ex
+from explorer.document.layout import distinct, width_of
+from tests.cli.in_process import run
+
+WIDTHS = (60, 80, 100, 160)
+GOLDENS = Path(__file__).parent.parent / "data/goldens/widths"
+COMMANDS = {
+    "show": ("show", "gpt2"),
+    "count": ("count", "gpt2", "llama-2-7b", "mixtral-8x7b"),
+    "roles": ("roles", "gpt2"),
+    "compare": ("compare", "gpt2", "gpt2-medium"),
+    "explain": ("explain", "llama-2-7b"),
+    "plan": ("plan", "llama-2-7b"),
+    "by-component": ("show", "gpt2", "--by", "component"),
+}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_golden_text(name, width):
+    done = run(*COMMANDS[name], COLUMNS=str(width))
+    lines = done.stdout.splitlines()
+    assert max(map(width_of, lines)) <= width
+    golden = GOLDENS / f"{name}-{width}.txt"
+    if os.environ.get("WRITE_GOLDENS"):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(done.stdout, "utf-8")
+    assert done.stdout == golden.read_text("utf-8")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("command", ["show", "roles"])
+def test_the_first_level_adds_up(command, width):
+    text = run(command, "gpt2", COLUMNS=str(width)).stdout
+    table = text[text.index("\nname ") :].splitlines()[2:]
+    end = next(n for n, line in enumerate(table) if line.startswith("─"))
+    first = [line for line in table[:end] if not line.startswith(" ")]
+    total = ex.count_parameters("gpt2")
+    counts = [number_of(line) for line in first]
+    assert (sum(counts), number_of(table[end + 1])) == (total, total)
+
+
+def number_of(line: str) -> int:
+    """Return the parameters in a line: its first number of more than three digits."""
+    return int(re.search(r"\b\d{1,3}(,\d{3})+\b", line)[0].replace(",", ""))  # type: ignore[index]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_hidden_columns_are_named(width):
+    text = run("show", "gpt2", COLUMNS=str(width)).stdout
+    said = " ".join(text.split()).partition("(hidden at this width: ")[2].partition(")")[0]
+    (header,) = [line for line in text.splitlines() if line.startswith("name ")]
+    columns = {
+        "name",
+        "shape",
+        "dtype",
+        "role",
+        "component",
+        "tensors",
+        "parameters",
+        "bytes",
+    }
+    hidden = set(said.split(", ")) - {""}
+    assert hidden | set(header.split()) == columns
+    assert not hidden & set(header.split())
+    assert {"name", "parameters", "bytes"} <= set(header.split())
+
+
+def test_names_that_are_cut_differ():
+    names = [
+        f"transformer/h/{n}/attention/{word}/kernel" for n in (1, 2, 11) for word in "qkv"
+    ]
+    for width in (8, 12, 20, 30):
+        short = distinct([*names, "total"], width)
+        assert len(set(short)) == len(names) + 1
+        assert max(map(width_of, short)) <= width
+
+
+def test_a_pipe_is_not_cut(tmp_path, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    name = "a_rather_long_name_of_a_module_that_goes_on/" * 3
+    np.savez(tmp_path / "model.npz", **{f"{name}kernel": np.ones((4, 3), "float32")})
+    assert f"{name}kernel" in run("show", tmp_path / "model.npz", "--all").stdout
+
+
+@pytest.mark.parametrize(
+    ("other", "word"),
+    [
+        ("pooler/dense/kernel", "pooler"),
+        ("top/kernel", "dense"),
+        ("mystery", "unclassified"),
+    ],
+)
+def test_what_is_no_particular_part_has_a_word(tmp_path, other, word):
+    np.savez(tmp_path / "model.npz", **{other: np.ones((4, 3), "float32")})
+    shown = run("show", tmp_path / "model.npz", COLUMNS="160").stdout
+    assert word in shown
+    assert (
+        '"component": "other"'
+        in run("show", tmp_path / "model.npz", "--format", "json").stdout
+    )
+
+
+def test_one_of_a_kind():
+    text = str(ex.explore({"kernel": [0.5], "bias": 1.5}))
+    assert "2 tensors = 1 weight + 1 bias" in text
+    assert repr(ex.explore({"bias": 0.5})) == (
+        "Inventory(pytree: 1 tensor, 1 parameter, 0 weights, 1 bias)"
+    )
+
+
+def test_check_as_json(tmp_path):
+    np.savez(tmp_path / "a.npz", kernel=np.ones((4, 3), "float32"))
+    np.savez(tmp_path / "b.npz", kernel=np.ones((4, 2), "float32"))
+    (tmp_path / "a.lock").write_text(run("lock", tmp_path / "a.npz").stdout)
+    same = run("check", tmp_path / "a.npz", tmp_path / "a.lock", "--format", "json")
+    found = run("check", tmp_path / "b.npz", tmp_path / "a.lock", "--format", "json")
+    assert (same.returncode, json.loads(same.stdout)["identical"]) == (0, True)
+    assert (found.returncode, json.loads(found.stdout)["identical"]) == (1, False)
+    assert json.loads(found.stdout)["reshaped"][0]["before"] == "kernel"
+
+
+def test_compare_exits_with_0_if_asked():
+    assert run("compare", "gpt2", "gpt2-medium").returncode == 1
+    assert run("compare", "gpt2", "gpt2-medium", "--no-exit-code").returncode == 0
+    assert run("compare", "gpt2", "gpt2").returncode == 0
+
+
+def in_terminal(tmp_path: Path, *args: str, pager: str) -> str:
+    """Return what a command prints in a terminal of 24 lines, through a pager that marks it."""
+    script = tmp_path / "pager"
+    script.write_text("#!/bin/sh\necho PAGED\ncat\n")
+    script.chmod(0o755)
+    pid, master = pty.fork()
+    if pid == 0:  # the child
+        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        os.environ |= {
+            "PAGER": str(script) if pager == "script" else pager,
+            "TERM": "xterm",
+        }
+        os.environ.pop("COLUMNS", None)
+        os.execv(sys.executable, [sys.executable, "-m", "explorer", *args])
+    chunks = []
+    try:
+        while chunk := os.read(master, 1 << 16):
+            chunks.append(chunk)
+    except OSError:  # the terminal is closed
+        pass
+    os.waitpid(pid, 0)
+    return b"".join(chunks).decode()
+
+
+@pytest.mark.process
+def test_a_long_result_is_paged_in_a_terminal(tmp_path):
+    assert "PAGED" in in_terminal(tmp_path, "show", "gpt2", pager="script")
+    assert "PAGED" not in in_terminal(tmp_path, "count", "gpt2", pager="script")
+    assert "PAGED" not in in_terminal(
+        tmp_path, "--no-pager", "show", "gpt2", pager="script"
+    )
+    assert "PAGED" not in in_terminal(tmp_path, "show", "gpt2", pager="cat")
