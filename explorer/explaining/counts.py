@@ -30,8 +30,9 @@ def headline(facts: Facts) -> str:
     else:
         kinds = "All are weights; none is a bias."
     at = ledger.bytes_at
+    name = facts.name.replace("this model", "This model")  # that of an object in memory
     return (
-        f"{facts.name} has {counted(ledger.parameters, 'parameter')} (books) kept in "
+        f"{name} has {counted(ledger.parameters, 'parameter')} (books) kept in "
         f"{counted(ledger.parameter_tensors, 'tensor')} ({'a shelf' if ledger.parameter_tensors == 1 else 'shelves'}). {kinds} At 16 bits they take "
         f"{units.size(at['16'])}, at 4 bits {units.size(at['4'])}."
     )

@@ -26,7 +26,7 @@ def test_the_table_of_a_comparison(tmp_path):
         == "A has 24 parameters (96 B), B has 42 parameters (164 B): +18 (+75.0%), +68 B"
     )
     assert (
-        "h/[0-2] -> [0-3] float32[4, 2] -> float32[5, 2] 24 40 +16 96 B 160 B +64 B"
+        "h/[0-2] -> [0-3] [4, 2] float32 -> [5, 2] float32 24 40 +16 96 B 160 B +64 B"
         in lines
     )
     assert "total 24 42 +18 96 B 164 B +68 B" in lines
