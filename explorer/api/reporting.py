@@ -4,7 +4,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from explorer.errors import InputError, check_path
-from explorer.targets import resolve
 
 if TYPE_CHECKING:
     from explorer.sizing.subject import Subject
@@ -133,7 +132,9 @@ def _flops(subject: "Subject") -> "Flops | None":
 
 def _check_free(path: str | os.PathLike) -> None:
     if os.path.lexists(path):
-        raise InputError(path, found="is there already", expected="a free name", cure=_NO_FILE)
+        raise InputError(
+            path, found="is there already", expected="a free name", cure=_NO_FILE
+        )
 
 
 def _write(path: str | os.PathLike, page: str) -> None:

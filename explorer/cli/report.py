@@ -4,7 +4,6 @@ import click
 
 from explorer.api.reporting import report as report_of
 from explorer.cli.console import complete_target, echo, path_type
-from explorer.views import units
 
 __all__ = ["report"]
 
@@ -46,5 +45,5 @@ def report(
       explorer report gpt2 gpt2-medium -o two.html
       explorer report gpt-oss-20b --roles -o roles.html
     """
-    page = report_of(target, other, path=path, values=values, roles=roles)
-    echo(f"{path}: {units.size(len(page.encode()))}; open it in a browser")
+    report_of(target, other, path=path, values=values, roles=roles)
+    echo(f"{path}: open it in a browser, or send it; it needs nothing else")

@@ -159,6 +159,8 @@ def _save_curves(history: "History", folder: str, picture: str | None) -> str:
         history.plot(os.path.join(folder, _CURVES))
     except MissingPackageError as error:
         return f"not drawn, {error.cure}"
-    except InputError as error:  # the run is finished, whatever is in the way of its picture
+    except (
+        InputError
+    ) as error:  # the run is finished, whatever is in the way of its picture
         return f"not drawn, {error}"
     return _CURVES if picture is None else f"{_CURVES}, {picture}"

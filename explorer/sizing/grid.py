@@ -149,9 +149,7 @@ def _table(
 
     def point(context: int | None, batch: int) -> GridPoint:
         workload = replace(base, context=context, batch=batch)
-        return GridPoint(
-            tuple(varying_terms(subject, built.model, workload, _ALONE))
-        )
+        return GridPoint(tuple(varying_terms(subject, built.model, workload, _ALONE)))
 
     if not contexts:
         return ((point(base.context, 1),),)

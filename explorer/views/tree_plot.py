@@ -28,9 +28,7 @@ _COMPONENTS = {
 _OTHER = "#A0A8B0"
 
 
-def plot_tree(
-    inventory: Inventory, path: str | os.PathLike | None = None
-) -> "Figure":
+def plot_tree(inventory: Inventory, path: str | os.PathLike | None = None) -> "Figure":
     """Return a figure of a tree: modules to the left, what is in them to their right.
 
     Heights are parameters; bytes where there are none. Colours are components, which are also
@@ -55,7 +53,9 @@ def plot_tree(
         figure.set_size_inches(_WIDTH, _HEIGHT)
         panel = figure.subplots()
         _draw(panel, drawn, size)
-        counted = f"{inventory.num_parameters:,} parameters in {inventory.num_tensors:,} tensors"
+        counted = (
+            f"{inventory.num_parameters:,} parameters in {inventory.num_tensors:,} tensors"
+        )
         title = f"{printable(inventory.target or inventory.source, 80)}: {counted}"
         panel.set_title(title, parse_math=False)
     if path is not None:
@@ -114,12 +114,16 @@ def _part(
     left, top, width, height = box
     colour = _colour(word)
     panel.add_patch(
-        Rectangle((left, top), width, height, facecolor=colour, edgecolor="white", linewidth=0.8)
+        Rectangle(
+            (left, top), width, height, facecolor=colour, edgecolor="white", linewidth=0.8
+        )
     )
     if height < _LINE:
         return
     ink = "white" if colour == _COMPONENTS["embedding"] else "black"
-    name = _clipped(node[0], 21 if width <= 1 else 60) if width >= 1 else _clipped(node[0], 9)
+    name = (
+        _clipped(node[0], 21 if width <= 1 else 60) if width >= 1 else _clipped(node[0], 9)
+    )
     lines = [name]
     if height > 2 * _LINE:
         number = f"{node[2]:,}" if size == 2 else units.size(node[3])
@@ -150,5 +154,8 @@ def _legend(panel: "Axes", shown: dict[str, int]) -> None:
         for word, number in ordered
     ]
     panel.legend(
-        handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=min(len(patches), 8)
+        handles=patches,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        ncols=min(len(patches), 8),
     )

@@ -96,7 +96,9 @@ def test_the_curves_are_drawn_beside_the_run_and_where_they_are_wanted(tmp_path:
     assert (tmp_path / "runs/linear/curves.png").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize(("name", "why"), [("a.txt", "ends with .txt"), ("mine.png", "is there already")])
+@pytest.mark.parametrize(
+    ("name", "why"), [("a.txt", "ends with .txt"), ("mine.png", "is there already")]
+)
 def test_a_picture_that_cannot_be_saved_is_refused_before_training(
     tmp_path: Path, name: str, why: str
 ):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import explorer as ex
-from tests.report.chromium import CHROMIUM, opened
+from tests.views.report.chromium import CHROMIUM, opened
 
 # what JupyterLab 4 and VS Code's renderer say of tables, from their own style sheets
 JUPYTER = """
@@ -40,9 +40,9 @@ def test_every_cell_says_its_alignment_and_levels_are_never_joined():
     parser = _Cells()
     parser.feed(ex.explore("gpt2")._repr_html_())
     named = [(at, text) for at, text in parser.cells if at.get("class") == "name"]
-    assert ("layers_[0-11]", "\N{NO-BREAK SPACE}" * 4 + "attention") == tuple(
+    assert tuple(
         text for _, text in named if text.strip() in ("layers_[0-11]", "attention")
-    )
+    ) == ("layers_[0-11]", "\N{NO-BREAK SPACE}" * 4 + "attention")
     for attributes, text in parser.cells:
         if text.replace(",", "").isdecimal():
             assert attributes["align"] == "right"
@@ -57,7 +57,9 @@ def test_columns_that_are_empty_are_left_out():
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 @pytest.mark.slow
-@pytest.mark.parametrize("style", [JUPYTER, PLAIN, STRIPPED], ids=["jupyter", "plain", "stripped"])
+@pytest.mark.parametrize(
+    "style", [JUPYTER, PLAIN, STRIPPED], ids=["jupyter", "plain", "stripped"]
+)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_under_the_styles_of_notebooks(tmp_path: Path, style: str, dark: bool):
     fragment = ex.explore("gpt2")._repr_html_()
@@ -84,8 +86,15 @@ def test_under_the_styles_of_notebooks(tmp_path: Path, style: str, dark: bool):
         assert places["embed"] == places["layers_[0-11]"]
         assert places["attention"] > places["layers_[0-11]"] + 10
         assert places["query"] > places["attention"] + 10
-        assert len({round(cell["right"], 1) for cell in cells}) == 1  # numbers end below each other
-        assert {cell["colour"] for cell in cells} == {"rgb(238, 238, 238)" if dark else "rgb(17, 17, 17)"}
+        assert (
+            len({round(cell["right"], 1) for cell in cells}) == 1
+        )  # numbers end below each other
+        assert {cell["colour"] for cell in cells} == {
+            "rgb(238, 238, 238)" if dark else "rgb(17, 17, 17)"
+        }
         assert shown.complaints == []
         shown.evaluate("document.querySelector('summary').click()")
-        assert shown.evaluate("document.querySelector('details table').checkVisibility()") is False
+        assert (
+            shown.evaluate("document.querySelector('details table').checkVisibility()")
+            is False
+        )

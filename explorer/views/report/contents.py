@@ -54,7 +54,9 @@ def contents_of(report: Report, nodes: int, rows: int, name: int) -> dict[str, A
 
 
 def _targets(report: Report) -> str:
-    return " ".join(shlex.quote(model.inventory.target or "TARGET") for model in report.models)
+    return " ".join(
+        shlex.quote(model.inventory.target or "TARGET") for model in report.models
+    )
 
 
 def _model(
@@ -70,11 +72,11 @@ def _model(
         from explorer.views.report.statistics import statistics_of
 
         statistics = statistics_of(model.described, most)
-    name = ledger.target or ledger.source
+    name, size = ledger.target or ledger.source, ledger.file_bytes
     return {
         "number": number,
         "name": name,
-        "source": document.title,
+        "source": ledger.source if size is None else f"{ledger.source}, {units.size(size)}",
         "headline": headline.text,
         "tiles": _tiles(ledger),
         "ledger": blocks,
@@ -131,7 +133,10 @@ def _flops(flops: Flops) -> list[Block]:
         "each element of its attention to the tokens before it."
     )
     columns = (Column("context"), Column("FLOPs for one token", "right"))
-    rows = [(f"{context:,} token{'s' if context > 1 else ''}", number) for context, number in flops.by_context.items()]
+    rows = [
+        (f"{context:,} token{'s' if context > 1 else ''}", number)
+        for context, number in flops.by_context.items()
+    ]
     return [Paragraph(sentence), Table(columns, rows)]
 
 

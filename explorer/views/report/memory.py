@@ -90,7 +90,9 @@ def _row(term: Term) -> dict[str, Any]:
         "name": term.name.replace("_", " "),
         "size": units.size(term.bytes),
         "bytes": term.bytes,
-        "span": "exact" if is_exact else f"{units.size(term.low)} to {units.size(term.high)}",
+        "span": "exact"
+        if is_exact
+        else f"{units.size(term.low)} to {units.size(term.high)}",
         "note": term.note or term.provenance,
     }
 

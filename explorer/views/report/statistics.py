@@ -37,14 +37,18 @@ def statistics_of(found: Description, most: int) -> dict[str, Any]:
     histograms = [group.statistics.histogram for group in found.groups]
     histograms.append(found.totals.histogram)
     span = _span(histograms)
-    pictures, left = [], iter(histograms)
-    for row in table.rows:  # a module's row has no figures
-        pictures.append(None if row[counted] is None else _histogram(next(left), span))
+    left = iter(histograms)
+    pictures = [  # a module's row has no figures
+        None if row[counted] is None else _histogram(next(left), span) for row in table.rows
+    ]
     rows = [tuple(row[number] for number in kept) for row in table.rows]
     if len(rows) > most:
         more = len(rows) - most
         notes.append(f"{more:,} more rows are not shown: explorer stats has them")
-        rows, pictures = [*rows[: most - 1], rows[-1]], [*pictures[: most - 1], pictures[-1]]
+        rows, pictures = (
+            [*rows[: most - 1], rows[-1]],
+            [*pictures[: most - 1], pictures[-1]],
+        )
     columns = tuple(table.columns[number] for number in kept)
     return {
         "sentence": sentence,

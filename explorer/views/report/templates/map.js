@@ -164,7 +164,7 @@ class Icicle {
   }
 
   draw() {
-    const width = Math.max(this.svg.clientWidth || this.section.clientWidth, 280), height = width < 600 ? 380 : 440;
+    const width = Math.max(this.svg.clientWidth || this.section.clientWidth, 280), height = width < 600 ? 360 : 400;
     this.search();
     this.svg.replaceChildren();
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -238,6 +238,7 @@ class Icicle {
     const trail = this.section.querySelector(".trail"), steps = [];
     for (let at = this.root; at >= 0; at = this.nodes[at][PARENT]) steps.unshift(at);
     trail.replaceChildren();
+    if (!this.root) return;
     for (const at of steps) {
       if (at === this.root) { html("span", trail, this.nodes[at][NAME]); continue; }
       html("button", trail, this.nodes[at][NAME]).addEventListener("click", () => this.zoom(at, at));

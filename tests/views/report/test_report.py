@@ -12,7 +12,7 @@ from explorer.architectures.catalog.entries import entries
 from explorer.sizing.devices.catalog import devices
 from tests.checkpoints import write_folder
 from tests.cli.in_process import run
-from tests.report.reading import read_report, totals_of
+from tests.views.report.reading import read_report, totals_of
 
 MOST = 500_000
 FAMILIES = {entry.config["model_type"]: entry.names[0] for entry in entries()}
@@ -45,17 +45,27 @@ def test_a_model_of_each_family_is_small_and_its_map_adds_up(name: str):
     assert all(how in text for how in ex.ledger(name).provenance.values() if how == "exact")
 
 
-@pytest.mark.parametrize("name", ["llama-3.1-8b", "deepseek-v3", "gemma-2-27b", "bert-base-uncased"])
+@pytest.mark.parametrize(
+    "name", ["llama-3.1-8b", "deepseek-v3", "gemma-2-27b", "bert-base-uncased"]
+)
 def test_the_grid_is_what_a_plan_says(name: str):
     grid = read_report(ex.report(name)).data["models"][0]["grid"]
     contexts, batches = len(grid["contexts"]), len(grid["batches"])
     for number, way in enumerate(grid["stored"]):
-        settings = {way["words"][n].removeprefix("--"): way["words"][n + 1] for n in range(0, len(way["words"]), 2)}
+        settings = {
+            way["words"][n].removeprefix("--"): way["words"][n + 1]
+            for n in range(0, len(way["words"]), 2)
+        }
         # every way to store the weights, every context and every batch are met
         context, batch = 5 * number % contexts, 3 * number % batches
         varying = grid["tables"][way["table"]][context][batch]
         terms = [*way["before"], *varying, *way["after"]]
-        plan = ex.plan(name, context=grid["contexts"][context], batch=grid["batches"][batch], **settings)
+        plan = ex.plan(
+            name,
+            context=grid["contexts"][context],
+            batch=grid["batches"][batch],
+            **settings,
+        )
         assert [
             (grid["names"][term[0]].replace(" ", "_"), *term[1:4]) for term in terms
         ] == [(term.name, term.bytes, term.low, term.high) for term in plan.terms]
@@ -114,12 +124,18 @@ def test_values_are_described_with_histograms(tmp_path: Path):
     found = read_report(ex.report(tmp_path / "model.npz"))
     text = " ".join(found.text)
     assert "1,203 numbers, all finite" in text
-    labels = [str(at.get("aria-label")) for tag, at in found.elements if at.get("class") == "histogram"]
+    labels = [
+        str(at.get("aria-label"))
+        for tag, at in found.elements
+        if at.get("class") == "histogram"
+    ]
     exponents = np.floor(np.log2(np.abs(values))).astype(int).ravel().tolist()
     peak = max(set(exponents), key=exponents.count)
     assert all(f"from 2^{peak} to 2^{peak + 1}" in label for label in labels)
     assert len(labels) == 2  # of the kernel and of all; zeros have no magnitude
-    assert "were not asked for" in " ".join(read_report(ex.report(tmp_path / "model.npz", values=False)).text)
+    assert "were not asked for" in " ".join(
+        read_report(ex.report(tmp_path / "model.npz", values=False)).text
+    )
 
 
 def test_a_tree_in_memory_and_one_without_a_plan():
@@ -137,7 +153,7 @@ def test_two_targets_are_compared():
     assert f"{len(compared.added):,} added, {len(compared.reshaped):,} reshaped" in text
 
 
-def test_roles_by_use_are_told_where_they_are_asked_for():
+def test_roles_by_use_are_there_where_they_are_asked_for():
     text = " ".join(read_report(ex.report("gpt2", roles=True)).text)
     found = ex.report_roles("gpt2")
     assert f"{found.weights:,} weights + {found.biases:,} biases, by use" in text
@@ -145,7 +161,9 @@ def test_roles_by_use_are_told_where_they_are_asked_for():
 
 def test_a_report_of_a_name_loads_no_array_library():
     script = "import sys, explorer as ex; ex.report('llama-3.1-8b'); print(sorted({'jax', 'numpy', 'matplotlib'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "[]\n"
 
 
@@ -153,7 +171,10 @@ def test_the_command_writes_a_new_file_alone(tmp_path: Path):
     done = run("report", "gpt2", "-o", "two words.html", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     page = (tmp_path / "two words.html").read_text("utf-8")
-    assert done.stdout == f"two words.html: {len(page.encode()) / 1000:.1f} kB; open it in a browser\n"
+    assert (
+        done.stdout
+        == "two words.html: open it in a browser, or send it; it needs nothing else\n"
+    )
     assert page == ex.report("gpt2")
     for path, why in (
         ("two words.html", "is there already; expected a free name"),
@@ -176,5 +197,7 @@ def test_values_that_are_asked_for_must_be_there(tmp_path: Path):
 def test_without_its_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     monkeypatch.delitem(sys.modules, "explorer.views.report.page", raising=False)
-    with pytest.raises(ex.MissingPackageError, match=r"pip install 'jax-explorer\[report\]'"):
+    with pytest.raises(
+        ex.MissingPackageError, match=r"pip install 'jax-explorer\[report\]'"
+    ):
         ex.report("gpt2")

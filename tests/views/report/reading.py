@@ -62,14 +62,19 @@ def read_report(page: str) -> ReadReport:
     parser.close()
     assert not parser.open
     for tag, attributes in parser.elements:
-        assert tag not in ("img", "iframe", "object", "embed", "base", "form", "a:href"), tag
+        assert tag not in ("img", "iframe", "object", "embed", "base", "form", "a:href"), (
+            tag
+        )
         for name, value in attributes.items():
             assert not name.startswith("on"), (tag, name)
             assert name not in ("style", "src", "srcset", "action"), (tag, name)
             assert name != "href" or str(value).startswith(("#", "data:,")), value
     kinds = [at.get("type") for tag, at in parser.elements if tag == "script"]
     assert kinds == ["application/json", None]
-    for text, directive in ((parser.raw["script"][1], "script-src"), (parser.raw["style"][0], "style-src")):
+    for text, directive in (
+        (parser.raw["script"][1], "script-src"),
+        (parser.raw["style"][0], "style-src"),
+    ):
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert f"{directive} 'sha256-{digest}'" in parser.policy
     assert "default-src 'none'" in parser.policy

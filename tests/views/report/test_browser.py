@@ -9,15 +9,17 @@ import pytest
 
 import explorer as ex
 from tests.checkpoints import write_folder
-from tests.report.chromium import CHROMIUM, Page, opened
-from tests.report.test_report import HOSTILE
+from tests.views.report.chromium import CHROMIUM, Page, opened
+from tests.views.report.test_report import HOSTILE
 
 pytestmark = pytest.mark.slow
 
 
 def browser_test(function):
     """Leave a test out where there is no Chromium."""
-    return pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")(function)
+    return pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")(
+        function
+    )
 
 
 def set_slider(page: Page, name: str, place: int) -> None:
@@ -40,7 +42,9 @@ def test_it_draws_and_asks_for_nothing(report: Path):
         with opened(report, width, dark=dark) as page:
             assert page.evaluate("document.querySelectorAll('.icicle g').length") > 8
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-            assert "embedding 6.5%" in page.evaluate("document.querySelector('.legend').textContent")
+            assert "embedding 6.5%" in page.evaluate(
+                "document.querySelector('.legend').textContent"
+            )
             assert page.requests == [report.as_uri()]
             assert page.complaints == []
 
@@ -53,20 +57,41 @@ def test_the_sliders_show_what_a_plan_says(report: Path):
                 set_slider(page, name, place)
             grid = page.evaluate("data.models[0].grid")
             words = grid["stored"][way]["words"]
-            settings = dict(zip((w.removeprefix("--") for w in words[::2]), words[1::2], strict=True))
+            settings = dict(
+                zip((w.removeprefix("--") for w in words[::2]), words[1::2], strict=True)
+            )
             plan = ex.plan("llama-3.1-8b", context=grid["contexts"][context],
                            batch=grid["batches"][batch], **settings)  # fmt: skip
-            rows = page.evaluate("[...document.querySelectorAll('.terms tbody tr')].map(row => row.children[2].textContent)")
-            assert rows == [f"{term.bytes:,}" for term in plan.terms] + [f"{plan.total_bytes:,}"]
-            shown = page.evaluate("[...document.querySelectorAll('.fits span')].map(e => e.textContent)")
+            rows = page.evaluate(
+                "[...document.querySelectorAll('.terms tbody tr')].map(row => row.children[2].textContent)"
+            )
+            assert rows == [f"{term.bytes:,}" for term in plan.terms] + [
+                f"{plan.total_bytes:,}"
+            ]
+            shown = page.evaluate(
+                "[...document.querySelectorAll('.fits span')].map(e => e.textContent)"
+            )
             marks = {each.name: "✓" if each.fits else "✗" for each in plan.devices}
             assert sorted(shown) == sorted(f"{mark} {name}" for name, mark in marks.items())
         command = page.evaluate("document.querySelector('.command').textContent")
-        assert command == f"explorer plan llama-3.1-8b {' '.join(words)} --context {grid['contexts'][context]} --batch {grid['batches'][batch]}"
-        page.evaluate("(() => { const d = document.querySelector('.device'); d.value = 'h200'; d.dispatchEvent(new Event('change')); })()")
+        assert (
+            command
+            == f"explorer plan llama-3.1-8b {' '.join(words)} --context {grid['contexts'][context]} --batch {grid['batches'][batch]}"
+        )
+        page.evaluate(
+            "(() => { const d = document.querySelector('.device'); d.value = 'h200'; d.dispatchEvent(new Event('change')); })()"
+        )
         verdict = page.evaluate("document.querySelector('.verdict').textContent")
-        fits = ex.plan("llama-3.1-8b", context=grid["contexts"][context], batch=grid["batches"][batch], device="h200", **settings).fits
-        assert ("✓ fits one h200 (141 GB)" if fits else "✗ does not fit one h200 (141 GB)") in verdict
+        fits = ex.plan(
+            "llama-3.1-8b",
+            context=grid["contexts"][context],
+            batch=grid["batches"][batch],
+            device="h200",
+            **settings,
+        ).fits
+        assert (
+            "✓ fits one h200 (141 GB)" if fits else "✗ does not fit one h200 (141 GB)"
+        ) in verdict
 
 
 @browser_test
@@ -74,18 +99,31 @@ def test_the_map_is_walked_by_keys_and_searched(report: Path):
     with opened(report) as page:
         page.evaluate("document.querySelector('.icicle [tabindex=\"0\"]').focus()")
         focused = "document.activeElement.getAttribute('aria-label')"
-        assert page.evaluate(focused).startswith("llama-3.1-8b: 8,030,261,248 parameters (100%)")
+        assert page.evaluate(focused).startswith(
+            "llama-3.1-8b: 8,030,261,248 parameters (100%)"
+        )
         page.press("ArrowRight")
         page.press("ArrowDown")
-        assert page.evaluate(focused).startswith("layers_[0-31]: 6,979,584,000 parameters (86.9%) in 288 tensors")
+        assert page.evaluate(focused).startswith(
+            "layers_[0-31]: 6,979,584,000 parameters (86.9%) in 288 tensors"
+        )
         page.press("Enter")
-        assert page.evaluate("document.querySelector('.trail').textContent") == "llama-3.1-8b/layers_[0-31]"
+        assert (
+            page.evaluate("document.querySelector('.trail').textContent")
+            == "llama-3.1-8b/layers_[0-31]"
+        )
         page.press("Backspace")
-        assert page.evaluate("document.querySelector('.trail').textContent") == "llama-3.1-8b"
-        page.evaluate("(() => { const s = document.querySelector('input[type=search]'); s.value = 'attention/*'; s.dispatchEvent(new Event('input')); })()")
+        assert page.evaluate("document.querySelector('.trail').textContent") == ""
+        page.evaluate(
+            "(() => { const s = document.querySelector('input[type=search]'); s.value = 'attention/*'; s.dispatchEvent(new Event('input')); })()"
+        )
         selected = ex.explore("llama-3.1-8b").select("**/attention/**").num_parameters
-        assert f": {selected:,} parameters (16.7%)" in page.evaluate("document.querySelector('.found').textContent")
-        rows = page.evaluate("[...document.querySelectorAll('.tree tbody tr')].filter(r => !r.hidden).map(r => r.firstChild.textContent)")
+        assert f": {selected:,} parameters (16.7%)" in page.evaluate(
+            "document.querySelector('.found').textContent"
+        )
+        rows = page.evaluate(
+            "[...document.querySelectorAll('.tree tbody tr')].filter(r => !r.hidden).map(r => r.firstChild.textContent)"
+        )
         assert rows == ["layers_[0-31]", "attention", "query", "key", "value", "out"]
         assert page.complaints == []
 
@@ -98,7 +136,14 @@ def test_hostile_names_stay_text(tmp_path: Path):
         assert page.complaints == []
         assert page.requests == [(tmp_path / "hostile.html").as_uri()]
         assert page.evaluate("document.querySelectorAll('script').length") == 2
-        assert page.evaluate("document.querySelectorAll('main img, main script, main i').length") == 0
-        labels = page.evaluate("[...document.querySelectorAll('.icicle g')].map(g => g.getAttribute('aria-label'))")
+        assert (
+            page.evaluate(
+                "document.querySelectorAll('main img, main script, main i').length"
+            )
+            == 0
+        )
+        labels = page.evaluate(
+            "[...document.querySelectorAll('.icicle g')].map(g => g.getAttribute('aria-label'))"
+        )
         assert any(label.startswith("<") and "script>alert(1)" in label for label in labels)
         assert not any("\u202e" in label for label in labels)
