@@ -51,7 +51,7 @@ def report(
     import explorer
     from explorer.analyses.comparison import compare
     from explorer.views.report.page import html_of_report
-    from explorer.views.report.records import Report
+    from explorer.views.report.records import ModelReport
 
     if path is not None:
         check_path("path", path, "the name of a file")
@@ -61,7 +61,7 @@ def report(
     compared = None
     if other is not None:
         compared = compare(models[0].inventory, models[1].inventory)
-    record = Report(models=models, comparison=compared, version=explorer.__version__)
+    record = ModelReport(models=models, comparison=compared, version=explorer.__version__)
     page = html_of_report(record)
     if path is not None:
         _write(path, page)

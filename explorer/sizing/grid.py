@@ -1,6 +1,7 @@
 """A subject -> its memory at every point of a grid: how weights are stored, context, batch."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -117,7 +118,7 @@ def grid_of(subject: Subject) -> PlanGrid:
     )
 
 
-def _ways(subject: Subject, first: Built) -> list[tuple[str, dict[str, str]]]:
+def _ways(subject: Subject, first: Built) -> list[tuple[str, dict[str, Any]]]:
     """Return the ways to store weights: as they are, as a dtype, under a scheme."""
     kinds = first.weights.by_type
     most = max(kinds, key=lambda name: kinds[name].elements, default="")
@@ -142,7 +143,7 @@ def _contexts(subject: Subject, built: Built, context: int | None) -> tuple[int,
 
 
 def _table(
-    subject: Subject, built: Built, settings: dict[str, str], contexts: Sequence[int]
+    subject: Subject, built: Built, settings: dict[str, Any], contexts: Sequence[int]
 ) -> tuple[tuple[GridPoint, ...], ...]:
     """Return the terms that vary, by context and by batch."""
     base = settled(subject, Workload(**settings))
@@ -157,7 +158,7 @@ def _table(
 
 
 def _stored_as(
-    label: str, settings: dict[str, str], subject: Subject, built: Built, table: int
+    label: str, settings: dict[str, Any], subject: Subject, built: Built, table: int
 ) -> StoredAs:
     *before, reserve = built.fixed
     parameters = subject.inventory.num_parameters

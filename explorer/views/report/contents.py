@@ -13,13 +13,13 @@ from explorer.views.counts import counts_document
 from explorer.views.ledger import ledger_document
 from explorer.views.report.memory import device_data, grid_data, need_of
 from explorer.views.report.nodes import map_of
-from explorer.views.report.records import Flops, Report, ReportedModel
+from explorer.views.report.records import Flops, ModelReport, ReportedModel
 from explorer.views.tree import tree_table
 
 __all__ = ["contents_of"]
 
 
-def contents_of(report: Report, nodes: int, rows: int, name: int) -> dict[str, Any]:
+def contents_of(report: ModelReport, nodes: int, rows: int, name: int) -> dict[str, Any]:
     """Return the variables of the template.
 
     Args:
@@ -53,7 +53,7 @@ def contents_of(report: Report, nodes: int, rows: int, name: int) -> dict[str, A
     }
 
 
-def _targets(report: Report) -> str:
+def _targets(report: ModelReport) -> str:
     return " ".join(
         shlex.quote(model.inventory.target or "TARGET") for model in report.models
     )

@@ -11,7 +11,7 @@ from explorer.document.records import shown
 from explorer.errors import MissingPackageError, printable
 from explorer.storage.local import read_whole
 from explorer.views.report.contents import contents_of
-from explorer.views.report.records import Report
+from explorer.views.report.records import ModelReport
 
 try:
     from jinja2 import DictLoader, Environment, StrictUndefined, Template
@@ -41,7 +41,7 @@ class Limits(NamedTuple):
     name: int = 120
 
 
-def html_of_report(report: Report) -> str:
+def html_of_report(report: ModelReport) -> str:
     """Return a report as one file of at most `MOST_BYTES`, which asks for nothing elsewhere.
 
     Where the tensors are many and do not fold, the largest are shown, and how many are not.

@@ -8,7 +8,7 @@ from explorer.roles.report import RoleReport
 from explorer.sizing.grid import PlanGrid
 from explorer.values.records import Description
 
-__all__ = ["Flops", "Report", "ReportedModel"]
+__all__ = ["Flops", "ModelReport", "ReportedModel"]
 
 
 class Flops(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ class ReportedModel(msgspec.Struct, frozen=True, kw_only=True):
     flops: Flops | None = None
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class ModelReport(msgspec.Struct, frozen=True, kw_only=True):
     """One target or two, and what differs from the first to the second."""
 
     models: tuple[ReportedModel, ...]
