@@ -38,7 +38,7 @@ div.explorer-document summary{cursor:pointer;opacity:.7}
 """
 _BAR = 20  # em
 _FOLDED = 12  # rows from which on a table can be closed
-_LEVEL = "\N{NO-BREAK SPACE}" * 2  # of a space that shows a level
+_LEVEL = "&nbsp;" * 2  # of a space that shows a level
 
 
 def html_of(document: Document, max_rows: int = 500) -> str:
@@ -85,7 +85,6 @@ def _table(table: Table, max_rows: int) -> str:
         more = f"{len(rows) - max_rows:,} more rows are not shown"
         lines.append(f'<tr><td colspan="{len(columns)}">{more}</td></tr>')
     head = _cells(columns, [column.title for column in columns], "th")
-    head += "<th></th>" if table.bars else ""
     last = "".join(f"<tr>{_cells(columns, row)}</tr>" for row in foot)
     text = (
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"

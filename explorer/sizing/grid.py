@@ -77,7 +77,7 @@ class PlanGrid(msgspec.Struct, frozen=True, kw_only=True):
         >>> from explorer.api.plans import subject_of
         >>> grid = grid_of(subject_of("gpt2", ()))
         >>> sum(term.bytes for term in grid.terms(0, 0, 0))
-        1071347764
+        1099318596
         """
         way = self.stored[stored]
         point = self.tables[way.table][context][batch]
