@@ -121,7 +121,9 @@ class LoraRecipe(Settings, frozen=True, kw_only=True):
 def _next_token(settings: LoraRecipe) -> tuple[Any, Any, Any]:
     """Return windows of tokens to train and to test on, and the loss of a batch of them."""
     text = "\n\n".join(text_of(settings.text, settings.characters))
-    tokens = np.asarray(text_tokens(gguf_of(settings.base) or settings.base, text), np.int32)
+    tokens = np.asarray(
+        text_tokens(gguf_of(settings.base) or settings.base, text), np.int32
+    )
     tested = len(tokens) // 20
 
     def forward(module: Any, params: Any, batch: jax.Array) -> jax.Array:

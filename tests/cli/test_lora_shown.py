@@ -13,9 +13,7 @@ from tests.transforms.adapters import goldens
 @pytest.mark.parametrize(
     ("variant", "name"), [("lora", "LoRA"), ("rslora", "rsLoRA"), ("dora", "DoRA")]
 )
-def test_a_folder_says_rank_alpha_modules_and_base(
-    variant: str, name: str, tmp_path: Path
-):
+def test_a_folder_says_rank_alpha_modules_and_base(variant: str, name: str, tmp_path: Path):
     folder = goldens.adapter_folder("bert", variant, tmp_path / "adapter")
     place = folder / "adapter_config.json"
     config = json.loads(place.read_text())

@@ -1,6 +1,8 @@
 """What recipes become: steps that lower everywhere, and settings that change no number."""
 
+import json
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 import chex
@@ -8,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+import explorer as ex
 from explorer.errors import InputError
 from explorer.recipes import RECIPES, running, settings_of
 from explorer.training.data.batches import Batches
@@ -18,7 +21,39 @@ SMALL = {
     "linear": [],
     "digits": ["width=16", "layers=1"],
     "charlm": ["width=16", "layers=1", "heads=2", "length=16", "characters=20000"],
+    "lora": ["rank=2", "length=8", "batch=4", "characters=100000"],
 }
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a folder with a tiny language model and a tokenizer of words."""
+    return str(write_base(tmp_path_factory.mktemp("base")))
+
+
+def write_base(folder: Path) -> Path:
+    """Write a Llama of 64 words."""
+    config = {
+        "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 64,
+        "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "tie_word_embeddings": True, "max_position_embeddings": 64,
+    }  # fmt: skip
+    module = ex.build_model(config)
+    params = module.init(jax.random.key(0), np.zeros((1, 4), int))["params"]
+    ex.save(params, folder / "base", config=config)
+    words = {"[UNK]": 0} | {word: n for n, word in enumerate(_WORDS.split(), 1)}
+    tokenizer = {
+        "version": "1.0", "added_tokens": [], "normalizer": {"type": "Lowercase"},
+        "pre_tokenizer": {"type": "Whitespace"}, "post_processor": None, "decoder": None,
+        "model": {"type": "WordLevel", "vocab": words, "unk_token": "[UNK]"},
+    }  # fmt: skip
+    (folder / "base" / "tokenizer.json").write_text(json.dumps(tokenizer))
+    return folder / "base"
+
+
+_WORDS = (
+    "the a of to is in and for it that be if this as or not with an by are on from . , ( )"
+)
 
 
 class Prepared(NamedTuple):
@@ -47,8 +82,8 @@ def trained(name: str, steps: int, *changes: str):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_step_of_every_recipe_lowers_for_every_platform(name):
-    ready = prepared(name)
+def test_the_step_of_every_recipe_lowers_for_every_platform(name, base):
+    ready = prepared(name, *([f"base={base}"] if name == "lora" else []))
     batch = next(ready.batches)
     exported = jax.export.export(ready.step, platforms=("cpu", "cuda", "tpu"))  # pyright: ignore
     assert exported(ready.state, batch).platforms == ("cpu", "cuda", "tpu")
