@@ -1,8 +1,9 @@
 """What a folder or file of low-rank adapters says of itself: rank, alpha, modules, base."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from explorer.errors import printable
 from explorer.inventory.inventory import Inventory
@@ -28,7 +29,7 @@ def with_adapters(inventory: Inventory, target: Checkpoint) -> Inventory:
     """
     keys = [name_of(key) for key in inventory.columns.keys]
     number = sum(any(part in key.replace("/", ".") for part in _PARTS) for key in keys)
-    if not number:
+    if not number and not any(key.startswith("base_model") for key in keys):
         return inventory
     facts: Mapping[str, Any] = inventory.metadata or {}
     if is_peft_folder(target.folder):

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import explorer as ex
 from tests.cli.in_process import printed, run
@@ -42,7 +44,9 @@ def test_what_peft_did_not_write_is_refused(tmp_path: Path):
 
 
 def test_adapters_of_another_kind_are_counted_and_named(tmp_path: Path):
-    folder = goldens.adapter_folder("bert", "lora", tmp_path / "adapter")
-    (folder / "adapter_config.json").write_text('{"peft_type": "LOHA"}')
+    name = "base_model.model.encoder.layer.0.attention.self.query.hada_w1_a"
+    save_file({name: np.ones((8, 2), "float32")}, tmp_path / "adapter_model.safetensors")
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LOHA"}')
+    folder = tmp_path
     text = printed("show", folder)
     assert "adapters of the kind LOHA, which explorer counts and does not apply" in text

@@ -1,6 +1,7 @@
 """Recipes, tiny: what they learn against what is known, and settings that are wrong."""
 
 import signal
+from typing import Any
 
 import jax
 import msgspec
@@ -57,7 +58,8 @@ def test_the_learned_line_is_that_of_least_squares(finished):
 
 
 def test_points_without_noise_are_on_the_line():
-    points = draw_points(settings_of("linear", ["noise=0", "a=-3", "b=0.5", "points=7"]))
+    settings: Any = settings_of("linear", ["noise=0", "a=-3", "b=0.5", "points=7"])
+    points = draw_points(settings)
     np.testing.assert_allclose(points["y"], -3 * points["x"] + 0.5, rtol=1e-6)
 
 
@@ -238,7 +240,7 @@ def config_in(folder) -> dict:
 def test_generated_tokens_do_not_depend_on_what_comes_after_them(finished):
     """Drawn one by one from the whole prefix, as by definition, they are the same."""
     done, _ = finished("charlm")
-    parts = settings_of("charlm", TINY["charlm"]).parts()
+    parts: Any = settings_of("charlm", TINY["charlm"]).parts()
     key, prompt, length = jax.random.key(3), np.arange(14), 16
     drawn = generate(parts.module, done.state.params, prompt, 4, key, length=length)
     apply = jax.jit(lambda ids: parts.module.apply({"params": done.state.params}, ids))

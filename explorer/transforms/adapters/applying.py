@@ -65,8 +65,9 @@ def apply_lora(params: Any, adapters: Any, *, factored: bool = False) -> Any:
 def _factors(leaves: ParameterLeaves, adapters: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the kernels that are adapted, in factors, by path."""
     for _, adapter in adapters_in(adapters):
-        for kernel, *arrays in adapter.parts():
-            yield kernel.path, FactoredKernel(leaves[kernel.path], *arrays, adapter.scale)
+        for kernel, a, b, norms in adapter.parts():
+            leaf = leaves[kernel.path]
+            yield kernel.path, FactoredKernel(leaf, a, b, norms, adapter.scale)
 
 
 def _unadapted(leaves: ParameterLeaves) -> dict[Any, Any]:
