@@ -27,6 +27,7 @@ _WINDOW = 1 << 22  # elements that wait to be put together
 _WAITING = 1024  # tensors that wait at most
 _TINY = 2.0**-126
 _ROWS = 16  # tensors whose bins are in memory at a time
+_BATCH = 1 << 18  # and elements
 
 
 def sum_up_all(
@@ -75,9 +76,9 @@ def _is_small(array: Any, bins: bool) -> bool:
 
 def _sum_up_rows(flat: list[np.ndarray], bins: bool) -> Iterator[Summed]:
     """Yield what a pass over each of several flat arrays of one size gives."""
-    step = max(1, min(_ROWS, (1 << 18) // flat[0].size))
+    step = max(1, min(_ROWS, _BATCH // flat[0].size))
     for at in range(0, len(flat), step):
-        rows = np.stack(flat[at : at + step])
+        rows = _stacked(flat[at : at + step])
         if not bins:
             for moments in moments_of_rows(rows, _TINY):
                 yield Summed(rows.shape[1], moments, has_bins=False)
@@ -90,14 +91,31 @@ def _sum_up_rows(flat: list[np.ndarray], bins: bool) -> Iterator[Summed]:
         yield from _binned(rows, moments, float(sums.least.min()))
 
 
-class _BatchTable(threading.local):
-    """Counts by upper half of several rows, all of them 0 between calls."""
+class _Memory(threading.local):
+    """What batches share, of each thread its own: new memory costs more than what is put there.
+
+    Attributes:
+        counts: by upper half of several rows, all of them 0 between calls.
+        rows, upper, places: of the elements of a batch, their upper halves, these as indices.
+    """
 
     def __init__(self) -> None:
         self.counts = np.zeros((_ROWS, BINS), np.int64)
+        self.rows = np.empty(_BATCH, np.float32)
+        self.upper = np.empty(_BATCH, np.uint32)
+        self.places = np.empty(_BATCH, np.intp)
 
 
-_table = lru_cache(1)(_BatchTable)
+_memory = lru_cache(1)(_Memory)
+
+
+def _stacked(flat: list[np.ndarray]) -> np.ndarray:
+    """Return flat arrays of one size as rows, in memory that the next call takes again."""
+    size = len(flat) * flat[0].size
+    rows = _memory().rows[:size].reshape(len(flat), -1)
+    for row, each in zip(rows, flat, strict=True):
+        row[:] = each
+    return rows
 
 
 def _binned(rows: np.ndarray, moments: list[Moments], least: float) -> list[Summed]:
@@ -128,14 +146,20 @@ def _upper(number: float) -> int:
 
 
 def _counted(rows: np.ndarray, low: int, end: int) -> np.ndarray:
-    """Return how often each bin between two occurs, by value: int64 [rows, bins]."""
-    places = (rows.view(np.uint32) >> 16).astype(np.intp)
-    table = _table().counts[: len(rows)]
+    """Return how often each bin between two occurs, by value: int32 [rows, bins]."""
+    memory = _memory()
+    upper, places = memory.upper[: rows.size], memory.places[: rows.size]
+    np.right_shift(rows.reshape(-1).view(np.uint32), 16, out=upper)
+    np.copyto(places, upper)
+    places = places.reshape(rows.shape)
+    table = memory.counts[: len(rows)]
     for counts, row in zip(table, places, strict=True):
         np.add.at(counts, row, 1)
     falling = table[:, NEGATIVE + low : NEGATIVE + end]
     rising = table[:, low:end]
-    found = np.concatenate([falling[:, ::-1], rising], axis=1)
+    found = np.concatenate(
+        [falling[:, ::-1], rising], axis=1, dtype=np.int32, casting="same_kind"
+    )
     falling[:] = rising[:] = 0
     return found
 
@@ -146,8 +170,8 @@ def _quantiles(
     """Return the order statistics of each row, within 2^-8 of their magnitude."""
     number, width = counts.shape
     before = np.arange(number)[:, None] * size
-    ranks = before + np.array(quantile_ranks(size, QUANTILES))
-    at = np.cumsum(counts).searchsorted(ranks) - np.arange(number)[:, None] * width
+    ranks = (before + np.array(quantile_ranks(size, QUANTILES))).astype(np.int32)
+    at = np.cumsum(counts, dtype=np.int32).searchsorted(ranks) - np.arange(number)[:, None] * width
     lowest = np.array([[each.low] for each in moments])
     highest = np.array([[each.high] for each in moments])
     values = np.minimum(np.maximum(middles[at], lowest), highest)

@@ -70,8 +70,12 @@ def _of_numbers(
     def at(flat: int | None) -> tuple[int, ...] | None:
         return None if flat is None else tuple(map(int, np.unravel_index(flat, shape)))
 
-    def finding(kind: Any, text: str, wrong: bool, index: int | None = None) -> Finding:
-        return Finding(tensor=name, kind=kind, index=at(index), text=text, is_wrong=wrong)
+    def finding(
+        kind: Any, text: str, wrong: bool, index: int | None = None, times: float | None = None
+    ) -> Finding:
+        return Finding(
+            tensor=name, kind=kind, index=at(index), text=text, is_wrong=wrong, times=times
+        )
 
     if found.nan:
         yield finding("nan", f"{found.nan:,} NaN", True, found.first_nan)
@@ -102,7 +106,7 @@ def _outlier(finding: Any, array: np.ndarray, found: Statistics) -> Iterator[Fin
         far = max(low, high) / found.std
         value = found.max if high > low else found.min
         text = f"{value:.4g} is {far:.0f} standard deviations from the mean"
-        yield finding("outlier", text, False, index)
+        yield finding("outlier", text, False, index, float(far))
 
 
 def _narrower(array: np.ndarray) -> str:
@@ -152,7 +156,13 @@ def _of_channels(named: NamedValues, array: np.ndarray, zeros: int) -> Iterator[
             text = f"norm of {what} {numbers} up to {times:.0f} times the median"
             index = (channels[0],) if axis == 0 else None
             yield Finding(
-                tensor=name, kind="outlier_channels", index=index, text=text, is_wrong=False
+                tensor=name,
+                kind="outlier_channels",
+                index=index,
+                text=text,
+                is_wrong=False,
+                axis=axis,
+                times=times,
             )
 
 

@@ -131,6 +131,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         index: where, in the tensor's own axes; None for the whole of it.
         text: in words.
         is_wrong: whether a model can hardly be meant to be so.
+        axis: of outlier channels: 0 of rows, 1 of columns.
+        times: how far: standard deviations of an outlier, medians of a channel's norm.
     """
 
     tensor: str
@@ -141,6 +143,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     index: tuple[int, ...] | None
     text: str
     is_wrong: bool
+    axis: int | None = None
+    times: float | None = None
 
 
 class ValueCheck(Exportable, frozen=True, kw_only=True):

@@ -159,7 +159,7 @@ _FINDINGS = (
 
 
 def check_document(found: ValueCheck) -> Document:
-    """Return a line for each finding, what is wrong first; notes that are equal share one."""
+    """Return a line for each finding, what is wrong first; notes on equal layers share one."""
     wrong = sum(finding.is_wrong for finding in found.findings)
     looked = f"{found.tensors:,} tensors, {found.elements:,} numbers"
     verdict = f"{wrong:,} wrong" if wrong else "nothing is wrong"
@@ -167,21 +167,37 @@ def check_document(found: ValueCheck) -> Document:
         (
             "wrong" if first.is_wrong else "note",
             range_name([each.tensor for each in same]),
-            "" if first.index is None else ",".join(map(str, first.index)),
-            first.text,
+            _place(first) if len(same) == 1 else "",
+            first.text if len(same) == 1 else _together(same),
         )
         for same in _equal(found.findings)
         for first in same[:1]
     ]
     table = [Table(_FINDINGS, rows)] if rows else []
+    notes = len(found.findings) - wrong
+    verdict += f", {notes:,} notes" if notes > 1 else ", 1 note" if notes else ""
     return Document(found.target, (Paragraph(f"{looked}: {verdict}"), *table))
+
+
+def _place(each: Finding) -> str:
+    return "" if each.index is None else ",".join(map(str, each.index))
+
+
+def _together(same: list[Finding]) -> str:
+    """Return what equal notes say; of such channels, the most extreme and where they are."""
+    most = max(same, key=lambda each: each.times or 0.0)
+    if most.times is None:
+        return most.text
+    where = f" at {_place(most)}" if most.kind == "outlier" else ""
+    return f"{most.text}: the most, in {most.tensor}{where}"
 
 
 def _equal(findings: tuple[Finding, ...]) -> list[list[Finding]]:
     """Return findings in their order; notes that differ in numbers of names alone together."""
     found: dict[object, list[Finding]] = {}
     for number, each in enumerate(findings):
-        is_own = each.is_wrong or each.index is not None
-        key = number if is_own else (pattern_of(each.tensor), each.kind, each.text)
+        is_own = each.is_wrong or (each.index is not None and each.times is None)
+        text = each.text if each.times is None else ""
+        key = number if is_own else (pattern_of(each.tensor), each.kind, each.axis, text)
         found.setdefault(key, []).append(each)
     return list(found.values())
