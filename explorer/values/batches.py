@@ -46,24 +46,21 @@ def sum_up_all(
 
 
 def _summed(window: list[NamedValues], bins: bool) -> Iterator[tuple[NamedValues, Summed]]:
-    """Yield the arrays of a window: those of one size are summed up when the first is due."""
-    same_size: dict[int, list[int]] = {}
-    for at, named in enumerate(window):
+    """Yield the arrays of a window: those of one size are summed up a batch at a time."""
+    same_size: dict[int, list[np.ndarray]] = {}
+    for named in window:
         if named.known is None and _is_small(named.array, bins):
-            same_size.setdefault(named.array.size, []).append(at)
-    group_of = {group[0]: group for group in same_size.values() if len(group) > 1}
-    found: dict[int, Summed] = {}
-    for at, named in enumerate(window):
+            same_size.setdefault(named.array.size, []).append(named.array.reshape(-1))
+    batches = {
+        size: _sum_up_rows(flat, bins) for size, flat in same_size.items() if len(flat) > 1
+    }
+    for named in window:
         if named.known is not None:
             yield named, named.known.summed
-            continue
-        if at in group_of:
-            flat = [window[each].array.reshape(-1) for each in group_of[at]]
-            found.update(zip(group_of[at], _sum_up_rows(flat, bins), strict=True))
-        summed = found.pop(at, None)
-        if summed is None:
-            summed = sum_array(named.array, named.is_own, bins, named.watch)
-        yield named, summed
+        elif batches and _is_small(named.array, bins) and named.array.size in batches:
+            yield named, next(batches[named.array.size])
+        else:
+            yield named, sum_array(named.array, named.is_own, bins, named.watch)
 
 
 def _is_small(array: Any, bins: bool) -> bool:
@@ -86,7 +83,7 @@ def _sum_up_rows(flat: list[np.ndarray], bins: bool) -> Iterator[Summed]:
         sums = sums_of_rows(rows, _TINY)
         moments = moments_of_rows(rows, _TINY, sums)
         if sums.odd.any():
-            yield from (sum_up(row) for row in rows)
+            yield from [sum_up(row) for row in rows]  # before others take their memory
             continue
         yield from _binned(rows, moments, float(sums.least.min()))
 
@@ -133,7 +130,7 @@ def _binned(rows: np.ndarray, moments: list[Moments], least: float) -> list[Summ
             size,
             moments[row],
             histogram=histograms[row],
-            sketch=Band(low, counts[row, :width], counts[row, width:]),
+            sketch=Band(low, counts[row]),
             quantiles=quantiles[row],
             error=ERROR,
         )

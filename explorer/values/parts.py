@@ -8,7 +8,7 @@ import numpy as np
 from explorer.paths import Key
 from explorer.values.moments import Moments
 from explorer.values.records import StoredStatistics
-from explorer.values.sketch import BINS, Sketch
+from explorer.values.sketch import Sketch
 from explorer.values.summed import Summed
 
 __all__ = ["Known", "TensorPart", "decode_part", "encode_part", "part_of"]
@@ -100,14 +100,9 @@ def part_of(
 
 
 def _bins(summed: Summed) -> Sketch:
-    if summed.dense is None and isinstance(summed.sketch, Sketch):
+    if isinstance(summed.sketch, Sketch):
         return summed.sketch
-    dense = np.zeros(BINS, np.int64)
-    if summed.dense is not None:
-        dense += summed.dense
-    elif summed.sketch is not None:
-        summed.sketch.add_to(dense)
-    return Sketch.of(dense)
+    return Sketch.of(summed.all_bins())
 
 
 def encode_part(part: TensorPart) -> bytes:

@@ -50,19 +50,23 @@ class Sketch(NamedTuple):
 class Band(NamedTuple):
     """Counts of all bins whose magnitudes are in a range, those without elements too.
 
-    `falling` are the negative numbers', by falling magnitude; `rising` the others', by rising
+    `counts` are first the negative numbers', by falling magnitude, then the others', by rising
     magnitude; `low` is the bin of the smallest.
     """
 
     low: int
-    falling: np.ndarray
-    rising: np.ndarray
+    counts: np.ndarray
 
     def add_to(self, dense: np.ndarray) -> None:
         """Add the counts to those by upper half [65536]."""
-        end = self.low + self.rising.size
-        dense[self.low : end] += self.rising
-        dense[NEGATIVE + self.low : NEGATIVE + end] += self.falling[::-1]
+        width = self.counts.size // 2
+        end = self.low + width
+        dense[self.low : end] += self.counts[width:]
+        dense[NEGATIVE + self.low : NEGATIVE + end] += self.counts[width - 1 :: -1]
+
+    def is_like(self, other: "Band") -> bool:
+        """Return whether the counts of both are of the same bins."""
+        return self.low == other.low and self.counts.size == other.counts.size
 
     def ascending(self) -> Sketch:
         """Return the bins that occur in the order of their values."""

@@ -18,6 +18,8 @@ _NAMES = [f"{share:g}" for share in QUANTILES]
 class Summed:
     """What one pass gives: `quantiles`, where the pass knows them, within `error`.
 
+    The bins of one pass are a `sketch`; those of several are `dense`, and a `band` that is not
+    yet added to it.
     Without bins (`has_bins`) only counts and moments are known: no histogram, no quantiles.
     """
 
@@ -25,6 +27,7 @@ class Summed:
     moments: Moments = field(default_factory=Moments)
     histogram: dict[int, int] = field(default_factory=dict)
     dense: np.ndarray | None = None
+    band: Band | None = None
     sketch: Sketch | Band | None = None
     quantiles: dict[str, float] | None = None
     error: float = 0.0
@@ -40,15 +43,38 @@ class Summed:
         self.has_bins = self.has_bins and other.has_bins
         if not self.has_bins:
             return
+        dense = self._own_bins()
+        if isinstance(other.sketch, Band):
+            self._add_band(other.sketch)
+        elif other.sketch is not None:
+            other.sketch.add_to(dense)
+        elif other.dense is not None:
+            dense += other.all_bins()
+
+    def _own_bins(self) -> np.ndarray:
+        """Return the bins of several passes."""
         if self.dense is None:
             self.dense = np.zeros(BINS, np.int64)
             if self.sketch is not None:
                 self.sketch.add_to(self.dense)
                 self.sketch = None
-        if other.sketch is not None:
-            other.sketch.add_to(self.dense)
-        elif other.dense is not None:
-            self.dense += other.dense
+        return self.dense
+
+    def _add_band(self, band: Band) -> None:
+        """Add a band: those of one batch are of the same bins, and are added up first."""
+        if self.band is not None and self.band.is_like(band):
+            np.add(self.band.counts, band.counts, out=self.band.counts)
+            return
+        self.all_bins()
+        self.band = Band(band.low, band.counts.astype(np.int64))
+
+    def all_bins(self) -> np.ndarray:
+        """Return how many elements are in each bin: int64 [65536]."""
+        dense = self._own_bins()
+        if self.band is not None:
+            self.band.add_to(dense)
+            self.band = None
+        return dense
 
 
 def order_statistics(values: np.ndarray, ranks: np.ndarray) -> dict[str, float]:
@@ -100,9 +126,7 @@ def _approximate(summed: Summed) -> dict[str, float]:
     """Return order statistics within 2^-8 of their magnitude, from the bins."""
     sketch = summed.sketch
     if sketch is None:
-        sketch = Sketch.of(
-            summed.dense if summed.dense is not None else np.zeros(0, np.int64)
-        )
+        sketch = Sketch.of(summed.all_bins())
     sketch = sketch.ascending()
     values = np.clip(middles_of(sketch.upper), summed.moments.low, summed.moments.high)
     return order_statistics(values, np.cumsum(sketch.counts))
