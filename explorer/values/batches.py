@@ -168,7 +168,10 @@ def _quantiles(
     number, width = counts.shape
     before = np.arange(number)[:, None] * size
     ranks = (before + np.array(quantile_ranks(size, QUANTILES))).astype(np.int32)
-    at = np.cumsum(counts, dtype=np.int32).searchsorted(ranks) - np.arange(number)[:, None] * width
+    at = (
+        np.cumsum(counts, dtype=np.int32).searchsorted(ranks)
+        - np.arange(number)[:, None] * width
+    )
     lowest = np.array([[each.low] for each in moments])
     highest = np.array([[each.high] for each in moments])
     values = np.minimum(np.maximum(middles[at], lowest), highest)

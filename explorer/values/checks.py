@@ -71,7 +71,11 @@ def _of_numbers(
         return None if flat is None else tuple(map(int, np.unravel_index(flat, shape)))
 
     def finding(
-        kind: Any, text: str, wrong: bool, index: int | None = None, times: float | None = None
+        kind: Any,
+        text: str,
+        wrong: bool,
+        index: int | None = None,
+        times: float | None = None,
     ) -> Finding:
         return Finding(
             tensor=name, kind=kind, index=at(index), text=text, is_wrong=wrong, times=times

@@ -58,7 +58,9 @@ def describe_arrays(
     packed = 0
     for named, found in sum_up_all(_numeric(arrays, notes), bins):
         name = name_of(named.key)
-        known = named.known or Known(found, zero_pattern(named.array, found.moments.zeros), _as_stored(named, bins))
+        known = named.known or Known(
+            found, zero_pattern(named.array, found.moments.zeros), _as_stored(named, bins)
+        )
         if keep is not None and named.known is None:
             keep(named, known)
         tensors.append(

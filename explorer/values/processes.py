@@ -68,9 +68,7 @@ def known_of_processes(arrays: Iterable[NamedValues], bins: bool) -> dict[Key, K
         for side in exchanged(msgspec.msgpack.encode([encode_part(part) for part in mine]))
     ]
     _check_same(sides)
-    return {
-        parts[0].key: Known(_merged(parts, bins)) for parts in zip(*sides, strict=True)
-    }
+    return {parts[0].key: Known(_merged(parts, bins)) for parts in zip(*sides, strict=True)}
 
 
 def _own(named: NamedValues, bins: bool) -> Summed:

@@ -57,13 +57,19 @@ def spectra_of(
         for index, matrix in _matrices(np.asarray(array), axes):
             parts += 1
             if not _is_finite(matrix):
-                notes.append(f"{place_name(name, index)}: has NaN or infinities, and no spectrum")
+                notes.append(
+                    f"{place_name(name, index)}: has NaN or infinities, and no spectrum"
+                )
                 continue
             matrices.append(_spectrum(named, index, matrix, rank or _RANK, notes))
         if len(array.shape) > 2:
             split.append((name, parts))
     if split:
-        several = f"{len(split):,} tensors of more than two axes" if len(split) > 1 else split[0][0]
+        several = (
+            f"{len(split):,} tensors of more than two axes"
+            if len(split) > 1
+            else split[0][0]
+        )
         notes.append(
             f"{several}: {sum(number for _, number in split):,} matrices, named by their places"
         )

@@ -51,7 +51,9 @@ def _extremes(matrices: tuple[MatrixSpectrum, ...]) -> str:
     known = [each for each in matrices if each.effective_rank and min(each.shape) >= _FEW]
     if len(known) > 1:
         least = min(known, key=_used)
-        parts.append(f"fewest directions used in {_name(least)}: {_used(least):.0%} of them")
+        parts.append(
+            f"fewest directions used in {_name(least)}: {_used(least):.0%} of them"
+        )
     alphas = sorted(each.alpha for each in matrices if each.alpha is not None)
     if len(alphas) > 1:
         middle = alphas[len(alphas) // 2]

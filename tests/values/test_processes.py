@@ -40,7 +40,9 @@ def reports() -> list[dict]:
     finally:
         for process in both:
             process.kill()
-    assert [process.returncode for process in both] == [0, 0], reported[0][1] + reported[1][1]
+    assert [process.returncode for process in both] == [0, 0], (
+        reported[0][1] + reported[1][1]
+    )
     return [json.loads(out.splitlines()[-1]) for out, _ in reported]
 
 
@@ -50,11 +52,17 @@ def test_both_find_what_one_finds(reports: list[dict], statistics: str):
     assert first == second
     one = ex.describe(whole_arrays(), statistics=statistics)
     one = json.loads(msgspec.json.encode(one))
-    assert [each["name"] for each in first["tensors"]] == [e["name"] for e in one["tensors"]]
-    pairs = [(a["statistics"], b["statistics"]) for a, b in zip(first["tensors"], one["tensors"])]
+    assert [each["name"] for each in first["tensors"]] == [
+        e["name"] for e in one["tensors"]
+    ]
+    pairs = [
+        (a["statistics"], b["statistics"]) for a, b in zip(first["tensors"], one["tensors"])
+    ]
     for ours, whole in [*pairs, (first["totals"], one["totals"])]:
         for name in CLOSE:
-            np.testing.assert_allclose(ours.pop(name), whole.pop(name), rtol=1e-6, atol=1e-7)
+            np.testing.assert_allclose(
+                ours.pop(name), whole.pop(name), rtol=1e-6, atol=1e-7
+            )
         quantiles, exact = ours.pop("quantiles"), whole.pop("quantiles")
         assert quantiles.keys() == exact.keys()
         for share, value in quantiles.items():

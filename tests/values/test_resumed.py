@@ -106,7 +106,9 @@ def test_files_that_were_written_since_are_refused(tmp_path: Path):
     ex.describe(folder, resume=path)
     before = path.read_bytes()
     os.utime(folder / "model-00002-of-00003.safetensors", (1, 1))
-    with pytest.raises(InputError, match="written since; expected an earlier pass over the"):
+    with pytest.raises(
+        InputError, match="written since; expected an earlier pass over the"
+    ):
         ex.describe(folder, resume=path)
     assert path.read_bytes() == before
 
@@ -155,7 +157,8 @@ def test_progress_ends_with_all(tmp_path: Path):
     folder, seen = write_sharded(tmp_path / "model"), []
     whole = ex.describe(folder, progress=lambda done, total: seen.append((done, total)))
     total = sum(each.statistics.count for each in whole.tensors)
-    assert seen[0] == (0, total) and seen[-1] == (total, total)
+    assert seen[0] == (0, total)
+    assert seen[-1] == (total, total)
     assert seen == sorted(seen)
 
 

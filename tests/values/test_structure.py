@@ -53,7 +53,9 @@ def test_patterns_of_tensors_that_are_decoded_in_pieces(shape: tuple[int, ...], 
     found = describe_arrays("one", [NamedValues("w", pieces, "q8_0")]).tensors[0]
     assert found.pattern == f"2:4 along axis {len(shape) - 1}"
     flat[-1] = flat[-2] = flat[-3] = 1
-    assert describe_arrays("one", [NamedValues("w", pieces, "q8_0")]).tensors[0].pattern == ""
+    assert (
+        describe_arrays("one", [NamedValues("w", pieces, "q8_0")]).tensors[0].pattern == ""
+    )
 
 
 def test_no_pattern_in_random_zeros_nor_in_dense_or_empty_matrices():
