@@ -103,7 +103,7 @@ def check_tree_given(place: str, value: object, expected: str) -> None:
         raise TreeError(place, found=_found(value), expected=expected)
 
 
-def as_names(place: str, names: object) -> tuple[str, ...]:
+def as_names(place: str, names: Any) -> tuple[str, ...]:
     """Return several strs as a tuple; one str is refused, whose letters are not names.
 
     >>> as_names("rows", ["a"])

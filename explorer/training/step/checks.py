@@ -84,7 +84,8 @@ def check_key(rng: Any) -> Any:
     Raises:
         InputError: it is something else.
     """
-    dtype, shape = getattr(rng, "dtype", None), getattr(rng, "shape", None)
+    dtype: Any = getattr(rng, "dtype", None)
+    shape = getattr(rng, "shape", None)
     typed = isinstance(rng, jax.Array) and jnp.issubdtype(dtype, jax.dtypes.prng_key)
     if (typed and shape == ()) or (dtype == jnp.uint32 and shape == (2,)):
         return rng

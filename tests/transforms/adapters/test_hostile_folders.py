@@ -22,7 +22,7 @@ PARAMS = {"dense": {"kernel": jnp.ones((8, 4))}}
 CONFIG = {"peft_type": "LORA", "r": 2, "lora_alpha": 4}
 
 
-def folder_of(path: Path, config: Any = None, rank: int = 2, **other: Any) -> Path:
+def folder_of(path: Path, config: Any = None, rank: int = 2, other: Any = None) -> Path:
     """Write a folder of adapters; a config may be the bytes of the file."""
     path.mkdir()
     raw = config if isinstance(config, bytes) else json.dumps(config or CONFIG).encode()
@@ -31,7 +31,7 @@ def folder_of(path: Path, config: Any = None, rank: int = 2, **other: Any) -> Pa
         f"{PREFIX}A.weight": np.ones((rank, 8), np.float32),
         f"{PREFIX}B.weight": np.ones((4, rank), np.float32),
     }
-    save_file(tensors | other, path / "adapter_model.safetensors")
+    save_file(tensors | (other or {}), path / "adapter_model.safetensors")
     return path
 
 
@@ -102,7 +102,7 @@ def test_special_files(what: str, file: str, tmp_path: Path):
 def test_shapes(shape: tuple[int, ...], tmp_path: Path):
     false = {f"{PREFIX}A.weight": np.ones(shape, np.float32)}
     with pytest.raises(ex.InputError) as caught:
-        ex.load_lora(folder_of(tmp_path / "a", **false), PARAMS)
+        ex.load_lora(folder_of(tmp_path / "a", other=false), PARAMS)
     assert "\n" not in str(caught.value)
 
 
