@@ -222,9 +222,8 @@ class _TreeSide(Side):
         leaves, tensors, seen = {}, [], set()
         arrays = arrays_of(target.value)
         packed = {path: leaf for path, leaf in arrays if hasattr(leaf, "scheme")}
-        for path, leaf in arrays:
-            if path[:-1] in packed:
-                continue  # what turns its numbers into weights
+        # scales are of what they are beside, and no tensors of their own
+        for path, leaf in (pair for pair in arrays if pair[0][:-1] not in packed):
             leaves[path] = leaf
             dtype, shape = _format_of(path, leaf)
             tensors.append(StoredArray(path, dtype, shape, id(leaf) in seen))
