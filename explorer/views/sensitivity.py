@@ -1,18 +1,22 @@
 """What quantising each tensor costs, as a document: a row a tensor, the most expensive first."""
 
+from typing import TYPE_CHECKING
+
 from explorer.document.records import Column, Document, Paragraph, Table
-from explorer.transforms.sensitivity import Sensitivity
+
+if TYPE_CHECKING:
+    from explorer.transforms.sensitivity import Sensitivity
 
 __all__ = ["sensitivity_document", "sensitivity_text"]
 
 _MOST = 30  # tensors that are shown
 
 
-def sensitivity_document(found: Sensitivity) -> Document:
+def sensitivity_document(found: "Sensitivity") -> Document:
     """Return the divergence of each tensor in each scheme, in nats a token.
 
     >>> from explorer.document.text import text_of
-    >>> from explorer.transforms.sensitivity import TensorCost
+    >>> from explorer.transforms.sensitivity import Sensitivity, TensorCost
     >>> cost = TensorCost(name="up", scheme="nf4", parameters=8, bytes=5, loss=1.5, divergence=0.25)
     >>> print(text_of(sensitivity_document(Sensitivity(target="m", loss=1.0, tokens=9, costs=(cost,))), 60))
     m: 1 tensor, each quantised alone; loss 1.0000 on 9 tokens
@@ -41,7 +45,7 @@ def sensitivity_document(found: Sensitivity) -> Document:
     return Document(blocks=tuple(blocks))
 
 
-def sensitivity_text(found: Sensitivity) -> str:
+def sensitivity_text(found: "Sensitivity") -> str:
     """Return what `str(found)` shows, in lines of at most 100 cells."""
     from explorer.document.text import text_of
 
