@@ -174,7 +174,7 @@ class NamedSelection(Selection):
         return InputError(
             self.inventory.target or "the tree",
             found="no tensor is given a scheme",
-            expected="a scheme for one at least",
+            expected="a scheme for at least one",
         )
 
 
