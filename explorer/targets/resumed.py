@@ -15,7 +15,7 @@ from explorer.targets.unchanged import stamps_of
 
 if TYPE_CHECKING:
     from explorer.values.arrays import NamedValues
-    from explorer.values.parts import Known
+    from explorer.values.parts import KnownSums
 
 __all__ = ["Resumed", "resumed"]
 
@@ -28,7 +28,7 @@ class Resumed(NamedTuple):
     known: "dict[Key, NamedValues]"
     journal: Journal | None = None
 
-    def keep(self, named: "NamedValues", found: "Known") -> None:
+    def keep(self, named: "NamedValues", found: "KnownSums") -> None:
         """Write what was found of a tensor."""
         from explorer.values.parts import encode_part, part_of
 

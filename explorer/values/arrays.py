@@ -15,7 +15,7 @@ from explorer.values.statistics import sum_up
 from explorer.values.summed import Summed
 
 if TYPE_CHECKING:
-    from explorer.values.parts import Known
+    from explorer.values.parts import KnownSums
 
 __all__ = [
     "NamedValues",
@@ -48,7 +48,7 @@ class NamedValues(NamedTuple):
     is_packed: bool = False
     stored: Any = None
     remark: str = ""
-    known: "Known | None" = None
+    known: "KnownSums | None" = None
     watch: Callable[[int], object] | None = None
 
 

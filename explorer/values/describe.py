@@ -16,7 +16,7 @@ from explorer.values.arrays import (
 )
 from explorer.values.batches import sum_up_all
 from explorer.values.groups import pattern_of, range_name
-from explorer.values.parts import Known
+from explorer.values.parts import KnownSums
 from explorer.values.records import (
     Description,
     GroupStatistics,
@@ -37,7 +37,7 @@ def describe_arrays(
     arrays: Iterable[NamedValues],
     bins: bool = True,
     by: GroupBy = "name",
-    keep: Callable[[NamedValues, Known], object] | None = None,
+    keep: Callable[[NamedValues, KnownSums], object] | None = None,
 ) -> Description:
     """Return the statistics of arrays, one after the other; none is kept.
 
@@ -58,7 +58,7 @@ def describe_arrays(
     packed = 0
     for named, found in sum_up_all(_numeric(arrays, notes), bins):
         name = name_of(named.key)
-        known = named.known or Known(
+        known = named.known or KnownSums(
             found, zero_pattern(named.array, found.moments.zeros), _as_stored(named, bins)
         )
         if keep is not None and named.known is None:

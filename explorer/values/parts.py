@@ -11,10 +11,10 @@ from explorer.values.records import StoredStatistics
 from explorer.values.sketch import Sketch
 from explorer.values.summed import Summed
 
-__all__ = ["Known", "TensorPart", "decode_part", "encode_part", "part_of"]
+__all__ = ["KnownSums", "TensorPart", "decode_part", "encode_part", "part_of"]
 
 
-class Known(NamedTuple):
+class KnownSums(NamedTuple):
     """What is known of a tensor before it is read: nothing of it need be."""
 
     summed: Summed
@@ -44,7 +44,7 @@ class TensorPart(msgspec.Struct, frozen=True, array_like=True):
     error: float
     has_bins: bool
 
-    def known(self) -> Known:
+    def known(self) -> KnownSums:
         """Return what was found, to be merged with that of others."""
         upper = np.frombuffer(self.upper, "<u2").astype(np.int64)
         counts = np.frombuffer(self.counts, "<i8").astype(np.int64)
@@ -59,21 +59,21 @@ class TensorPart(msgspec.Struct, frozen=True, array_like=True):
             error=self.error,
             has_bins=self.has_bins,
         )
-        return Known(summed, self.pattern, self.stored)
+        return KnownSums(summed, self.pattern, self.stored)
 
 
 def part_of(
     key: Key,
     dtype: str,
     shape: tuple[int, ...],
-    known: Known,
+    known: KnownSums,
     is_packed: bool = False,
     remark: str = "",
 ) -> TensorPart:
     """Return what was found of a tensor as a record of plain fields.
 
     >>> from explorer.values.statistics import sum_up
-    >>> found = Known(sum_up(np.float32([1, 2, 4])))
+    >>> found = KnownSums(sum_up(np.float32([1, 2, 4])))
     >>> part = decode_part(encode_part(part_of("w", "float32", (3,), found)))
     >>> part.key, part.known().summed.moments.l1, part.histogram
     ('w', 7.0, {0: 1, 1: 1, 2: 1})

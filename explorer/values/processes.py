@@ -13,7 +13,7 @@ import numpy as np
 from explorer.errors import TreeError
 from explorer.paths import Key, name_of
 from explorer.values.arrays import NamedValues, sum_array
-from explorer.values.parts import Known, TensorPart, decode_part, encode_part, part_of
+from explorer.values.parts import KnownSums, TensorPart, decode_part, encode_part, part_of
 from explorer.values.summed import Summed
 
 __all__ = ["known_of_processes", "with_other_processes"]
@@ -49,7 +49,7 @@ def is_elsewhere(array: Any) -> bool:
     return not array.is_fully_replicated
 
 
-def known_of_processes(arrays: Iterable[NamedValues], bins: bool) -> dict[Key, Known]:
+def known_of_processes(arrays: Iterable[NamedValues], bins: bool) -> dict[Key, KnownSums]:
     """Return what all processes hold of arrays that none of them holds whole.
 
     Args:
@@ -60,7 +60,7 @@ def known_of_processes(arrays: Iterable[NamedValues], bins: bool) -> dict[Key, K
         TreeError: another process described other arrays.
     """
     mine = [
-        part_of(named.key, named.dtype, named.array.shape, Known(_own(named, bins)))
+        part_of(named.key, named.dtype, named.array.shape, KnownSums(_own(named, bins)))
         for named in arrays
     ]
     sides = [
@@ -68,7 +68,9 @@ def known_of_processes(arrays: Iterable[NamedValues], bins: bool) -> dict[Key, K
         for side in exchanged(msgspec.msgpack.encode([encode_part(part) for part in mine]))
     ]
     _check_same(sides)
-    return {parts[0].key: Known(_merged(parts, bins)) for parts in zip(*sides, strict=True)}
+    return {
+        parts[0].key: KnownSums(_merged(parts, bins)) for parts in zip(*sides, strict=True)
+    }
 
 
 def _own(named: NamedValues, bins: bool) -> Summed:

@@ -36,7 +36,7 @@ def zero_pattern(array: Any, zeros: int) -> str:
 
     Args:
         array: NumPy or JAX array, or `Pieces`, of two axes or more; of others there is no
-            pattern. Of a sharded one each shard is looked at where it is.
+            pattern. Of a sharded one each shard is read where it is.
         zeros: how many elements are 0. Below half of them no pattern is possible.
 
     >>> zero_pattern(np.array([[0, 5, 0, 7], [0, 0, 3, 0]]), 5)
