@@ -62,7 +62,7 @@ def amounts_of(settings: GenerationSettings) -> Amounts:
 def filtered(
     logits: jax.Array, sampling: Sampling, amounts: Amounts, seen: jax.Array | None = None
 ) -> jax.Array:
-    """Return logits [batch, vocabulary] in float32, -inf for tokens that are no candidates.
+    """Return logits [batch, vocabulary] in float32, -inf for tokens that are left out.
 
     Args:
         logits: [batch, vocabulary].

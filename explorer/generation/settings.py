@@ -28,6 +28,9 @@ class GenerationSettings(msgspec.Struct, frozen=True, kw_only=True):
         stop_tokens: each ends its sequence, and is not part of it.
         seed: of the draws; a row of a batch draws what it would draw alone.
         cache_dtype: of the keys and values that are kept; None for that of the computation.
+
+    >>> GenerationSettings(temperature=0.8, top_p=0.95).max_new_tokens
+    128
     """
 
     max_new_tokens: int = 128
