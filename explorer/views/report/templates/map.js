@@ -25,6 +25,14 @@ function html(tag, parent, text, name) {
   return element;
 }
 
+// calls at once, and when the width changes: a redrawn map would lose the focus for nothing
+function onWidth(section, draw) {
+  let width = 0;
+  const observed = () => { if (section.clientWidth !== width) { width = section.clientWidth; draw(); } };
+  new ResizeObserver(observed).observe(section);
+  observed();
+}
+
 const grouped = (number) => number.toLocaleString("en-US");
 
 function size(bytes) {
@@ -62,8 +70,7 @@ class Icicle {
     [this.root, this.at, this.colour, this.size, this.query] = [0, 0, "component", PARAMETERS, ""];
     if (!this.nodes[0][PARAMETERS]) this.size = BYTES;
     this.listen();
-    new ResizeObserver(() => this.draw()).observe(section);
-    this.draw();
+    onWidth(section, () => this.draw());
   }
 
   listen() {
@@ -165,18 +172,20 @@ class Icicle {
 
   draw() {
     const width = Math.max(this.svg.clientWidth || this.section.clientWidth, 280), height = width < 600 ? 360 : 400;
+    const focused = this.svg.contains(document.activeElement);
     this.search();
     this.svg.replaceChildren();
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.drawn = new Map();
     this.boxes = new Map();
-    this.levels = Math.min(this.depth(this.root), Math.max(3, Math.floor(width / 160)));
-    this.first = this.levels > 1 ? Math.min(96, width / this.levels) : width;  // the root is narrow
+    this.levels = Math.min(this.depth(this.root), Math.max(width < 600 ? 4 : 3, Math.floor(width / 160)));
+    this.first = this.levels > 1 ? Math.min(96, width / 6) : width;  // the root is narrow
     this.layer(this.root, 0, 0, height, (width - this.first) / Math.max(this.levels - 1, 1));
     this.trail();
     this.legend();
     if (!this.drawn.has(this.at)) this.at = this.root;
     this.drawn.get(this.at).setAttribute("tabindex", "0");
+    if (focused) this.focus(this.at);
     this.describe(this.at);
   }
 
@@ -211,7 +220,7 @@ class Icicle {
     this.drawn.set(at, group);
     this.boxes.set(at, [x, y, width, Math.max(height, 3)]);
     if (height < 15) return;
-    const ink = colour ? inkOn(colour) : "var(--ink)", room = Math.floor((width - 12) / 7);
+    const ink = colour ? inkOn(colour) : "var(--ink)", room = Math.floor((width - 12) / 7.3);
     const name = clipped(node[NAME], room), middle = y + height / 2, two = height >= 34;
     make("text", {x: x + 7, y: middle + (two ? -2 : 4.5), fill: ink}, group, name);
     const more = `${share(node[this.size], this.nodes[0][this.size])} · ${this.size === BYTES ? size(node[BYTES]) : short(node[PARAMETERS])}`;

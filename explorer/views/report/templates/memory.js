@@ -13,8 +13,7 @@ class Memory {
     }
     this.device = section.querySelector(".device");
     this.device.addEventListener("change", () => this.draw());
-    new ResizeObserver(() => this.draw()).observe(section);
-    this.draw();
+    onWidth(section, () => this.draw());
   }
 
   at(name) {
