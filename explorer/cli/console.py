@@ -149,7 +149,7 @@ def echo_document(document: Document) -> None:
 def _is_paged(text: str) -> bool:
     """Return whether a text is longer than the terminal, and no option or variable refuses
     a pager: --no-pager; PAGER empty or "cat"."""
-    context = click.get_current_context(silent=True)
+    context = click.get_current_context(True)  # None outside a command
     refused = context is not None and context.find_root().params.get("no_pager", False)
     unwanted = os.environ.get("PAGER", "less") in ("", "cat")
     if refused or unwanted or not (sys.stdout.isatty() and sys.stdin.isatty()):

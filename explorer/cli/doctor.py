@@ -16,6 +16,7 @@ import click
 from explorer import __version__
 from explorer.cli.console import echo_result, format_option
 from explorer.document.records import Column, Document, Paragraph, Table, Terms
+from explorer.storage.local import exists, read_whole
 
 __all__ = ["doctor"]
 
@@ -42,6 +43,7 @@ _EXTRAS = {
 # the extra's packages; the first one's version is shown
 _REQUIREMENT = re.compile(r"([\w.-]+).*extra\s*==\s*['\"]([\w-]+)['\"]")
 _SECONDS = 60
+_LARGEST = 1 << 16  # bytes of what an installer says
 _ASK_JAX = "import json, jax; print(json.dumps([f'{d.device_kind} ({d.platform})' for d in jax.devices()]))"
 _FOLDERS = ("JAX_COMPILATION_CACHE_DIR", "HF_HOME", "TMPDIR")
 
@@ -93,10 +95,12 @@ def _version(package: str) -> str | None:
 def _repository() -> str | None:
     """Return the folder that an editable installation reads; None for any other one."""
     try:
-        said = metadata.distribution(_PROJECT).read_text("direct_url.json")
+        found = metadata.distribution(_PROJECT)
     except metadata.PackageNotFoundError:
         return None
-    origin = json.loads(said or "{}")
+    folder = f"{_PROJECT.replace('-', '_')}-{found.version}.dist-info"
+    place = str(found.locate_file(f"{folder}/direct_url.json"))
+    origin = json.loads(read_whole(place, _LARGEST)) if exists(place) else {}
     if not origin.get("dir_info", {}).get("editable"):
         return None
     return url2pathname(urlparse(origin["url"]).path)

@@ -20,7 +20,7 @@ def count(number: int, noun: str, plural: str = "") -> str:
 
 
 def component(word: str, role: str = "", name: str = "") -> str:
-    """Return a component as people read it: what is known of one that is no particular part.
+    """Return a component as people read it: what is known of one that is not a part of its own.
 
     >>> component("mlp"), component("other", "kernel"), component("other", "kernel", "pooler/dense")
     ('mlp', 'dense', 'pooler')

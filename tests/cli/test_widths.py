@@ -106,7 +106,7 @@ def test_a_pipe_is_not_cut(tmp_path, monkeypatch):
         ("mystery", "unclassified"),
     ],
 )
-def test_what_is_no_particular_part_has_a_word(tmp_path, other, word):
+def test_a_component_that_is_not_known_has_a_word(tmp_path, other, word):
     np.savez(tmp_path / "model.npz", **{other: np.ones((4, 3), "float32")})
     shown = run("show", tmp_path / "model.npz", COLUMNS="160").stdout
     assert word in shown
