@@ -118,7 +118,7 @@ class Exportable(msgspec.Struct, frozen=True):
             MissingPackageError: pandas is not installed.
         """
         try:
-            import pandas
+            pandas = import_module("pandas")
         except ImportError:
             raise MissingPackageError(
                 "to_pandas",

@@ -86,7 +86,8 @@ def _insert(tree: _Tree, path: tuple[str, ...], row: RoleRow) -> None:
     for name in path[:-1]:
         below = tree.setdefault(name, {})
         if isinstance(below, RoleRow):  # a tensor and a module of one name
-            tree[name] = below = {"": below}
+            module: _Tree = {"": below}
+            tree[name] = below = module
         tree = below
     tree[path[-1]] = row
 

@@ -94,7 +94,7 @@ def test_names_that_are_cut_differ():
 def test_a_pipe_is_not_cut(tmp_path, monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     name = "a_rather_long_name_of_a_module_that_goes_on/" * 3
-    np.savez(tmp_path / "model.npz", **{f"{name}kernel": np.ones((4, 3), "float32")})
+    np.savez(tmp_path / "model.npz", **{f"{name}kernel": np.ones((4, 3), "float32")})  # pyright: ignore[reportArgumentType]
     assert f"{name}kernel" in run("show", tmp_path / "model.npz", "--all").stdout
 
 
@@ -107,7 +107,7 @@ def test_a_pipe_is_not_cut(tmp_path, monkeypatch):
     ],
 )
 def test_a_component_that_is_not_known_has_a_word(tmp_path, other, word):
-    np.savez(tmp_path / "model.npz", **{other: np.ones((4, 3), "float32")})
+    np.savez(tmp_path / "model.npz", **{other: np.ones((4, 3), "float32")})  # pyright: ignore[reportArgumentType]
     shown = run("show", tmp_path / "model.npz", COLUMNS="160").stdout
     assert word in shown
     assert (
