@@ -34,20 +34,26 @@ def notes_of(**found: tuple) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("found", "note"),
     [
-        ({"unused": ("a",)}, "1 reaches no output: a"),
-        ({"unused": ("a", "b")}, "2 reach no output: a, b"),
-        ({"frozen": ("a",)}, "1 gets no gradient: a"),
-        ({"tied": ("a",)}, "1 is an embedding that also projects, or shares an array: a"),
+        ({"unused": ("a",)}, "1 tensor reaches no output: a"),
+        ({"unused": ("a", "b")}, "2 tensors reach no output: a, b"),
+        ({"frozen": ("a",)}, "1 tensor gets no gradient: a"),
+        (
+            {"tied": ("a",)},
+            "1 tensor is an embedding that also projects, or shares an array: a",
+        ),
         (
             {"tied": ("a", "b")},
-            "2 are embeddings that also project, or share an array: a, b",
+            "2 tensors are embeddings that also project, or share an array: a, b",
         ),
         (
             {"disagreements": (Disagreement("a", "kernel", "bias", 3),)},
-            "1 has a role that its name does not suggest: a is used as kernel, its name says "
+            "1 tensor has a role that its name does not suggest: a is used as kernel, its name says "
             "bias",
         ),
-        ({"unused": tuple("abcdefgh")}, "8 reach no output: a, b, c, d, e, f and 2 more"),
+        (
+            {"unused": tuple("abcdefgh")},
+            "8 tensors reach no output: a, b, c, d, e, f and 2 more",
+        ),
     ],
 )
 def test_a_note_counts_its_tensors(found: dict[str, tuple], note: str):
