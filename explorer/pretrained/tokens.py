@@ -32,7 +32,7 @@ def scored_sequences(path: str, text_file: str, length: int, most: int) -> "np.n
     first = text_tokens(path, "")
     if len(first) != 1 or length < 3:
         return token_sequences(path, text_file, length, most)
-    ids = _ids(path, text_file)
+    ids = _ids(path, text_file, length * most)
     ids = ids[1:] if ids[0] == first[0] else ids
     length = min(length - 1, len(ids))
     number = min(most, len(ids) // length)
@@ -54,19 +54,20 @@ def token_sequences(path: str, text_file: str, length: int, most: int) -> "np.nd
     """
     import numpy as np
 
-    ids = _ids(path, text_file)
+    ids = _ids(path, text_file, length * most)
     length = min(length, len(ids))
     number = min(most, len(ids) // length)
     return np.asarray(ids[: number * length], np.int32).reshape(number, length)
 
 
-def _ids(path: str, text_file: str) -> list[int]:
+def _ids(path: str, text_file: str, wanted: int) -> list[int]:
+    """Return the first tokens of a text file, `wanted` or more where it has so many."""
     with LOCAL.blob(text_file) as blob:
         data = blob.read(0, min(blob.size(), _MOST))
     text = bytes(data).decode("utf-8", "ignore")
-    size = length * most * _EACH
+    size = wanted * _EACH
     ids = text_tokens(path, text[:size])
-    while len(ids) < length * most and size < len(text):
+    while len(ids) < wanted and size < len(text):
         size *= 4
         ids = text_tokens(path, text[:size])
     if len(ids) < 2:
