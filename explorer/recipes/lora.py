@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from explorer.api.adapters import add_lora, save_lora
-from explorer.api.transforms import quantize
+from explorer.api.quantising import quantize
 from explorer.errors import InputError
 from explorer.pretrained.loading import gguf_of, load_pretrained
 from explorer.pretrained.tokens import text_tokens

@@ -221,7 +221,9 @@ class _TreeSide(Side):
         place = target.name or "the tree"
         leaves, tensors, seen = {}, [], set()
         arrays = arrays_of(target.value)
-        packed = {path: leaf for path, leaf in arrays if hasattr(leaf, "scheme")}
+        packed: dict[Key, Any] = {
+            path: leaf for path, leaf in arrays if hasattr(leaf, "scheme")
+        }
         # scales are of what they are beside, and no tensors of their own
         for path, leaf in (pair for pair in arrays if pair[0][:-1] not in packed):
             leaves[path] = leaf
