@@ -297,7 +297,7 @@ def test_settings_are_printed(tmp_path: Path):
 ERRORS = {
     "recipe": (
         ["lineal"],
-        "lineal: no such recipe; expected one of linear, digits, charlm; did you mean linear?",
+        "lineal: no such recipe; expected one of linear, digits, charlm, lora; did you mean linear?",
     ),
     "setting": (
         ["linear", "--set", "step=7"],
