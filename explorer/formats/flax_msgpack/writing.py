@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 from explorer import dtypes
 from explorer.errors import InputError, printable
 from explorer.formats.writing import OutgoingTensor, write_parts
-from explorer.paths import path_of
+from explorer.tree.nest import nest
 
 __all__ = ["nested", "write"]
 
@@ -50,23 +50,8 @@ def nested(place: str, tensors: Iterable[OutgoingTensor]) -> dict[str, Any]:
     Raises:
         InputError: one's path runs through another tensor.
     """
-    tree: dict[str, Any] = {}
-    for each in tensors:
-        *parents, last = path_of(each.name)
-        node: Any = tree
-        for name in parents:
-            node = node.setdefault(name, {})
-            if not isinstance(node, dict):
-                break
-        if not isinstance(node, dict) or last in node:
-            raise InputError(
-                place,
-                found=f"{printable(each.name)} runs through another tensor's path",
-                expected="names that nest",
-                cure="write safetensors, whose names are flat",
-            )
-        node[last] = each
-    return tree
+    named = ((each.name, each) for each in tensors)
+    return nest(named, place, "write safetensors, whose names are flat")
 
 
 def _check(place: str, tensor: OutgoingTensor) -> None:

@@ -76,7 +76,8 @@ class Selection:
             InputError: the groups of the scheme do not divide it.
         """
         is_float = dtypes.find(kind.dtype).kind == "float"
-        if not kind.is_parameter or len(kind.shape) < 2 or not is_float:
+        is_matrix = len(kind.shape) > 1 and 0 not in kind.shape
+        if not (kind.is_parameter and is_matrix and is_float):
             return None
         matrix = self._matrix(key, kind)
         codec = None if matrix is None else self._codec(name_of(key), matrix)

@@ -252,3 +252,13 @@ def test_counts_are_as_well_known_as_those_of_the_tree():
         assert ours.parameters == theirs.parameters
         assert ours.provenance["parameters"] == theirs.provenance["parameters"]
     assert ours.provenance["parameters"] == "exact"
+
+
+@pytest.mark.parametrize("scheme", ["int8", "nf4", "nf4:double", "Q8_0:pure", "fp8:block"])
+def test_matrices_without_elements_stay(scheme: str):
+    empty = np.zeros((0, 64), np.float32)
+    tree = {"mlp": {"kernel": np.eye(64, dtype=np.float32)}, "none": {"kernel": empty}}
+    result, change = ex.quantize(tree, scheme)
+    assert result["none"]["kernel"] is empty
+    assert isinstance(result["mlp"]["kernel"], ex.Quantized)
+    assert change.parameters_after == change.parameters_before == 64 * 64
