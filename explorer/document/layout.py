@@ -60,7 +60,9 @@ def clip(text: str, width: int, head: int | None = None) -> str:
     """
     if width_of(text) <= width:
         return text
-    head = width // 2 if head is None else head
+    if width < 1:
+        return ""
+    head = min(width // 2 if head is None else head, width - 1)
     tail = width - head - 1
     left, right = text, text
     while width_of(left) > head:
@@ -97,7 +99,7 @@ def distinct(texts: Sequence[str], width: int) -> list[str]:
     for text in texts:
         numbers.setdefault(text, f"~{len(numbers) + 1}")
     return [
-        clip(text, width - len(numbers[text])) + numbers[text]
+        clip(clip(text, width - len(numbers[text])) + numbers[text], width, 0)
         if width_of(text) > width
         else text
         for text in texts

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.document.layout import clip, table_lines, width_of
+from explorer.document.layout import clip, distinct, table_lines, width_of
 from explorer.document.records import Column, Document, Notes, Paragraph, Table, Terms
 from explorer.document.text import text_of
 
@@ -66,3 +66,16 @@ def test_bars_end_where_the_line_ends():
 def test_columns_that_say_nothing_are_left_out_but_for_those_that_stay():
     table = Table(COLUMNS, [("", "", "", "x")]).without_empty_columns()
     assert [column.title for column in table.columns] == ["name", "count", "more"]
+
+
+@given(
+    st.lists(st.text("ab/_1 é漢", max_size=30), max_size=8),
+    st.integers(0, 24),
+    st.none() | st.integers(0, 30),
+)
+def test_names_that_are_cut_keep_to_the_width(texts, width, head):
+    assert all(width_of(clip(text, width, head)) <= width for text in texts)
+    short = distinct(texts, width)
+    assert len(short) == len(texts) and all(width_of(text) <= width for text in short)
+    if width >= 6:  # room for a number after the mark of a cut
+        assert len(set(short)) == len(set(texts))
