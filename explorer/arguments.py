@@ -84,7 +84,7 @@ _KINDS = {
     "True or False": _is_flag,
     "a str or a list of them": _are_names,
     "a dict": _is_dict,
-    "a function": callable,
+    "a function": lambda value: callable(value) and not isinstance(value, type),
     "an iterable": lambda value: (
         isinstance(value, Iterable) and not isinstance(value, type)
     ),

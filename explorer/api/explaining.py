@@ -36,9 +36,12 @@ def explain(
     from explorer.architectures.catalog.entries import UndisclosedModel, find
     from explorer.explaining.explain import explanation_of, undisclosed_explanation
     from explorer.explaining.facts import STAND_IN
-    from explorer.explaining.learning_run import RECORDED
+    from explorer.explaining.learning_run import RECORDED, LearningRun
     from explorer.explaining.words import find_topic
 
+    if run is None:
+        run = RECORDED
+    check_type("run", run, LearningRun, "what run_learning returns, or None")
     topic = None
     if word is not None:
         check_type("word", word, str, "a word such as bias")
@@ -48,7 +51,7 @@ def explain(
     if not os.path.lexists(name) and isinstance(model := find(name), UndisclosedModel):
         known = explanation_of(_facts(STAND_IN, STAND_IN), topic) if topic else None
         return undisclosed_explanation(model, name, known)
-    return explanation_of(_facts(target, name), topic, run or RECORDED)
+    return explanation_of(_facts(target, name), topic, run)
 
 
 def _facts(target: Any, name: str = "") -> "Facts":

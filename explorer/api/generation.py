@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from explorer.arguments import check_kinds
 from explorer.targets import as_path
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def generate(
     from explorer.generation.generate import generate_tokens
     from explorer.generation.settings import checked
 
+    check_kinds(("on_token", on_token, "a function or None"))
     return generate_tokens(
         module,
         params,
@@ -100,6 +102,7 @@ def generate_text(
     """
     from explorer.generation.settings import checked
 
+    check_kinds(("on_text", on_text, "a function or None"))
     checked_settings = checked(settings, changes)
     from explorer.generation.text import continue_text
 
@@ -171,6 +174,10 @@ def embed(
     """
     from explorer.generation.embedding import embed_texts
 
+    check_kinds(
+        ("pooling", pooling, "a str or None"),
+        ("normalise", normalise, "True or False or None"),
+    )
     return embed_texts(
         as_path(target),
         texts,

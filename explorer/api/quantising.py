@@ -170,6 +170,7 @@ def sensitivity(
     """
     from explorer.objects.pytree import arrays_of
     from explorer.targets.inventories import inventory_of
+    from explorer.training.sharding.arrays import check_concrete
     from explorer.transforms.evaluation import Evaluator
     from explorer.transforms.quantisation.selection import Selection
     from explorer.transforms.quantisation.trees import round_trips
@@ -186,6 +187,7 @@ def sensitivity(
             found="is not a tree of parameters",
             expected="parameters, as load_pretrained returns them",
         )
+    check_concrete("params", params)
     inventory, arrays = inventory_of(found), arrays_of(found.value)
     trips = {
         scheme: round_trips(arrays, Selection(inventory, scheme, select))

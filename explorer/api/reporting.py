@@ -3,6 +3,7 @@
 import os
 from typing import TYPE_CHECKING, Any
 
+from explorer.arguments import check_kinds
 from explorer.errors import InputError, check_path
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ def report(
     from explorer.views.report.page import html_of_report
     from explorer.views.report.records import ModelReport
 
+    check_kinds(
+        ("values", values, "True or False or None"), ("roles", roles, "True or False")
+    )
     if path is not None:
         check_path("path", path, "the name of a file")
         _check_free(path)

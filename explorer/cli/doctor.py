@@ -35,6 +35,7 @@ _EXTRAS = {
     "gguf": "values of GGUF's block formats",
     "text": "tokenizers of models with real weights",
     "tensorboard": "event files of a run",
+    "report": "explorer report: one HTML file",
     "plot": "pictures of plans, statistics and runs",
     "tpu-aot": "plan --compile for TPUs, without one",
     "qwix": "quantised trees as qwix's arrays",

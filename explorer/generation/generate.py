@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import msgspec
 import numpy as np
 
+from explorer.arguments import check_kinds
 from explorer.errors import InputError, TreeError, check_type
 from explorer.generation.programs import State, programs_of
 from explorer.generation.prompts import Prompts, bucket, longest_of, prompts_of
@@ -16,6 +17,7 @@ from explorer.generation.sampling import amounts_of, sampling_of
 from explorer.generation.settings import GenerationSettings
 from explorer.models.cache import check_causal
 from explorer.models.transformer import Transformer
+from explorer.training.sharding.arrays import check_concrete
 from explorer.tree.types import Params
 
 __all__ = ["Generation", "OnToken", "generate_tokens"]
@@ -77,6 +79,8 @@ def generate_tokens(
         "module", module, Transformer, "a module of explorer.build_model or load_pretrained"
     )
     check_causal(module.architecture)
+    check_kinds(("params", params, "a dict"))
+    check_concrete("params", params)
     if "embed" not in params:
         raise TreeError(
             "params", found="has no embed", expected='the "params" of the module'

@@ -29,10 +29,14 @@ def _state(parts: Parts) -> dict[str, Any]:
         raise ValueError("quant_state is nested too deeply") from None
     if not isinstance(found, dict):
         raise ValueError("quant_state is not a JSON object")
-    for name in ("blocksize", "nested_blocksize"):
-        if type(size := found.get(name, 64)) is not int or not 0 < size < 1 << 31:
-            raise ValueError(f"quant_state says a {name} of {str(size)[:20]}")
     return found
+
+
+def _block_size(state: dict[str, Any], name: str) -> int:
+    size = state[name]
+    if type(size) is not int or not 0 < size < 1 << 31:
+        raise ValueError(f"quant_state says a {name} of {str(size)[:20]}")
+    return size
 
 
 def bitsandbytes_shape(parts: Parts) -> tuple[int, ...]:
@@ -54,12 +58,12 @@ def bitsandbytes(parts: Parts, shape: tuple[int, ...], rows: slice) -> Coded:
     table = parts["quant_map"].astype(np.float32)
     if table.shape != (16,):  # or some rows could be decoded, and others not
         raise ValueError(f"quant_map is {list(table.shape)}, not [16]")
-    size = int(state["blocksize"])
+    size = _block_size(state, "blocksize")
     block = np.arange(first, last) // size
     absmax = parts["absmax"].reshape(-1)[block[0] : block[-1] + 1] if len(block) else []
     scale = np.asarray(absmax)
     if "nested_absmax" in parts:
-        outer = np.arange(block[0], block[-1] + 1) // int(state["nested_blocksize"])
+        outer = np.arange(block[0], block[-1] + 1) // _block_size(state, "nested_blocksize")
         codes_of_scales = parts["nested_quant_map"].astype(np.float32)
         if codes_of_scales.shape != (256,):
             raise ValueError(

@@ -236,10 +236,12 @@ class _TreeSide(Side):
 
     def stored(self, keys: Iterable[Key]) -> "dict[Key, np.ndarray]":
         from explorer.pretrained.arrays import array_of
+        from explorer.training.sharding.arrays import check_concrete
         from explorer.values.arrays import check_addressable
 
         keys = list(keys)
         for key in keys:
+            check_concrete(name_of(key), self._leaves[key])
             check_addressable(name_of(key), self._leaves[key])
         return {key: array_of(_boxed(self._leaves[key]), name_of(key)) for key in keys}
 

@@ -14,6 +14,7 @@ from flax import linen as nn
 
 import explorer as ex
 from explorer import testing, training
+from tests.arguments.model_calls import MODEL_CALLS, decoder, model_folders
 
 __all__ = ["NOT_CALLED", "RIGHT", "files"]
 
@@ -62,14 +63,6 @@ def batch() -> Any:
     return x(), np.ones((2, 4), np.float32)
 
 
-@cache
-def model() -> tuple[Any, Any]:
-    """A decoder, and its parameters."""
-    module = ex.build_model(dict(CONFIG))
-    params = module.init(jax.random.key(0), jnp.ones((1, 4), jnp.int32))["params"]
-    return module, params
-
-
 def adapters() -> Any:
     """Adapters of the layer."""
     return ex.add_lora(tree(), 2, "dense")[0]
@@ -81,7 +74,7 @@ def files(folder: Path) -> None:
     tuned["dense"]["kernel"] = tuned["dense"]["kernel"] + 1
     np.savez(folder / "a.npz", **{"dense.kernel": tree()["dense"]["kernel"]})
     np.savez(folder / "b.npz", **{"dense.kernel": tuned["dense"]["kernel"]})
-    ex.save(dict(ex.to_checkpoint(model()[1], CONFIG)), folder / "llama", config=CONFIG)
+    ex.save(dict(ex.to_checkpoint(decoder()[1], CONFIG)), folder / "llama", config=CONFIG)
     ex.save_lora(adapters(), folder / "adapter")
     lock = ex.explore(tree())
     from explorer.analyses.lock import lock_text
@@ -91,6 +84,7 @@ def files(folder: Path) -> None:
     with training.JsonlWriter(folder / "history.jsonl") as writer:
         del writer
     os.mkdir(folder / "notes")
+    model_folders(folder)
 
 
 @cache
@@ -142,7 +136,7 @@ def _with_inputs(function: Callable[..., Any]) -> Callable[..., Any]:
 
 RIGHT: dict[str, Call] = {
     "Evaluator": (ex.Evaluator, lambda: {
-        "model": model()[0], "tokens": np.ones((2, 4), np.int32), "batch": 1, "length": 2}),
+        "model": decoder()[0], "tokens": np.ones((2, 4), np.int32), "batch": 1, "length": 2}),
     "Lora": (ex.Lora, _args(rank=2, targets=("q",), dtype="float32", dora=False, save=())),
     "Variation": (ex.Variation, _args(layers=1, vocab=8, experts=None, untie=False, prune=None)),
     "Workload": (ex.Workload, _args(
@@ -216,7 +210,7 @@ RIGHT: dict[str, Call] = {
         "progress": None}),
     "save_lora": (ex.save_lora, _args(adapters=adapters, path="out", model=None, base="")),
     "shrink": (ex.shrink, lambda: {
-        "model": model()[0], "params": model()[1], "pattern": "rows:0.25", "by": "magnitude",
+        "model": decoder()[0], "params": decoder()[1], "pattern": "rows:0.25", "by": "magnitude",
         "data": None, "config": dict(CONFIG), "seed": 0}),
     "spectrum": (ex.spectrum, _args(target=tree, select="**", rank=1)),
     "split_weights_biases": (ex.split_weights_biases, _args(params=tree, roles=None)),
@@ -225,7 +219,7 @@ RIGHT: dict[str, Call] = {
         "first": dict(CONFIG), "axes": {"context": [4, 8]}, "workload": None, "device": None,
         "optimizer": None}),
     "to_checkpoint": (ex.to_checkpoint, lambda: {
-        "params": model()[1], "config": dict(CONFIG)}),
+        "params": decoder()[1], "config": dict(CONFIG)}),
     "trace_roles": (lambda fn, params, input: ex.trace_roles(fn, params, input), lambda: {
         "fn": affine, "params": tree(), "input": x()}),
     "testing.assert_matches_lock": (
@@ -303,4 +297,5 @@ RIGHT |= {
     "training.state_from": (training.state_from, lambda: {
         "params": tree(), "optimizer": OPTIMIZER, "rng": jax.random.key(0),
         "batch_stats": None, "mesh": None, "rules": None, "watch": None, "param_dtype": None}),
+    **MODEL_CALLS,
 }  # fmt: skip

@@ -63,7 +63,7 @@ def test_linear_prints_the_line_and_what_is_in_the_model(tmp_path: Path):
     a, b = np.polyfit(points["x"][:, 0].astype(float), points["y"][:, 0].astype(float), 1)
     lines = done.stdout.splitlines()
     assert lines[0] == f"learned        y = {a:.6f} x + {b:.6f}"
-    assert "2 parameters in 2 tensors = 1 weights + 1 biases" in lines
+    assert "2 parameters in 2 tensors = 1 weight + 1 bias" in lines
     assert lines[-1] == (
         "saved in runs/linear: explorer show runs/linear; every step: history.jsonl; changes: learned.json; "
         "curves: curves.png"

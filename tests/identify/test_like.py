@@ -111,7 +111,7 @@ def test_the_command_reads_types_too(tmp_path):
         "model = {'params': {'a': np.ones((4, 3))}, 'buffers': {'b': np.ones(3)}}\n"
     )
     done = run("show", tmp_path / "weights.npz", "--like", "made:model", cwd=tmp_path)
-    assert done.stdout.splitlines()[2].startswith("12 parameters in 1 tensors")
+    assert done.stdout.splitlines()[2].startswith("12 parameters in 1 tensor ")
 
 
 def test_a_model_of_other_tensors_is_refused():

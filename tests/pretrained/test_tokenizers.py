@@ -134,5 +134,7 @@ def test_no_tokenizer(tmp_path: Path):
 @pytest.mark.parametrize("text", ["", "[]", '{"model": {"vocab": 3}}', '{"model": null}'])
 def test_broken_files(tmp_path: Path, text: str):
     (tmp_path / "tokenizer.json").write_text(text)
-    with pytest.raises(FormatError, match="is not a tokenizer of the tokenizers library"):
+    with pytest.raises(
+        FormatError, match=r"is not (a tokenizer of the tokenizers library|JSON)"
+    ):
         tokenizer_pairs(str(tmp_path), 4)

@@ -147,6 +147,9 @@ class NamedSelection(Selection):
     """
 
     def __init__(self, inventory: Inventory, schemes: Mapping[str, str], what: str):
+        check_kinds(
+            *((f"scheme[{name!r}]", each, "a str") for name, each in schemes.items())
+        )
         self.inventory, self.select, self.linear = inventory, None, None
         self.scheme = what
         self._codecs = {

@@ -198,6 +198,6 @@ def test_without_its_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "jinja2", None)
     monkeypatch.delitem(sys.modules, "explorer.views.report.page", raising=False)
     with pytest.raises(
-        ex.MissingPackageError, match=r"pip install 'jax-explorer\[report\]'"
+        ex.MissingPackageError, match=r"pip install -e '\.\[report\]' in the repository"
     ):
         ex.report("gpt2")
