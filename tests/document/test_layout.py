@@ -76,6 +76,7 @@ def test_columns_that_say_nothing_are_left_out_but_for_those_that_stay():
 def test_names_that_are_cut_keep_to_the_width(texts, width, head):
     assert all(width_of(clip(text, width, head)) <= width for text in texts)
     short = distinct(texts, width)
-    assert len(short) == len(texts) and all(width_of(text) <= width for text in short)
+    assert len(short) == len(texts)
+    assert all(width_of(text) <= width for text in short)
     if width >= 6:  # room for a number after the mark of a cut
         assert len(set(short)) == len(set(texts))

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
-import explorer
+import explorer as ex
 from explorer.errors import ExplorerError
+from explorer.storage.journal import Journal
 from explorer.training.checkpoints.checkpoints import Checkpoints
 from explorer.training.checkpoints.lock import Lock
 from explorer.training.checkpoints.manifest import Manifest, write_manifest
@@ -71,6 +73,15 @@ def restore(path: Path) -> None:
         checkpoints.restore(state_at(0))
 
 
+def tree(scale: float = 1.0) -> dict[str, Any]:
+    return {"dense": {"kernel": scale * np.eye(8, dtype=np.float32)}}
+
+
+def write_journal(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.append(b"sums")
+
+
 class Case(NamedTuple):
     """What is there before, how it is written, and the name that something else has."""
 
@@ -118,17 +129,27 @@ WRITERS = {
     "plot": Case(
         "document.figures", "run.png", lambda path: history().plot(path)
     ),
+    "report": Case("api.reporting", "model.html", lambda path: ex.report(tree(), path=path)),
+    "converted file": Case("conversion.writing", "m.npz", lambda path: ex.save(tree(), path)),
+    "converted folder": Case("conversion.writing", "model", lambda path: ex.save(
+        tree(), path, format="safetensors")),
+    "what was learned": Case("values.learned", "learned.json", lambda path: ex.learned(
+        tree(), tree(2.0)).save(path)),
+    "pass": Case("storage.journal", "stats.pass", write_journal),
+    "adapters": Case("transforms.adapters.peft_files", "adapter", lambda path: ex.save_lora(
+        ex.add_lora(tree(), 1, "dense")[0], path)),
 }  # fmt: skip
 # what explorer may take for its own: nothing is lost in an empty file; and a run, events and
 # checkpoints go into a folder, which a user may give by a link
 ALLOWED = {
     ("lock", "an empty file"), ("lock of a run", "an empty file"), ("lines", "an empty file"),
     ("history as lines", "an empty file"), ("unfinished step", "a folder"),
+    ("pass", "an empty file"),
 }  # fmt: skip
 
 
 def test_every_file_that_writes_is_tried():
-    package = Path(explorer.__file__).parent
+    package = Path(ex.__file__).parent
     importing = {
         ".".join(path.relative_to(package).with_suffix("").parts)
         for path in package.rglob("*.py")

@@ -35,8 +35,9 @@ def apply_lora(params: Any, adapters: Any, *, factored: bool = False) -> Any:
         adapters: of `add_lora`, trained or not.
         factored: for explorer's own models: kernels that are adapted or quantised stay in
             factors, and each layer computes x W + scale (x A) B. No kernel in effect is formed,
-            and what is quantised is dequantised in one layer at a time, again in the
-            backward pass: the memory of training is less by a copy of what is adapted.
+            and of scanned layers (`scan=True`) what is quantised is dequantised in one at a
+            time, again in the backward pass: the memory of training is less by a copy of what
+            is adapted. Of unrolled layers XLA's CPU backend dequantises all at once.
 
     Raises:
         TreeError: the adapters are of another model; the error names what differs.
