@@ -70,7 +70,7 @@ class Exportable(msgspec.Struct, frozen=True):
         """Return plain dicts, lists, numbers and text: what JSON holds, exact.
 
         >>> import explorer as ex
-        >>> ex.ledger({"params": {"bias": [0.5]}}).to_dict()["biases"]
+        >>> ex.ledger({"params": {"bias": 0.5}}).to_dict()["biases"]
         1
         """
         return json.loads(json.dumps(msgspec.to_builtins(self)))
@@ -82,7 +82,7 @@ class Exportable(msgspec.Struct, frozen=True):
             indent: spaces of a level; None for one line.
 
         >>> import explorer as ex
-        >>> ex.ledger({"params": {"bias": [0.5]}}).to_json(None)[:14]
+        >>> ex.ledger({"params": {"bias": 0.5}}).to_json(None)[:14]
         '{"target": "",'
         """
         return json.dumps(msgspec.to_builtins(self), indent=indent)
@@ -93,7 +93,7 @@ class Exportable(msgspec.Struct, frozen=True):
         A record without such a field is one row.
 
         >>> import explorer as ex
-        >>> [row["name"] for row in ex.summarize({"kernel": [0.0]}, by="role").to_rows()]
+        >>> [row["name"] for row in ex.summarize({"kernel": 0.0}, by="role").to_rows()]
         ['kernel']
         """
         for name in self.__struct_fields__:

@@ -22,7 +22,7 @@ def measure_learning(settings: LinearRecipe | None = None) -> LearningRun:
 
     >>> run = measure_learning()
     >>> [round(number, 2) for number in run.last]
-    [2.01, 1.0]
+    [1.99, 0.99]
     """
     settings = LinearRecipe() if settings is None else settings
     parts, points = settings.parts(), draw_points(settings)

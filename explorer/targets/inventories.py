@@ -25,7 +25,7 @@ def inventory_of(target: Target) -> Inventory:
     """Return what is in a target.
 
     >>> inventory_of(Tree({"bias": 0.5}))
-    Inventory(pytree: 1 tensor, 1 parameters, 0 weights, 1 biases)
+    Inventory(pytree: 1 tensor, 1 parameter, 0 weights, 1 bias)
     """
     match target:
         case Inventory():

@@ -33,7 +33,7 @@ class RunningDistance:
         """Take in a part, of equal shapes."""
         from explorer.values.changes import Changes, changes_of
 
-        found = changes_of(before, after)
+        found = changes_of(before, after, is_part=True)
         with self._lock:
             total = self._all = self._all or Changes()
             for name in _SUMS:

@@ -32,8 +32,8 @@ def bounds_of_coded(name: str, rows: Iterable[Coded], shape: tuple[int, ...]) ->
     """Return the bounds of a weight that comes as codes and scales, some rows at a time.
 
     >>> coded = Coded(np.array([0., 1.]), np.float32(1), np.array([0., 1., 3.]))
-    >>> bounds_of_coded("own", [coded], (2,)).high.round(2).tolist()
-    [0.56, 2.12]
+    >>> bounds_of_coded("own", [coded], (2,)).high.astype(float).round(4).tolist()
+    [0.5625, 2.125]
     """
     lows, highs = zip(*map(_around, rows), strict=True)
     low, high = (np.concatenate(each).reshape(shape) for each in (lows, highs))

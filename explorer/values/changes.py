@@ -74,9 +74,20 @@ def _finite(value: float) -> float | None:
 
 
 def changes_of(
-    a: np.ndarray, b: np.ndarray, rtol: float = 0.0, atol: float = 0.0
+    a: np.ndarray,
+    b: np.ndarray,
+    rtol: float = 0.0,
+    atol: float = 0.0,
+    *,
+    is_part: bool = False,
 ) -> Changes:
     """Return what changed between two arrays of one shape.
+
+    Args:
+        a, b: the arrays.
+        rtol, atol: the tolerance.
+        is_part: whether the sums are added to those of other parts, which need the squares of
+            what is the same too.
 
     >>> changes_of(np.array([3.0, 4.0]), np.array([3.0, 4.5])).relative_l2
     0.1
@@ -84,7 +95,7 @@ def changes_of(
     found = Changes(count=a.size)
     with np.errstate(all="ignore"):
         untouched = _add_blocks(found, a, b, _Work(rtol, atol))
-        if found.changed:
+        if found.changed or is_part:
             for _, x, _ in islice(flat_blocks(a, b), untouched):
                 found.add_equal(_squares(x))
     return found

@@ -103,18 +103,11 @@ class _LearnedSums:
 
     def add(self, before: np.ndarray, after: np.ndarray) -> None:
         """Add a tensor."""
-        found = changes_of(before, after)
+        found = changes_of(before, after, is_part=True)
         self.tensors += 1
         self.count += before.size
-        if found.changed:
-            self.aa, self.bb, self.dd = (
-                self.aa + found.aa,
-                self.bb + found.bb,
-                self.dd + found.dd,
-            )
-        else:
-            square = float(np.square(widened(before).astype(np.float64)).sum())
-            self.aa, self.bb = self.aa + square, self.bb + square
+        self.aa, self.bb = self.aa + found.aa, self.bb + found.bb
+        self.dd += found.dd
         if before.ndim == 2 and found.dd and 1 < min(before.shape) <= _LARGEST:
             change = widened(after).astype(np.float64) - widened(before)
             if np.isfinite(change).all():

@@ -28,7 +28,7 @@ def side_by_side_blocks(root: Pair) -> tuple[Block, ...]:
     >>> from explorer.analyses.side_by_side import side_by_side
     >>> a, b = ex.explore({"w": [0.0]}), ex.explore({"w": [0.0], "b": [0.0]})
     >>> side_by_side_blocks(side_by_side(a, b))[0].text
-    'A has 1 parameter (8 B), B has 2 parameters (16 B): +1 (+100.0%), +8 B'
+    'A has 1 parameter (4 B), B has 2 parameters (8 B): +1 (+100.0%), +4 B'
     """
     rows = [_cells("  " * level + pair.name, pair) for pair, level in _walk(root, 0)]
     total = _cells("total", root)

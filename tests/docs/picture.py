@@ -1,4 +1,4 @@
-"""Draw docs/minilm.svg, the picture of the README, from a real checkpoint: `make refresh`.
+"""Draw docs/minilm.svg, the picture of a tree, from a real checkpoint: `make refresh`.
 
 Each rectangle is a tensor of MiniLM and its area is its number of parameters, so the picture
 shows the words: tensors, the parameters in them, and which of these are weights or biases.
