@@ -48,6 +48,8 @@ def printable(text: object, limit: int = 120) -> str:
     >>> printable("x" * 500, limit=9)
     'xxxx…xxxx'
     """
+    if type(text) is str and len(text) <= limit and text.isascii() and text.isprintable():
+        return text
     try:
         raw = str(text)
     except Exception:  # of an array that was deleted, or a class of the user's

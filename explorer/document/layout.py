@@ -126,13 +126,14 @@ def table_lines(
         most: cells to which the table may grow where it does not fit; None for `width`.
     """
     columns = table.columns
-    if most is not None:
-        width = _grown(table, width, most)
-    limits = [2 * width if column.lines == 1 else 600 for column in columns]
+    longest = 2 * max(width, most or 0)
+    limits = [longest if column.lines == 1 else 600 for column in columns]
     cells = [
         [printable(shown(cell), limit) for cell, limit in zip(row, limits, strict=True)]
         for row in table.rows
     ]
+    if most is not None:
+        width = _grown(columns, cells, width, most)
     # long texts and columns of a rank give way to bars
     gives_way = table.bars and any(column.lines > 1 for column in columns)
     bar, least = (_GAP_AND_BAR, len(_GAP) + _SHORTEST_BAR) if gives_way else (0, 0)
@@ -161,12 +162,11 @@ def table_lines(
     return lines
 
 
-def _grown(table: Table, width: int, most: int) -> int:
+def _grown(columns: Sequence[Column], cells: list[list[str]], width: int, most: int) -> int:
     """Return the cells that a table needs for every column, if these are at most `most`."""
-    needed = len(_GAP) * (len(table.columns) - 1)
-    for i, column in enumerate(table.columns):
-        texts = [column.title, *(printable(shown(row[i]), 600) for row in table.rows)]
-        longest = max(map(width_of, texts))
+    needed = len(_GAP) * (len(columns) - 1)
+    for column, texts in zip(columns, zip(*cells, strict=True), strict=False):
+        longest = max(map(width_of, (column.title, *texts)))
         needed += longest if column.lines == 1 else min(longest, width // 2)
     return max(width, min(needed, most))
 
