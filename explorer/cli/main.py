@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
+from explorer.cli.terminating import Terminated, terminated_in_order
 from explorer.errors import ExplorerError, MismatchError, printable
 
 __all__ = ["cli", "main"]
@@ -82,7 +83,8 @@ class _Explorer(click.Group):
             _leave("explorer: standard output: is closed", 2)
         kwargs |= {"prog_name": "explorer", "standalone_mode": False}
         try:
-            sys.exit(super().main(*args, **kwargs) or 0)
+            with terminated_in_order():
+                sys.exit(super().main(*args, **kwargs) or 0)
         except MismatchError as error:
             _leave(str(error), 1)
         except ExplorerError as error:
@@ -91,8 +93,9 @@ class _Explorer(click.Group):
             _leave(error.format_message(), 2)
         except click.UsageError as error:
             _leave(_usage(error), 2)
-        except (KeyboardInterrupt, click.Abort):
-            _leave("explorer: stopped", 130)
+        except (KeyboardInterrupt, click.Abort) as error:
+            came = error.__cause__ or error  # click raises its own from what came
+            _leave("explorer: stopped", 143 if isinstance(came, Terminated) else 130)
         except (MemoryError, RecursionError) as error:
             what = "memory" if isinstance(error, MemoryError) else "depth of calls"
             _leave(f"explorer: this needs more {what} than there is", 2)

@@ -15,6 +15,7 @@ from explorer.analyses.ledger import ledger_of
 from explorer.api.structure import explore
 from explorer.cli.completion import complete_recipe, complete_setting
 from explorer.cli.console import echo, echo_document, width
+from explorer.cli.terminating import Terminated
 from explorer.errors import InputError, MissingPackageError
 from explorer.recipes import settings_of
 from explorer.training.loop.stopping import stop_signals
@@ -118,11 +119,11 @@ def train(
         ctx.exit(128 + signal.Signals[received[0]])
     try:
         done = run(settings, folder, progress)
-    except KeyboardInterrupt:  # the second one: the first lets the step finish
+    except KeyboardInterrupt as error:  # the second one: the first lets the step finish
         progress.note("explorer: stopped")
         sys.stderr.flush()
         # a regular exit crashes while a thread of XLA's is still compiling
-        os._exit(128 + signal.SIGINT)
+        os._exit(128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT))
     if done.stopped == "signal":
         progress.note(f"{done.reason}; saved in {folder}: the same command resumes there")
         ctx.exit(128 + signal.Signals[done.reason.split()[0]])

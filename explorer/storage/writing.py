@@ -105,18 +105,13 @@ def new_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
         OSError: the system cannot write it.
     """
     _check_free(path)
-    unfinished, file = _open_beside(path)
-    try:
-        with open(file, "wb") as out:
-            yield out
-            out.flush()
-            if sync:
-                os.fsync(out.fileno())
+    with _file_beside(path) as (unfinished, out):
+        yield out
+        out.flush()
+        if sync:
+            os.fsync(out.fileno())
+        out.close()
         _name_file(unfinished, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(unfinished)
-        raise
 
 
 @contextmanager
@@ -132,14 +127,21 @@ def new_folder(path: Path, *, make: bool = True) -> Iterator[str]:
         OSError: the system cannot write it.
     """
     _check_free(path)
-    unfinished = next(filter(_make_folder, _names_beside(path)))
-    if not make:
-        os.rmdir(unfinished)
+    names = _names_beside(path)
+    unfinished, made = next(names), False
     try:
+        while not _make_folder(unfinished):
+            unfinished = next(names)
+        made = True
+        if not make:
+            os.rmdir(unfinished)
         yield unfinished
         rename_to_free(unfinished, path)
     except BaseException:
-        delete_folder(unfinished, missing_ok=True)
+        if made:
+            delete_folder(unfinished, missing_ok=True)
+        with suppress(OSError):  # a signal came as soon as it was made: it is empty
+            os.rmdir(unfinished)
         raise
 
 
@@ -177,12 +179,10 @@ def replace_file(path: Path, raw: bytes) -> None:
         OSError: the system cannot write it.
     """
     _check_own(path, os.lstat(path))
-    unfinished = _write_beside(path, raw)
-    try:
+    with _file_beside(path) as (unfinished, out):
+        out.write(raw)
+        out.close()
         os.replace(unfinished, path)
-    except BaseException:
-        os.unlink(unfinished)
-        raise
 
 
 def make_folders(path: Path) -> None:
@@ -223,24 +223,33 @@ def _names_beside(path: Path) -> Iterator[str]:
         yield os.path.join(folder, f".{name}.{os.getpid()}.{number}")
 
 
-def _open_beside(path: Path) -> tuple[str, int]:
-    """Open a new hidden file in the folder of another; return its path and itself."""
-    for unfinished in _names_beside(path):
-        with suppress(FileExistsError):
-            return unfinished, create_file(unfinished)
-    raise AssertionError
+@contextmanager
+def _file_beside(path: Path) -> Iterator[tuple[str, BinaryIO]]:
+    """Give the path of a new hidden file in the folder of another, and the file itself.
 
-
-def _write_beside(path: Path, raw: bytes) -> str:
-    """Write a new hidden file in the folder of another; return its path."""
-    unfinished, file = _open_beside(path)
+    On any error it is deleted, where it has not got another name.
+    """
+    names = _names_beside(path)
+    unfinished, file = next(names), None
     try:
+        while (file := _create_free(unfinished)) is None:
+            unfinished = next(names)
         with open(file, "wb") as out:
-            out.write(raw)
+            yield unfinished, out
     except BaseException:
-        os.unlink(unfinished)
+        with suppress(OSError):
+            # a signal came as soon as it was made: it is empty
+            if file is not None or os.path.getsize(unfinished) == 0:
+                os.unlink(unfinished)
         raise
-    return unfinished
+
+
+def _create_free(path: str) -> int | None:
+    """Open a new file to write to; None where its name is not free."""
+    try:
+        return create_file(path)
+    except FileExistsError:
+        return None
 
 
 def _check_own(path: Path, status: os.stat_result) -> None:

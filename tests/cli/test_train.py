@@ -117,11 +117,10 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, P
 
 
 @pytest.mark.usefixtures("interrupted")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_killed_and_started_again_it_ends_where_it_would_have(
-    uninterrupted: tuple[Finished, Path], tmp_path: Path, number: signal.Signals
+    uninterrupted: tuple[Finished, Path], tmp_path: Path
 ):
-    finished, folder = uninterrupted
+    (finished, folder), number = uninterrupted, signal.SIGTERM
     changes = [part for change in LONG for part in ("--set", change)]
     arguments = ["linear", *changes, "--out", "stopped"]
     process = begin(*arguments, cwd=tmp_path, **AS_HERE)
@@ -149,8 +148,13 @@ def test_killed_and_started_again_it_ends_where_it_would_have(
 
 
 @pytest.mark.usefixtures("interrupted")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("made", ["runs/linear/run.json", "runs/linear/history.jsonl"])
+@pytest.mark.parametrize(
+    ("made", "number"),
+    [
+        ("runs/linear/run.json", signal.SIGTERM),
+        ("runs/linear/history.jsonl", signal.SIGINT),
+    ],
+)
 def test_a_signal_while_a_run_is_set_up_stops_it(
     tmp_path: Path, number: signal.Signals, made: str
 ):

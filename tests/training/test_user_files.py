@@ -2,7 +2,9 @@
 
 import os
 import re
-from collections.abc import Callable
+import resource
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -175,6 +177,38 @@ def test_nothing_of_the_user_is_changed(writer: str, obstacle: str, tmp_path: Pa
     if (writer, obstacle) not in ALLOWED:
         for name in before.keys() - there:
             assert after.get(name) == before[name], name
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file grows beyond 64 bytes: the system refuses as it does on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.parametrize(
+    "writer",
+    [
+        "plot",
+        "report",
+        "converted file",
+        "converted folder",
+        "what was learned",
+        "adapters",
+    ],
+)
+def test_a_full_disk_is_one_line_and_leaves_nothing(writer: str, tmp_path: Path):
+    case = WRITERS[writer]
+    with pytest.raises(ExplorerError, match="File too large") as caught:
+        case.write(tmp_path / case.name)
+    assert str(caught.value).startswith(f"{tmp_path / case.name}: ")
+    assert "\n" not in str(caught.value)
+    assert os.listdir(tmp_path) == []
 
 
 REFUSALS = {

@@ -34,9 +34,16 @@ def made(config: Any, scan: bool, variant: Any, scheme: str) -> tuple[Any, Any, 
     return module, params, moved
 
 
-@pytest.mark.parametrize("scheme", ["", "nf4"])
-@pytest.mark.parametrize("variant", ["lora", "dora"])
-@pytest.mark.parametrize(("config", "scan"), [(LLAMA, True), (GPT2, False), (MOE, False)])
+@pytest.mark.parametrize(
+    ("config", "scan", "variant", "scheme"),
+    [
+        (LLAMA, True, "lora", ""),
+        (LLAMA, True, "dora", "nf4"),
+        (GPT2, False, "lora", "nf4"),
+        (GPT2, False, "dora", ""),
+        (MOE, False, "lora", "nf4"),
+    ],
+)
 def test_loss_and_gradients_are_those_of_kernels_in_effect(
     config: Any, scan: bool, variant: str, scheme: str
 ):
@@ -61,18 +68,16 @@ def test_loss_and_gradients_are_those_of_kernels_in_effect(
     jax.tree.map(close, gradients, wanted)
 
 
-@pytest.mark.parametrize(
-    ("scheme", "scan"), [("", False), ("", True), ("q8_0:pure", True), ("nf4", True)]
-)
+@pytest.mark.parametrize(("scheme", "scan"), [("", False), ("", True), ("nf4", True)])
 def test_the_memory_of_a_step_has_no_copy_of_the_base(scheme: str, scan: bool):
     """XLA's own sum of temporaries: with kernels in effect it holds all of them at once.
 
     Quantised kernels of unrolled layers are not here: XLA's CPU backend dequantises them all
     before the first layer runs, whatever barriers stand between.
     """
-    config = LLAMA | {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 8}
+    config = LLAMA | {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 6}
     module, params, adapters = made(config, scan, "lora", scheme)
-    ids, kernels = IDS[:1, :8], 8 * (4 * 256 * 256 + 3 * 256 * 512) * 4
+    ids, kernels = IDS[:1, :8], 6 * (4 * 256 * 256 + 3 * 256 * 512) * 4
 
     def temporaries(factored: bool) -> int:
         def loss(adapters: Any, params: Any) -> jax.Array:

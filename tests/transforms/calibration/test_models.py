@@ -46,19 +46,7 @@ def rounded(params: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "LLAMA",
-        "GEMMA3",
-        "GEMMA2",
-        "GPT2",
-        "PHI",
-        "GPTJ",
-        "NEOX",
-        "QWEN3",
-        "MIXTRAL",
-        "BERT",
-    ],
+    "name", ["LLAMA", "GEMMA3", "GPT2", "PHI", "NEOX", "MIXTRAL", "BERT"]
 )
 def test_a_folded_model_computes_the_same(name: str):
     model, params, ids = made(name)
@@ -74,7 +62,7 @@ def test_a_folded_model_computes_the_same(name: str):
     assert changed or name in ("BERT", "MIXTRAL")
 
 
-@pytest.mark.parametrize("name", ["LLAMA", "GEMMA3", "GPT2"])
+@pytest.mark.parametrize("name", ["GEMMA3", "GPT2"])
 def test_rounded_layers_lose_less_when_folded(name: str):
     """The mean squared error of queries, keys and values on the inputs that each layer sees."""
     model, params, ids = made(name)

@@ -57,8 +57,17 @@ def test_each_layer_sees_what_the_pruned_ones_before_it_give():
     assert change.zeros == sum(t.parameters_before // 2 for t in change.tensors if t.zeros)
 
 
-@pytest.mark.parametrize("name", ["LLAMA", "GPT2", "MIXTRAL", "GEMMA3", "V2", "BERT"])
-@pytest.mark.parametrize("pattern", ["0.5", "2:4"])
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("LLAMA", "0.5"),
+        ("GPT2", "2:4"),
+        ("MIXTRAL", "2:4"),
+        ("GEMMA3", "0.5"),
+        ("V2", "2:4"),
+        ("BERT", "0.5"),
+    ],
+)
 def test_outputs_change_less_than_by_magnitude(name: str, pattern: str):
     model, params, ids = made(name)
     output = lambda tree: np.asarray(  # noqa: E731

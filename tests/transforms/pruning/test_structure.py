@@ -32,7 +32,9 @@ HEADS = [
     "LLAMA", "MISTRAL", "MIXTRAL", "V2", "V3", "QWEN2", "QWEN3", "QWEN3_MOE", "GEMMA", "GEMMA2",
     "GEMMA3", "PHI3", "OLMO", "GPT_OSS", "GROK", "PHI",
 ]  # fmt: skip
-CASES = [(name, pattern) for name in CONFIGS for pattern in ("rows:0.25", "columns:0.3")]
+CASES = [
+    (name, ("rows:0.25", "columns:0.3")[index % 2]) for index, name in enumerate(CONFIGS)
+]
 CASES += [(name, "heads:0.5") for name in HEADS]
 
 
@@ -77,7 +79,7 @@ def _buffers(params: Any) -> int:
     return sum(t.size for t in ex.explore(params) if not t.kind.is_parameter)
 
 
-@pytest.mark.parametrize("name", ["LLAMA", "GPT2", "NEOX", "V2", "GEMMA3", "MIXTRAL"])
+@pytest.mark.parametrize("name", ["GPT2", "V2", "GEMMA3", "MIXTRAL"])
 def test_a_smaller_checkpoint_is_read_back(name: str):
     model, params, ids = made(name)
     found = shrink(model, params, "rows:0.25", config=CONFIGS[name])
