@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from explorer.errors import InputError, printable
 from explorer.formats.pieces import Pieces
 from explorer.formats.writing import OutgoingTensor
+from explorer.transforms.measure import overflow
 from explorer.transforms.running import RunningDistance
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def encoded(
         wide = np.ascontiguousarray(rows, dtype=np.float32)
         check_finite(place, name, wide, first, shape)
         blocks = encode(wide, kind)
-        running.add(wide, decode(blocks, kind, wide.shape[1]))
+        if not running.add(wide, decode(blocks, kind, wide.shape[1])):
+            raise overflow(place, wide, kind, name)
         release(rows)
         return blocks
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.conversion.encoding import check_finite
 from explorer.formats.writing import OutgoingTensor
+from explorer.transforms.measure import overflow
 from explorer.transforms.running import RunningDistance
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class QuantisedMatrix:
 
     def measure(self, rows: "np.ndarray", decoded: "np.ndarray") -> None:
         """Take in what was lost of some rows."""
-        self._running.add(rows, decoded)
+        if not self._running.add(rows, decoded):
+            raise overflow(self._place, rows, self._scheme, self._tensor.name)
 
 
 _WEIGHT, _NAME = ".weight", "matrix"

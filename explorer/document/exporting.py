@@ -24,6 +24,7 @@ _SHOWN_BY = {
     "Learned": "explorer.views.learned:learned_document",
     "Ledger": "explorer.views.ledger:ledger_document",
     "MemoryPlan": "explorer.views.plan:plan_document",
+    "PlacementTable": "explorer.views.placement:placement_document",
     "RoleReport": "explorer.views.roles:roles_document",
     "Spectrum": "explorer.views.spectrum:spectrum_document",
     "Summary": "explorer.views.summary:summary_document",

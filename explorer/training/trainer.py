@@ -7,17 +7,17 @@ from typing import Any
 
 import jax
 import optax
-from flax import linen as nn
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from explorer.errors import InputError, check_type
 from explorer.training.logging.history import History, Writer
+from explorer.training.modules.functional import FunctionalModule, functional
+from explorer.training.sharding.annotations import LogicalAxes
 from explorer.training.sharding.arrays import check_arrays
 from explorer.training.sharding.mesh import Rule, Rules, shardings_of
 from explorer.training.step.checks import (
     check_float,
-    check_module,
     check_optimizer,
     check_rules,
     check_watch,
@@ -41,15 +41,19 @@ class Trainer:
     all batches of one shape.
 
     Args:
-        model: a Linen module; None where training begins with `init_from`.
+        model: a Linen module; an NNX module, or a class or function that takes `rngs` and
+            makes one; an Equinox module; None where training begins with `init_from`.
         loss_fn: `(params, batch, context) -> loss`, a scalar; or `(loss, metrics)`, a dict
-            of scalars; or `(loss, metrics, batch_stats)`. See `Context`.
+            of scalars; or `(loss, metrics, batch_stats)`. See `Context`. With a model of NNX
+            or Equinox its first argument is the module, which keeps its own statistics.
         optimizer: any optax transformation; clipping is a part of it, as optax has it.
         watch: statistics of the parameters as they are trained; None for none.
         freeze: what keeps its values: a glob of paths, several, or a `Freezing`.
         mesh: the devices to place the state on; None for the default device.
-        rules: which axes of the mesh a parameter's axes are split over; None for the
-            default rules.
+        rules: which axes of the mesh a parameter's axes are split over, where the model does
+            not annotate them; None for the default rules.
+        logical_axes: the axis of the mesh, or None, for each name that the model annotates
+            axes with and that is no axis of the mesh.
         accumulate: micro-batches that each batch is split into, computed one after the
             other, for less memory. The mean of their gradients is that of the complete batch
             where the loss is a mean over examples.
@@ -83,7 +87,7 @@ class Trainer:
     60 2.000
     """
 
-    model: nn.Module | None
+    model: Any
     loss_fn: LossFn
     optimizer: optax.GradientTransformation
     _: KW_ONLY
@@ -91,6 +95,7 @@ class Trainer:
     freeze: Freezing | str | Sequence[str] | None = None
     mesh: Mesh | None = None
     rules: Rule | Rules | None = None
+    logical_axes: LogicalAxes | None = None
     accumulate: int = 1
     steps_per_call: int = 1
     compute_dtype: DTypeLike | None = None
@@ -102,8 +107,7 @@ class Trainer:
     def __post_init__(self) -> None:
         if self.freeze is not None and not isinstance(self.freeze, Freezing):
             object.__setattr__(self, "freeze", Freezing(self.freeze))
-        if self.model is not None:
-            check_module(self.model)
+        _ = self._functional
         check_optimizer(self.optimizer)
         check_arrays("base", self.base)
         check_rules(self.rules, self.mesh)
@@ -113,14 +117,24 @@ class Trainer:
         check_watch(self.watch)
         _ = self._step  # made, not compiled: it refuses what is out of range
 
-    def init(self, rng: jax.Array, *inputs: Any, **kwargs: Any) -> TrainState:
+    def init(
+        self,
+        rng: jax.Array,
+        *inputs: Any,
+        params: Params | None = None,
+        fresh: str | Sequence[str] = (),
+        **kwargs: Any,
+    ) -> TrainState:
         """Return the state that training begins with, created where it is placed.
 
         Args:
             rng: a key; one half draws the parameters, the other is kept for the steps.
-            inputs: example inputs of the model's call: arrays, or `jax.ShapeDtypeStruct`s,
-                for which zeros are used.
-            kwargs: keyword arguments of the model's call.
+            inputs: example inputs of a Linen module's call: arrays, or
+                `jax.ShapeDtypeStruct`s, for which zeros are used.
+            params: pretrained parameters of the model; None to draw them all.
+            fresh: globs of the parameters that are drawn all the same, as those of a new head
+                are; what else is missing or left over is an error that names it.
+            kwargs: keyword arguments of that call.
 
         Raises:
             InputError: as `create_state`, or `freeze` matches no parameter or all of them.
@@ -135,8 +149,11 @@ class Trainer:
             *inputs,
             mesh=self.mesh,
             rules=self.rules,
+            logical_axes=self.logical_axes,
             watch=self.watch,
             param_dtype=self.param_dtype,
+            params=params,
+            fresh=fresh,
             **kwargs,
         )
 
@@ -164,6 +181,20 @@ class Trainer:
             param_dtype=self.param_dtype,
         )
 
+    def module(self, state: TrainState) -> Any:
+        """Return the model with the parameters of a state: a module as it was given.
+
+        Args:
+            state: of `init` or a step. A Linen module is bound to its variables.
+
+        Raises:
+            InputError: the trainer has no model.
+        """
+        check_type("state", state, TrainState, "what init or a step returned")
+        if self._functional is None:
+            raise InputError("Trainer", found="has no model", cure="use state.params")
+        return self._functional.module(state.params, state.batch_stats)
+
     @property
     def step(self) -> Step:
         """The jitted `(state, batch) -> (state, metrics)`; see `make_train_step`."""
@@ -189,9 +220,18 @@ class Trainer:
         return History(rows, run=run, writers=writers)
 
     @cached_property
+    def _functional(self) -> FunctionalModule | None:
+        return None if self.model is None else functional(self.model)
+
+    @cached_property
+    def _loss_fn(self) -> LossFn:
+        made = self._functional
+        return self.loss_fn if made is None else made.loss(self.loss_fn)
+
+    @cached_property
     def _step(self) -> Step:
         return make_train_step(
-            self.loss_fn,
+            self._loss_fn,
             self._optimizer,
             accumulate=self.accumulate,
             steps_per_call=self.steps_per_call,
@@ -207,7 +247,7 @@ class Trainer:
     @cached_property
     def _eval_step(self) -> EvalStep:
         return make_eval_step(
-            self.loss_fn,
+            self._loss_fn,
             compute_dtype=self.compute_dtype,
             mesh=self.mesh,
             base=self._placed_base,

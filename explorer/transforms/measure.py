@@ -3,10 +3,12 @@
 from math import log10
 from typing import TYPE_CHECKING, NamedTuple
 
+from explorer.errors import InputError, printable
+
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Distance", "distance"]
+__all__ = ["Distance", "distance", "overflow"]
 
 
 class Distance(NamedTuple):
@@ -16,6 +18,22 @@ class Distance(NamedTuple):
     snr: float | None
     cosine: float | None
     max_abs: float
+
+
+def overflow(place: str, before: "np.ndarray", scheme: str, name: str = "") -> InputError:
+    """Return the error of finite weights whose stored form is not: their scales overflow.
+
+    >>> import numpy as np
+    >>> print(overflow("up.weight", np.array([1e30, -3e38], "float32"), "q8_0"))
+    up.weight: holds -3e+38, beyond the scales of q8_0; expected smaller weights; choose a scheme with wider scales, such as mxfp4, or bfloat16
+    """
+    flat, subject = before.reshape(-1), f"{printable(name, 100)} " if name else ""
+    return InputError(
+        place,
+        found=f"{subject}holds {flat[abs(flat).argmax()]:.4g}, beyond the scales of {scheme}",
+        expected="smaller weights",
+        cure="choose a scheme with wider scales, such as mxfp4, or bfloat16",
+    )
 
 
 def distance(before: "np.ndarray", after: "np.ndarray") -> Distance:

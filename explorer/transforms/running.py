@@ -20,7 +20,9 @@ class RunningDistance:
     >>> import numpy as np
     >>> running = RunningDistance()
     >>> running.add(np.array([3.0]), np.array([3.0]))
+    True
     >>> running.add(np.array([4.0]), np.array([4.5]))
+    True
     >>> running.distance.relative_error, running.distance.snr
     (0.1, 20.0)
     """
@@ -29,8 +31,8 @@ class RunningDistance:
         self._all: Any = None
         self._lock = Lock()
 
-    def add(self, before: "np.ndarray", after: "np.ndarray") -> None:
-        """Take in a part, of equal shapes."""
+    def add(self, before: "np.ndarray", after: "np.ndarray") -> bool:
+        """Take in a part, of equal shapes; return whether both are finite in the same places."""
         from explorer.values.changes import Changes, changes_of
 
         found = changes_of(before, after, is_part=True)
@@ -39,6 +41,7 @@ class RunningDistance:
             for name in _SUMS:
                 setattr(total, name, getattr(total, name) + getattr(found, name))
             total.max_abs = max(total.max_abs, found.max_abs)
+        return not found.gaps
 
     @property
     def distance(self) -> Distance | None:

@@ -17,7 +17,7 @@ SET = ("rank=4", "length=12", "batch=8", "characters=200000", "steps=60",
        "learning_rate=0.02", "targets=all-linear")  # fmt: skip
 
 
-@pytest.mark.parametrize("scheme", ["", "nf4", "q8_0"])
+@pytest.mark.parametrize("scheme", ["", "nf4"])
 def test_adapters_of_a_folder_learn_and_merge(scheme: str, tmp_path: Path):
     base = write_base(tmp_path)
     settings = settings_of("lora", [*SET, f"base={base}", f"quantize={scheme}"])

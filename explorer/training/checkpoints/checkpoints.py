@@ -37,6 +37,7 @@ from explorer.training.checkpoints.manifest import (
     write_manifest,
 )
 from explorer.training.checkpoints.run_folder import lock_run_folder
+from explorer.training.data.loaders import go_to
 from explorer.training.sharding.arrays import check_arrays, check_not_donated
 from explorer.training.sharding.processes import on_first, together
 from explorer.tree.types import PyTree
@@ -237,36 +238,47 @@ class Checkpoints:
         finally:
             self._end()
 
-    def restore(self, like: PyTree) -> Saved | None:
+    def restore(
+        self, like: PyTree, *, step: int | None = None, batches: Any = None
+    ) -> Saved | None:
         """Return the newest state whose checkpoint is intact; None if nothing was saved yet.
 
-        A broken checkpoint is set aside as STEP.broken, and a remark says so.
+        A broken checkpoint is set aside as STEP.broken, and a remark says so. One that is
+        chosen by `step` is not: it is an error.
 
         Args:
             like: a state of the shapes, dtypes and shardings to restore into: arrays or
                 `jax.ShapeDtypeStruct`s.
+            step: which checkpoint, of `steps()` or `best_step()`; None for the newest. Behind
+                an older one nothing is saved here before the later ones are deleted.
+            batches: an iterator that is put to the position that was saved; see `fit`.
 
         Raises:
-            InputError: the checkpoint is of another model (what differs is named).
+            InputError: the checkpoint is of another model (what differs is named), `step` has
+                none, or `batches` cannot be put anywhere.
             FormatError: there are checkpoints, and all of them are broken.
         """
         check_arrays("like", like)
         for leaf in jax.tree.leaves(like):
             if not hasattr(leaf, "shape"):
                 check_type("like", leaf, (), "a state, of arrays or their shapes")
-        remarks = list(self._remarks)
-        for step in reversed(on_first(self.steps, list[int])):
+        remarks, chosen = list(self._remarks), step
+        for step in self._candidates(chosen):
             try:
                 folder = self.folder / str(step)
                 manifest = on_first(partial(read_manifest, folder, step, like), Manifest)
                 read = partial(orbax_store.restore, self._manager, step, like)
                 state = together(read)
             except FormatError as error:  # on all processes, or on none
+                if chosen is not None:
+                    raise
                 renamed = partial(step_folders.set_aside, self.folder, step, str(error))
                 remarks.append(on_first(renamed, str))
                 self._manager.reload()
                 continue
             self._is_continued = True
+            if batches is not None:
+                go_to(batches, manifest.data)
             return Saved(state, step, manifest.data, tuple(remarks))
         if remarks:
             raise FormatError(
@@ -275,6 +287,20 @@ class Checkpoints:
                 cure="train into another folder",
             )
         return None
+
+    def _candidates(self, chosen: int | None) -> list[int]:
+        """Return the steps to restore from, the first that is intact."""
+        steps = on_first(self.steps, list[int])
+        if chosen is None:
+            return steps[::-1]
+        if chosen not in steps:
+            there = ", ".join(map(str, steps[-10:])) or "none"
+            raise InputError(
+                self.folder,
+                found=f"has no checkpoint of step {shown(chosen, 30)}",
+                expected=f"one of {there}",
+            )
+        return [chosen]
 
     def _begin(self, config: Mapping[str, Any]) -> list[str]:
         self._lock = lock_run_folder(self.folder, config)

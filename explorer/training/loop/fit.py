@@ -18,6 +18,8 @@ import jax.numpy as jnp
 
 from explorer.errors import InputError
 from explorer.training.checkpoints.checkpoints import Checkpoints
+from explorer.training.data.batches import Batches
+from explorer.training.data.loaders import as_arrays, position_of, warn_without_position
 from explorer.training.loop import arguments
 from explorer.training.loop.metric_queue import MetricQueue, StepCall, steps_of
 from explorer.training.loop.process_agreement import ProcessAgreement
@@ -93,8 +95,10 @@ def fit(
     Args:
         trainer: a `Trainer`, or anything with its `step` and `watch`.
         state: what to begin with, of `Trainer.init`; a step that donates uses its memory.
-        batches: of any kind that can be iterated over; the position of an iterator with
-            `state()` (`Batches`) is saved.
+        batches: of any kind that can be iterated over, as trees of NumPy, JAX or torch arrays.
+            The position of an iterator with `state()` (`Batches`), `get_state()` (grain) or
+            `state_dict()` (torchdata) is saved, and `Checkpoints.restore(batches=)` goes back
+            to it; with others a resumed run begins its data anew, and a warning says so.
         steps: the number of the last step.
         evaluate: returns metrics of a state by name, recorded as "eval_...".
         eval_every: steps from one evaluation to the next; 0 for one at the end alone.
@@ -133,6 +137,7 @@ def fit(
     arguments.check_calls(trainer, batches)
     batches = arguments.iterator_of(batches)
     if checkpoints:
+        warn_without_position(batches)
         checkpoints.check_continues(int(state.step))
     if int(state.step) < steps and (rewind := getattr(history, "rewind", None)):
         rewind(int(state.step))
@@ -167,6 +172,10 @@ class _Run:
     agreement: ProcessAgreement
     queue: MetricQueue
 
+    def __post_init__(self) -> None:
+        own = isinstance(self.batches, Batches)  # whose arrays are new each time
+        self._arrays = self.batches if own else as_arrays(self.batches)
+
     def train(self) -> tuple[Stopped, str]:
         """Take steps, and return why the last one is the last."""
         done = int(self.state.step)
@@ -174,7 +183,7 @@ class _Run:
             if signal := self.agreement.signal:
                 return "signal", f"{signal} came after step {done:,}"
             try:
-                batch = next(self.batches)
+                batch = next(self._arrays)
             except StopIteration:
                 return "data", f"the data ended after step {done:,}"
             self.state, metrics = self.step(self.state, batch)
@@ -197,8 +206,7 @@ class _Run:
         """Save the state and the position behind it, or return what is not finite."""
         wrong = _wrong_with(self.state, self.queue)
         if self.checkpoints and not wrong:
-            state = getattr(self.batches, "state", None)
-            position = state() if state else None
+            position = position_of(self.batches)
             self.checkpoints.save(self.state, position, self.queue.metrics)
         return wrong
 

@@ -30,6 +30,7 @@ from explorer.training.sharding.rules import (
     DEFAULT_RULES,
     Rule,
     Rules,
+    Spec,
     followed,
     rules_for,
     spec_for,
@@ -108,7 +109,12 @@ def make_mesh(
     return jax.make_mesh(sizes, AXES[: len(sizes)], axis_types=automatic, devices=devices)
 
 
-def shardings_of(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> Any:
+def shardings_of(
+    tree: Any,
+    mesh: Mesh,
+    rules: Rule | Rules | None = None,
+    annotated: Mapping[Path, Spec] | None = None,
+) -> Any:
     """Return a tree of the same structure with the sharding of every leaf.
 
     The first rule that fits a parameter decides; without one, its largest axis that "fsdp"
@@ -121,6 +127,7 @@ def shardings_of(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> An
         tree: arrays or shapes.
         mesh: any mesh with the axes that the rules name.
         rules: tried in order; None for DEFAULT_RULES.
+        annotated: specs of some parameters, which come before all rules.
 
     Raises:
         InputError: a rule names an axis that the mesh has not; or one that is not a default
@@ -136,7 +143,11 @@ def shardings_of(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> An
     leaves = _leaves(tree if params is None else params)
     rules = rules_for(rules, mesh.axis_names, leaves)
     sizes = dict(mesh.shape)
-    spec_of = {(path, shape): spec_for(path, shape, sizes, rules) for path, shape in leaves}
+    known = annotated or {}
+    spec_of = {
+        (path, shape): known[path] if path in known else spec_for(path, shape, sizes, rules)
+        for path, shape in leaves
+    }
     specs = [followed(path, shape, spec_of) for path, shape in _leaves(tree)]
     shardings = [NamedSharding(mesh, PartitionSpec(*spec)) for spec in specs]
     return jax.tree.structure(tree).unflatten(shardings)

@@ -23,6 +23,7 @@ __all__ = [
     "Rule",
     "Rules",
     "Spec",
+    "deciding_rule",
     "followed",
     "names_in",
     "rules_for",
@@ -202,18 +203,30 @@ def spec_for(
     >>> spec_for(("mlp", "up_proj", "kernel"), (8, 30), {"fsdp": 4, "tensor": 4}, DEFAULT_RULES)
     ('fsdp',)
     """
+    rule = deciding_rule(path, shape, rules)
+    if rule is None:
+        return _divided(_largest(shape, sizes), shape, sizes)
+    entries = (None,) * (len(shape) - len(rule.spec)) + rule.spec
+    return _divided(entries, shape, sizes)
+
+
+def deciding_rule(path: Path, shape: tuple[int, ...], rules: Rules) -> Rule | None:
+    """Return the first rule that fits a parameter; None where its largest axis is split.
+
+    Raises:
+        InputError: a rule that is not a default has more axes than the parameter.
+    """
     for rule in rules:
         if rule.fits(path, shape):
             if len(rule.spec) <= len(shape):
-                entries = (None,) * (len(shape) - len(rule.spec)) + rule.spec
-                return _divided(entries, shape, sizes)
+                return rule
             if rule not in DEFAULT_RULES:
                 raise InputError(
                     name_of(path) or "the tree",
                     found=f"a rule of {len(rule.spec)} axes, {rule.spec}",
                     expected=f"at most {len(shape)}, as its shape {shape} has",
                 )
-    return _divided(_largest(shape, sizes), shape, sizes)
+    return None
 
 
 def followed(

@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from jax.sharding import Mesh
 
 from explorer.errors import InputError, shown
@@ -13,7 +12,6 @@ from explorer.tree.walk import names_of, place_of
 
 __all__ = [
     "check_float",
-    "check_module",
     "check_optimizer",
     "check_rules",
     "check_sizes",
@@ -110,21 +108,6 @@ def check_watch(watch: Any) -> None:
 
     if not isinstance(watch, Watch | None):
         raise InputError("watch", found=shown(watch, 60), expected="a Watch, or None")
-
-
-def check_module(module: Any) -> None:
-    """Refuse a module that is something else.
-
-    Raises:
-        InputError: what it is.
-    """
-    if not isinstance(module, nn.Module):
-        raise InputError(
-            "module",
-            found=shown(module, 60),
-            expected="a Linen module",
-            cure="make one of the class" if isinstance(module, type) else "",
-        )
 
 
 def check_optimizer(optimizer: Any) -> None:

@@ -1,37 +1,35 @@
 """What training keeps from step to step, and how it begins."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import linen as nn
 from flax import struct
 from jax.core import Tracer
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from explorer.errors import (
-    InputError,
-    TreeError,
-    first_line,
-)
+from explorer.errors import InputError, TreeError
+from explorer.training.modules.functional import Annotations, Variables, functional
+from explorer.training.sharding.annotations import LogicalAxes
 from explorer.training.sharding.arrays import (
     check_arrays,
     check_not_donated,
 )
-from explorer.training.sharding.mesh import Rule, Rules, shardings_of
+from explorer.training.sharding.mesh import Rule, Rules
+from explorer.training.sharding.placement import StatePlacement
 from explorer.training.step.checks import (
     check_float,
-    check_module,
     check_optimizer,
     check_rules,
     check_sizes,
     check_trainable,
     check_watch,
 )
+from explorer.training.step.loaded import loaded_into
 from explorer.tree.nesting import check_tree
 
 __all__ = [
@@ -70,34 +68,41 @@ class TrainState(struct.PyTreeNode):
 
 
 def create_state(
-    module: nn.Module,
+    module: Any,
     optimizer: optax.GradientTransformation,
     rng: jax.Array,
     *inputs: Any,
     mesh: Mesh | None = None,
     rules: Rule | Rules | None = None,
+    logical_axes: LogicalAxes | None = None,
     watch: Any = None,
     param_dtype: DTypeLike | None = None,
+    params: Any = None,
+    fresh: str | Sequence[str] = (),
     **kwargs: Any,
 ) -> TrainState:
     """Return the state that training begins with, created where it is placed.
 
     It is computed in one jitted call whose outputs are sharded: no device ever holds more than
-    its part. Boxes of `nn.with_partitioning` are opened. Inside `jax.eval_shape` nothing is
-    computed.
+    its part. Axes that the module annotates are placed as it says, all others by the rules.
+    Inside `jax.eval_shape` nothing is computed.
 
     Args:
-        module: a Linen module; of its variables, "params" and "batch_stats" are kept.
+        module: as of `Trainer`. Of a Linen module's variables, "params" and "batch_stats" are
+            kept; what an NNX or Equinox module holds is copied.
         optimizer: any optax transformation.
         rng: a key; one half draws the parameters, the other is kept for the steps.
         *inputs: example inputs of the module's call: arrays, or `jax.ShapeDtypeStruct`s,
             for which zeros are used.
-        mesh, rules, watch, param_dtype: as the fields of `Trainer`.
+        mesh, rules, logical_axes, watch, param_dtype: as the fields of `Trainer`.
+        params: parameters that are loaded rather than drawn; None for none.
+        fresh: globs of the parameters that are drawn all the same, such as a new head.
         **kwargs: keyword arguments of the module's call.
 
     Raises:
         InputError: the module cannot be called so, has no parameters or some that are not
-            floats; or the rules do not fit, or have no mesh.
+            floats; the rules or annotations do not fit, or have no mesh; or some of `params`
+            are missing, left over or of other shapes.
 
     >>> from explorer.models.small import LinearRegression
     >>> shape = jax.ShapeDtypeStruct((1, 1), jnp.float32)
@@ -105,7 +110,7 @@ def create_state(
     >>> int(state.step), jax.tree.map(jnp.shape, state.params)
     (0, {'linear': {'bias': (1,), 'kernel': (1, 1)}})
     """
-    check_module(module)
+    made = functional(module)
     check_optimizer(optimizer)
     check_rules(rules, mesh)
     key = _typed(rng)
@@ -114,21 +119,35 @@ def create_state(
     leaves, treedef = jax.tree.flatten((inputs, kwargs))
     given = [i for i, leaf in enumerate(leaves) if isinstance(leaf, np.ndarray | jax.Array)]
     check_arrays("the inputs", [leaves[index] for index in given])
+    check_arrays("params", params)
+    check_not_donated("params", params)
 
-    def begin(key_data: Any, arrays: list[Any]) -> TrainState:
+    def begin(key_data: Any, arrays: list[Any], loaded: Any) -> TrainState:
         key_now = jax.random.wrap_key_data(key_data, impl=jax.random.key_impl(key))
         init_rng, step_rng = jax.random.split(key_now)
         filled = [_zeros(leaf) for leaf in leaves]
         for index, array in zip(given, arrays, strict=True):
             filled[index] = array
         args, keywords = treedef.unflatten(filled)
-        variables = _init(module, init_rng, args, keywords)
+        variables = made.init(init_rng, args, keywords)
+        if loaded is not None:
+            variables = variables._replace(
+                params=loaded_into(variables.params, loaded, fresh)
+            )
         return _first(variables, optimizer, step_rng, watch, param_dtype)
 
     with jax.ensure_compile_time_eval():
         key_data = _on_host(jax.random.key_data(key))
     arrays = [_on_host(leaves[index]) for index in given]
-    return _jitted(begin, mesh, rules, key_data, arrays)
+    annotations: Annotations = {}
+    if mesh is not None:
+        args, keywords = treedef.unflatten([_zeros(leaf) for leaf in leaves])
+        annotations = made.annotations(key, args, keywords)
+    placed = StatePlacement(mesh, rules, annotations, logical_axes)
+    if made.given is None or params is not None:
+        return _jitted(begin, placed, key_data, arrays, jax.tree.map(_on_host, params))
+    step_key = jax.random.split(key)[1]
+    return _copied(made.given, optimizer, step_key, placed, watch, param_dtype)
 
 
 def state_from(
@@ -163,29 +182,38 @@ def state_from(
     """
     check_optimizer(optimizer)
     check_rules(rules, mesh)
-    given = {"params": params, "batch_stats": {} if batch_stats is None else batch_stats}
-    for place, tree in given.items():
+    given = Variables(params, {} if batch_stats is None else batch_stats)
+    for place, tree in given._asdict().items():
         check_arrays(place, tree)
         check_not_donated(place, tree)
-    key = _typed(rng)
-    impl = jax.random.key_impl(key)
-    variables = given
+    key, placed = _typed(rng), StatePlacement(mesh, rules)
+    return _copied(given, optimizer, key, placed, watch, param_dtype)
 
-    def begin(key_data: Any, given: Any) -> TrainState:
+
+def _copied(
+    given: Variables,
+    optimizer: optax.GradientTransformation,
+    rng: jax.Array,
+    placed: StatePlacement,
+    watch: Any,
+    param_dtype: DTypeLike | None,
+) -> TrainState:
+    """Return the state that begins with variables that exist, and a key for the steps."""
+    impl = jax.random.key_impl(rng)
+
+    def begin(key_data: Any, given: Variables) -> TrainState:
         step_rng = jax.random.wrap_key_data(key_data, impl=impl)
         copied = jax.tree.map(lambda leaf: jnp.copy(_strong(leaf)), given)
         return _first(copied, optimizer, step_rng, watch, param_dtype)
 
     with jax.ensure_compile_time_eval():
-        key_data = _on_host(jax.random.key_data(key))
-    return _jitted(begin, mesh, rules, key_data, jax.tree.map(_on_host, variables))
+        key_data = _on_host(jax.random.key_data(rng))
+    return _jitted(begin, placed, key_data, jax.tree.map(_on_host, given))
 
 
-def _jitted(
-    begin: _Begin, mesh: Mesh | None, rules: Rule | Rules | None, *given: Any
-) -> TrainState:
+def _jitted(begin: _Begin, placed: StatePlacement, *given: Any) -> TrainState:
     """Call it jitted, what it returns placed as the rules say."""
-    if mesh is None:
+    if placed.mesh is None:
         try:
             return jax.jit(begin)(*given)
         except jax.errors.UnexpectedTracerError:
@@ -194,12 +222,12 @@ def _jitted(
                 found="hold a tracer of a function that has ended",
                 expected="arrays",
             ) from None
-    shardings = shardings_of(jax.eval_shape(begin, *given), mesh, rules)
+    shardings = placed.shardings(placed.mesh, jax.eval_shape(begin, *given))
     return jax.jit(begin, out_shardings=shardings)(*given)
 
 
 def _first(
-    variables: Any,
+    variables: Variables,
     optimizer: optax.GradientTransformation,
     rng: jax.Array,
     watch: Any,
@@ -207,15 +235,15 @@ def _first(
 ) -> TrainState:
     """Return the state that has these variables and no step behind it."""
     check_watch(watch)
-    params = cast_floats(variables.get("params", {}), param_dtype)
+    params = cast_floats(variables.params, param_dtype)
     check_trainable(params)
-    check_sizes(variables)
+    check_sizes(variables._asdict())
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         opt_state=jax.tree.map(_strong, optimizer.init(params)),
         rng=rng,
-        batch_stats=variables.get("batch_stats", {}),
+        batch_stats=variables.batch_stats,
         halted=jnp.zeros((), bool),
         watch=() if watch is None else watch.init(params),
     )
@@ -235,20 +263,6 @@ def cast_floats(tree: Any, dtype: DTypeLike | None) -> Any:
         return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
     return jax.tree.map(cast, tree)
-
-
-def _init(module: nn.Module, rng: jax.Array, args: Any, kwargs: Any) -> Any:
-    """Return the variables of a module, out of their boxes."""
-    try:
-        return nn.meta.unbox(module.init(rng, *args, **kwargs))
-    except InputError:
-        raise
-    except Exception as error:  # whatever the module's own code may raise
-        raise InputError(
-            type(module).__name__,
-            found=f"cannot be called with these inputs: {first_line(error)}",
-            cure="pass what its __call__ takes",
-        ) from error
 
 
 def _typed(rng: Any) -> jax.Array:

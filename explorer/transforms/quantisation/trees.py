@@ -13,7 +13,7 @@ from explorer.errors import InputError, printable
 from explorer.inventory.tensor import Kind
 from explorer.paths import Key, name_of, path_of
 from explorer.training.sharding.arrays import check_not_donated
-from explorer.transforms.measure import distance
+from explorer.transforms.measure import distance, overflow
 from explorer.transforms.quantisation.pieces import Array, is_host
 from explorer.transforms.quantisation.quantized import Quantized
 from explorer.transforms.quantisation.qwix_arrays import from_qwix, is_qwix
@@ -64,14 +64,17 @@ class Quantiser:
         weights = load()
         check_finite(name_of(key), weights)
         found = Quantized.of(weights, chosen.codec.scheme, chosen.inputs_first)
-        errors = self._errors(weights, found)
+        errors = self._errors(name_of(key), weights, found)
         self.changes.append(_change(key, kind, found.codec.name, found.nbytes, **errors))
         return found
 
-    def _errors(self, weights: Array, found: Quantized) -> dict[str, Any]:
+    def _errors(self, name: str, weights: Array, found: Quantized) -> dict[str, Any]:
         if not self.measure or not _is_concrete(weights):
             return {}
-        after = np.asarray(found)
+        with np.errstate(all="ignore"):  # what overflows is refused below
+            after = np.asarray(found)
+        if not np.isfinite(after).all():
+            raise overflow(name, np.asarray(weights), found.codec.name)
         errors = distance(np.asarray(weights), after)._asdict()
         return {**errors, "zeros": int(after.size - np.count_nonzero(after))}
 

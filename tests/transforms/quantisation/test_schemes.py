@@ -1,5 +1,7 @@
 """Every scheme: stored bytes, published errors, and the laws of encoding and decoding."""
 
+import re
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import explorer as ex
 from explorer.errors import InputError
 from explorer.sizing.weights.groups import Matrix
 from explorer.sizing.weights.parsing import parse_scheme
@@ -271,3 +274,24 @@ def test_schemes_that_are_refused(scheme: str, message: str):
     with pytest.raises(InputError) as error:
         codec_of(scheme)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "scheme", ["q4_k:pure", "q8_0:pure", "int8:asym", "int4:asym", "fp8", "int4", "mxfp4"]
+)
+def test_weights_beyond_the_scales_of_a_scheme_are_refused_or_kept(scheme: str):
+    """What is stored of finite weights is finite, or there is no result."""
+    weights = np.full((256, 2), 3.3e38, np.float32)
+    weights[:5] = -3e38
+    try:
+        found, _ = ex.quantize({"kernel": weights}, scheme)
+    except InputError as error:
+        assert re.fullmatch(  # noqa: PT017
+            r"kernel: holds (3\.3|-3)e\+38, beyond the scales of \S+; expected smaller weights; "
+            "choose a scheme with wider scales, such as mxfp4, or bfloat16",
+            str(error),
+        )
+        assert scheme not in ("fp8", "int4", "mxfp4")
+    else:
+        assert np.isfinite(np.asarray(found["kernel"])).all()
+        assert scheme not in ("q4_k:pure", "q8_0:pure", "int8:asym", "int4:asym")

@@ -1,0 +1,122 @@
+"""Loaders of other libraries: where they are in their data, and their batches as arrays."""
+
+import base64
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from explorer.errors import InputError, shown
+
+__all__ = ["as_arrays", "go_to", "has_position", "position_of", "warn_without_position"]
+
+# (read it, go back to it): explorer's Batches, grain's iterators, torchdata's loaders
+_METHODS = (
+    ("state", "restore"),
+    ("get_state", "set_state"),
+    ("state_dict", "load_state_dict"),
+)
+_BYTES = "base64"  # what a position of bytes is called in JSON
+
+
+def has_position(batches: Any) -> bool:
+    """Return whether an iterator says where it is in its data, and can be put back there."""
+    return _methods_of(batches) is not None
+
+
+def position_of(batches: Any) -> Any:
+    """Return where an iterator is in its data, as JSON holds it; None if it does not say.
+
+    Raises:
+        InputError: it says so in something that is neither JSON nor bytes.
+
+    >>> class Counter:
+    ...     def get_state(self): return b"7"
+    ...     def set_state(self, state): print("at", state)
+    >>> position_of(Counter())
+    {'base64': 'Nw=='}
+    >>> go_to(Counter(), {"base64": "Nw=="})
+    at b'7'
+    """
+    methods = _methods_of(batches)
+    if methods is None:
+        return None
+    found = getattr(batches, methods[0])()
+    if isinstance(found, bytes):
+        return {_BYTES: base64.b64encode(found).decode()}
+    try:
+        json.dumps(found)
+    except (TypeError, ValueError):
+        raise InputError(
+            "batches",
+            found=f"{methods[0]}() returned {shown(found, 60)}",
+            expected="what JSON holds, or bytes",
+        ) from None
+    return found
+
+
+def go_to(batches: Any, position: Any) -> None:
+    """Put an iterator to where `position_of` found it, or one that began as it did.
+
+    Raises:
+        InputError: it cannot be put anywhere.
+    """
+    methods = _methods_of(batches)
+    if methods is None:
+        raise InputError(
+            "batches",
+            found=f"{type(batches).__name__} has no position",
+            expected="an iterator with state() and restore(), or get_state() and set_state()",
+        )
+    if position is None:
+        raise InputError(
+            "batches",
+            found="no position was saved",
+            expected="a run whose batches had one",
+            cure="leave out batches=, and begin the data anew",
+        )
+    if isinstance(position, dict) and list(position) == [_BYTES]:
+        position = base64.b64decode(position[_BYTES])
+    getattr(batches, methods[1])(position)
+
+
+def warn_without_position(batches: Any) -> None:
+    """Warn that a run that is resumed would begin its data anew."""
+    if not has_position(batches):
+        warnings.warn(
+            f"batches: {type(batches).__name__} has neither state() nor get_state(): a run "
+            "that is resumed begins its data anew; use Batches(...), or an iterator of grain",
+            stacklevel=3,
+        )
+
+
+def as_arrays(batches: Iterator[Any]) -> Iterator[Any]:
+    """Yield batches as arrays of their own: a loader may fill its buffers again.
+
+    A step is given its batch before the step before it has ended. Tensors of torch become
+    arrays over the same memory, of which one copy is made.
+    """
+    for batch in batches:
+        yield jax.tree.map(_owned, batch, is_leaf=_is_tensor)
+
+
+def _methods_of(batches: Any) -> tuple[str, str] | None:
+    for names in _METHODS:
+        if all(callable(getattr(batches, name, None)) for name in names):
+            return names
+    return None
+
+
+def _is_tensor(leaf: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(leaf, torch.Tensor)
+
+
+def _owned(leaf: Any) -> Any:
+    if _is_tensor(leaf):
+        leaf = leaf.detach().cpu().numpy()
+    return np.array(leaf) if isinstance(leaf, np.ndarray) else leaf

@@ -1,0 +1,1 @@
+"""Modules of Linen, NNX and Equinox as pure functions of their parameters."""

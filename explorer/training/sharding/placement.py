@@ -1,0 +1,140 @@
+"""Where the state of a run is placed: as annotations say, and rules where there are none."""
+
+from math import prod
+from typing import Any, NamedTuple
+
+import jax
+import msgspec
+from jax.sharding import Mesh
+
+from explorer.document.exporting import Exportable
+from explorer.paths import name_of
+from explorer.training.modules.functional import Annotations
+from explorer.training.sharding.annotations import LogicalAxes, annotated_specs
+from explorer.training.sharding.mesh import Rule, Rules, shardings_of
+from explorer.training.sharding.rules import DEFAULT_RULES, deciding_rule
+from explorer.tree.walk import Path, names_of
+
+__all__ = ["PlacedTensor", "PlacementTable", "StatePlacement"]
+
+
+class PlacedTensor(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one tensor is.
+
+    Attributes:
+        name: its path.
+        shape, dtype: of the whole.
+        spec: the axis of the mesh, or several, that each of its axes is split over.
+        why: what decided: an annotation, a rule, or that its largest axis divides.
+        nbytes: of the whole.
+        device_bytes: of the part that each device holds.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    spec: str
+    why: str
+    nbytes: int
+    device_bytes: int
+
+
+class PlacementTable(Exportable, frozen=True, kw_only=True):
+    """Where each parameter is placed, and what the whole state takes on a device.
+
+    Attributes:
+        mesh: the sizes of its axes.
+        tensors: the parameters.
+        state_bytes, device_bytes: of the whole state with its optimizer: in all, and of the
+            part that each device holds.
+    """
+
+    mesh: dict[str, int]
+    tensors: tuple[PlacedTensor, ...]
+    state_bytes: int
+    device_bytes: int
+
+
+class StatePlacement(NamedTuple):
+    """A mesh, and what decides over which of its axes a tensor is split."""
+
+    mesh: Mesh | None
+    rules: Rule | Rules | None
+    annotations: Annotations = {}
+    logical_axes: LogicalAxes | None = None
+
+    def shardings(self, mesh: Mesh, shapes: Any) -> Any:
+        """Return the sharding of every leaf of the shapes of a state.
+
+        Raises:
+            InputError: an annotation or a rule does not fit.
+        """
+        leaves, _ = jax.tree_util.tree_flatten_with_path(shapes.params)
+        sizes = {names_of(keys): leaf.shape for keys, leaf in leaves}
+        specs = annotated_specs(
+            self.annotations, sizes, dict(mesh.shape), self.logical_axes
+        )
+        return shardings_of(shapes, mesh, self.rules, specs)
+
+    def table(self, mesh: Mesh, shapes: Any) -> PlacementTable:
+        """Return where each parameter of the shapes of a state is placed, and why.
+
+        Raises:
+            InputError: an annotation or a rule does not fit.
+        """
+        shardings = self.shardings(mesh, shapes)
+        leaves, _ = jax.tree_util.tree_flatten_with_path(shapes.params)
+        tensors = [
+            self._row(names_of(keys), leaf, sharding)
+            for (keys, leaf), sharding in zip(
+                leaves, jax.tree.leaves(shardings.params), strict=True
+            )
+        ]
+        sizes = [
+            (_nbytes(leaf, leaf.shape), _nbytes(leaf, sharding.shard_shape(leaf.shape)))
+            for leaf, sharding in zip(
+                jax.tree.leaves(shapes), jax.tree.leaves(shardings), strict=True
+            )
+        ]
+        whole, part = map(sum, zip(*sizes, strict=True))
+        return PlacementTable(
+            mesh=dict(mesh.shape),
+            tensors=tuple(tensors),
+            state_bytes=whole,
+            device_bytes=part,
+        )
+
+    def _row(self, path: Path, leaf: Any, sharding: Any) -> PlacedTensor:
+        return PlacedTensor(
+            name=name_of(path),
+            shape=leaf.shape,
+            dtype=str(leaf.dtype),
+            spec=f"({', '.join(_entry(entry) for entry in sharding.spec)})",
+            why=self._why(path, leaf.shape),
+            nbytes=_nbytes(leaf, leaf.shape),
+            device_bytes=_nbytes(leaf, sharding.shard_shape(leaf.shape)),
+        )
+
+    def _why(self, path: Path, shape: tuple[int, ...]) -> str:
+        if path in self.annotations:
+            names = ", ".join(_entry(name) for name in self.annotations[path])
+            return f"annotation ({names})"
+        rules = DEFAULT_RULES if self.rules is None else self.rules
+        rule = deciding_rule(path, shape, (rules,) if isinstance(rules, Rule) else rules)
+        if rule is None:
+            return "largest axis" if len(shape) > 1 else "no rule"
+        words = (rule.glob, rule.role, rule.component)
+        what = ", ".join(word for word in words if word is not None) or "all"
+        return f"{'default rule' if rule in DEFAULT_RULES else 'rule'}: {what}"
+
+
+def _entry(entry: Any) -> str:
+    if isinstance(entry, tuple):
+        return "+".join(map(str, entry))
+    return str(entry) if entry is not None else "-"
+
+
+def _nbytes(leaf: Any, shape: tuple[int, ...]) -> int:
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return 0  # a few bytes of a key, whose format is its implementation's
+    return prod(shape) * leaf.dtype.itemsize

@@ -1,0 +1,292 @@
+"""NNX and Equinox modules train as plain loops of their own libraries do."""
+
+import json
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import explorer as ex
+from explorer.errors import InputError
+from explorer.models.small import MultilayerPerceptron
+from explorer.training import Trainer, Watch
+from tests.training import tiny
+from tests.training.devices import start
+from tests.training.modules.networks import Network, Perceptron, points, squares
+
+OPTIMIZER = optax.adamw(3e-2)
+STEPS = 6
+
+
+@pytest.fixture(autouse=True)
+def unplaced():
+    """Modules are made without a mesh, whatever axes they are annotated with."""
+    with nnx.use_eager_sharding(False):
+        yield
+
+
+def plain_nnx(model: Network) -> list[float]:
+    """Return the losses of a loop as NNX's own guide writes it."""
+    optimizer = nnx.Optimizer(model, OPTIMIZER, wrt=nnx.Param)
+
+    @nnx.jit
+    def step(model: Network, optimizer: nnx.Optimizer, batch: Any) -> jax.Array:
+        def loss_fn(model: Network) -> jax.Array:
+            return squares(model, batch, None)[0]
+
+        loss, grads = nnx.value_and_grad(loss_fn)(model)
+        optimizer.update(model, grads)
+        return loss
+
+    model.train()
+    return [float(step(model, optimizer, points(seed=n))) for n in range(STEPS)]
+
+
+def test_an_nnx_module_trains_as_in_a_loop_of_nnx():
+    """Without dropout, which draws from a key of its own; statistics of batches included."""
+    theirs = Network(rngs=nnx.Rngs(0), dropout=0.0)
+    mine = Network(rngs=nnx.Rngs(0), dropout=0.0)
+    before = nnx.to_pure_dict(nnx.state(mine, (nnx.Param, nnx.BatchStat)))
+    trainer = Trainer(mine, squares, OPTIMIZER)
+    state = trainer.init(jax.random.key(1))
+    losses = []
+    for n in range(STEPS):
+        state, metrics = trainer.step(state, points(seed=n))
+        losses.append(float(metrics["loss"]))
+    np.testing.assert_allclose(losses, plain_nnx(theirs), rtol=2e-5)
+    trained = trainer.module(state)
+    assert isinstance(trained, Network)
+    theirs.eval(), trained.eval()
+    x, _ = points(seed=9)
+    np.testing.assert_allclose(trained(x), theirs(x), rtol=1e-4, atol=1e-5)
+    # the module that was given is as it was
+    after = nnx.to_pure_dict(nnx.state(mine, (nnx.Param, nnx.BatchStat)))
+    jax.tree.map(np.testing.assert_array_equal, after, before)
+
+
+def test_a_factory_draws_what_its_rngs_say_and_paths_are_plain():
+    trainer = Trainer(Network, squares, OPTIMIZER, watch=Watch(every=2))
+    state = trainer.init(jax.random.key(3))
+    drawn = Network(rngs=nnx.Rngs(jax.random.split(jax.random.key(3))[0]))
+    np.testing.assert_array_equal(state.params["up"]["kernel"], drawn.up.kernel[...])
+    names = [
+        "layers/0/bias", "layers/0/kernel", "norm/bias", "norm/scale", "up/bias", "up/kernel",
+    ]  # fmt: skip
+    assert list(trainer.history(state).rows) == names
+    assert [t.name for t in ex.explore(state.params)] == names
+    assert set(state.batch_stats) == {"norm"}
+    assert ex.explore(trainer.module(state)).num_parameters == ex.count_parameters(
+        state.params
+    )
+
+
+def test_dropout_draws_by_the_step_and_not_in_an_evaluation():
+    trainer = Trainer(partial(Network, dropout=0.5), squares, optax.sgd(0.0))
+    state = trainer.init(jax.random.key(0))
+    batch = points()
+    again, first = trainer.step(jax.tree.map(jnp.copy, state), batch)
+    _, same = trainer.step(jax.tree.map(jnp.copy, state), batch)
+    _, other = trainer.step(again, batch)
+    assert float(first["mean"]) == float(same["mean"])
+    assert float(first["mean"]) != float(other["mean"])
+    state = trainer.init(jax.random.key(0))
+    means = [float(trainer.eval_step(state.replace(step=n), batch)["mean"]) for n in (0, 1)]
+    assert means[0] == means[1]
+
+
+def test_frozen_and_adapted_parameters_of_nnx():
+    class Adapted(nnx.Module):
+        def __init__(self, *, rngs: nnx.Rngs):
+            self.layer = nnx.LoRALinear(4, 3, lora_rank=2, rngs=rngs)
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return self.layer(x)
+
+    trainer = Trainer(Adapted, squares, OPTIMIZER, freeze=["layer/kernel", "layer/bias"])
+    state = trainer.init(jax.random.key(0))
+    before = jax.tree.map(np.asarray, state.params)
+    for _ in range(3):
+        state, _ = trainer.step(state, points())
+    after = state.params["layer"]
+    np.testing.assert_array_equal(after["kernel"], before["layer"]["kernel"])
+    moved = after["lora"]["lora_b"] - before["layer"]["lora"]["lora_b"]
+    assert float(jnp.abs(moved).max()) > 0
+
+
+def test_an_equinox_module_trains_as_in_a_loop_of_equinox():
+    model = Perceptron(jax.random.key(0))
+    trainer = Trainer(model, squares, OPTIMIZER)
+    state = trainer.init(jax.random.key(1))
+    mine = []
+    for n in range(STEPS):
+        state, metrics = trainer.step(state, points(seed=n))
+        mine.append(float(metrics["loss"]))
+    theirs, wanted = model, []
+    slots = OPTIMIZER.init(eqx.filter(theirs, eqx.is_inexact_array))
+    for n in range(STEPS):
+        loss = lambda model, n=n: squares(model, points(seed=n), None)[0]  # noqa: E731
+        value, grads = eqx.filter_value_and_grad(loss)(theirs)
+        updates, slots = OPTIMIZER.update(
+            grads, slots, eqx.filter(theirs, eqx.is_inexact_array)
+        )
+        theirs = eqx.apply_updates(theirs, updates)
+        wanted.append(float(value))
+    np.testing.assert_allclose(mine, wanted, rtol=2e-5)
+    trained = trainer.module(state)
+    assert trained.scale == 0.5
+    np.testing.assert_allclose(
+        trained.layers[0].weight, theirs.layers[0].weight, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_a_linen_module_comes_back_bound():
+    module = MultilayerPerceptron((8, 3))
+    trainer = Trainer(module, tiny.squares(module), OPTIMIZER)
+    x, _ = points()
+    state = trainer.init(jax.random.key(0), x)
+    found = trainer.module(state)(x)
+    np.testing.assert_array_equal(found, module.apply({"params": state.params}, x))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (3, "module: 3; expected a module of Linen, NNX or Equinox, or a function of rngs"),
+        (MultilayerPerceptron, "expected a module of Linen.*make one of the class"),
+        (lambda rngs: 7, "module: .* returned 7; expected an NNX module"),
+        (lambda rngs: Network(7, rngs=rngs), "cannot be called with rngs: "),
+        (lambda: 0, "cannot be called with rngs: .* pass a function of rngs"),
+    ],
+)
+def test_what_is_no_module(model: Any, message: str):
+    with pytest.raises(InputError, match=message):
+        Trainer(model, squares, OPTIMIZER)
+
+
+def test_a_loss_that_returns_statistics_of_nnx():
+    trainer = Trainer(Network, lambda model, batch, context: (0.0, {}, {}), OPTIMIZER)
+    with pytest.raises(
+        InputError, match=r"a tuple of 3; expected loss or \(loss, metrics\)"
+    ):
+        trainer.step(trainer.init(jax.random.key(0)), points())
+
+
+class TestLoaded:
+    """Parameters that are loaded, and those that are drawn all the same."""
+
+    module = MultilayerPerceptron((8, 3))
+
+    def trainer(self) -> Trainer:
+        return Trainer(
+            self.module, tiny.squares(self.module), OPTIMIZER, watch=Watch(distance=True)
+        )
+
+    def test_all(self):
+        x, _ = points()
+        loaded = self.module.init(jax.random.key(7), x)["params"]
+        trainer = self.trainer()
+        state = trainer.init(jax.random.key(0), x, params=loaded)
+        jax.tree.map(np.testing.assert_array_equal, state.params, loaded)
+        jax.tree.map(np.testing.assert_array_equal, state.watch, loaded)
+        trainer.step(state, points())  # whose memory is not that of what was loaded
+        assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(loaded))
+
+    def test_a_new_head(self):
+        x, _ = points()
+        loaded = self.module.init(jax.random.key(7), x)["params"]
+        body = {"params": {"layers_0": loaded["layers_0"]}}
+        state = self.trainer().init(jax.random.key(0), x, params=body, fresh="layers_1/**")
+        drawn = self.trainer().init(jax.random.key(0), x).params
+        np.testing.assert_array_equal(
+            state.params["layers_1"]["kernel"], drawn["layers_1"]["kernel"]
+        )
+        np.testing.assert_array_equal(
+            state.params["layers_0"]["kernel"], loaded["layers_0"]["kernel"]
+        )
+
+    def test_nnx(self):
+        trainer = Trainer(Network, squares, OPTIMIZER)
+        loaded = trainer.init(jax.random.key(5)).params
+        state = trainer.init(jax.random.key(0), params=loaded)
+        jax.tree.map(np.testing.assert_array_equal, state.params, loaded)
+
+    @pytest.mark.parametrize(
+        ("change", "fresh", "message"),
+        [
+            (
+                {"layers_1": None},
+                (),
+                r"params: layers_1/bias, layers_1/kernel are missing; expected",
+            ),
+            (
+                {"extra": jnp.ones(2)},
+                (),
+                r"params: extra is left over; expected the parameters",
+            ),
+            (
+                {},
+                "head/**",
+                "fresh: 'head/\\*\\*' matches no parameter; expected a glob of paths",
+            ),
+            (
+                {"layers_1": {"kernel": jnp.ones((8, 4)), "bias": jnp.ones(3)}},
+                (),
+                r"layers_1/kernel: has shape \(8, 4\) in params; expected \(8, 3\)",
+            ),
+        ],
+    )
+    def test_what_does_not_fit(self, change: Any, fresh: Any, message: str):
+        x, _ = points()
+        loaded = {**self.module.init(jax.random.key(7), x)["params"], **change}
+        loaded = {name: part for name, part in loaded.items() if part is not None}
+        with pytest.raises(InputError, match=message):
+            self.trainer().init(jax.random.key(0), x, params=loaded, fresh=fresh)
+
+
+@pytest.fixture(scope="module")
+def on_eight_devices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("runs")
+    process = start("modules.on_devices", folder, devices=8)
+    found, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return json.loads(found)
+
+
+def test_annotations_come_before_rules(on_eight_devices: dict[str, Any]):
+    found = on_eight_devices["specs"]
+    assert found["up/kernel"] == [None, "tensor"]  # as its module says
+    assert found["layers/0/kernel"] == ["fsdp"]  # by the rules
+    assert found["mu of up/kernel"] == [None, "tensor"]
+    assert on_eight_devices["logical"] == {"linen": ["fsdp"], "nnx": [None, "tensor"]}
+
+
+def test_a_run_that_is_stopped_and_resumed_is_the_same_bit_for_bit(
+    on_eight_devices: dict[str, Any],
+):
+    assert on_eight_devices["resumed"] == on_eight_devices["whole"]
+    best = on_eight_devices["best"]
+    assert best["kept"] == best["lowest"]
+
+
+@pytest.mark.parametrize("case", ["unknown", "divides", "rank", "twice"])
+def test_annotations_that_do_not_fit(on_eight_devices: dict[str, Any], case: str):
+    assert (
+        on_eight_devices["errors"][case]
+        == {
+            "unknown": "up/kernel: is annotated with an axis 'embed'; expected one of the mesh's, data, "
+            'fsdp, tensor, or of logical_axes; pass logical_axes={"embed": "fsdp"}, or None for no '
+            "axis",
+            "divides": "up/kernel: is annotated to split 4 over data x tensor, 8 devices; expected a size that "
+            "they divide; change the mesh, or the annotation",
+            "rank": "up/kernel: is annotated with 1 axes, ('tensor',); expected 2, as its shape (4, 16) "
+            "has",
+            "twice": "up/kernel: is split twice over tensor, by ('tensor', 'tensor'); expected each axis "
+            "of the mesh once",
+        }[case]
+    )
