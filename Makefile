@@ -1,5 +1,6 @@
 # make explore   set up, fetch a real checkpoint and show what is in it
 # make test      set up and run the tests; make test ROOM=formats runs tests/formats
+# make thorough  all cases of the tests of which make test runs some
 # make quick     the tests that start no process, train nothing and need no devices
 # make check     tests, hostile files, format, lint, types, doctests, sessions of the docs, real weights
 # make refresh   write into the docs what their sessions print today; make sheet: only the lists
@@ -21,7 +22,7 @@ PYTEST := $(BIN)/python -m pytest
 # Slow files start first; the tests of a file share a worker and its fixtures.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: explore test quick check hostile lint types docs real sheet refresh conformance differ fuzz bench clean help
+.PHONY: explore test thorough quick check hostile lint types docs real sheet refresh conformance differ fuzz bench clean help
 .DELETE_ON_ERROR:
 
 explore: $(VENV)/core $(MINILM)
@@ -29,6 +30,9 @@ explore: $(VENV)/core $(MINILM)
 
 test: $(VENV)/dev
 	$(PYTEST) $(PARALLEL) $(if $(ROOM),tests/$(ROOM))
+
+thorough: $(VENV)/dev
+	$(PYTEST) $(PARALLEL) --thorough -m representatives $(if $(ROOM),tests/$(ROOM))
 
 quick: $(VENV)/dev
 	$(PYTEST) $(PARALLEL) -m 'not (process or devices or training or slow)' $(if $(ROOM),tests/$(ROOM))

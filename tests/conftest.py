@@ -4,6 +4,7 @@
 train, or are marked slow by hand.
 """
 
+import gc
 import inspect
 import os
 import signal
@@ -48,6 +49,13 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def pytest_collection_finish() -> None:
+    """Look for cycles seldom, and not among the tests and modules, which stay."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 def _emit_without_fusions() -> None:
     """Compile small programs in 0.6 of the time; XLA reads its flags once, here."""
     if (0, 7) <= tuple(map(int, jax.__version__.split(".")[:2])) <= (0, 10):  # has the flag
@@ -59,8 +67,37 @@ def _emit_without_fusions() -> None:
             del os.environ["XLA_FLAGS"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `make thorough`."""
+    parser.addoption(
+        "--thorough", action="store_true", help="all members of a matrix, not some alone"
+    )
+
+
+def _without_the_rest(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of tests marked with representatives, leave out the others, which take minutes."""
+    kept, rest, unknown = [], [], {}
+    for item in items:
+        marker = item.get_closest_marker("representatives")
+        if marker is None or not isinstance(item, pytest.Function):
+            kept.append(item)
+            continue
+        words = {item.callspec.id}
+        words |= {str(getattr(v, "name", v)) for v in item.callspec.params.values()}
+        found = words & set(marker.args)
+        (kept if found or config.getoption("--thorough") else rest).append(item)
+        left = unknown.setdefault(item.function, set(marker.args))
+        left -= found
+    for function, names in unknown.items():
+        if names and not config.args_source.name == "ARGS":
+            raise pytest.UsageError(f"{function.__name__} has no case {sorted(names)}")
+    items[:] = kept
+    config.hook.pytest_deselected(items=rest)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark every test by its folder and by what it reaches, then put slow files first."""
+    _without_the_rest(config, items)
     ranks: dict[Path, int] = {}
     for item in items:
         folder = (
@@ -104,7 +141,8 @@ def _walk(function: Callable[..., Any], found: set[str], seen: set[CodeType]) ->
         texts = [const for const in code.co_consts if isinstance(const, str)]
         codes += [const for const in code.co_consts if isinstance(const, CodeType)]
         for name in code.co_names:
-            value = inspect.unwrap(getattr(function, "__globals__", {}).get(name))  # cached
+            found_there: Any = getattr(function, "__globals__", {}).get(name)
+            value = inspect.unwrap(found_there)  # cached
             if value is subprocess:
                 found.add("process")
             elif isinstance(value, str):

@@ -16,6 +16,7 @@ from explorer.training.modules.functional import FunctionalModule, functional
 from explorer.training.sharding.annotations import LogicalAxes
 from explorer.training.sharding.arrays import check_arrays
 from explorer.training.sharding.mesh import Rule, Rules, shardings_of
+from explorer.training.sharding.placement import PlacementTable, StatePlacement
 from explorer.training.step.checks import (
     check_float,
     check_optimizer,
@@ -24,7 +25,7 @@ from explorer.training.step.checks import (
 )
 from explorer.training.step.evaluation import EvalStep, LossFn, make_eval_step
 from explorer.training.step.freezing import Freezing
-from explorer.training.step.state import TrainState, create_state, state_from
+from explorer.training.step.state import TrainState, create_state, state_from, zeros_like_shape
 from explorer.training.step.train_step import Step, make_train_step
 from explorer.training.watch.watch import Watch
 from explorer.tree.types import Params, PyTree
@@ -180,6 +181,46 @@ class Trainer:
             watch=self.watch,
             param_dtype=self.param_dtype,
         )
+
+    def plan(self, *inputs: Any, **kwargs: Any) -> PlacementTable:
+        """Return where `init` would place each parameter, why, and what each device holds.
+
+        Nothing is computed, and the mesh may be larger than this machine.
+
+        Args:
+            inputs, kwargs: as of `init`.
+
+        Raises:
+            InputError: there is no mesh or no model, or annotations or rules do not fit.
+
+        >>> from explorer.models.small import LinearRegression
+        >>> from explorer.training.sharding.mesh import make_mesh
+        >>> def loss_fn(params, batch, context):
+        ...     return params["linear"]["bias"].sum()
+        >>> trainer = Trainer(LinearRegression(), loss_fn, optax.sgd(0.1), mesh=make_mesh())
+        >>> [row.why for row in trainer.plan(jax.ShapeDtypeStruct((1, 4), "float32")).tensors]
+        ['default rule: bias', 'largest axis']
+        """
+        if self.mesh is None or self._functional is None:
+            found = "has no mesh" if self.mesh is None else "has no model"
+            cure = "pass mesh=make_mesh(...) and a model"
+            raise InputError("Trainer", found=found, cure=cure)
+        key = jax.random.key(0)
+        shapes = jax.eval_shape(
+            lambda: create_state(
+                self.model,
+                self._optimizer,
+                key,
+                *inputs,
+                watch=self.watch,
+                param_dtype=self.param_dtype,
+                **kwargs,
+            )
+        )
+        args, keywords = jax.tree.map(zeros_like_shape, (inputs, kwargs))
+        annotations = self._functional.annotations(key, args, keywords)
+        placement = StatePlacement(self.mesh, self.rules, annotations, self.logical_axes)
+        return placement.table(self.mesh, shapes)
 
     def module(self, state: TrainState) -> Any:
         """Return the model with the parameters of a state: a module as it was given.

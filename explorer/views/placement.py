@@ -21,7 +21,7 @@ def placement_document(found: PlacementTable) -> Document:
         (
             each.name,
             " x ".join(map(str, each.shape)),
-            each.spec,
+            each.spec or "whole on each",
             each.why,
             each.nbytes,
             each.device_bytes,

@@ -35,6 +35,7 @@ def raw_tensors(path: Path) -> dict[str, bytes]:
     return {name: raw[8 + size :][first:last] for name, (first, last) in places.items()}
 
 
+@pytest.mark.representatives("nf4:double", "int4:asym:search:g32", "mxfp4", "int8")
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_numbers_and_counts_are_those_of_the_tree(
     params: dict[str, Any], tmp_path: Path, scheme: str

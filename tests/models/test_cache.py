@@ -56,6 +56,9 @@ def model_and_params(case: Case, scan: bool):
 
 
 @slow
+@pytest.mark.representatives(
+    "llama", "gemma3", "gpt_oss", "deepseek_v3", "gpt2", "mixtral_window"
+)
 @pytest.mark.parametrize("case", _CASES, ids=lambda case: case.name)
 def test_cached_logits_are_those_of_transformers_with_its_cache(case: Case):
     """Prompts of unequal lengths; there padded on the left, here on the right."""

@@ -24,8 +24,8 @@ _BYTES = "base64"  # what a position of bytes is called in JSON
 
 
 def has_position(batches: Any) -> bool:
-    """Return whether an iterator says where it is in its data, and can be put back there."""
-    return _methods_of(batches) is not None
+    """Return whether an iterator says where it is in its data."""
+    return _method_of(batches, 0) is not None
 
 
 def position_of(batches: Any) -> Any:
@@ -42,10 +42,10 @@ def position_of(batches: Any) -> Any:
     >>> go_to(Counter(), {"base64": "Nw=="})
     at b'7'
     """
-    methods = _methods_of(batches)
-    if methods is None:
+    name = _method_of(batches, 0)
+    if name is None:
         return None
-    found = getattr(batches, methods[0])()
+    found = getattr(batches, name)()
     if isinstance(found, bytes):
         return {_BYTES: base64.b64encode(found).decode()}
     try:
@@ -53,7 +53,7 @@ def position_of(batches: Any) -> Any:
     except (TypeError, ValueError):
         raise InputError(
             "batches",
-            found=f"{methods[0]}() returned {shown(found, 60)}",
+            found=f"{name}() returned {shown(found, 60)}",
             expected="what JSON holds, or bytes",
         ) from None
     return found
@@ -65,8 +65,8 @@ def go_to(batches: Any, position: Any) -> None:
     Raises:
         InputError: it cannot be put anywhere.
     """
-    methods = _methods_of(batches)
-    if methods is None:
+    name = _method_of(batches, 1)
+    if name is None:
         raise InputError(
             "batches",
             found=f"{type(batches).__name__} has no position",
@@ -81,7 +81,7 @@ def go_to(batches: Any, position: Any) -> None:
         )
     if isinstance(position, dict) and list(position) == [_BYTES]:
         position = base64.b64decode(position[_BYTES])
-    getattr(batches, methods[1])(position)
+    getattr(batches, name)(position)
 
 
 def warn_without_position(batches: Any) -> None:
@@ -104,11 +104,10 @@ def as_arrays(batches: Iterator[Any]) -> Iterator[Any]:
         yield jax.tree.map(_owned, batch, is_leaf=_is_tensor)
 
 
-def _methods_of(batches: Any) -> tuple[str, str] | None:
-    for names in _METHODS:
-        if all(callable(getattr(batches, name, None)) for name in names):
-            return names
-    return None
+def _method_of(batches: Any, which: int) -> str | None:
+    """Return the name of the method that reads a position, or of the one that goes to it."""
+    names = (pair[which] for pair in _METHODS)
+    return next((name for name in names if callable(getattr(batches, name, None))), None)
 
 
 def _is_tensor(leaf: Any) -> bool:

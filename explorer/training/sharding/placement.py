@@ -4,6 +4,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import msgspec
 from jax.sharding import Mesh
 
@@ -24,7 +25,8 @@ class PlacedTensor(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: its path.
         shape, dtype: of the whole.
-        spec: the axis of the mesh, or several, that each of its axes is split over.
+        spec: the axis of the mesh, or several, that each of its axes is split over; empty
+            where every device holds the whole.
         why: what decided: an annotation, a rule, or that its largest axis divides.
         nbytes: of the whole.
         device_bytes: of the part that each device holds.
@@ -60,7 +62,7 @@ class StatePlacement(NamedTuple):
 
     mesh: Mesh | None
     rules: Rule | Rules | None
-    annotations: Annotations = {}
+    annotations: Annotations | None = None
     logical_axes: LogicalAxes | None = None
 
     def shardings(self, mesh: Mesh, shapes: Any) -> Any:
@@ -72,7 +74,7 @@ class StatePlacement(NamedTuple):
         leaves, _ = jax.tree_util.tree_flatten_with_path(shapes.params)
         sizes = {names_of(keys): leaf.shape for keys, leaf in leaves}
         specs = annotated_specs(
-            self.annotations, sizes, dict(mesh.shape), self.logical_axes
+            self.annotations or {}, sizes, dict(mesh.shape), self.logical_axes
         )
         return shardings_of(shapes, mesh, self.rules, specs)
 
@@ -109,16 +111,15 @@ class StatePlacement(NamedTuple):
             name=name_of(path),
             shape=leaf.shape,
             dtype=str(leaf.dtype),
-            spec=f"({', '.join(_entry(entry) for entry in sharding.spec)})",
+            spec=", ".join(_entry(entry) for entry in sharding.spec),
             why=self._why(path, leaf.shape),
             nbytes=_nbytes(leaf, leaf.shape),
             device_bytes=_nbytes(leaf, sharding.shard_shape(leaf.shape)),
         )
 
     def _why(self, path: Path, shape: tuple[int, ...]) -> str:
-        if path in self.annotations:
-            names = ", ".join(_entry(name) for name in self.annotations[path])
-            return f"annotation ({names})"
+        if names := (self.annotations or {}).get(path):
+            return f"annotation ({', '.join(_entry(name) for name in names)})"
         rules = DEFAULT_RULES if self.rules is None else self.rules
         rule = deciding_rule(path, shape, (rules,) if isinstance(rules, Rule) else rules)
         if rule is None:
@@ -135,6 +136,6 @@ def _entry(entry: Any) -> str:
 
 
 def _nbytes(leaf: Any, shape: tuple[int, ...]) -> int:
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return 0  # a few bytes of a key, whose format is its implementation's
     return prod(shape) * leaf.dtype.itemsize

@@ -37,9 +37,10 @@ __all__ = [
     "cast_floats",
     "create_state",
     "state_from",
+    "zeros_like_shape",
 ]
 
-_Begin = Callable[[Any, list[Any]], "TrainState"]
+_Begin = Callable[..., "TrainState"]
 
 
 class TrainState(struct.PyTreeNode):
@@ -125,7 +126,7 @@ def create_state(
     def begin(key_data: Any, arrays: list[Any], loaded: Any) -> TrainState:
         key_now = jax.random.wrap_key_data(key_data, impl=jax.random.key_impl(key))
         init_rng, step_rng = jax.random.split(key_now)
-        filled = [_zeros(leaf) for leaf in leaves]
+        filled = [zeros_like_shape(leaf) for leaf in leaves]
         for index, array in zip(given, arrays, strict=True):
             filled[index] = array
         args, keywords = treedef.unflatten(filled)
@@ -141,7 +142,7 @@ def create_state(
     arrays = [_on_host(leaves[index]) for index in given]
     annotations: Annotations = {}
     if mesh is not None:
-        args, keywords = treedef.unflatten([_zeros(leaf) for leaf in leaves])
+        args, keywords = treedef.unflatten([zeros_like_shape(leaf) for leaf in leaves])
         annotations = made.annotations(key, args, keywords)
     placed = StatePlacement(mesh, rules, annotations, logical_axes)
     if made.given is None or params is not None:
@@ -277,7 +278,8 @@ def _typed(rng: Any) -> jax.Array:
     )
 
 
-def _zeros(leaf: Any) -> Any:
+def zeros_like_shape(leaf: Any) -> Any:
+    """Return zeros of a shape; anything else as it is."""
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return jnp.zeros(leaf.shape, leaf.dtype)
     return leaf

@@ -27,6 +27,7 @@ COUNTERS = 4 + 8 + 1  # step, key and whether it halted
 
 
 @pytest.mark.slow
+@pytest.mark.representatives("gpt2", "mixtral", "gemma3")
 @pytest.mark.parametrize(
     ("name", "mesh", "scan"),
     [
@@ -101,6 +102,7 @@ def test_a_device_holds_of_any_optimizer_what_a_plan_says(name: str, mesh: dict[
 
 
 @pytest.mark.slow
+@pytest.mark.representatives("adafactor", "muon")
 @pytest.mark.parametrize("name", ["lion", "adafactor", "sgd", "momentum", "muon"])
 def test_any_optimizer_is_an_argument_as_it_begins(name: str):
     subject = subject_of("llama")

@@ -47,6 +47,7 @@ def real_mesh(placement: Placement) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.representatives("llama", "mixtral", "deepseek_v3")
 @pytest.mark.parametrize(
     ("name", "mesh", "scan"),
     [

@@ -47,7 +47,9 @@ class Perceptron(eqx.Module):
 def squares(model: Any, batch: Any, context: Any) -> Any:
     """Return the mean squared error of a module, and a metric."""
     x, y = batch
-    call = jax.vmap(model) if isinstance(model, eqx.Module) else model
+    call: Any = model
+    if isinstance(model, eqx.Module):
+        call = jax.vmap(call)
     found = call(x)
     return jnp.square(found - y).mean(), {"mean": found.mean()}
 

@@ -81,6 +81,7 @@ def logical() -> dict[str, Any]:
 def run(folder: Path, ends: tuple[int, ...]) -> dict[str, Any]:
     """Return the sums of all leaves after a run in several parts, each in a new process's words."""
     losses: dict[int, float] = {}
+    result, best, chosen = None, None, None
     for end in ends:
         trainer, batches = trainer_of(), Loader()
         state = trainer.init(tiny.KEY)
@@ -96,6 +97,7 @@ def run(folder: Path, ends: tuple[int, ...]) -> dict[str, Any]:
             chosen = checkpoints.restore(result.state, step=best)
     saved_losses = {step: loss for step, loss in losses.items() if step % 2 == 0}
     lowest = min(saved_losses, key=lambda step: saved_losses[step])
+    assert result is not None
     assert chosen is not None
     return {
         "sums": [

@@ -62,7 +62,8 @@ def test_an_nnx_module_trains_as_in_a_loop_of_nnx():
     np.testing.assert_allclose(losses, plain_nnx(theirs), rtol=2e-5)
     trained = trainer.module(state)
     assert isinstance(trained, Network)
-    theirs.eval(), trained.eval()
+    for model in (theirs, trained):
+        model.eval()
     x, _ = points(seed=9)
     np.testing.assert_allclose(trained(x), theirs(x), rtol=1e-4, atol=1e-5)
     # the module that was given is as it was
@@ -160,7 +161,7 @@ def test_a_linen_module_comes_back_bound():
         (3, "module: 3; expected a module of Linen, NNX or Equinox, or a function of rngs"),
         (MultilayerPerceptron, "expected a module of Linen.*make one of the class"),
         (lambda rngs: 7, "module: .* returned 7; expected an NNX module"),
-        (lambda rngs: Network(7, rngs=rngs), "cannot be called with rngs: "),
+        (partial(Network, "seven"), "cannot be called with rngs: "),
         (lambda: 0, "cannot be called with rngs: .* pass a function of rngs"),
     ],
 )

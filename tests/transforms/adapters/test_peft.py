@@ -78,6 +78,7 @@ def test_stacked_layers_give_the_same(name: str, tmp_path: Path):
         np.testing.assert_array_equal(again.modules[key].b, each.b)
 
 
+@pytest.mark.representatives("bert-dora", "llama-lora", "gpt2-rslora")
 @pytest.mark.parametrize(("name", "variant"), goldens.CASES)
 def test_gradients_are_those_of_peft(name: str, variant: str, tmp_path: Path):
     module, params, adapters, _ = setup(name, variant, tmp_path)

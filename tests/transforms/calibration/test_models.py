@@ -45,6 +45,7 @@ def rounded(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(each, params)
 
 
+@pytest.mark.representatives("LLAMA", "GEMMA3", "PHI", "MIXTRAL")
 @pytest.mark.parametrize(
     "name", ["LLAMA", "GEMMA3", "GPT2", "PHI", "NEOX", "MIXTRAL", "BERT"]
 )

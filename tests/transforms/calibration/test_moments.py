@@ -68,6 +68,7 @@ def test_flax_attention_by_its_kernels():
     assert change.zeros == sum(k.size for k in jax.tree.leaves(pruned) if k.ndim == 3) // 2
 
 
+@pytest.mark.representatives("MIXTRAL", "V3")
 @pytest.mark.parametrize("name", ["MIXTRAL", "V3", "GPT2"])
 def test_layer_by_layer_is_the_whole_model(name: str):
     model, params, ids = made(getattr(configs, name))

@@ -57,6 +57,7 @@ def test_each_layer_sees_what_the_pruned_ones_before_it_give():
     assert change.zeros == sum(t.parameters_before // 2 for t in change.tensors if t.zeros)
 
 
+@pytest.mark.representatives("LLAMA", "GPT2", "MIXTRAL")
 @pytest.mark.parametrize(
     ("name", "pattern"),
     [

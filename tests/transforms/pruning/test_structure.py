@@ -55,6 +55,9 @@ def outputs(model: Any, params: Any, ids: np.ndarray) -> np.ndarray:
     return np.asarray(found.hidden if found.logits is None else found.logits)
 
 
+@pytest.mark.representatives(
+    "LLAMA", "GPT2", "V2", "GEMMA3", "MIXTRAL", "BERT", "PHI", "OPT"
+)
 @pytest.mark.parametrize(("name", "pattern"), CASES)
 def test_a_smaller_model_computes_what_the_masked_one_does(name: str, pattern: str):
     model, params, ids = made(name)
