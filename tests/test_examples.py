@@ -8,7 +8,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-REAL = ("embed_sentences",)
+REAL = ("embed_sentences", "fine_tune_minilm")
 EXAMPLES = sorted(
     path
     for path in (Path(__file__).parents[1] / "examples").glob("*.py")

@@ -12,11 +12,13 @@ from jax.typing import DTypeLike
 
 from explorer.errors import InputError, check_type
 from explorer.training.logging.history import History, Writer
-from explorer.training.modules.functional import FunctionalModule, functional
+from explorer.training.modules.functional import functional
+from explorer.training.modules.variables import FunctionalModule
 from explorer.training.sharding.annotations import LogicalAxes
 from explorer.training.sharding.arrays import check_arrays
 from explorer.training.sharding.mesh import Rule, Rules, shardings_of
-from explorer.training.sharding.placement import PlacementTable, StatePlacement
+from explorer.training.sharding.placed_tensors import PlacementTable
+from explorer.training.sharding.placement import StatePlacement
 from explorer.training.step.checks import (
     check_float,
     check_optimizer,
@@ -25,7 +27,8 @@ from explorer.training.step.checks import (
 )
 from explorer.training.step.evaluation import EvalStep, LossFn, make_eval_step
 from explorer.training.step.freezing import Freezing
-from explorer.training.step.state import TrainState, create_state, state_from, zeros_like_shape
+from explorer.training.step.leaves import zeros_like_shape
+from explorer.training.step.state import TrainState, create_state, state_from
 from explorer.training.step.train_step import Step, make_train_step
 from explorer.training.watch.watch import Watch
 from explorer.tree.types import Params, PyTree
@@ -54,7 +57,7 @@ class Trainer:
         rules: which axes of the mesh a parameter's axes are split over, where the model does
             not annotate them; None for the default rules.
         logical_axes: the axis of the mesh, or None, for each name that the model annotates
-            axes with and that is no axis of the mesh.
+            axes with and that the mesh does not have.
         accumulate: micro-batches that each batch is split into, computed one after the
             other, for less memory. The mean of their gradients is that of the complete batch
             where the loss is a mean over examples.

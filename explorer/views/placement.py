@@ -1,7 +1,7 @@
 """Where parameters are placed on a mesh, as a document: a row for each."""
 
 from explorer.document.records import Column, Document, Paragraph, Table
-from explorer.training.sharding.placement import PlacementTable
+from explorer.training.sharding.placed_tensors import PlacementTable
 
 __all__ = ["placement_document"]
 

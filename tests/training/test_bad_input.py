@@ -198,8 +198,12 @@ def test_states_that_cannot_begin():
     )
     several = jax.random.split(tiny.KEY, 2)
     assert made(key=several, kind=TreeError).startswith("rng: ")
-    assert made("mlp") == "module: 'mlp'; expected a Linen module"
-    assert made(LinearRegression).endswith("expected a Linen module; make one of the class")
+    wanted = (
+        "expected a module of Linen, NNX or Equinox, or a function of rngs that makes one of "
+        "NNX"
+    )
+    assert made("mlp") == f"module: 'mlp'; {wanted}"
+    assert made(LinearRegression).endswith(f"{wanted}; make one of the class")
     assert made(inputs=()).startswith(
         "LinearRegression: cannot be called with these inputs: "
     )

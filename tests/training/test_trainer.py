@@ -148,7 +148,11 @@ WRONG = {
     "rules": ([Rule("fsdp")], "rules: no mesh; pass mesh=make_mesh(...) as well"),
     "watch": (50, "watch: 50; expected a Watch, or None"),
     "optimizer": ("adam", f"optimizer: 'adam'; {NOT_AN_OPTIMIZER}"),
-    "model": ("mlp", "module: 'mlp'; expected a Linen module"),
+    "model": (
+        "mlp",
+        "module: 'mlp'; expected a module of Linen, NNX or Equinox, or a function of rngs that "
+        "makes one of NNX",
+    ),
 }
 
 

@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 
@@ -23,10 +23,8 @@ from explorer.arguments import check_kinds
 from explorer.errors import (
     FormatError,
     InputError,
-    check_number,
     check_path,
     check_type,
-    shown,
 )
 from explorer.training.checkpoints import orbax_store, step_folders
 from explorer.training.checkpoints.lock import Lock
@@ -36,6 +34,7 @@ from explorer.training.checkpoints.manifest import (
     read_manifest,
     write_manifest,
 )
+from explorer.training.checkpoints.retention import Best, retention_of
 from explorer.training.checkpoints.run_folder import lock_run_folder
 from explorer.training.data.loaders import go_to
 from explorer.training.sharding.arrays import check_arrays, check_not_donated
@@ -52,12 +51,6 @@ class Saved(NamedTuple):
     step: int
     data: Any
     remarks: tuple[str, ...]
-
-
-def _is_metric(best: Any) -> bool:
-    """Return whether it is the name of a metric, and "min" or "max"."""
-    pair = best if isinstance(best, tuple | list) and len(best) == 2 else (None, None)
-    return all(isinstance(word, str) for word in pair) and pair[1] in ("min", "max")
 
 
 class Checkpoints:
@@ -103,28 +96,13 @@ class Checkpoints:
         every: int = 100,
         keep: int = 3,
         keep_period: int | None = None,
-        best: tuple[str, Literal["min", "max"]] | None = None,
+        best: Best | None = None,
         config: Mapping[str, Any] | None = None,
     ):
         check_path("folder", folder, "a folder of the run")  # not the current one
-        for place, number in (("every", every), ("keep", keep)):
-            check_number(place, number)
-        check_kinds(
-            ("keep_period", keep_period, "a whole number or None"),
-            ("config", config, "a dict or None"),
-        )
-        if min(every, keep, 1 if keep_period is None else keep_period) < 1:
-            given = f"every={every}, keep={keep}"
-            period = "" if keep_period is None else f", keep_period={keep_period}"
-            raise InputError(folder, found=given + period, expected="at least 1 of each")
-        if best is not None and not _is_metric(best):
-            raise InputError(
-                folder,
-                found=f"best={shown(best, 60)}",
-                expected="(METRIC, 'min') or (METRIC, 'max')",
-            )
+        check_kinds(("config", config, "a dict or None"))
+        self._retention = retention_of(folder, every, keep, keep_period, best)
         self.folder, self.every, self.keep = Path(os.path.abspath(folder)), every, keep
-        self._retention = orbax_store.Retention(keep, keep_period, best)
         self._lock: Lock | None = None
         self._manager: Any = None
         self._saving: Manifest | None = None
@@ -263,7 +241,9 @@ class Checkpoints:
             if not hasattr(leaf, "shape"):
                 check_type("like", leaf, (), "a state, of arrays or their shapes")
         remarks, chosen = list(self._remarks), step
-        for step in self._candidates(chosen):
+        for step in step_folders.to_restore(
+            self.folder, on_first(self.steps, list[int]), chosen
+        ):
             try:
                 folder = self.folder / str(step)
                 manifest = on_first(partial(read_manifest, folder, step, like), Manifest)
@@ -281,26 +261,10 @@ class Checkpoints:
                 go_to(batches, manifest.data)
             return Saved(state, step, manifest.data, tuple(remarks))
         if remarks:
-            raise FormatError(
-                self.folder,
-                found=f"none of its checkpoints is intact ({remarks[0]})",
-                cure="train into another folder",
-            )
+            cure = "train into another folder"
+            found = f"none of its checkpoints is intact ({remarks[0]})"
+            raise FormatError(self.folder, found=found, cure=cure)
         return None
-
-    def _candidates(self, chosen: int | None) -> list[int]:
-        """Return the steps to restore from, the first that is intact."""
-        steps = on_first(self.steps, list[int])
-        if chosen is None:
-            return steps[::-1]
-        if chosen not in steps:
-            there = ", ".join(map(str, steps[-10:])) or "none"
-            raise InputError(
-                self.folder,
-                found=f"has no checkpoint of step {shown(chosen, 30)}",
-                expected=f"one of {there}",
-            )
-        return [chosen]
 
     def _begin(self, config: Mapping[str, Any]) -> list[str]:
         self._lock = lock_run_folder(self.folder, config)

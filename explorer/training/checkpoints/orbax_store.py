@@ -5,10 +5,9 @@ They wait for each other at barriers of jax.distributed, which have a time limit
 device, so that a process that fails can still report why.
 """
 
-from collections.abc import Callable, Mapping
-from math import inf, isfinite
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,47 +15,10 @@ from jax import dtypes
 from jax.sharding import SingleDeviceSharding
 
 from explorer.errors import FormatError
+from explorer.training.checkpoints.retention import Retention
 from explorer.tree.types import PyTree
 
-__all__ = ["Retention", "open_manager", "restore", "save"]
-
-
-class Retention(NamedTuple):
-    """Which checkpoints are kept: the newest, one every `period` steps, the best one."""
-
-    newest: int
-    period: int | None = None
-    best: tuple[str, Literal["min", "max"]] | None = None
-
-    def quality(self, metrics: Mapping[str, float]) -> float:
-        """Return the metric that `best` names; the worst value if it was not measured."""
-        assert self.best is not None, "asked only where a metric decides"
-        name, mode = self.best
-        return metrics.get(name, inf if mode == "min" else -inf)
-
-    def measured(self, metrics: Mapping[str, Any] | None) -> dict[str, float] | None:
-        """Return the metric to store with a checkpoint; None if it is missing or not finite."""
-        if self.best is None or metrics is None or self.best[0] not in metrics:
-            return None
-        value = float(metrics[self.best[0]])
-        return {self.best[0]: value} if isfinite(value) else None
-
-    def policy(self) -> Any:
-        """Return it as Orbax's preservation policy."""
-        from orbax.checkpoint import checkpoint_managers as orbax
-
-        kept: list[Any] = [orbax.LatestN(self.newest)]
-        if self.period is not None:
-            kept.append(orbax.EveryNSteps(self.period))
-        if self.best is not None:
-            best = orbax.BestN(
-                get_metric_fn=self.quality,
-                reverse=self.best[1] == "min",
-                n=1,
-                keep_checkpoints_without_metrics=False,
-            )
-            kept.append(best)
-        return orbax.AnyPreservationPolicy(kept)
+__all__ = ["open_manager", "restore", "save"]
 
 
 def open_manager(folder: Path, keep: Retention, before_commit: Callable[[], None]) -> Any:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from explorer.errors import FormatError, InputError, TargetError, printable
+from explorer.errors import FormatError, InputError, TargetError, printable, shown
 from explorer.storage.documents import read_json
 from explorer.storage.local import LOCAL
 from explorer.storage.writing import delete_folder, rename_to_free
 
 __all__ = [
     "delete_half_written", "delete_unfinished", "folders_of", "one_line", "set_aside",
-    "set_aside_unlisted", "steps_in",
+    "set_aside_unlisted", "steps_in", "to_restore",
 ]  # fmt: skip
 
 # in the name of a folder that Orbax is still writing
@@ -131,3 +131,21 @@ def _reason(error: BaseException) -> str:
     if number:
         return os.strerror(int(number[1]))
     return getattr(error, "strerror", None) or printable(error)
+
+
+def to_restore(folder: Path, steps: list[int], chosen: int | None) -> list[int]:
+    """Return the steps to restore from, of which the first that is intact is taken.
+
+    Raises:
+        InputError: one is chosen that has no checkpoint.
+    """
+    if chosen is None:
+        return steps[::-1]
+    if chosen not in steps:
+        there = ", ".join(map(str, steps[-10:])) or "none"
+        raise InputError(
+            folder,
+            found=f"has no checkpoint of step {shown(chosen, 30)}",
+            expected=f"one of {there}",
+        )
+    return [chosen]

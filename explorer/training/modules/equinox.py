@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 
-from explorer.training.modules.functional import Annotations, Variables
+from explorer.training.modules.variables import Annotations, Variables
 from explorer.tree.nest import nest
 from explorer.tree.walk import names_of
 

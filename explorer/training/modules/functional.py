@@ -1,50 +1,12 @@
-"""What training needs of a module, whatever its framework."""
+"""A module of any framework as pure functions."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
-
-import jax
+from typing import Any
 
 from explorer.errors import InputError, shown
 from explorer.objects.frameworks import is_instance
-from explorer.tree.walk import Path
+from explorer.training.modules.variables import FunctionalModule
 
-__all__ = ["Annotations", "FunctionalModule", "Variables", "functional"]
-
-# the names that a module gives to the axes of a parameter, of a mesh or its own
-Annotations = Mapping[Path, tuple[Any, ...]]
-
-
-class Variables(NamedTuple):
-    """What a module begins with: nested dicts of its parameters, and of what else it keeps."""
-
-    params: Any
-    batch_stats: Any
-
-
-class FunctionalModule(Protocol):
-    """A module as pure functions: what it begins with, and a loss of its parameters."""
-
-    @property
-    def given(self) -> Variables | None:
-        """What a module that exists holds; None of one that `init` makes."""
-        ...
-
-    def init(self, rng: jax.Array, args: Any, kwargs: Any) -> Variables:
-        """Return what it begins with, drawn by a key; made to be traced."""
-        ...
-
-    def annotations(self, rng: jax.Array, args: Any, kwargs: Any) -> Annotations:
-        """Return the names of the axes of the parameters that have some; nothing is computed."""
-        ...
-
-    def loss(self, loss_fn: Any) -> Any:
-        """Return a loss of `(params, batch, context)`, of the one that the user wrote."""
-        ...
-
-    def module(self, params: Any, batch_stats: Any) -> Any:
-        """Return the module with these parameters."""
-        ...
+__all__ = ["functional"]
 
 
 def functional(model: Any) -> FunctionalModule:
@@ -57,6 +19,7 @@ def functional(model: Any) -> FunctionalModule:
     Raises:
         InputError: it is something else.
 
+    >>> import jax
     >>> from explorer.models.small import LinearRegression
     >>> module = functional(LinearRegression())
     >>> jax.tree.map(jax.numpy.shape, module.init(jax.random.key(0), ([[1.0]],), {}).params)

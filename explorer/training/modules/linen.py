@@ -6,7 +6,7 @@ import jax
 from flax import linen as nn
 
 from explorer.errors import InputError, first_line
-from explorer.training.modules.functional import Annotations, Variables
+from explorer.training.modules.variables import Annotations, Variables
 from explorer.tree.walk import names_of
 
 __all__ = ["LinenModule"]

@@ -1,6 +1,6 @@
 """NNX modules: split into a static graph and nested dicts of arrays, by the types of Variables.
 
-`nnx.Param` and its subclasses are parameters. Random streams are no part of the state: each
+`nnx.Param` and its subclasses are parameters. Random streams are not kept in the state: each
 step seeds them from its own key, so that a resumed run draws what an uninterrupted one draws.
 All other Variables, such as running statistics, are kept from step to step.
 """
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from explorer.errors import InputError, first_line, shown
-from explorer.training.modules.functional import Annotations, Variables
+from explorer.training.modules.variables import Annotations, Variables
 from explorer.tree.nest import nest
 from explorer.tree.walk import Path
 

@@ -46,6 +46,7 @@ __all__ = [
     "batch_devices",
     "batch_sharding",
     "check_divides",
+    "check_mesh",
     "check_on_mesh",
     "make_mesh",
     "place_batch",
@@ -137,7 +138,7 @@ def shardings_of(
     >>> tuple(shardings_of(dense, make_mesh())["kernel"].spec)
     ()
     """
-    _check_mesh(mesh)
+    check_mesh(mesh)
     check_tree(tree)
     params = _params_of(tree)
     leaves = _leaves(tree if params is None else params)
@@ -183,7 +184,7 @@ def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
     >>> tuple(batch_sharding(make_mesh(), axis=1).spec)
     (None, ('data', 'fsdp'))
     """
-    _check_mesh(mesh)
+    check_mesh(mesh)
     check_number("axis", axis)
     if not 0 <= axis < _MAX_RANK:
         raise InputError("axis", found=shown(axis, 30), expected=f"0 to {_MAX_RANK - 1}")
@@ -276,7 +277,8 @@ def check_on_mesh(mesh: Mesh, state: Any) -> None:
             )
 
 
-def _check_mesh(mesh: Any) -> None:
+def check_mesh(mesh: Any) -> None:
+    """Refuse what is not a mesh, real or abstract."""
     kinds = (Mesh, jax.sharding.AbstractMesh)
     check_type("mesh", mesh, kinds, "a mesh", "make one with make_mesh(...)")
 

@@ -5,56 +5,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import msgspec
 from jax.sharding import Mesh
 
-from explorer.document.exporting import Exportable
 from explorer.paths import name_of
-from explorer.training.modules.functional import Annotations
+from explorer.training.modules.variables import Annotations
 from explorer.training.sharding.annotations import LogicalAxes, annotated_specs
-from explorer.training.sharding.mesh import Rule, Rules, shardings_of
+from explorer.training.sharding.mesh import Rule, Rules, check_mesh, shardings_of
+from explorer.training.sharding.placed_tensors import PlacedTensor, PlacementTable
 from explorer.training.sharding.rules import DEFAULT_RULES, deciding_rule
 from explorer.tree.walk import Path, names_of
 
-__all__ = ["PlacedTensor", "PlacementTable", "StatePlacement"]
-
-
-class PlacedTensor(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one tensor is.
-
-    Attributes:
-        name: its path.
-        shape, dtype: of the whole.
-        spec: the axis of the mesh, or several, that each of its axes is split over; empty
-            where every device holds the whole.
-        why: what decided: an annotation, a rule, or that its largest axis divides.
-        nbytes: of the whole.
-        device_bytes: of the part that each device holds.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    spec: str
-    why: str
-    nbytes: int
-    device_bytes: int
-
-
-class PlacementTable(Exportable, frozen=True, kw_only=True):
-    """Where each parameter is placed, and what the whole state takes on a device.
-
-    Attributes:
-        mesh: the sizes of its axes.
-        tensors: the parameters.
-        state_bytes, device_bytes: of the whole state with its optimizer: in all, and of the
-            part that each device holds.
-    """
-
-    mesh: dict[str, int]
-    tensors: tuple[PlacedTensor, ...]
-    state_bytes: int
-    device_bytes: int
+__all__ = ["StatePlacement"]
 
 
 class StatePlacement(NamedTuple):
@@ -71,6 +32,7 @@ class StatePlacement(NamedTuple):
         Raises:
             InputError: an annotation or a rule does not fit.
         """
+        check_mesh(mesh)
         leaves, _ = jax.tree_util.tree_flatten_with_path(shapes.params)
         sizes = {names_of(keys): leaf.shape for keys, leaf in leaves}
         specs = annotated_specs(

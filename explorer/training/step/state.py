@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
-from jax.core import Tracer
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from explorer.errors import InputError, TreeError
-from explorer.training.modules.functional import Annotations, Variables, functional
+from explorer.errors import InputError
+from explorer.training.modules.functional import functional
+from explorer.training.modules.variables import Annotations, Variables
 from explorer.training.sharding.annotations import LogicalAxes
 from explorer.training.sharding.arrays import (
     check_arrays,
@@ -29,6 +29,7 @@ from explorer.training.step.checks import (
     check_trainable,
     check_watch,
 )
+from explorer.training.step.leaves import on_host, strong, typed_key, zeros_like_shape
 from explorer.training.step.loaded import loaded_into
 from explorer.tree.nesting import check_tree
 
@@ -37,7 +38,6 @@ __all__ = [
     "cast_floats",
     "create_state",
     "state_from",
-    "zeros_like_shape",
 ]
 
 _Begin = Callable[..., "TrainState"]
@@ -114,7 +114,7 @@ def create_state(
     made = functional(module)
     check_optimizer(optimizer)
     check_rules(rules, mesh)
-    key = _typed(rng)
+    key = typed_key(rng)
     check_tree(inputs, kwargs)
     check_not_donated("the inputs", (inputs, kwargs))
     leaves, treedef = jax.tree.flatten((inputs, kwargs))
@@ -138,15 +138,15 @@ def create_state(
         return _first(variables, optimizer, step_rng, watch, param_dtype)
 
     with jax.ensure_compile_time_eval():
-        key_data = _on_host(jax.random.key_data(key))
-    arrays = [_on_host(leaves[index]) for index in given]
+        key_data = on_host(jax.random.key_data(key))
+    arrays = [on_host(leaves[index]) for index in given]
     annotations: Annotations = {}
     if mesh is not None:
         args, keywords = treedef.unflatten([zeros_like_shape(leaf) for leaf in leaves])
         annotations = made.annotations(key, args, keywords)
     placed = StatePlacement(mesh, rules, annotations, logical_axes)
     if made.given is None or params is not None:
-        return _jitted(begin, placed, key_data, arrays, jax.tree.map(_on_host, params))
+        return _jitted(begin, placed, key_data, arrays, jax.tree.map(on_host, params))
     step_key = jax.random.split(key)[1]
     return _copied(made.given, optimizer, step_key, placed, watch, param_dtype)
 
@@ -187,7 +187,7 @@ def state_from(
     for place, tree in given._asdict().items():
         check_arrays(place, tree)
         check_not_donated(place, tree)
-    key, placed = _typed(rng), StatePlacement(mesh, rules)
+    key, placed = typed_key(rng), StatePlacement(mesh, rules)
     return _copied(given, optimizer, key, placed, watch, param_dtype)
 
 
@@ -204,12 +204,12 @@ def _copied(
 
     def begin(key_data: Any, given: Variables) -> TrainState:
         step_rng = jax.random.wrap_key_data(key_data, impl=impl)
-        copied = jax.tree.map(lambda leaf: jnp.copy(_strong(leaf)), given)
+        copied = jax.tree.map(lambda leaf: jnp.copy(strong(leaf)), given)
         return _first(copied, optimizer, step_rng, watch, param_dtype)
 
     with jax.ensure_compile_time_eval():
-        key_data = _on_host(jax.random.key_data(rng))
-    return _jitted(begin, placed, key_data, jax.tree.map(_on_host, given))
+        key_data = on_host(jax.random.key_data(rng))
+    return _jitted(begin, placed, key_data, jax.tree.map(on_host, given))
 
 
 def _jitted(begin: _Begin, placed: StatePlacement, *given: Any) -> TrainState:
@@ -242,7 +242,7 @@ def _first(
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        opt_state=jax.tree.map(_strong, optimizer.init(params)),
+        opt_state=jax.tree.map(strong, optimizer.init(params)),
         rng=rng,
         batch_stats=variables.batch_stats,
         halted=jnp.zeros((), bool),
@@ -264,42 +264,3 @@ def cast_floats(tree: Any, dtype: DTypeLike | None) -> Any:
         return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
     return jax.tree.map(cast, tree)
-
-
-def _typed(rng: Any) -> jax.Array:
-    """Return a key of the new kind, of one of either kind."""
-    if isinstance(rng, jax.Array | np.ndarray):
-        if jnp.issubdtype(rng.dtype, jax.dtypes.prng_key) and rng.shape == ():
-            return rng  # pyright: ignore[reportReturnType]
-        if rng.dtype == jnp.uint32 and rng.ndim == 1:
-            return jax.random.wrap_key_data(jnp.asarray(rng))
-    raise TreeError(
-        "rng", found=type(rng).__name__, expected="one key", cure="pass jax.random.key(0)"
-    )
-
-
-def zeros_like_shape(leaf: Any) -> Any:
-    """Return zeros of a shape; anything else as it is."""
-    if isinstance(leaf, jax.ShapeDtypeStruct):
-        return jnp.zeros(leaf.shape, leaf.dtype)
-    return leaf
-
-
-def _strong(leaf: Any) -> Any:
-    """Return a leaf whose format will not change: a weak one would be traced twice."""
-    array = jnp.asarray(leaf)
-    if jnp.issubdtype(array.dtype, jax.dtypes.extended):
-        return array
-    return array.astype(array.dtype)
-
-
-def _on_host(array: Any) -> Any:
-    """Return an array as any mesh will take it: on every process and on no device."""
-    if (
-        not isinstance(array, jax.Array)
-        or isinstance(array, Tracer)
-        or not array.is_fully_addressable
-    ):
-        return array
-    is_key = jnp.issubdtype(array.dtype, jax.dtypes.extended)
-    return array if is_key else np.asarray(array)

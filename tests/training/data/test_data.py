@@ -226,7 +226,7 @@ BAD = {
     "a folder": (lambda folder: map_tokens(folder), "{folder}: is not a regular file"),
     "format": (
         lambda folder: map_tokens(folder / "odd", "float32"),
-        "{folder}/odd: tokens of float32; expected uint8, uint16, uint32",
+        "{folder}/odd: tokens of 'float32'; expected uint8, uint16, uint32",
     ),
     "other data": (
         lambda _: Batches(Arrays(np.zeros(3)), 1).restore({"seed": 0, "examples": 4, "epoch": 0, "position": 1}),

@@ -165,7 +165,7 @@ def test_a_linen_module_comes_back_bound():
         (lambda: 0, "cannot be called with rngs: .* pass a function of rngs"),
     ],
 )
-def test_what_is_no_module(model: Any, message: str):
+def test_what_is_not_a_module(model: Any, message: str):
     with pytest.raises(InputError, match=message):
         Trainer(model, squares, OPTIMIZER)
 
