@@ -21,8 +21,8 @@ def functional(model: Any) -> FunctionalModule:
 
     >>> import jax
     >>> from explorer.models.small import LinearRegression
-    >>> module = functional(LinearRegression())
-    >>> jax.tree.map(jax.numpy.shape, module.init(jax.random.key(0), ([[1.0]],), {}).params)
+    >>> module, x = functional(LinearRegression()), jax.numpy.ones((1, 1))
+    >>> jax.tree.map(jax.numpy.shape, module.init(jax.random.key(0), (x,), {}).params)
     {'linear': {'bias': (1,), 'kernel': (1, 1)}}
     """
     # a framework that is not imported has no module here
