@@ -16,9 +16,9 @@ from explorer.training.modules.functional import functional
 from explorer.training.modules.variables import FunctionalModule
 from explorer.training.sharding.annotations import LogicalAxes
 from explorer.training.sharding.arrays import check_arrays
-from explorer.training.sharding.mesh import Rule, Rules, shardings_of
+from explorer.training.sharding.mesh import Rule, Rules
 from explorer.training.sharding.placed_tensors import PlacementTable
-from explorer.training.sharding.placement import StatePlacement
+from explorer.training.sharding.placement import StatePlacement, place_tree
 from explorer.training.step.checks import (
     check_float,
     check_optimizer,
@@ -27,7 +27,6 @@ from explorer.training.step.checks import (
 )
 from explorer.training.step.evaluation import EvalStep, LossFn, make_eval_step
 from explorer.training.step.freezing import Freezing
-from explorer.training.step.leaves import zeros_like_shape
 from explorer.training.step.state import TrainState, create_state, state_from
 from explorer.training.step.train_step import Step, make_train_step
 from explorer.training.watch.watch import Watch
@@ -220,8 +219,7 @@ class Trainer:
                 **kwargs,
             )
         )
-        args, keywords = jax.tree.map(zeros_like_shape, (inputs, kwargs))
-        annotations = self._functional.annotations(key, args, keywords)
+        annotations = self._functional.annotations(key, inputs, kwargs)
         placement = StatePlacement(self.mesh, self.rules, annotations, self.logical_axes)
         return placement.table(self.mesh, shapes)
 
@@ -299,11 +297,7 @@ class Trainer:
 
     @cached_property
     def _placed_base(self) -> PyTree:
-        if self.base is None:
-            return None
-        if self.mesh is None:
-            return jax.device_put(self.base)  # once, not in every step
-        return jax.device_put(self.base, shardings_of(self.base, self.mesh, self.rules))
+        return place_tree(self.base, self.mesh, self.rules)  # once, not in every step
 
     @cached_property
     def _optimizer(self) -> optax.GradientTransformation:

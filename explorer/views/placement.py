@@ -28,12 +28,13 @@ def placement_document(found: PlacementTable) -> Document:
         )
         for each in found.tensors
     ]
-    total = ("total", "", "", "", sum(t.nbytes for t in found.tensors), None)
-    total = (*total[:-1], sum(t.device_bytes for t in found.tensors))
+    whole = sum(each.nbytes for each in found.tensors)
+    part = sum(each.device_bytes for each in found.tensors)
     mesh = " x ".join(f"{name} {size}" for name, size in found.mesh.items())
     sentence = (
         f"a state of {found.state_bytes:,} bytes, of which each device of the mesh {mesh} holds "
         f"{found.device_bytes:,}"
     )
-    table = Table(_COLUMNS, [*rows, total], total=True)
+    rows.append(("total", "", "", "", whole, part))
+    table = Table(_COLUMNS, rows, total=True)
     return Document(blocks=(Paragraph(sentence), table))

@@ -17,7 +17,7 @@ from explorer.errors import InputError, first_few
 from explorer.sizing.meshes.placement import Placement, mesh_text
 from explorer.sizing.records import Workload
 from explorer.sizing.subject import Subject
-from explorer.training.sharding.rules import names_in
+from explorer.training.sharding.rule import names_in
 
 __all__ = [
     "PlacedParameters",

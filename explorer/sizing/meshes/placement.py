@@ -13,7 +13,8 @@ import msgspec
 
 from explorer.errors import InputError
 from explorer.sizing.records import Workload
-from explorer.training.sharding.rules import DEFAULT_RULES, Spec, names_in, spec_for
+from explorer.training.sharding.rule import Spec, names_in
+from explorer.training.sharding.rules import DEFAULT_RULES, spec_for
 
 __all__ = ["Placement", "mesh_text", "placement_of"]
 

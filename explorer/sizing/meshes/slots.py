@@ -7,7 +7,8 @@ from explorer import dtypes
 from explorer.sizing.meshes.placed import placed_parameters
 from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.subject import Subject
-from explorer.training.sharding.rules import followed, names_in
+from explorer.training.sharding.rule import names_in
+from explorer.training.sharding.rules import followed
 
 __all__ = ["copy_on_fullest", "slots_on_fullest"]
 

@@ -240,26 +240,24 @@ class Checkpoints:
         for leaf in jax.tree.leaves(like):
             if not hasattr(leaf, "shape"):
                 check_type("like", leaf, (), "a state, of arrays or their shapes")
-        remarks, chosen = list(self._remarks), step
-        for step in step_folders.to_restore(
-            self.folder, on_first(self.steps, list[int]), chosen
-        ):
+        remarks, there = list(self._remarks), on_first(self.steps, list[int])
+        for each in step_folders.to_restore(self.folder, there, step):
             try:
-                folder = self.folder / str(step)
-                manifest = on_first(partial(read_manifest, folder, step, like), Manifest)
-                read = partial(orbax_store.restore, self._manager, step, like)
+                folder = self.folder / str(each)
+                manifest = on_first(partial(read_manifest, folder, each, like), Manifest)
+                read = partial(orbax_store.restore, self._manager, each, like)
                 state = together(read)
             except FormatError as error:  # on all processes, or on none
-                if chosen is not None:
+                if step is not None:
                     raise
-                renamed = partial(step_folders.set_aside, self.folder, step, str(error))
+                renamed = partial(step_folders.set_aside, self.folder, each, str(error))
                 remarks.append(on_first(renamed, str))
                 self._manager.reload()
                 continue
             self._is_continued = True
             if batches is not None:
                 go_to(batches, manifest.data)
-            return Saved(state, step, manifest.data, tuple(remarks))
+            return Saved(state, each, manifest.data, tuple(remarks))
         if remarks:
             cure = "train into another folder"
             found = f"none of its checkpoints is intact ({remarks[0]})"

@@ -19,7 +19,12 @@ import jax.numpy as jnp
 from explorer.errors import InputError
 from explorer.training.checkpoints.checkpoints import Checkpoints
 from explorer.training.data.batches import Batches
-from explorer.training.data.loaders import as_arrays, position_of, warn_without_position
+from explorer.training.data.loaders import (
+    as_arrays,
+    has_position,
+    position_of,
+    warn_without_position,
+)
 from explorer.training.loop import arguments
 from explorer.training.loop.metric_queue import MetricQueue, StepCall, steps_of
 from explorer.training.loop.process_agreement import ProcessAgreement
@@ -135,9 +140,10 @@ def fit(
     arguments.check_state(state)
     arguments.check_parts(checkpoints, history, progress, evaluate)
     arguments.check_calls(trainer, batches)
-    batches = arguments.iterator_of(batches)
+    given, batches = batches, arguments.iterator_of(batches)
+    positioned = batches if has_position(batches) else given
     if checkpoints:
-        warn_without_position(batches)
+        warn_without_position(positioned)
         checkpoints.check_continues(int(state.step))
     if int(state.step) < steps and (rewind := getattr(history, "rewind", None)):
         rewind(int(state.step))
@@ -147,7 +153,16 @@ def fit(
         agreement = ProcessAgreement(state, received, has_failed)
         queue = MetricQueue(steps, history, progress, tokens_per_batch, watch, agreement)
         run = _Run(
-            state, batches, step, steps, evaluate, eval_every, checkpoints, agreement, queue
+            state,
+            batches,
+            positioned,
+            step,
+            steps,
+            evaluate,
+            eval_every,
+            checkpoints,
+            agreement,
+            queue,
         )
         del state  # else what training began with is in memory to its end
         stopped, reason = run.train()
@@ -164,6 +179,7 @@ class _Run:
 
     state: TrainState
     batches: Iterator[Batch]
+    positioned: Any  # what knows where the batches are: they, or the loader that made them
     step: Callable[[TrainState, Batch], tuple[TrainState, Any]]
     steps: int
     evaluate: Evaluate | None
@@ -206,7 +222,7 @@ class _Run:
         """Save the state and the position behind it, or return what is not finite."""
         wrong = _wrong_with(self.state, self.queue)
         if self.checkpoints and not wrong:
-            position = position_of(self.batches)
+            position = position_of(self.positioned)
             self.checkpoints.save(self.state, position, self.queue.metrics)
         return wrong
 

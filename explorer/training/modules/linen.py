@@ -6,7 +6,7 @@ import jax
 from flax import linen as nn
 
 from explorer.errors import InputError, first_line
-from explorer.training.modules.variables import Annotations, Variables
+from explorer.training.modules.variables import Annotations, Variables, zeros_like_shape
 from explorer.tree.walk import names_of
 
 __all__ = ["LinenModule"]
@@ -27,7 +27,12 @@ class LinenModule:
 
     def annotations(self, rng: jax.Array, args: Any, kwargs: Any) -> Annotations:
         """Return the names that `nn.with_partitioning` or `with_logical_partitioning` gave."""
-        shapes = jax.eval_shape(lambda: self._boxed(rng, args, kwargs)).get("params", {})
+
+        def boxed() -> Any:
+            filled = jax.tree.map(zeros_like_shape, (args, kwargs))
+            return self._boxed(rng, *filled).get("params", {})
+
+        shapes = jax.eval_shape(boxed)
         is_box = lambda leaf: isinstance(leaf, nn.meta.AxisMetadata)  # noqa: E731
         leaves, _ = jax.tree_util.tree_flatten_with_path(shapes, is_leaf=is_box)
         return {

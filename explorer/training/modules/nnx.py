@@ -56,7 +56,9 @@ class NnxModule:
         return Variables(_values(self._params), _values(self._rest))
 
     def init(self, rng: jax.Array, args: Any, kwargs: Any) -> Variables:
-        """Return what the factory makes; an NNX module needs no inputs for that."""
+        """Return what the factory makes, or the module holds; NNX needs no inputs for that."""
+        if self.given is not None:
+            return self.given
         _, params, _, rest = nnx.split(self._make(rng), nnx.Param, nnx.RngState, ...)
         return Variables(_values(_flat(params)), _values(_flat(rest)))
 
@@ -66,8 +68,8 @@ class NnxModule:
         for path, variable in self._params:
             metadata = variable.get_metadata()
             names = next((metadata[n] for n in _AXES if metadata.get(n) is not None), None)
-            if names is not None:
-                found[_named(path)] = tuple(names)
+            if names is not None:  # or a NamedSharding, which has them as its spec
+                found[_named(path)] = tuple(getattr(names, "spec", names))
         return found
 
     def loss(self, loss_fn: Any) -> Any:

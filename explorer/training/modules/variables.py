@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 
 from explorer.tree.walk import Path
 
-__all__ = ["Annotations", "FunctionalModule", "Variables"]
+__all__ = ["Annotations", "FunctionalModule", "Variables", "zeros_like_shape"]
 
 # the names that a module gives to the axes of a parameter, of a mesh or its own
 Annotations = Mapping[Path, tuple[Any, ...]]
@@ -33,7 +34,11 @@ class FunctionalModule(Protocol):
         ...
 
     def annotations(self, rng: jax.Array, args: Any, kwargs: Any) -> Annotations:
-        """Return the names of the axes of the parameters that have some; nothing is computed."""
+        """Return the names of the axes of the parameters that have some; nothing is computed.
+
+        Args:
+            rng, args, kwargs: as of `init`, where shapes may stand for arrays.
+        """
         ...
 
     def loss(self, loss_fn: Any) -> Any:
@@ -43,3 +48,10 @@ class FunctionalModule(Protocol):
     def module(self, params: Any, batch_stats: Any) -> Any:
         """Return the module with these parameters."""
         ...
+
+
+def zeros_like_shape(leaf: Any) -> Any:
+    """Return zeros of a shape; anything else as it is."""
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return jnp.zeros(leaf.shape, leaf.dtype)
+    return leaf

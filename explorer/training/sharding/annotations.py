@@ -6,11 +6,10 @@ from typing import Any
 
 from explorer.errors import InputError, shown
 from explorer.paths import name_of
-from explorer.training.sharding.rules import Entry, Spec, names_in
+from explorer.training.sharding.rule import Entry, Path, Spec, names_in
 
 __all__ = ["LogicalAxes", "annotated_specs"]
 
-Path = tuple[str, ...]
 LogicalAxes = Mapping[str, Entry]
 
 

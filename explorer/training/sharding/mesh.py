@@ -26,11 +26,9 @@ from explorer.training.sharding.arrays import (
     check_concrete,
     check_not_donated,
 )
+from explorer.training.sharding.rule import Rule, Rules, Spec
 from explorer.training.sharding.rules import (
     DEFAULT_RULES,
-    Rule,
-    Rules,
-    Spec,
     followed,
     rules_for,
     spec_for,

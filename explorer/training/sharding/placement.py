@@ -1,6 +1,7 @@
 """Where the state of a run is placed: as annotations say, and rules where there are none."""
 
 from math import prod
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ from explorer.training.sharding.placed_tensors import PlacedTensor, PlacementTab
 from explorer.training.sharding.rules import DEFAULT_RULES, deciding_rule
 from explorer.tree.walk import Path, names_of
 
-__all__ = ["StatePlacement"]
+__all__ = ["StatePlacement", "place_tree"]
 
 
 class StatePlacement(NamedTuple):
@@ -23,7 +24,7 @@ class StatePlacement(NamedTuple):
 
     mesh: Mesh | None
     rules: Rule | Rules | None
-    annotations: Annotations | None = None
+    annotations: Annotations = MappingProxyType({})
     logical_axes: LogicalAxes | None = None
 
     def shardings(self, mesh: Mesh, shapes: Any) -> Any:
@@ -36,7 +37,7 @@ class StatePlacement(NamedTuple):
         leaves, _ = jax.tree_util.tree_flatten_with_path(shapes.params)
         sizes = {names_of(keys): leaf.shape for keys, leaf in leaves}
         specs = annotated_specs(
-            self.annotations or {}, sizes, dict(mesh.shape), self.logical_axes
+            self.annotations, sizes, dict(mesh.shape), self.logical_axes
         )
         return shardings_of(shapes, mesh, self.rules, specs)
 
@@ -80,7 +81,7 @@ class StatePlacement(NamedTuple):
         )
 
     def _why(self, path: Path, shape: tuple[int, ...]) -> str:
-        if names := (self.annotations or {}).get(path):
+        if names := self.annotations.get(path):
             return f"annotation ({', '.join(_entry(name) for name in names)})"
         rules = DEFAULT_RULES if self.rules is None else self.rules
         rule = deciding_rule(path, shape, (rules,) if isinstance(rules, Rule) else rules)
@@ -91,6 +92,13 @@ class StatePlacement(NamedTuple):
         return f"{'default rule' if rule in DEFAULT_RULES else 'rule'}: {what}"
 
 
+def place_tree(tree: Any, mesh: Mesh | None, rules: Rule | Rules | None) -> Any:
+    """Return a tree of arrays on a mesh, or on the default device; None as it is."""
+    if mesh is None:
+        return jax.device_put(tree)
+    return jax.device_put(tree, shardings_of(tree, mesh, rules))
+
+
 def _entry(entry: Any) -> str:
     if isinstance(entry, tuple):
         return "+".join(map(str, entry))
@@ -98,6 +106,8 @@ def _entry(entry: Any) -> str:
 
 
 def _nbytes(leaf: Any, shape: tuple[int, ...]) -> int:
+    """Return the bytes of a part of a leaf; a key's are those of its data."""
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return 0  # a few bytes of a key, whose format is its implementation's
+        data = jax.eval_shape(jax.random.key_data, leaf)
+        return data.size // max(leaf.size, 1) * prod(shape) * data.dtype.itemsize
     return prod(shape) * leaf.dtype.itemsize

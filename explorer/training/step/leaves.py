@@ -9,7 +9,7 @@ from jax.core import Tracer
 
 from explorer.errors import TreeError
 
-__all__ = ["on_host", "strong", "typed_key", "zeros_like_shape"]
+__all__ = ["on_host", "strong", "typed_key"]
 
 
 def typed_key(rng: Any) -> jax.Array:
@@ -22,13 +22,6 @@ def typed_key(rng: Any) -> jax.Array:
     raise TreeError(
         "rng", found=type(rng).__name__, expected="one key", cure="pass jax.random.key(0)"
     )
-
-
-def zeros_like_shape(leaf: Any) -> Any:
-    """Return zeros of a shape; anything else as it is."""
-    if isinstance(leaf, jax.ShapeDtypeStruct):
-        return jnp.zeros(leaf.shape, leaf.dtype)
-    return leaf
 
 
 def strong(leaf: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from explorer.arguments import as_names
 from explorer.errors import InputError, printable, shown
 from explorer.paths import matches, name_of
 from explorer.tree.walk import names_of
@@ -31,7 +32,7 @@ def loaded_into(drawn: Any, loaded: Any, fresh: str | Sequence[str] = ()) -> Any
     Traceback (most recent call last):
     explorer.errors.InputError: params: head is missing, b is left over; expected the parameters of the model; name globs of what is drawn with fresh=, and leave out what is left over
     """
-    globs = (fresh,) if isinstance(fresh, str) else tuple(fresh)
+    globs = (fresh,) if isinstance(fresh, str) else as_names("fresh", fresh)
     if isinstance(loaded, Mapping) and set(loaded) == {"params"} and "params" not in drawn:
         loaded = loaded["params"]
     there = {names_of(k): v for k, v in jax.tree_util.tree_flatten_with_path(loaded)[0]}

@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 
 from explorer.errors import InputError
 from explorer.training.modules.functional import functional
-from explorer.training.modules.variables import Annotations, Variables
+from explorer.training.modules.variables import Variables, zeros_like_shape
 from explorer.training.sharding.annotations import LogicalAxes
 from explorer.training.sharding.arrays import (
     check_arrays,
@@ -29,7 +29,7 @@ from explorer.training.step.checks import (
     check_trainable,
     check_watch,
 )
-from explorer.training.step.leaves import on_host, strong, typed_key, zeros_like_shape
+from explorer.training.step.leaves import on_host, strong, typed_key
 from explorer.training.step.loaded import loaded_into
 from explorer.tree.nesting import check_tree
 
@@ -122,6 +122,8 @@ def create_state(
     check_arrays("the inputs", [leaves[index] for index in given])
     check_arrays("params", params)
     check_not_donated("params", params)
+    if params is None and fresh != ():
+        raise InputError("fresh", found="no params", cure="pass params= as well")
 
     def begin(key_data: Any, arrays: list[Any], loaded: Any) -> TrainState:
         key_now = jax.random.wrap_key_data(key_data, impl=jax.random.key_impl(key))
@@ -140,10 +142,7 @@ def create_state(
     with jax.ensure_compile_time_eval():
         key_data = on_host(jax.random.key_data(key))
     arrays = [on_host(leaves[index]) for index in given]
-    annotations: Annotations = {}
-    if mesh is not None:
-        args, keywords = treedef.unflatten([zeros_like_shape(leaf) for leaf in leaves])
-        annotations = made.annotations(key, args, keywords)
+    annotations = {} if mesh is None else made.annotations(key, inputs, kwargs)
     placed = StatePlacement(mesh, rules, annotations, logical_axes)
     if made.given is None or params is not None:
         return _jitted(begin, placed, key_data, arrays, jax.tree.map(on_host, params))

@@ -73,11 +73,30 @@ def test_memory_that_is_filled_again_is_copied_first(tmp_path: Path):
         assert losses_of(Reused, tmp_path / "reused", (9,)) == wanted
 
 
-def test_a_position_is_saved_and_gone_back_to(tmp_path: Path):
+class Loader:
+    """One that gives an iterator, and knows itself where that is, as of torchdata."""
+
+    def __init__(self) -> None:
+        self.inner = Positioned()
+
+    def __iter__(self) -> Reused:
+        self.plain = Reused()
+        self.plain.at = self.inner.at
+        return self.plain
+
+    def state_dict(self) -> dict[str, int]:
+        return {"at": self.plain.at if hasattr(self, "plain") else 0}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.inner.load_state_dict(state)
+
+
+@pytest.mark.parametrize("loader", [Positioned, Loader])
+def test_a_position_is_saved_and_gone_back_to(loader: Any, tmp_path: Path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        whole = losses_of(Positioned, tmp_path / "whole", (7,))
-        parts = losses_of(Positioned, tmp_path / "parts", (2, 5, 7))
+        whole = losses_of(loader, tmp_path / "whole", (7,))
+        parts = losses_of(loader, tmp_path / "parts", (2, 5, 7))
     assert parts == whole
 
 

@@ -65,6 +65,23 @@ def placed() -> dict[str, Any]:
     }
 
 
+def planned() -> dict[str, Any]:
+    trainer = trainer_of()
+    state, found = trainer.init(tiny.KEY), trainer.plan()
+    why = {row.name: row.why for row in found.tensors}
+    leaves = [
+        jax.random.key_data(leaf) if "key" in str(leaf.dtype) else leaf
+        for leaf in jax.tree.leaves(state)
+    ]
+    return {
+        "state_bytes": found.state_bytes,
+        "nbytes": sum(leaf.nbytes for leaf in leaves),
+        "device_bytes": found.device_bytes,
+        "on one device": sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves),
+        "why": [why[name] for name in ("up/kernel", "layers/0/kernel", "up/bias")],
+    }
+
+
 def logical() -> dict[str, Any]:
     init = nn.with_logical_partitioning(nn.initializers.ones, ("embed", "heads"))
     linen = nn.Dense(16, kernel_init=init, use_bias=False)
@@ -133,6 +150,7 @@ def main() -> None:
     found = {
         "specs": placed(),
         "logical": logical(),
+        "plan": planned(),
         "whole": whole,
         "resumed": resumed,
         "best": best,

@@ -31,6 +31,15 @@ def unplaced():
         yield
 
 
+def trained(trainer: Trainer) -> tuple[Any, list[float]]:
+    """Return the state after some steps, and the loss of each."""
+    state, losses = trainer.init(jax.random.key(1)), []
+    for n in range(STEPS):
+        state, metrics = trainer.step(state, points(seed=n))
+        losses.append(float(metrics["loss"]))
+    return state, losses
+
+
 def plain_nnx(model: Network) -> list[float]:
     """Return the losses of a loop as NNX's own guide writes it."""
     optimizer = nnx.Optimizer(model, OPTIMIZER, wrt=nnx.Param)
@@ -54,18 +63,14 @@ def test_an_nnx_module_trains_as_in_a_loop_of_nnx():
     mine = Network(rngs=nnx.Rngs(0), dropout=0.0)
     before = nnx.to_pure_dict(nnx.state(mine, (nnx.Param, nnx.BatchStat)))
     trainer = Trainer(mine, squares, OPTIMIZER)
-    state = trainer.init(jax.random.key(1))
-    losses = []
-    for n in range(STEPS):
-        state, metrics = trainer.step(state, points(seed=n))
-        losses.append(float(metrics["loss"]))
+    state, losses = trained(trainer)
     np.testing.assert_allclose(losses, plain_nnx(theirs), rtol=2e-5)
-    trained = trainer.module(state)
-    assert isinstance(trained, Network)
-    for model in (theirs, trained):
+    found = trainer.module(state)
+    assert isinstance(found, Network)
+    for model in (theirs, found):
         model.eval()
     x, _ = points(seed=9)
-    np.testing.assert_allclose(trained(x), theirs(x), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found(x), theirs(x), rtol=1e-4, atol=1e-5)
     # the module that was given is as it was
     after = nnx.to_pure_dict(nnx.state(mine, (nnx.Param, nnx.BatchStat)))
     jax.tree.map(np.testing.assert_array_equal, after, before)
@@ -123,11 +128,7 @@ def test_frozen_and_adapted_parameters_of_nnx():
 def test_an_equinox_module_trains_as_in_a_loop_of_equinox():
     model = Perceptron(jax.random.key(0))
     trainer = Trainer(model, squares, OPTIMIZER)
-    state = trainer.init(jax.random.key(1))
-    mine = []
-    for n in range(STEPS):
-        state, metrics = trainer.step(state, points(seed=n))
-        mine.append(float(metrics["loss"]))
+    state, mine = trained(trainer)
     theirs, wanted = model, []
     slots = OPTIMIZER.init(eqx.filter(theirs, eqx.is_inexact_array))
     for n in range(STEPS):
@@ -139,10 +140,10 @@ def test_an_equinox_module_trains_as_in_a_loop_of_equinox():
         theirs = eqx.apply_updates(theirs, updates)
         wanted.append(float(value))
     np.testing.assert_allclose(mine, wanted, rtol=2e-5)
-    trained = trainer.module(state)
-    assert trained.scale == 0.5
+    found = trainer.module(state)
+    assert found.scale == 0.5
     np.testing.assert_allclose(
-        trained.layers[0].weight, theirs.layers[0].weight, rtol=1e-4, atol=1e-6
+        found.layers[0].weight, theirs.layers[0].weight, rtol=1e-4, atol=1e-6
     )
 
 
@@ -214,8 +215,18 @@ class TestLoaded:
     def test_nnx(self):
         trainer = Trainer(Network, squares, OPTIMIZER)
         loaded = trainer.init(jax.random.key(5)).params
-        state = trainer.init(jax.random.key(0), params=loaded)
-        jax.tree.map(np.testing.assert_array_equal, state.params, loaded)
+        for model in (Network, Network(rngs=nnx.Rngs(1))):
+            other = Trainer(model, squares, OPTIMIZER)
+            state = other.init(jax.random.key(0), params=loaded)
+            jax.tree.map(np.testing.assert_array_equal, state.params, loaded)
+
+    def test_what_is_drawn_without_anything_that_is_loaded(self):
+        x, _ = points()
+        with pytest.raises(InputError, match="fresh: no params; pass params= as well"):
+            self.trainer().init(jax.random.key(0), x, fresh="layers_1/**")
+        loaded = self.module.init(jax.random.key(7), x)["params"]
+        with pytest.raises(InputError, match=r"fresh: is 3 .*; expected several strs"):
+            self.trainer().init(jax.random.key(0), x, params=loaded, fresh=3)  # pyright: ignore
 
     @pytest.mark.parametrize(
         ("change", "fresh", "message"),
@@ -265,6 +276,14 @@ def test_annotations_come_before_rules(on_eight_devices: dict[str, Any]):
     assert found["layers/0/kernel"] == ["fsdp"]  # by the rules
     assert found["mu of up/kernel"] == [None, "tensor"]
     assert on_eight_devices["logical"] == {"linen": ["fsdp"], "nnx": [None, "tensor"]}
+
+
+def test_a_plan_says_what_a_state_holds(on_eight_devices: dict[str, Any]):
+    """Its bytes are those of the arrays, and of the shards of one device."""
+    found = on_eight_devices["plan"]
+    assert found["state_bytes"] == found["nbytes"]
+    assert found["device_bytes"] == found["on one device"]
+    assert found["why"] == ["annotation (-, tensor)", "largest axis", "default rule: bias"]
 
 
 def test_a_run_that_is_stopped_and_resumed_is_the_same_bit_for_bit(

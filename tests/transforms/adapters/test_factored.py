@@ -34,6 +34,7 @@ def made(config: Any, scan: bool, variant: Any, scheme: str) -> tuple[Any, Any, 
     return module, params, moved
 
 
+@pytest.mark.representatives("config1-True-dora-nf4", "config4-False-lora-nf4")
 @pytest.mark.parametrize(
     ("config", "scan", "variant", "scheme"),
     [
@@ -68,6 +69,7 @@ def test_loss_and_gradients_are_those_of_kernels_in_effect(
     jax.tree.map(close, gradients, wanted)
 
 
+@pytest.mark.representatives("-True", "nf4-True")
 @pytest.mark.parametrize(("scheme", "scan"), [("", False), ("", True), ("nf4", True)])
 def test_the_memory_of_a_step_has_no_copy_of_the_base(scheme: str, scan: bool):
     """XLA's own sum of temporaries: with kernels in effect it holds all of them at once.
