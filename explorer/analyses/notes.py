@@ -2,6 +2,7 @@
 
 from explorer.analyses.experts import experts_note
 from explorer.analyses.frozen import frozen_note
+from explorer.document.words import counted
 from explorer.dtypes import is_trainable
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import BUFFER_COLLECTIONS, PARAMS
@@ -80,11 +81,11 @@ _MASS = ("ids", "frequencies", "factors", "statistics", "state", "keys")
 def _state_note(collection: str, rule: str, tensors: int, elements: int) -> str:
     if collection == _MTP:
         return (
-            f"{_tensors(tensors)} of multi-token-prediction layers: {elements:,} elements "
+            f"{counted(tensors, 'tensor')} of multi-token-prediction layers: {elements:,} elements "
             "are reported separately, as the running model leaves them out"
         )
     if not rule:
-        what = _tensors(tensors)
+        what = counted(tensors, "tensor")
     elif tensors == 1:
         what = f"{rule} (one tensor)"
     elif rule.endswith(_MASS):
@@ -107,7 +108,7 @@ def _packing_notes(inventory: Inventory) -> list[str]:
             row[1] += unique * kind.stored_size
             row[2] += unique * kind.size
     return [
-        f"{_tensors(tensors)} packed by {rule}: {stored:,} stored elements are {size:,} "
+        f"{counted(tensors, 'tensor')} packed by {rule}: {stored:,} stored elements are {size:,} "
         "parameters"
         for rule, (tensors, stored, size) in groups.items()
     ]
@@ -138,7 +139,7 @@ def _tie_notes(inventory: Inventory) -> list[str]:
     if rest:
         twice = sum(by_key[key].stored_size for key in rest)
         notes.append(
-            f"{_tensors(len(rest))} more under second names: {twice:,} stored elements "
+            f"{counted(len(rest), 'tensor')} more under second names: {twice:,} stored elements "
             "count once"
         )
     return notes
@@ -159,7 +160,3 @@ def _assumption_notes(inventory: Inventory) -> list[str]:
     return texts[:_MOST] + (
         [f"{more:,} more such pairs are counted separately"] if more > 0 else []
     )
-
-
-def _tensors(number: int) -> str:
-    return f"{number:,} tensor{'' if number == 1 else 's'}"

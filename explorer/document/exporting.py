@@ -9,6 +9,7 @@ import msgspec
 
 from explorer.document.layout import clip
 from explorer.document.records import Document, Paragraph
+from explorer.document.words import counted
 from explorer.errors import MissingPackageError, printable
 
 __all__ = ["Exportable"]
@@ -64,8 +65,7 @@ class Exportable(msgspec.Struct, frozen=True):
         shown = self._document()
         blocks = () if shown is None else shown.blocks
         said = next((block.text for block in blocks if isinstance(block, Paragraph)), "")
-        rows = len(self.to_rows())
-        return said or f"{rows:,} row{'' if rows == 1 else 's'}"
+        return said or counted(len(self.to_rows()), "row")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts, lists, numbers and text: what JSON holds, exact.

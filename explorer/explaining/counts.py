@@ -5,7 +5,8 @@ from math import prod
 
 from explorer.analyses.ledger import Ledger
 from explorer.architectures.catalog.entries import UndisclosedModel, find
-from explorer.explaining.facts import Facts, counted, in_words, share
+from explorer.document.words import counted
+from explorer.explaining.facts import Facts, in_words, share
 from explorer.explaining.records import Fact, Topic
 from explorer.inventory.tensor import TensorSpec
 from explorer.views import units

@@ -1,7 +1,8 @@
 """Fewer, smaller or partly idle parameters: quantisation, pruning, experts, LoRA."""
 
 from explorer.analyses.active import ActiveParameters
-from explorer.explaining.facts import Facts, counted, in_words, share
+from explorer.document.words import counted
+from explorer.explaining.facts import Facts, in_words, share
 from explorer.explaining.planned import bytes_of, planned
 from explorer.explaining.records import Fact, Topic
 from explorer.sizing.settings import Lora

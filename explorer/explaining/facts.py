@@ -13,7 +13,7 @@ from explorer.inventory.tensor import TensorSpec
 from explorer.sizing.records import MemoryPlan
 from explorer.views import units
 
-__all__ = ["STAND_IN", "Facts", "Planner", "counted", "in_words", "share"]
+__all__ = ["STAND_IN", "Facts", "Planner", "in_words", "share"]
 
 STAND_IN = (
     "llama-3.1-8b"  # what words are explained on where no model is named, or none fits
@@ -68,15 +68,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 and all(getattr(kind, name) == word for name, word in words.items())
             ),
         )
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "tensor"), counted(2000, "bias", "biases")
-    ('1 tensor', '2,000 biases')
-    """
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def in_words(number: int) -> str:

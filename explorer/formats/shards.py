@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from explorer.document.words import counted
 from explorer.errors import FormatError, printable
 from explorer.inventory.listing import (
     Listing,
@@ -194,7 +195,9 @@ def _verify(listing: Listing, index: Index, missing: set[str]) -> list[str]:
     remarks = []
     more = len(listing.keys) - len(index.weight_map)
     if more:
-        remarks.append(f"{more:,} tensors are not in the index")
+        remarks.append(
+            f"{counted(more, 'tensor')} {'is' if more == 1 else 'are'} not in the index"
+        )
     size = index.metadata.total_size if index.metadata else None
     total = _total(listing.nbytes)
     if isinstance(size, int | float) and size != total:

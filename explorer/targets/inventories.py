@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from explorer.document.words import counted
 from explorer.errors import TargetError
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.inventory import Inventory
@@ -68,7 +69,8 @@ def _of_parts(target: Checkpoint, composite: "Composite") -> Inventory:
     )
     remarks = [
         f"part {part.name or 'in the folder itself'} ({part.what}): "
-        f"{inventory.num_parameters:,} parameters in {inventory.num_tensors:,} tensors"
+        f"{counted(inventory.num_parameters, 'parameter')} in "
+        f"{counted(inventory.num_tensors, 'tensor')}"
         for part, inventory in found
     ]
     return replace(whole, remarks=(*remarks, *composite.remarks, *whole.remarks))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from explorer.document.words import counted
+
 if TYPE_CHECKING:
     from explorer.formats.casting import Loss
     from explorer.formats.writing import OutgoingTensor
@@ -39,8 +41,7 @@ class Casts(msgspec.Struct, frozen=True, kw_only=True):
     damaged: str = ""
 
     def __str__(self) -> str:
-        plural = "" if self.tensors == 1 else "s"
-        text = f"{self.before} -> {self.after}: {self.tensors:,} tensor{plural}, "
+        text = f"{self.before} -> {self.after}: {counted(self.tensors, 'tensor')}, "
         error = f"{self.relative_error:.2g}"
         text += f"largest relative error {error}" if self.relative_error else "nothing lost"
         text += f" ({self.worst})" if self.worst else ""

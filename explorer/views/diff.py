@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from explorer.document.records import Column, Document, Notes, Paragraph, Table, Terms
+from explorer.document.words import counted
 from explorer.errors import printable
 from explorer.values.differences import Difference, TensorDifference, summed_up
 from explorer.values.groups import pattern_of, range_name
@@ -81,8 +82,7 @@ def _folded(tensors: list[TensorDifference]) -> list[list[TensorDifference]]:
 def _sentence(found: Difference) -> str:
     counts = summed_up(found)
     if found.identical:
-        number = len(found.tensors)
-        return f"identical: {number:,} tensor{'s' if number != 1 else ''}, every bit"
+        return f"identical: {counted(len(found.tensors), 'tensor')}, every bit"
     parts = [f"{number:,} {_WORDS.get(word, word)}" for word, number in counts.items()]
     text = ", ".join(parts)
     if found.rtol or found.atol:

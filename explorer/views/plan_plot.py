@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from explorer.document.words import counted
 from explorer.sizing.records import MemoryPlan
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _draw_contexts(
             plan_for({"context": context, "batch": batch}).per_device_bytes / _GB
             for context in _CONTEXTS
         ]
-        words = f"{batch} sequence{'' if batch == 1 else 's'}"
+        words = counted(batch, "sequence")
         style = {"color": colour, "linestyle": line, "label": words, "linewidth": 1.6}
         panel.plot(_CONTEXTS, sizes, **style)
     for name, memory in _capacities(plan):

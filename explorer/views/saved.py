@@ -1,6 +1,7 @@
 """What was written, as a document: a sentence, and what casting lost."""
 
 from explorer.document.records import Document, Notes, Paragraph
+from explorer.document.words import counted
 from explorer.transforms.written import SavedFile
 from explorer.views import units
 
@@ -9,7 +10,7 @@ __all__ = ["saved_document", "saved_text"]
 
 def saved_document(saved: SavedFile) -> Document:
     """Return what was written as a sentence and notes."""
-    what = f"{saved.tensors:,} tensor{'' if saved.tensors == 1 else 's'}"
+    what = counted(saved.tensors, "tensor")
     named = {"hf": "Hugging Face's", "gguf": "llama.cpp's", "flax": "explorer's own"}
     names = f" under {named[saved.names]} names" if saved.names in named else ""
     text = f"{saved.path}: {what}{names}, {units.size(saved.nbytes)}, as {saved.format}"

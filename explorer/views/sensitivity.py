@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from explorer.document.records import Column, Document, Paragraph, Table
+from explorer.document.words import counted
 
 if TYPE_CHECKING:
     from explorer.transforms.sensitivity import Sensitivity
@@ -37,7 +38,7 @@ def sensitivity_document(found: "Sensitivity") -> Document:
         (name, sizes[name], *(_figure(by.get((name, scheme))) for scheme in schemes))
         for name in [*names][:_MOST]
     ]
-    what = f"{found.target}: {len(names):,} tensor{'' if len(names) == 1 else 's'}"
+    what = f"{found.target}: {counted(len(names), 'tensor')}"
     head = f"{what}, each quantised alone; loss {found.loss:.4f} on {found.tokens:,} tokens"
     blocks = [Paragraph(head), Table(columns, rows)]
     if len(names) > _MOST:

@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from explorer.analyses.collapse import collapse
+from explorer.document.words import counted
 from explorer.errors import InputError, printable
 from explorer.inventory.inventory import Inventory
 from explorer.views import units
@@ -53,10 +54,11 @@ def plot_tree(inventory: Inventory, path: str | os.PathLike | None = None) -> "F
         figure.set_size_inches(_WIDTH, _HEIGHT)
         panel = figure.subplots()
         _draw(panel, drawn, size)
-        counted = (
-            f"{inventory.num_parameters:,} parameters in {inventory.num_tensors:,} tensors"
+        held = (
+            f"{counted(inventory.num_parameters, 'parameter')} in "
+            f"{counted(inventory.num_tensors, 'tensor')}"
         )
-        title = f"{printable(inventory.target or inventory.source, 80)}: {counted}"
+        title = f"{printable(inventory.target or inventory.source, 80)}: {held}"
         panel.set_title(title, parse_math=False)
     if path is not None:
         save_figure(figure, path, _MARK)

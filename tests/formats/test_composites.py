@@ -80,8 +80,8 @@ def test_a_pipeline_is_the_sum_of_its_parts(tmp_path: Path):
     assert inventory.select("vae/**").num_parameters == VAE_SIZE
     assert inventory.remarks == (
         "part unet (UNet2DConditionModel): 1,184 parameters in 2 tensors",
-        "part vae (AutoencoderKL): 432 parameters in 1 tensors",
-        "part text_encoder (CLIPTextModel): 800 parameters in 1 tensors",
+        "part vae (AutoencoderKL): 432 parameters in 1 tensor",
+        "part text_encoder (CLIPTextModel): 800 parameters in 1 tensor",
         "parts without weights: scheduler, tokenizer",
     )
 
@@ -161,7 +161,7 @@ def test_modules_of_sentence_transformers(tmp_path: Path):
         "2_Dense/linear/bias",
     }
     assert inventory.remarks == (
-        "part in the folder itself (Transformer): 1,600 parameters in 1 tensors",
+        "part in the folder itself (Transformer): 1,600 parameters in 1 tensor",
         "part 2_Dense (Dense): 544 parameters in 2 tensors",
         "parts without weights: 1_Pooling, 3_Normalize",
     )

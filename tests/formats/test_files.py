@@ -40,7 +40,7 @@ def test_claims_of_the_index_are_verified(tmp_path: Path):
     path.write_text(json.dumps(index))
     notes = ex.ledger(folder).notes
     assert "the index claims 999 bytes of tensors; the headers hold 320" in notes
-    assert "1 tensors are not in the index" in notes
+    assert "1 tensor is not in the index" in notes
 
 
 @pytest.mark.parametrize(

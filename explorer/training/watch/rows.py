@@ -13,6 +13,7 @@ import numpy as np
 from jax import tree_util
 
 from explorer.architectures.declaration import layer_name
+from explorer.document.words import counted
 from explorer.errors import InputError, TreeError, shown
 from explorer.paths import matches
 from explorer.tree.nesting import check_tree
@@ -86,7 +87,7 @@ def plan_rows(params: Any, glob: str, stacks: Stacks | None) -> Plan:
     if not rows:
         raise InputError(
             "Watch(glob=)",
-            found=f"{glob!r} matches none of {len(leaves)} tensors",
+            found=f"{glob!r} matches none of {counted(len(leaves), 'tensor')}",
             expected=f"a glob of names such as {'/'.join(leaves[0][0])}" if leaves else "",
         )
     rows.sort(key=lambda row: natural(row[0]))

@@ -6,6 +6,7 @@ from typing import Any
 from explorer.analyses.collapse import Row, collapse
 from explorer.analyses.ledger import Ledger, ledger_of
 from explorer.document.records import Block, Column, Paragraph, Table
+from explorer.document.words import counted
 from explorer.errors import printable
 from explorer.views import units
 from explorer.views.comparison import comparison_table
@@ -134,8 +135,7 @@ def _flops(flops: Flops) -> list[Block]:
     )
     columns = (Column("context"), Column("FLOPs for one token", "right"))
     rows = [
-        (f"{context:,} token{'s' if context > 1 else ''}", number)
-        for context, number in flops.by_context.items()
+        (counted(context, "token"), number) for context, number in flops.by_context.items()
     ]
     return [Paragraph(sentence), Table(columns, rows)]
 

@@ -328,7 +328,7 @@ def test_settings_that_make_no_sense(settings, message):
 
 def test_trees_that_make_no_sense():
     tree = {"a": {"kernel": np.ones((2, 2), "f4")}}
-    with pytest.raises(InputError, match=r"^Watch\(glob=\): 'b/\*\*' matches none of 1 tensors; expected a glob of names such as a/kernel$"):  # fmt: skip
+    with pytest.raises(InputError, match=r"^Watch\(glob=\): 'b/\*\*' matches none of 1 tensor; expected a glob of names such as a/kernel$"):  # fmt: skip
         Watch(glob="b/**").rows(tree)
     with pytest.raises(InputError, match=r"^Watch\(stacks=\): a/kernel has 2 axes and is said to stack 3; expected stacks along axes that the tensor has$"):  # fmt: skip
         Watch(stacks=(("a/**", 3),)).rows(tree)
