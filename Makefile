@@ -51,10 +51,10 @@ types: $(VENV)/dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 docs: $(VENV)/dev $(MINILM) checkpoints/all
-	$(PYTEST) --doctest-modules explorer tests/docs
+	$(PYTEST) $(PARALLEL) --doctest-modules explorer tests/docs
 
 real: $(VENV)/dev checkpoints/all
-	$(PYTEST) tests/real
+	$(PYTEST) $(PARALLEL) tests/real
 
 sheet: $(VENV)/dev
 	@$(BIN)/python -m tests.docs.sheet
