@@ -18,7 +18,8 @@ from explorer.objects.splitting import decay_mask
 from explorer.recipes.recipe import Count, Natural, Parts, Rate, Settings
 from explorer.training.data.batches import Windows
 from explorer.training.data.text import Characters, library_text
-from explorer.training.step.evaluation import Context, make_eval_step
+from explorer.training.step.evaluation import make_eval_step
+from explorer.training.step.outcome import Context
 from explorer.training.step.state import TrainState
 
 __all__ = ["CharLM", "generate"]

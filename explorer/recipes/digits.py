@@ -15,7 +15,8 @@ from explorer.objects.splitting import decay_mask
 from explorer.recipes.recipe import Count, Parts, Settings
 from explorer.training.data.batches import Arrays
 from explorer.training.data.order import permute
-from explorer.training.step.evaluation import Context, make_eval_step
+from explorer.training.step.evaluation import make_eval_step
+from explorer.training.step.outcome import Context
 
 __all__ = ["Digits"]
 

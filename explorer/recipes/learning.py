@@ -7,7 +7,7 @@ import numpy as np
 from explorer.explaining.learning_run import LearningRun
 from explorer.recipes.linear import LinearRecipe, draw_points, least_squares
 from explorer.training.loop.fit import fit
-from explorer.training.step.evaluation import Context
+from explorer.training.step.outcome import Context
 
 __all__ = ["measure_learning"]
 

@@ -11,7 +11,8 @@ import optax
 from explorer.models.small import LinearRegression
 from explorer.recipes.recipe import Count, Parts, Rate, Settings
 from explorer.training.data.batches import Arrays
-from explorer.training.step.evaluation import Context, make_eval_step
+from explorer.training.step.evaluation import make_eval_step
+from explorer.training.step.outcome import Context
 
 __all__ = ["LinearRecipe"]
 

@@ -18,7 +18,8 @@ from explorer.pretrained.tokens import text_tokens
 from explorer.recipes.pretrained_text import encode, neighbours, text_of, tokenizer_of
 from explorer.recipes.recipe import Count, Parts, Rate, Settings
 from explorer.training.data.batches import Arrays, Windows
-from explorer.training.step.evaluation import Context, make_eval_step
+from explorer.training.step.evaluation import make_eval_step
+from explorer.training.step.outcome import Context
 from explorer.training.step.state import TrainState
 from explorer.transforms.adapters.applying import apply_lora
 from explorer.transforms.adapters.trees import is_quantized

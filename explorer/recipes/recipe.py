@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 from explorer.training.data.batches import Batches, Source
 from explorer.training.loop.fit import Evaluate
 from explorer.training.sharding.mesh import make_mesh
-from explorer.training.step.evaluation import LossFn
+from explorer.training.step.outcome import LossFn
 from explorer.training.step.state import TrainState
 from explorer.training.trainer import Trainer
 from explorer.training.watch.watch import Watch

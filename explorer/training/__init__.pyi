@@ -4,6 +4,8 @@ from .data.text import Bytes, Characters, library_text
 from .logging.events import EventWriter
 from .logging.history import History, read_jsonl
 from .logging.jsonl import JsonlWriter
+from .loop.early_stop import EarlyStop
+from .loop.evaluating import Epoch, evaluate
 from .loop.fit import FitResult, fit
 from .loop.progress import LineProgress, Progress, Report
 from .sharding.mesh import (
@@ -15,11 +17,14 @@ from .sharding.mesh import (
     sharded_shapes,
     shardings_of,
 )
-from .step.evaluation import Context, make_eval_step
+from .step.averaged import averaged, with_average
+from .step.evaluation import make_eval_step
 from .step.finite import names_of_bad
 from .step.freezing import Freeze, Freezing, freeze
+from .step.outcome import Context
 from .step.state import TrainState, create_state, state_from
 from .step.train_step import make_train_step
+from .step.weighted import Weighted
 from .trainer import Trainer
 from .watch.watch import Watch
 
@@ -31,6 +36,8 @@ __all__ = [
     "Characters",
     "Checkpoints",
     "Context",
+    "EarlyStop",
+    "Epoch",
     "EventWriter",
     "FitResult",
     "Freeze",
@@ -44,9 +51,12 @@ __all__ = [
     "TrainState",
     "Trainer",
     "Watch",
+    "Weighted",
     "Windows",
+    "averaged",
     "batch_sharding",
     "create_state",
+    "evaluate",
     "fit",
     "freeze",
     "library_text",
@@ -60,4 +70,5 @@ __all__ = [
     "sharded_shapes",
     "shardings_of",
     "state_from",
+    "with_average",
 ]

@@ -25,8 +25,9 @@ from explorer.training.step.checks import (
     check_rules,
     check_watch,
 )
-from explorer.training.step.evaluation import EvalStep, LossFn, make_eval_step
+from explorer.training.step.evaluation import EvalStep, make_eval_step, make_eval_totals
 from explorer.training.step.freezing import Freezing
+from explorer.training.step.outcome import LossFn
 from explorer.training.step.state import TrainState, create_state, state_from
 from explorer.training.step.train_step import Step, make_train_step
 from explorer.training.watch.watch import Watch
@@ -48,8 +49,10 @@ class Trainer:
             makes one; an Equinox module; None where training begins with `init_from`.
         loss_fn: `(params, batch, context) -> loss`, a scalar; or `(loss, metrics)`, a dict
             of scalars; or `(loss, metrics, batch_stats)`. See `Context`. With a model of NNX
-            or Equinox its first argument is the module, which keeps its own statistics.
-        optimizer: any optax transformation; clipping is a part of it, as optax has it.
+            or Equinox its first argument is the module, which keeps its own statistics. A
+            mean over something other than examples, as tokens, is a `Weighted`.
+        optimizer: any optax transformation; clipping is a part of it, as optax has it. It is
+            given `value`, `grad` and `value_fn` of the loss where it asks for them.
         watch: statistics of the parameters as they are trained; None for none.
         freeze: what keeps its values: a glob of paths, several, or a `Freezing`.
         mesh: the devices to place the state on; None for the default device.
@@ -59,7 +62,7 @@ class Trainer:
             axes with and that the mesh does not have.
         accumulate: micro-batches that each batch is split into, computed one after the
             other, for less memory. The mean of their gradients is that of the complete batch
-            where the loss is a mean over examples.
+            where the loss is a mean over examples, or `Weighted`.
         steps_per_call: steps of one call, by `lax.scan`: batches and metrics have them as
             their first axis.
         compute_dtype: what floating-point parameters are cast to inside the loss; the state
@@ -247,6 +250,11 @@ class Trainer:
         """The jitted `(state, batch) -> metrics`, which changes nothing."""
         return self._eval_step
 
+    @property
+    def eval_totals(self) -> EvalStep:
+        """The jitted `(state, batch) -> Weighted metrics`, for `evaluate`."""
+        return self._eval_totals
+
     def history(
         self, state: TrainState, *, run: str = "", writers: Iterable[Writer] = ()
     ) -> History:
@@ -288,12 +296,16 @@ class Trainer:
 
     @cached_property
     def _eval_step(self) -> EvalStep:
-        return make_eval_step(
-            self._loss_fn,
-            compute_dtype=self.compute_dtype,
-            mesh=self.mesh,
-            base=self._placed_base,
-        )
+        return make_eval_step(self._loss_fn, **self._of_evaluation)
+
+    @cached_property
+    def _eval_totals(self) -> EvalStep:
+        return make_eval_totals(self._loss_fn, **self._of_evaluation)
+
+    @property
+    def _of_evaluation(self) -> dict[str, Any]:
+        settings = {"compute_dtype": self.compute_dtype, "mesh": self.mesh}
+        return {**settings, "base": self._placed_base}
 
     @cached_property
     def _placed_base(self) -> PyTree:

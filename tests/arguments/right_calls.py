@@ -26,7 +26,7 @@ CONFIG = {
 OPTIMIZER = optax.sgd(0.1)
 # records are made by explorer; protocols have no arguments
 NOT_CALLED = {"training.Progress", "training.Context", "training.Report", "training.FitResult",
-              "training.Freeze", "training.TrainState"}  # fmt: skip
+              "training.Freeze", "training.TrainState", "training.Weighted"}  # fmt: skip
 
 
 def tree() -> dict[str, Any]:
@@ -102,6 +102,13 @@ def first_state() -> Any:
 def state() -> Any:
     """A copy of its first state, which a step may reuse."""
     return jax.tree.map(jnp.copy, first_state())
+
+
+def averaging_state() -> Any:
+    """A state whose optimizer averages."""
+    return training.state_from(
+        tree(), training.with_average(OPTIMIZER, 0.9), jax.random.key(0)
+    )
 
 
 def mesh() -> Any:
@@ -245,6 +252,9 @@ RIGHT |= {
     "training.Characters": (training.Characters, _args(text="abc")),
     "training.Checkpoints": (training.Checkpoints, _args(
         folder="run", every=1, keep=2, keep_period=None, best=("loss", "min"), config=None)),
+    "training.EarlyStop": (training.EarlyStop, _args(
+        patience=1, metric="loss", mode="min", min_delta=0.0)),
+    "training.Epoch": (training.Epoch, lambda: {"source": training.Arrays(batch()), "size": 2}),
     "training.EventWriter": (training.EventWriter, _args(
         folder="events", rows=("a",), columns=("norm",))),
     "training.Freezing": (training.Freezing, _args(globs="**", roles="bias", role_tree=None)),
@@ -265,6 +275,7 @@ RIGHT |= {
     "training.Watch": (training.Watch, _args(every=1, glob="**", distance=False, stacks=None)),
     "training.Windows": (training.Windows, lambda: {
         "tokens": np.arange(20), "length": 4, "place": "tokens"}),
+    "training.averaged": (training.averaged, lambda: {"state": averaging_state()}),
     "training.batch_sharding": (training.batch_sharding, _args(mesh=mesh, axis=0)),
     "training.create_state": (
         lambda module, optimizer, rng, input, mesh, rules, watch, param_dtype:
@@ -273,9 +284,12 @@ RIGHT |= {
         lambda: {"module": Line(), "optimizer": OPTIMIZER, "rng": jax.random.key(0),
                  "input": x(), "mesh": None, "rules": None, "watch": None,
                  "param_dtype": None}),
+    "training.evaluate": (training.evaluate, lambda: {
+        "trainer": trainer(), "state": state(), "batches": [batch()]}),
     "training.fit": (training.fit, lambda: {
         "trainer": trainer(), "state": state(), "batches": [batch()], "steps": 1,
-        "evaluate": None, "eval_every": 0, "checkpoints": None, "history": None}),
+        "evaluate": None, "eval_every": 0, "early_stop": None,
+        "checkpoints": None, "history": None}),
     "training.freeze": (training.freeze, _args(
         optimizer=OPTIMIZER, params=tree, roles="bias", globs=(), role_tree=None)),
     "training.library_text": (training.library_text, _args(limit=100, folder=None)),
@@ -297,5 +311,6 @@ RIGHT |= {
     "training.state_from": (training.state_from, lambda: {
         "params": tree(), "optimizer": OPTIMIZER, "rng": jax.random.key(0),
         "batch_stats": None, "mesh": None, "rules": None, "watch": None, "param_dtype": None}),
+    "training.with_average": (training.with_average, _args(optimizer=OPTIMIZER, decay=0.9)),
     **MODEL_CALLS,
 }  # fmt: skip

@@ -9,14 +9,15 @@ from explorer import training
 
 
 def test_public_names_are_pinned():
-    assert training.__all__ == [
+    assert sorted(training.__all__) == sorted([
         "Arrays", "Batches", "Bytes", "Characters", "Checkpoints", "Context", "DEFAULT_RULES",
-        "EventWriter", "FitResult", "Freeze", "Freezing", "History", "JsonlWriter", "LineProgress",
-        "Progress", "Report", "Rule", "TrainState", "Trainer", "Watch", "Windows", "batch_sharding",
-        "create_state", "fit", "freeze", "library_text", "make_eval_step", "make_mesh",
-        "make_train_step", "map_tokens", "names_of_bad", "place_batch", "read_jsonl",
-        "sharded_shapes", "shardings_of", "state_from",
-    ]  # fmt: skip
+        "EarlyStop", "Epoch", "EventWriter", "FitResult", "Freeze", "Freezing", "History",
+        "JsonlWriter", "LineProgress", "Progress", "Report", "Rule", "TrainState", "Trainer",
+        "Watch", "Weighted", "Windows", "averaged", "batch_sharding", "create_state", "evaluate",
+        "fit", "freeze", "library_text", "make_eval_step", "make_mesh", "make_train_step",
+        "map_tokens", "names_of_bad", "place_batch", "read_jsonl", "sharded_shapes", "shardings_of",
+        "state_from", "with_average",
+    ])  # fmt: skip
     for name in training.__all__:
         assert getattr(training, name).__doc__, name
     assert set(training.__all__) <= set(dir(training))

@@ -12,7 +12,7 @@ from flax import linen as nn
 from explorer.architectures.families import architecture_of
 from explorer.models.small import LinearRegression, MultilayerPerceptron
 from explorer.models.transformer import Transformer
-from explorer.training.step.evaluation import Context
+from explorer.training.step.outcome import Context
 from explorer.training.step.state import TrainState, create_state
 
 

@@ -21,7 +21,7 @@ from explorer.storage.local import LOCAL
 from explorer.training.data.order import permute
 from explorer.training.sharding.arrays import check_arrays, check_not_donated
 
-__all__ = ["Arrays", "Batches", "Source", "Windows", "map_tokens"]
+__all__ = ["Arrays", "Batches", "Source", "Windows", "check_source", "map_tokens"]
 
 
 class Source(Protocol):
@@ -219,7 +219,7 @@ class Batches(Iterator[Any]):
                 f"for {parts} processes",
                 expected="positive sizes, and a batch that the processes divide",
             )
-        _check_source(source)
+        check_source(source)
         self._source, self._size, self._calls = source, size, steps_per_call
         self._seed, self._shuffle, self._place = seed, shuffle, place
         self._rows = slice(index * size // parts, (index + 1) * size // parts)
@@ -280,7 +280,7 @@ class Batches(Iterator[Any]):
         self._drawn = epoch * own["examples"] + position
 
 
-def _check_source(source: Any) -> None:
+def check_source(source: Any) -> None:
     """Refuse what gives no examples by their numbers, or has none."""
     is_source = hasattr(source, "__len__") and hasattr(source, "__getitem__")
     if not is_source or isinstance(source, list | tuple | Mapping):

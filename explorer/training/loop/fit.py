@@ -26,6 +26,7 @@ from explorer.training.data.loaders import (
     warn_without_position,
 )
 from explorer.training.loop import arguments
+from explorer.training.loop.early_stop import EarlyStop, Patience, check_early_stop
 from explorer.training.loop.metric_queue import MetricQueue, StepCall, steps_of
 from explorer.training.loop.process_agreement import ProcessAgreement
 from explorer.training.loop.progress import Progress
@@ -38,15 +39,15 @@ from explorer.tree.types import Batch
 __all__ = ["Evaluate", "FitResult", "Stopped", "Trains", "fit"]
 
 Evaluate = Callable[[TrainState], Mapping[str, Any]]
-Stopped = Literal["steps", "data", "signal", "not finite"]
+Stopped = Literal["steps", "data", "signal", "not finite", "no better"]
 
 
 class FitResult(NamedTuple):
     """How training ended.
 
     `stopped` is "steps" where all were taken, "data" where the batches ended, "signal" where a
-    stop signal was received, "not finite" where loss, gradients or parameters were not;
-    `reason` says it in a sentence.
+    stop signal was received, "not finite" where loss, gradients or parameters were not, "no
+    better" where `early_stop` ended it; `reason` says it in a sentence.
 
     `state` is the one after the last step whose loss and gradients were finite. Its
     parameters are finite too, unless `reason` says otherwise: finite gradients may give an
@@ -86,6 +87,7 @@ def fit(
     steps: int,
     evaluate: Evaluate | None = None,
     eval_every: int = 0,
+    early_stop: EarlyStop | None = None,
     checkpoints: Checkpoints | None = None,
     history: Any = None,
     progress: Progress | None = None,
@@ -107,6 +109,8 @@ def fit(
         steps: the number of the last step.
         evaluate: returns metrics of a state by name, recorded as "eval_...".
         eval_every: steps from one evaluation to the next; 0 for one at the end alone.
+        early_stop: ends the run when evaluations find nothing better; None for never. A run
+            that goes on counts the evaluations that `history` holds.
         checkpoints: of the run; None to save nothing. Call its `restore` before, to continue
             what its folder holds.
         history: takes the numbers of every step; None to keep none. What it holds of later
@@ -139,6 +143,7 @@ def fit(
     step, watch = arguments.parts_of(trainer)
     arguments.check_state(state)
     arguments.check_parts(checkpoints, history, progress, evaluate)
+    check_early_stop(early_stop, evaluate, eval_every)
     arguments.check_calls(trainer, batches)
     given, batches = batches, arguments.iterator_of(batches)
     positioned = batches if has_position(batches) else given
@@ -160,6 +165,7 @@ def fit(
             steps,
             evaluate,
             eval_every,
+            Patience(early_stop, history),
             checkpoints,
             agreement,
             queue,
@@ -184,6 +190,7 @@ class _Run:
     steps: int
     evaluate: Evaluate | None
     eval_every: int
+    patience: Patience
     checkpoints: Checkpoints | None
     agreement: ProcessAgreement
     queue: MetricQueue
@@ -195,7 +202,7 @@ class _Run:
     def train(self) -> tuple[Stopped, str]:
         """Take steps, and return why the last one is the last."""
         done = int(self.state.step)
-        while done < self.steps and self.queue.fault is None:
+        while done < self.steps and self.queue.fault is None and not self.patience.is_over:
             if signal := self.agreement.signal:
                 return "signal", f"{signal} came after step {done:,}"
             try:
@@ -211,11 +218,15 @@ class _Run:
             is_due = self.checkpoints and _is_due(done, count, self.checkpoints.every)
             if is_due and (wrong := self.save_unless_wrong()):
                 return "not finite", wrong
+        if self.patience.is_over:
+            return "no better", f"{self.patience} by step {done:,}"
         return "steps", f"all {self.steps:,} steps are taken"
 
     def _evaluation(self, done: int, count: int) -> Mapping[str, Any]:
         if self.evaluate and (done == self.steps or _is_due(done, count, self.eval_every)):
-            return arguments.copied(self.evaluate(self.state))
+            found = arguments.copied(self.evaluate(self.state))
+            self.patience.add(found)
+            return found
         return {}
 
     def save_unless_wrong(self) -> str:

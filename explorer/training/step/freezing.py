@@ -13,6 +13,7 @@ from explorer.errors import InputError, TreeError, check_type, shown
 from explorer.inventory.tensor import Role
 from explorer.paths import matches, name_of
 from explorer.roles.names import classify
+from explorer.training.step.optimizer_parts import of_part
 from explorer.tree.nesting import check_tree
 from explorer.tree.types import Params, PyTree
 from explorer.tree.walk import Path, names_of
@@ -96,7 +97,10 @@ class Freezing:
         self, optimizer: optax.GradientTransformation
     ) -> optax.GradientTransformation:
         """Return an optimizer that neither sees nor changes the frozen parameters."""
-        parts: dict[Hashable, Any] = {TRAINED: optimizer, FROZEN: optax.set_to_zero()}
+        parts: dict[Hashable, Any] = {
+            TRAINED: of_part(optimizer),
+            FROZEN: optax.set_to_zero(),
+        }
         return optax.multi_transform(parts, self.labels)
 
 

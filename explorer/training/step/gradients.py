@@ -1,6 +1,7 @@
 """Gradients of a loss: in what precision, with what kept, over how many micro-batches."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -13,15 +14,16 @@ from explorer.errors import InputError
 from explorer.models.remat import policy_of
 from explorer.training.sharding.activations import activations_follow_batch
 from explorer.training.sharding.mesh import split_over_mesh
-from explorer.training.step.evaluation import (
+from explorer.training.step.freezing import stopped
+from explorer.training.step.outcome import (
     Context,
     LossFn,
     Outcome,
     count_examples,
     outcome_of,
 )
-from explorer.training.step.freezing import stopped
 from explorer.training.step.state import cast_floats
+from explorer.training.step.weighted import over_parts, summed_over_parts
 
 __all__ = ["GradientFn", "LossGradients", "make_gradient_fn"]
 
@@ -33,10 +35,6 @@ class LossGradients(NamedTuple):
     grads: Any
 
 
-# (params, batch, rng, batch_stats, base) -> LossGradients; base may be left out
-GradientFn = Callable[..., LossGradients]
-
-
 def make_gradient_fn(
     loss_fn: LossFn,
     *,
@@ -45,7 +43,7 @@ def make_gradient_fn(
     remat: str | None = None,
     labels: Any = None,
     mesh: Mesh | None = None,
-) -> GradientFn:
+) -> "GradientFn":
     """Return a traceable function that finds the gradients of a loss function.
 
     Args: as of `make_train_step`.
@@ -62,46 +60,79 @@ def make_gradient_fn(
         context = Context(rng, batch_stats, True, base)
         with activations_follow_batch(mesh, count_examples(batch)):
             outcome = outcome_of(loss_fn, cast, batch, context)
-        return outcome.loss, outcome
+        return outcome.loss.defined_mean, outcome
 
     if policy is not None:
         loss_of = jax.checkpoint(loss_of, policy=policy)
+    return GradientFn(loss_of, accumulate, mesh)
 
-    def gradients_of(
-        params: Any, batch: Any, rng: jax.Array, batch_stats: Any, base: Any = None
+
+@dataclass(frozen=True, eq=False)
+class GradientFn:
+    """A loss over a batch with its gradients, and alone.
+
+    Args:
+        loss_of: `(params, batch, rng, batch_stats, base) -> (loss, outcome)`.
+        parts: micro-batches that a batch is split into, computed one after the other. Each
+            counts by the weight of its loss; where losses have none, all count the same.
+        mesh: the batch is split over it.
+    """
+
+    loss_of: Callable[..., tuple[jax.Array, Outcome]]
+    parts: int
+    mesh: Mesh | None
+
+    def __call__(
+        self, params: Any, batch: Any, rng: jax.Array, batch_stats: Any, base: Any = None
     ) -> LossGradients:
-        batch = split_over_mesh(batch, mesh, 0)
-        gradient = jax.value_and_grad(loss_of, has_aux=True)
-        (_, outcome), grads = gradient(params, batch, rng, batch_stats, base)
-        return LossGradients(outcome, grads)
+        """Return what the loss function answered, and the gradients of its loss."""
+        if self.parts == 1:
+            return self._gradients(params, batch, rng, batch_stats, base)
 
-    return gradients_of if accumulate == 1 else _accumulated(gradients_of, accumulate, mesh)
-
-
-def _accumulated(gradients_of: GradientFn, count: int, mesh: Mesh | None) -> GradientFn:
-    """Return a function that takes the mean over the micro-batches of a batch."""
-
-    def accumulated(
-        params: Any, batch: Any, rng: jax.Array, batch_stats: Any, base: Any = None
-    ) -> LossGradients:
         def one(carry: Any, part: Any) -> Any:
             sums, batch_stats = carry
             index, examples = part
             key = jax.random.fold_in(rng, index)
-            (loss, metrics, batch_stats), grads = gradients_of(
-                params, examples, key, batch_stats, base
-            )
-            sums = jax.tree.map(lambda a, b: a + b.astype(a.dtype), sums, grads)
+            outcome, grads = self._gradients(params, examples, key, batch_stats, base)
+            (loss, metrics, batch_stats) = outcome
+            weight = 1 if loss.weight is None else loss.weight
+            sums = jax.tree.map(lambda a, b: a + weight * b.astype(a.dtype), sums, grads)
             return (sums, batch_stats), (loss, metrics)
 
-        parts = (jnp.arange(count), _split(batch, count, mesh))
         carry = (jax.tree.map(_wide_zeros, params), batch_stats)
-        (sums, batch_stats), (losses, metrics) = lax.scan(one, carry, parts)
-        grads = jax.tree.map(lambda s, p: (s / count).astype(p.dtype), sums, params)
-        means = jax.tree.map(lambda values: values.mean(0), metrics)
-        return LossGradients(Outcome(losses.mean(), means, batch_stats), grads)
+        (sums, batch_stats), found = lax.scan(one, carry, self._split(batch))
+        loss, metrics = summed_over_parts(found)
+        weight = self.parts if loss.weight is None else loss.weight
+        grads = jax.tree.map(lambda s, p: (s / weight).astype(p.dtype), sums, params)
+        return LossGradients(Outcome(loss, metrics, batch_stats), grads)
 
-    return accumulated
+    def loss(
+        self, params: Any, batch: Any, rng: jax.Array, batch_stats: Any, base: Any = None
+    ) -> jax.Array:
+        """Return the loss alone: the same number, for a line search."""
+        if self.parts == 1:
+            split = split_over_mesh(batch, self.mesh, 0)
+            return self.loss_of(params, split, rng, batch_stats, base)[0]
+
+        def one(batch_stats: Any, part: Any) -> Any:
+            index, examples = part
+            key, split = (
+                jax.random.fold_in(rng, index),
+                split_over_mesh(examples, self.mesh),
+            )
+            _, outcome = self.loss_of(params, split, key, batch_stats, base)
+            return outcome.batch_stats, outcome.loss
+
+        return over_parts(lax.scan(one, batch_stats, self._split(batch))[1]).mean
+
+    def _gradients(self, params: Any, batch: Any, *given: Any) -> LossGradients:
+        gradient = jax.value_and_grad(self.loss_of, has_aux=True)
+        split = split_over_mesh(batch, self.mesh, 0)
+        (_, outcome), grads = gradient(params, split, *given)
+        return LossGradients(outcome, grads)
+
+    def _split(self, batch: Any) -> Any:
+        return jnp.arange(self.parts), _split(batch, self.parts, self.mesh)
 
 
 def _split(batch: Any, count: int, mesh: Mesh | None) -> Any:

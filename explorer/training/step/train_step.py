@@ -15,10 +15,11 @@ from explorer.errors import (
     shown,
 )
 from explorer.training.sharding.jit_on_mesh import jit_on_mesh
-from explorer.training.step.checks import check_trainable
-from explorer.training.step.evaluation import LossFn, Metrics, count_examples
+from explorer.training.step.checks import check_optimizer, check_trainable
 from explorer.training.step.finite import check_finite, update_if_finite
 from explorer.training.step.gradients import GradientFn, make_gradient_fn
+from explorer.training.step.informed import extra_arguments, hyperparameters
+from explorer.training.step.outcome import LossFn, Metrics, count_examples
 from explorer.training.step.state import TrainState
 
 __all__ = ["Step", "make_train_step"]
@@ -65,8 +66,8 @@ def make_train_step(
     """Return a jitted `(state, batch) -> (state, metrics)`, traced once for all steps.
 
     The metrics are "loss", "grad_norm" (of all gradients, before the optimizer), "finite",
-    "bad" (see `explorer.training.step.finite`), those of the loss function, and "watch" where
-    there is one. A step whose loss or gradient is not finite is not taken, and none after
+    "bad" (see `explorer.training.step.finite`), those of the loss function, the learning rate
+    and the scheduled settings of an `optax.inject_hyperparams`, and "watch" where there is one. A step whose loss or gradient is not finite is not taken, and none after
     it: the state stays as the last good step left it, except for `halted`, and the metrics
     say so. `state.replace(halted=jnp.array(False))` continues.
 
@@ -97,6 +98,7 @@ def make_train_step(
     >>> print(int(state.step), f"{state.params['linear']['kernel'].item():.3f}")
     60 2.000
     """
+    check_optimizer(optimizer)
     _check_counts(accumulate=accumulate, steps_per_call=steps_per_call)
     gradient_fn = make_gradient_fn(
         loss_fn,
@@ -125,26 +127,32 @@ def _check_counts(**counts: int) -> None:
 
 def _single(gradient_fn: GradientFn, optimizer: Any, watch: Any) -> PureStep:
     """Return one step, as a pure function."""
+    informed = optax.with_extra_args_support(optimizer)
 
     def step(state: TrainState, batch: Any, base: Any = None) -> tuple[TrainState, Metrics]:
         check_trainable(state.params)
         count_examples(batch)
         _check_optimizer(optimizer, state)
         rng = jax.random.fold_in(state.rng, state.step)
-        outcome, grads = gradient_fn(state.params, batch, rng, state.batch_stats, base)
-        check = check_finite(outcome.loss, grads, state.halted)
+        given = (batch, rng, state.batch_stats, base)
+        outcome, grads = found = gradient_fn(state.params, *given)
+        check = check_finite(outcome.loss.mean, grads, state.halted)
 
         def take() -> Any:
-            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+            of_loss = extra_arguments(gradient_fn, state.params, found, given)
+            updates, opt_state = informed.update(
+                grads, state.opt_state, state.params, **of_loss
+            )
             params = optax.apply_updates(state.params, updates)
             table = ()
             if watch is not None:
                 before = (state.params, grads, updates, state.watch)
                 table = watch.measure(state.step, *before)
-            return (state.step + 1, params, opt_state, outcome.batch_stats), table
+            learned = (state.step + 1, params, opt_state, outcome.batch_stats)
+            return learned, (table, hyperparameters(opt_state))
 
-        taken, table = update_if_finite(check.finite, take, _learned(state))
-        metrics = {"loss": outcome.loss, **check._asdict(), **outcome.metrics}
+        taken, (table, used) = update_if_finite(check.finite, take, _learned(state))
+        metrics = used | outcome.means | check._asdict()
         if watch is not None:
             metrics["watch"] = table
         learned = dict(zip(_LEARNED, taken, strict=True))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from explorer.models.remat import REMAT
-from explorer.training.step.evaluation import Context
 from explorer.training.step.gradients import make_gradient_fn
+from explorer.training.step.outcome import Context
 from tests.training import tiny
 
 IDS = np.arange(16, dtype=np.int32)[None]  # every token once: a row of the table each

@@ -1,0 +1,133 @@
+"""Metrics of a whole set: every example once, whatever the sizes of its batches."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from explorer.errors import InputError, check_number, check_type, shown
+from explorer.training.data.batches import Batches, Source, check_source
+from explorer.training.data.loaders import as_arrays
+from explorer.training.loop.arguments import check_state, iterator_of
+from explorer.training.step.state import TrainState
+from explorer.training.step.weighted import Weighted
+from explorer.tree.types import Batch
+
+__all__ = ["Epoch", "Evaluates", "evaluate"]
+
+_FETCHED = 64  # batches whose metrics are brought to the host together
+
+
+class Evaluates(Protocol):
+    """What `evaluate` needs of a `Trainer`."""
+
+    @property
+    def eval_totals(self) -> Any:
+        """Return `Weighted` metrics of a state and a batch."""
+        ...
+
+
+class Epoch:
+    """Every example of a source once and in order, anew each time it is iterated over.
+
+    The last batch is smaller where the batches do not divide the examples.
+
+    Args:
+        source: the examples, such as `Arrays` or `Windows`.
+        size: examples of one batch.
+
+    Raises:
+        InputError: no example, or a size below 1.
+
+    >>> from explorer.training import Arrays
+    >>> [batch.tolist() for batch in Epoch(Arrays(np.arange(5)), 2)]
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(self, source: Source, size: int):
+        check_source(source)
+        check_number("size", size)
+        if size < 1:
+            raise InputError("size", found=f"{size} examples", expected="1 or more")
+        self._source, self._size = source, size
+
+    def __len__(self) -> int:
+        return -(-len(self._source) // self._size)
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(0, len(self._source), self._size):
+            yield self._source[np.arange(start, min(start + self._size, len(self._source)))]
+
+
+def evaluate(
+    trainer: Evaluates, state: TrainState, batches: Iterable[Batch]
+) -> dict[str, float]:
+    """Return the loss and the metrics over all examples of some batches, which end.
+
+    Means count by their weight: a `Weighted` one by its own, such as the number of tokens, any
+    other by the number of examples. So the batches may be of any size, on a mesh too: what its
+    devices cannot share, such as a last batch, is computed by each of them. Totals are joined
+    in float64. Several processes pass their own parts, of the same sizes.
+
+    Args:
+        trainer: a `Trainer`.
+        state: it is not changed.
+        batches: a list, an `Epoch`, or anything else that ends.
+
+    Raises:
+        InputError: there are none, or they never end, as `Batches` do not.
+
+    >>> import jax.numpy as jnp, optax
+    >>> from explorer.models.small import LinearRegression
+    >>> from explorer.training import Arrays, Trainer
+    >>> model, x = LinearRegression(), np.linspace(-1, 1, 5, dtype=np.float32)[:, None]
+    >>> def loss_fn(params, batch, context):
+    ...     return jnp.square(model.apply({"params": params}, batch) * 0 - batch).mean()
+    >>> trainer = Trainer(model, loss_fn, optax.sgd(0.5))
+    >>> state = trainer.init(jax.random.key(0), x)
+    >>> evaluate(trainer, state, Epoch(Arrays(x), 2))  # 0.5 = 2.5 / 5
+    {'loss': 0.5}
+    """
+    step: Any = getattr(trainer, "eval_totals", None)
+    if not callable(step):
+        check_type("trainer", trainer, (), "a Trainer")
+    check_state(state)
+    if isinstance(batches, Batches):
+        raise InputError(
+            "batches",
+            found="Batches, which never end",
+            expected="batches that end",
+            cure="pass Epoch(source, size)",
+        )
+    totals: dict[str, tuple[float, float]] = {}
+    waiting: list[dict[str, Weighted]] = []
+    for batch in as_arrays(iterator_of(batches)):
+        found: Any = step(state, batch)
+        waiting.append(found)
+        if len(waiting) == _FETCHED:
+            _add(totals, waiting)
+    _add(totals, waiting)
+    if not totals:
+        raise InputError("batches", found="none", expected="at least one")
+    return {
+        name: total / weight if weight else np.nan
+        for name, (total, weight) in totals.items()
+    }
+
+
+def _add(
+    totals: dict[str, tuple[float, float]], waiting: list[dict[str, Weighted]]
+) -> None:
+    """Bring metrics to the host and add them, so that none is left to wait for."""
+    for metrics in jax.device_get(waiting):
+        if totals and totals.keys() != metrics.keys():
+            raise InputError(
+                "loss_fn",
+                found=f"metrics {shown(sorted(metrics), 60)}",
+                expected=f"those of the first batch, {shown(sorted(totals), 60)}",
+            )
+        for name, value in metrics.items():
+            total, weight = totals.get(name, (0.0, 0.0))
+            totals[name] = (total + float(value.total), weight + float(value.weight))
+    waiting.clear()
