@@ -72,6 +72,7 @@ def encoded(
 
     def parts() -> "Iterator[np.ndarray]":
         yield from _in_threads(encode_rows, _numbered(arrays(), shape[-1]))
+        running.check(place, kind, name)
 
     return OutgoingTensor(name, kind, shape, parts)
 

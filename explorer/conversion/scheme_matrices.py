@@ -66,7 +66,9 @@ class QuantisedMatrix:
 
     def _computed(self) -> dict[str, Any]:
         tensor, self._seen = self._tensor, 0
-        return _encoded(self._scheme, tensor.shape, tensor.dtype, tensor.parts(), self)
+        found = _encoded(self._scheme, tensor.shape, tensor.dtype, tensor.parts(), self)
+        self._running.check(self._place, self._scheme, tensor.name)
+        return found
 
     def check(self, rows: "np.ndarray") -> None:
         """Refuse rows that are not finite."""

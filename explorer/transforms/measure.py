@@ -8,7 +8,9 @@ from explorer.errors import InputError, printable
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Distance", "distance", "overflow"]
+__all__ = ["Distance", "check_kept", "distance", "overflow"]
+
+_WIDER = "choose a scheme with wider scales, such as mxfp4, or bfloat16"
 
 
 class Distance(NamedTuple):
@@ -32,7 +34,32 @@ def overflow(place: str, before: "np.ndarray", scheme: str, name: str = "") -> I
         place,
         found=f"{subject}holds {flat[abs(flat).argmax()]:.4g}, beyond the scales of {scheme}",
         expected="smaller weights",
-        cure="choose a scheme with wider scales, such as mxfp4, or bfloat16",
+        cure=_WIDER,
+    )
+
+
+def check_kept(place: str, lost: Distance | None, scheme: str, name: str = "") -> None:
+    """Refuse large weights that a scheme turns into zeros, or into worse.
+
+    Scales that are stored in few bits have a largest number, and a smallest one: weights below
+    that become zeros, which the error of 1 says.
+
+    Raises:
+        InputError: they are beyond its scales.
+
+    >>> check_kept("up.weight", Distance(1.0, 0.0, None, 1e36), "q6_k")
+    Traceback (most recent call last):
+    ...
+    explorer.errors.InputError: up.weight: holds up to 1e+36, of which q6_k keeps nothing; expected smaller weights; choose a scheme with wider scales, such as mxfp4, or bfloat16
+    """
+    if lost is None or (lost.relative_error or 0) < 1 or lost.max_abs <= 1:
+        return
+    subject = f"{printable(name, 100)} " if name else ""
+    raise InputError(
+        place,
+        found=f"{subject}holds up to {lost.max_abs:.4g}, of which {scheme} keeps nothing",
+        expected="smaller weights",
+        cure=_WIDER,
     )
 
 

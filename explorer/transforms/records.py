@@ -144,12 +144,13 @@ class Change(Exportable, frozen=True, kw_only=True):
     @property
     def bits_before(self) -> float:
         """Stored bits of a parameter before."""
-        return _bits(self.bytes_before, self.parameters_before)
+        sizes = [(t.bytes_before, t.parameters_before) for t in self.tensors]
+        return _bits_of(sizes)
 
     @property
     def bits_after(self) -> float:
-        """Stored bits of a parameter afterwards."""
-        return _bits(self.bytes_after, self.parameters_after)
+        """Stored bits of a parameter afterwards; buffers are left out, as everywhere."""
+        return _bits_of([(t.bytes_after, t.parameters_after) for t in self.tensors])
 
     @property
     def relative_error(self) -> float | None:
@@ -217,6 +218,12 @@ class Change(Exportable, frozen=True, kw_only=True):
 
 def _bits(size: int, parameters: int) -> float:
     return 8 * size / parameters if parameters else 0.0
+
+
+def _bits_of(sizes: list[tuple[int, int]]) -> float:
+    """Return stored bits of a parameter, of the bytes and parameters of tensors."""
+    of_parameters = [each for each in sizes if each[1]]
+    return _bits(sum(n for n, _ in of_parameters), sum(n for _, n in of_parameters))
 
 
 def _component(name: str, group: list[TensorChange]) -> ComponentChange:

@@ -4,7 +4,7 @@ from math import log10
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from explorer.transforms.measure import Distance
+from explorer.transforms.measure import Distance, check_kept
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,3 +51,7 @@ class RunningDistance:
         error = self._all.relative_l2
         snr = -20 * log10(error) if error else None
         return Distance(error, snr, self._all.cosine, self._all.max_abs)
+
+    def check(self, place: str, scheme: str, name: str) -> None:
+        """Refuse a tensor as `check_kept` does, once all of it was added."""
+        check_kept(place, self.distance, scheme, name)

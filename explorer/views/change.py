@@ -1,6 +1,7 @@
 """What a transform changed as a document: a sentence, the components, what lost most, and the notes."""
 
 from explorer.document.records import Block, Column, Document, Notes, Paragraph, Table
+from explorer.errors import first_few
 from explorer.transforms.records import Change, ComponentChange, Evaluation, TensorChange
 from explorer.views import units
 
@@ -59,6 +60,11 @@ def change_document(change: Change) -> Document:
         blocks.append(Table(_TENSOR_COLUMNS, rows).without_empty_columns())
     notes = [*_types(change), *change.notes]
     notes += [f"{each.name}: {each.note}" for each in change.tensors if each.note][:_WORST]
+    gone = [each.name for each in change.tensors if (each.relative_error or 0) >= 1]
+    if gone:
+        notes.append(
+            f"nothing is left of {first_few(gone)}: below the smallest scales of the type"
+        )
     if notes:
         blocks.append(Notes(tuple(notes)))
     title = f"{change.target}: {change.transform}" if change.target else change.transform
@@ -80,7 +86,7 @@ def _sentence(change: Change) -> str:
     parts = [
         parameters,
         _arrow(units.size(change.bytes_before), units.size(change.bytes_after)),
-        _arrow(f"{change.bits_before:.4g}", f"{change.bits_after:.5g}")
+        _arrow(f"{change.bits_before:.5g}", f"{change.bits_after:.5g}")
         + " bits per weight",
     ]
     if zeros := _zeros(change):

@@ -47,7 +47,7 @@ class Quantized:
 
     def tree_flatten_with_keys(self) -> tuple[Any, Any]:
         """Return the parts with their names, and what is not an array."""
-        names = tuple(self.parts)
+        names = tuple(sorted(self.parts))  # as JAX sorts them where it makes them
         children = [(tree_util.GetAttrKey(name), self.parts[name]) for name in names]
         return children, (names, self.scheme, self.matrix, self.kind, self.inputs_first)
 

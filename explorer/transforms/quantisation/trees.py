@@ -13,7 +13,7 @@ from explorer.errors import InputError, printable
 from explorer.inventory.tensor import Kind
 from explorer.paths import Key, name_of, path_of
 from explorer.training.sharding.arrays import check_not_donated
-from explorer.transforms.measure import distance, overflow
+from explorer.transforms.measure import check_kept, distance, overflow
 from explorer.transforms.quantisation.pieces import Array, is_host
 from explorer.transforms.quantisation.quantized import Quantized
 from explorer.transforms.quantisation.qwix_arrays import from_qwix, is_qwix
@@ -75,7 +75,9 @@ class Quantiser:
             after = np.asarray(found)
         if not np.isfinite(after).all():
             raise overflow(name, np.asarray(weights), found.codec.name)
-        errors = distance(np.asarray(weights), after)._asdict()
+        lost = distance(np.asarray(weights), after)
+        check_kept(name, lost, found.codec.name)
+        errors = lost._asdict()
         return {**errors, "zeros": int(after.size - np.count_nonzero(after))}
 
     def change(self) -> Change:
