@@ -135,6 +135,9 @@ from .transforms.pruning.masking import (
 from .transforms.pruning.structure.shrink import (
     shrink,
 )
+from .transforms.quantisation.dot import (
+    dot,
+)
 from .transforms.quantisation.quantized import (
     Quantized,
 )
@@ -192,6 +195,7 @@ __all__ = [
     "describe",
     "diff",
     "digest",
+    "dot",
     "embed",
     "evaluate_text",
     "explain",

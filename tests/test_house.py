@@ -321,7 +321,7 @@ def test_public_names_are_pinned():
         "Quantized", "Summary", "Sweep", "TargetError", "TensorSpec", "Term", "Tie", "TreeError", "UnsafePickleError",
         "Variation", "Workload", "add_lora", "apply_lora", "apply_masks", "audit_roles", "build_model", "check_values",
         "combine", "combine_models", "compare", "count_bytes", "count_parameters", "count_tensors", "decay_mask",
-        "dequantize", "describe", "diff", "digest", "embed", "evaluate_text", "explain", "explore", "extract_lora",
+        "dequantize", "describe", "diff", "digest", "dot", "embed", "evaluate_text", "explain", "explore", "extract_lora",
         "factorize", "gather_moments", "generate", "generate_text", "learned", "ledger", "load", "load_lora",
         "load_pretrained", "merge_lora", "partition", "plan", "plan_lora", "plan_pruning", "prune", "prune_masks",
         "quantize", "report", "report_roles", "save", "save_lora", "sensitivity", "shrink", "spectrum",

@@ -10,6 +10,7 @@ from explorer.conversion.values import ValueSource, source_of
 from explorer.conversion.writing import check_free
 from explorer.errors import TreeError, first_few
 from explorer.paths import Key, name_of, path_of
+from explorer.targets.inventories import inventory_of
 from explorer.targets.records import Target
 from explorer.transforms.records import Change, TensorChange
 
@@ -49,7 +50,7 @@ class _MergedSource(ValueSource):
         base = arrays.pop(0) if self._has_base else None
         name = name_of(key)
         found, change = combined_tensor(
-            name, arrays, base, self._mixing, self._numbers[key]
+            name, arrays, base, self._mixing, self._numbers[key], key in self.parameters
         )
         self.done[key] = change
         for source, keys in zip(self._sources, self._keys, strict=True):
@@ -88,6 +89,24 @@ def _keys_of(source: ValueSource, first: ValueSource, number: int) -> dict[Key, 
     return {key: own[name] for name, key in wanted.items()}
 
 
+def _check_unscaled(target: Target, source: ValueSource) -> None:
+    """Refuse weights whose scales are beside them: the mean of codes is not that of weights.
+
+    Raises:
+        TreeError: it names one.
+    """
+    columns = inventory_of(target).columns
+    kinds = ((key, columns.kind(index)) for index, key in enumerate(columns.keys))
+    scaled = next((key for key, kind in kinds if kind.stored), None)
+    if scaled is not None:
+        raise TreeError(
+            source.side.place,
+            found=f"is quantised already: {name_of(scaled)} has scales of its own",
+            expected="weights in float formats, or GGUF files",
+            cure="merge the originals, and quantise the result",
+        )
+
+
 def merge_to_file(
     models: Sequence[Target],
     base: Target | None,
@@ -114,6 +133,8 @@ def merge_to_file(
     check_free(path)
     targets = [*models] if base is None else [base, *models]
     sources = [source_of(each) for each in targets]
+    for target, source in zip(targets, sources, strict=True):
+        _check_unscaled(target, source)
     source = _MergedSource(sources, base is not None, mixing)
     what = f"merge {mixing.method}"
     record = f"{what} of {', '.join(map(os.path.basename, names))}"

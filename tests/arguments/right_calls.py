@@ -183,6 +183,8 @@ RIGHT: dict[str, Call] = {
         "rank": 1, "energy": 0.5, "model": None, "axes": None}),
     "factorize": (ex.factorize, _args(
         params=tree, rank=1, energy=None, select="**", evaluate=None)),
+    "dot": (ex.dot, lambda: {"inputs": x(), "weights": ex.Quantized.of(
+        tree()["dense"]["kernel"], "int8", True)}),
     "gather_moments": (ex.gather_moments, lambda: {
         "module": Line(), "params": tree(), "data": [x()], "hessians": False}),
     "learned": (ex.learned, lambda: {"before": "a.npz", "after": "b.npz", "select": None}),

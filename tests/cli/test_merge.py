@@ -82,3 +82,42 @@ def test_models_that_differ(folders: list[Path], tmp_path: Path):
     assert done.returncode == 2
     assert "lacks model/embed_tokens/weight" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_cannot_be_averaged_is_one_line(folders: list[Path], tmp_path: Path):
+    _, first, second = folders
+    tensors = load_file(second / "model.safetensors")
+    name = next(n for n in tensors if n.endswith("up_proj.weight"))
+    tensors[name][2, 1] = np.nan
+    (tmp_path / "nan").mkdir()
+    save_file(tensors, tmp_path / "nan/model.safetensors", {"format": "pt"})
+    (tmp_path / "nan/config.json").write_text((second / "config.json").read_text())
+    for folder in (first, second):
+        printed("quantize", folder, "--to", "fp8:channel", "-o", tmp_path / folder.name)
+    for models, found in (
+        ((first, tmp_path / "nan"), r"holds NaN at \[2, 1\] in model 2"),
+        (
+            (tmp_path / "a", tmp_path / "b"),
+            "is quantised already: .* has scales of its own",
+        ),
+    ):
+        outcome = run("merge", *models, "-o", tmp_path / "c")
+        assert outcome.returncode == 2
+        assert re.search(found, outcome.stderr.replace("\n", " ")), outcome.stderr
+        assert outcome.stderr.count("\n") == 1
+        assert not (tmp_path / "c").exists()
+    with pytest.raises(ex.InputError, match="NaN at \\[0\\] in model 2"):
+        ex.combine_models([[np.ones(1)], [np.full(1, np.nan)]])
+
+
+def test_buffers_are_not_counted(tmp_path: Path):
+    tensors = {
+        "embeddings.position_ids": np.arange(4)[None],
+        "encoder.layer.0.output.dense.weight": np.ones((4, 4), "f4"),
+    }
+    for name in ("a", "b"):
+        save_file(tensors, tmp_path / f"{name}.safetensors")
+    words = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    options = ["-o", tmp_path / "c.safetensors", "--format", "json"]
+    found = json.loads(printed("merge", *words, *options))
+    assert found["parameters"] == ex.count_parameters(tmp_path / "c.safetensors") == 16

@@ -126,6 +126,7 @@ def _cut(
         change = _values(after[kernel.path]).astype(np.float64) - _values(
             before[kernel.path]
         )
+        _check_finite(kernel.path, change)
         matrices = kernel.matrices(change)
         columns.append(matrices.reshape(*matrices.shape[:-1], site.groups, -1))
     whole = np.concatenate(columns, -1).reshape(*site.batch, site.inputs, site.outputs)
@@ -136,6 +137,17 @@ def _cut(
     b = roots[..., :, None] * right[..., :kept, :]
     a, b = (np.ascontiguousarray(side, np.float32) for side in (a, b))
     return Adapter(a, b, None, float(kept), "lora", site.kernels, site.groups)
+
+
+def _check_finite(path: tuple[str, ...], change: np.ndarray) -> None:
+    if not np.isfinite(change).all():
+        index = np.unravel_index(int(np.isfinite(change).argmin()), change.shape)
+        raise TreeError(
+            "/".join(path),
+            found=f"is not finite at {[int(i) for i in index]} in the base or the tuned model",
+            expected="finite weights",
+            cure="`explorer stats --check` lists what is not finite",
+        )
 
 
 def _rank_of(sizes: np.ndarray, rank: int | None, energy: float | None) -> int:

@@ -70,6 +70,16 @@ def fold_scales(
 
     Raises:
         InputError: another model, or groups that do not divide the inputs.
+
+    >>> import jax, jax.numpy as jnp, explorer as ex
+    >>> model = ex.build_model({"model_type": "llama", "hidden_size": 8, "intermediate_size": 12,
+    ...     "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 16})
+    >>> tokens = jnp.arange(16).reshape(2, 8)
+    >>> params = model.init(jax.random.key(0), tokens)["params"]
+    >>> found = fold_scales(model, params, tokens, group=4)
+    >>> before, after = (model.apply({"params": p}, tokens).logits for p in (params, found.params))
+    >>> bool(jnp.allclose(before, after, atol=1e-5))
+    True
     """
     if not isinstance(model, Transformer) or model.scan:
         raise InputError(

@@ -51,6 +51,16 @@ def gptq_model(
 
     Raises:
         InputError: another model, or as `gptq`.
+
+    >>> import jax, jax.numpy as jnp, explorer as ex
+    >>> model = ex.build_model({"model_type": "llama", "hidden_size": 8, "intermediate_size": 12,
+    ...     "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 16})
+    >>> tokens = jnp.arange(16).reshape(2, 8)
+    >>> params = model.init(jax.random.key(0), tokens)["params"]
+    >>> found = gptq_model(model, params, tokens, bits=4, group=4)
+    >>> kernel = found.kernels["layers_0/mlp/up_proj/kernel"]
+    >>> kernel.codes.shape, kernel.scales.shape
+    ((12, 8), (12, 2))
     """
     if not isinstance(model, Transformer) or model.scan:
         raise InputError(

@@ -63,13 +63,14 @@ def combined_tensor(
     base: np.ndarray | None,
     mixing: Mixing,
     number: int,
+    is_parameter: bool = True,
 ) -> tuple[np.ndarray, TensorChange]:
     """Return the combination of one tensor, and its distance from the base or the first model.
 
     Tensors that are not floats are not combined: they have to be the same in all models.
 
     Raises:
-        TreeError: shapes differ, or values of what is not combined.
+        TreeError: shapes differ, or values of what is not combined, or one is not finite.
     """
     first = base if base is not None else arrays[0]
     for index, each in enumerate(arrays):
@@ -79,6 +80,7 @@ def combined_tensor(
                 found=f"has shape {list(each.shape)} in model {index + 1}",
                 expected=f"{list(first.shape)}, as in {'the base' if base is not None else 'the first'}",
             )
+    size = first.size if is_parameter else 0  # buffers take bytes alone
     if dtypes.find(first.dtype.name).kind != "float":
         if any(not np.array_equal(first, each) for each in arrays):
             raise TreeError(
@@ -88,6 +90,8 @@ def combined_tensor(
             )
         found, measured = first, None
     else:
+        for index, each in enumerate(arrays if base is None else [base, *arrays]):
+            _check_finite(name, each, index + (base is None))
         found = mixed(arrays, base, mixing, number)
         measured = distance(first, found)
     component = classify(tuple(name.split("/")), first.shape)[1]
@@ -98,8 +102,8 @@ def combined_tensor(
         shape=first.shape,
         before=first.dtype.name,
         after=found.dtype.name,
-        parameters_before=first.size,
-        parameters_after=found.size,
+        parameters_before=size,
+        parameters_after=size,
         bytes_before=first.nbytes,
         bytes_after=found.nbytes,
         relative_error=error,
@@ -108,6 +112,20 @@ def combined_tensor(
         max_abs=largest,
     )
     return found, change
+
+
+def _check_finite(name: str, array: np.ndarray, model: int) -> None:
+    finite = np.isfinite(array)
+    if finite.all():
+        return
+    index = np.unravel_index(int(finite.argmin()), array.shape)
+    what = "NaN" if np.isnan(array[index]) else "an infinity"
+    raise TreeError(
+        name,
+        found=f"holds {what} at {[int(i) for i in index]} in {f'model {model}' if model else 'the base'}",
+        expected="numbers that can be combined",
+        cure="`explorer stats --check` lists what is not finite",
+    )
 
 
 def combine_trees(
@@ -147,7 +165,8 @@ def combine_trees(
         arrays = [np.asarray(column[number]) for column in columns]
         anchor = arrays.pop(0) if base is not None else None
         name = "/".join(names_of(path))
-        found, change = combined_tensor(name, arrays, anchor, mixing, number)
+        is_float = dtypes.find(arrays[0].dtype.name).kind == "float"
+        found, change = combined_tensor(name, arrays, anchor, mixing, number, is_float)
         leaves.append(found)
         changes.append(change)
     record = Change(

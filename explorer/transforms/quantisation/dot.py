@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from explorer.errors import TreeError
+from explorer.errors import TreeError, check_type
+from explorer.training.sharding.arrays import check_arrays
 from explorer.transforms.quantisation.float8 import Float8
 from explorer.transforms.quantisation.integers import Integers, unpacked
 from explorer.transforms.quantisation.quantized import Quantized
@@ -37,6 +38,10 @@ def dot(inputs: Any, weights: Quantized) -> jax.Array:
     >>> dot(jnp.array([1.0, 2.0, 3.0, 4.0]), weights).tolist()
     [1.0, 2.0, 3.0, 4.0]
     """
+    check_arrays("inputs", inputs)
+    if len(jax.tree.leaves(inputs)) != 1 or isinstance(inputs, dict | list | tuple):
+        check_type("inputs", inputs, (), "an array")
+    check_type("weights", weights, Quantized, "what Quantized.of or quantize makes")
     x = jnp.asarray(inputs)
     _check(x, weights)
     parts = jax.lax.stop_gradient({n: jnp.asarray(p) for n, p in weights.parts.items()})

@@ -228,3 +228,20 @@ def test_configs_of_kept_layers():
     after = [b.attention.window for b in architecture_of(found).blocks()]  # pyright: ignore
     assert after == [windows[index] for index in (1, 3, 5, 6)]
     assert found["num_hidden_layers"] == 4
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma2", "gpt_neox"])
+def test_heads_that_transformers_would_refuse_are_refused(kind: str):
+    """transformers 5.23 makes no config of 6 heads and a width of 256 of these; of mistral it does."""
+    config = {
+        "hidden_size": 256,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 8,
+        "vocab_size": 100,
+    }
+    with pytest.raises(InputError, match="6 heads, which do not divide a width of 256"):
+        shrunk_config(config | {"model_type": kind}, parse_pattern("heads:0.25"))
+    found = shrunk_config(config | {"model_type": "mistral"}, parse_pattern("heads:0.25"))
+    assert found["num_attention_heads"] == 6

@@ -262,3 +262,38 @@ def test_matrices_without_elements_stay(scheme: str):
     assert result["none"]["kernel"] is empty
     assert isinstance(result["mlp"]["kernel"], ex.Quantized)
     assert change.parameters_after == change.parameters_before == 64 * 64
+
+
+@pytest.mark.parametrize("scheme", ["int8:asym", "nf4", "int4:g32"])
+def test_one_structure_on_the_host_and_inside_jit(scheme: str):
+    """Made by NumPy and inside jit: of one treedef, so that both fit one tree.map or cond."""
+    weights = np.random.default_rng(0).normal(size=(32, 64)).astype("f4")
+    host = Quantized.of(weights, scheme)
+    traced = jax.jit(lambda w: Quantized.of(w, scheme))(weights)
+    assert jax.tree.structure(host) == jax.tree.structure(traced)
+    np.testing.assert_allclose(host.dequantize(), traced.dequantize(), rtol=1e-5, atol=1e-6)
+
+
+LARGE = np.random.default_rng(0).normal(size=(256, 256)).astype("f4") * np.float32(1e36)
+
+
+@pytest.mark.parametrize("scheme", ["q6_k:pure", "iq4_xs:pure", "q8_0", "q4_k:pure"])
+def test_weights_beyond_the_scales_are_refused(scheme: str):
+    with pytest.raises(InputError, match="^up/kernel: holds"):
+        ex.quantize({"up": {"kernel": LARGE}}, scheme)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "nf4", "mxfp4"])
+def test_wide_scales_keep_them(scheme: str):
+    tree, change = ex.quantize({"up": {"kernel": LARGE}}, scheme)
+    found = np.asarray(tree["up"]["kernel"].dequantize(), np.float64)
+    lost = np.linalg.norm(found - LARGE) / np.linalg.norm(LARGE.astype(np.float64))
+    assert lost < 0.2
+    assert change.relative_error == pytest.approx(lost, rel=1e-3)
+
+
+def test_small_weights_that_become_zeros_are_said():
+    kernel = np.full((64, 64), 1e-30, "f4")
+    change = ex.quantize({"up": {"kernel": kernel}}, "q8_0")[1]
+    assert change.relative_error == 1
+    assert "nothing is left of up/kernel" in str(change)

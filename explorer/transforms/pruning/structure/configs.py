@@ -14,12 +14,14 @@ from explorer.errors import InputError
 from explorer.transforms.pruning.patterns import Pattern
 from explorer.transforms.pruning.structure.architectures import shrunk
 
-__all__ = ["shrunk_config"]
+__all__ = ["check_heads_divide", "shrunk_config"]
 
 _WIDTHS = ("intermediate_size", "moe_intermediate_size", "n_inner", "ffn_dim", "hidden_dim")
 _HEADS = ("num_attention_heads", "n_head", "n_heads")
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers")
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
+# whose configs transformers (5.23) refuses where the heads do not divide the width
+_HEADS_DIVIDE = ("llama", "gemma2", "gemma3_text", "gpt_neox", "deepseek_v2")
 _SCALES_BY_WIDTH = ("gpt2", "gptj")
 
 
@@ -44,6 +46,7 @@ def shrunk_config(
     """
     before = architecture_of(config)
     wanted = shrunk(before, pattern, layers)
+    check_heads_divide(before, wanted, pattern)
     found = dict(config)
     for changed in _variants(found, pattern, before, wanted, layers):
         if _describes(changed, wanted):
@@ -54,6 +57,25 @@ def shrunk_config(
         expected="units that its config counts as one number for all layers",
         cure="prune rows or layers, or set entries to zero",
     )
+
+
+def check_heads_divide(before: Architecture, after: Architecture, pattern: Pattern) -> None:
+    """Refuse a number of heads of which the family's config class makes no model.
+
+    Raises:
+        InputError: the heads that are left do not divide the width, and transformers wants it.
+    """
+    if pattern.kind != "heads" or before.family not in _HEADS_DIVIDE:
+        return
+    had, heads = (next(each.blocks()).attention.heads for each in (before, after))
+    if before.size % heads:
+        fitting = [n for n in range(1, had) if before.size % n == 0]
+        raise InputError(
+            "pattern",
+            found=f"{pattern.text} leaves {heads} heads, which do not divide a width of {before.size}",
+            expected=f"{', '.join(map(str, fitting))} of {had} heads: transformers loads no others",
+            cure=f"choose a share such as heads:{1 - fitting[-1] / had:g}",
+        )
 
 
 def _describes(config: Mapping[str, Any], wanted: Architecture) -> bool:

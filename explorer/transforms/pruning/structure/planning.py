@@ -8,6 +8,7 @@ from explorer.architectures.declaration import declare
 from explorer.roles.names import classify
 from explorer.transforms.pruning.patterns import PruneSettings
 from explorer.transforms.pruning.structure.architectures import shrunk
+from explorer.transforms.pruning.structure.configs import check_heads_divide
 from explorer.transforms.records import Change, TensorChange
 
 __all__ = ["planned_units"]
@@ -19,7 +20,7 @@ def planned_units(architecture: Architecture, name: str, settings: PruneSettings
     Which layers are removed is known from weights alone: here, the last ones.
 
     Raises:
-        InputError: as `shrunk`.
+        InputError: as `shrunk` and `check_heads_divide`.
 
     >>> from explorer.architectures.resolve import resolve
     >>> from explorer.transforms.pruning.patterns import settings_of
@@ -27,9 +28,9 @@ def planned_units(architecture: Architecture, name: str, settings: PruneSettings
     >>> planned_units(llama, "llama", settings_of("layers:0.25", "magnitude", None)).parameters_after
     6285365248
     """
-    after = {
-        each.path: each.shape for each in declare(shrunk(architecture, settings.pattern))
-    }
+    wanted = shrunk(architecture, settings.pattern)
+    check_heads_divide(architecture, wanted, settings.pattern)
+    after = {each.path: each.shape for each in declare(wanted)}
     nbytes = dtypes.find(architecture.dtype).nbytes
     rows = []
     for tensor in declare(architecture):
