@@ -279,7 +279,7 @@ LARGE = np.random.default_rng(0).normal(size=(256, 256)).astype("f4") * np.float
 
 @pytest.mark.parametrize("scheme", ["q6_k:pure", "iq4_xs:pure", "q8_0", "q4_k:pure"])
 def test_weights_beyond_the_scales_are_refused(scheme: str):
-    with pytest.raises(InputError, match="^up/kernel: holds"):
+    with pytest.raises(InputError, match=r"^up/kernel: holds"):
         ex.quantize({"up": {"kernel": LARGE}}, scheme)
 
 
