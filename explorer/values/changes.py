@@ -10,7 +10,16 @@ from itertools import islice
 
 import numpy as np
 
-from explorer.values.blocks import dot, flat_blocks, same_bits, scratch, widened, words
+from explorer.values.blocks import (
+    Done,
+    dot,
+    flat_blocks,
+    kept,
+    same_bits,
+    scratch,
+    widened,
+    words,
+)
 
 __all__ = ["Changes", "changes_of"]
 
@@ -80,6 +89,7 @@ def changes_of(
     atol: float = 0.0,
     *,
     is_part: bool = False,
+    done: Done = kept,
 ) -> Changes:
     """Return what changed between two arrays of one shape.
 
@@ -88,27 +98,30 @@ def changes_of(
         rtol, atol: the tolerance.
         is_part: whether the sums are added to those of other parts, which need the squares of
             what is the same too.
+        done: called with each part that was read.
 
     >>> changes_of(np.array([3.0, 4.0]), np.array([3.0, 4.5])).relative_l2
     0.1
     """
     found = Changes(count=a.size)
     with np.errstate(all="ignore"):
-        untouched = _add_blocks(found, a, b, _Work(rtol, atol))
+        untouched = _add_blocks(found, a, b, _Work(rtol, atol), done)
         if found.changed or is_part:
-            for _, x, _ in islice(flat_blocks(a, b), untouched):
+            for _, x, _ in islice(flat_blocks(a, b, done), untouched):
                 found.add_equal(_squares(x))
     return found
 
 
-def _add_blocks(found: Changes, a: np.ndarray, b: np.ndarray, work: "_Work") -> int:
+def _add_blocks(
+    found: Changes, a: np.ndarray, b: np.ndarray, work: "_Work", done: Done
+) -> int:
     """Add all blocks; return how many precede the first that changed.
 
     Their squares are not summed: they are needed only if something changed.
     """
     is_same_format = a.dtype == b.dtype
     untouched = 0
-    for offset, x, y in flat_blocks(a, b):
+    for offset, x, y in flat_blocks(a, b, done):
         if not (is_same_format and same_bits(x, y)):
             work.add(found, x, y, offset)
         elif found.changed:
@@ -121,7 +134,7 @@ def _add_blocks(found: Changes, a: np.ndarray, b: np.ndarray, work: "_Work") -> 
 def _squares(block: np.ndarray) -> float:
     wide = widened(block)
     total = dot(wide, wide)
-    if _LOW < total < _HIGH:
+    if _LOW < total < _HIGH or (not total and not block.any()):
         return total
     wide = wide.astype(np.float64)
     wide = wide[np.isfinite(wide)]
