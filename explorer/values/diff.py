@@ -120,7 +120,7 @@ def _verdict(pair: ArrayPair, found: Changes) -> tuple[Verdict, str]:
     if axis is not None:
         named = _AXIS_NAMES[axis] if axis < len(_AXIS_NAMES) else f"axis {axis}"
         return "permuted", "elements" if a.ndim == 1 else named
-    if not found.gaps and np.isfinite(found.dd):
+    if not found.gaps and np.isfinite(found.max_abs):
         rank = rank_of_change(a, b, found.changed)
         if rank is not None:
             return "low_rank", f"rank {rank.rank}, {rank.rest:.1g} of the change outside"
