@@ -88,7 +88,7 @@ def describe(
     (5.0, 1, 3)
     """
     from explorer.targets.resumed import resumed
-    from explorer.targets.values import values_of
+    from explorer.targets.values import tied_notes, values_of
     from explorer.values.describe import GroupBy, describe_arrays
     from explorer.values.processes import with_other_processes
 
@@ -101,7 +101,8 @@ def describe(
         if isinstance(found, Tree):
             arrays = with_other_processes(arrays, bins)
         name = _name_of_target(target)
-        return describe_arrays(name, arrays, bins, by, earlier.keep)
+        notes = tied_notes(found, select)
+        return describe_arrays(name, arrays, bins, by, earlier.keep, notes)
 
 
 def check_values(
@@ -109,8 +110,9 @@ def check_values(
 ) -> "ValueCheck":
     """Return what is wrong with the numbers of a target, and what is worth knowing of them.
 
-    Wrong are NaN and infinities, kernels that are all zero or constant, and kernels that are
-    the same as another one though nothing ties them; each finding names the tensor and where.
+    Wrong are NaN and infinities, kernels that are all zero or constant, kernels that are the
+    same as another one though nothing ties them, and tensors that a model ties and a file stores
+    with other numbers; each finding names the tensor and where.
 
     Args:
         target, select, progress: as for `describe`.
@@ -126,7 +128,7 @@ def check_values(
     from explorer.targets.values import values_of
     from explorer.values.checks import check_arrays
 
-    arrays = values_of(resolve(target), select, progress=progress)
+    arrays = values_of(resolve(target), select, progress=progress, tied_too=True)
     return check_arrays(_name_of_target(target), arrays)
 
 

@@ -7,6 +7,7 @@ import click
 from explorer.cli.console import complete_target, echo_result, format_option, path_type
 from explorer.cli.writing_progress import reading_bar
 from explorer.document.records import Document
+from explorer.errors import InputError
 
 if TYPE_CHECKING:
     from explorer.values.compare_digests import DigestComparison
@@ -106,6 +107,12 @@ def _compare_digests(a: str, b: str, form: str) -> int:
         read_digests(place, read_whole(place, _MOST).decode("utf-8", "backslashreplace"))
         for place in (a, b)
     ]
+    if not (sides[0].tensors or sides[1].tensors):
+        raise InputError(
+            a,
+            found=f"holds no hash, and neither does {b}",
+            expected="what `explorer digest` prints",
+        )
     found: DigestComparison = compare_digests(*sides)
     echo_result(
         form,

@@ -34,9 +34,10 @@ def _advise(array: "np.ndarray", advice: int | None) -> None:
     mapping = _mapping_of(array)
     if mapping is None or advice is None or not array.nbytes:
         return
-    begin = array.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
+    start = np.frombuffer(mapping, np.uint8).ctypes.data
+    begin, end = (each - start for each in np.lib.array_utils.byte_bounds(array))
     first = begin // mmap.PAGESIZE * mmap.PAGESIZE
-    mapping.madvise(advice, first, begin + array.nbytes - first)
+    mapping.madvise(advice, first, end - first)
 
 
 def _mapping_of(array: Any) -> mmap.mmap | None:

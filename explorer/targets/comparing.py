@@ -148,6 +148,7 @@ _Arrays = dict[Key, "np.ndarray"]
 def _array_pair(
     a: Side, b: Side, match: Match, ours: _Arrays, theirs: _Arrays
 ) -> "ArrayPair":
+    from explorer.values.blocks import released
     from explorer.values.diff import ArrayPair
 
     left, right = _part_of(match.a, ours), _part_of(match.b, theirs)
@@ -165,6 +166,7 @@ def _array_pair(
         b=right,
         levels_a=_levels_of(a, match.a, match.axes, ours),
         levels_b=_levels_of(b, match.b, match.axes, theirs),
+        done=released(a.is_own, b.is_own),
     )
 
 
@@ -246,7 +248,7 @@ def digests_of_target(
             stored = side.tensors[key]
             array = blocks[key].raw if key in blocks else arrays.pop(key)
             named = "/".join(unboxed(path_of(key)))
-            hashed = digest_of(array, stored.dtype, stored.shape, algorithm)
+            hashed = digest_of(array, stored.dtype, stored.shape, algorithm, side.is_own)
             if progress is not None:
                 progress(len(found), len(side.tensors))
             found.append(TensorDigest(hashed, stored.dtype, stored.shape, named))

@@ -37,7 +37,10 @@ class Side(ABC):
         made: what makes the tensors that are not stored as they are compared, by key.
         quantised: the quantised leaves of a tree, by key.
         notes: what was left out.
+        is_own: whether nothing else sees its arrays, so that their pages can be given back.
     """
+
+    is_own = False
 
     def __init__(self, place: str, tensors: Iterable[StoredArray]):
         self.place = place
@@ -145,6 +148,8 @@ class Side(ABC):
 
 
 class _FileSide(Side):
+    is_own = True
+
     def __init__(self, target: Checkpoint, inventory: Inventory):
         super().__init__(target.path, _stored_arrays(inventory))
         self._shapes = {key: each.shape for key, each in self.tensors.items()}

@@ -1,6 +1,6 @@
 """A target -> its arrays, one after the other: of a file no more at a time than memory allows."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from explorer.targets.unchanged import Unchanged
 if TYPE_CHECKING:
     from explorer.values.describe import NamedValues
 
-__all__ = ["Progress", "values_of"]
+__all__ = ["Progress", "tied_notes", "values_of"]
 
 Progress = Callable[[int, int], object]
 
@@ -31,6 +31,7 @@ def values_of(
     in_pieces: bool = False,
     known: "Mapping[Key, NamedValues] | None" = None,
     progress: Progress | None = None,
+    tied_too: bool = False,
 ) -> "Iterator[NamedValues]":
     """Yield the arrays of a target with their keys, in the order of its source.
 
@@ -40,6 +41,8 @@ def values_of(
         in_pieces: whether tensors of block formats may come as `Pieces`, decoded when asked.
         known: of a checkpoint, what is given in the place of tensors, which are then not read.
         progress: called with the elements that were read, and those of all tensors.
+        tied_too: of a checkpoint, whether second tensors come too that are stored in full though
+            the model ties them.
 
     Raises:
         InputError: a target without values, or nothing that matches; when all were given, that
@@ -50,8 +53,10 @@ def values_of(
     match target:
         case Checkpoint(path):
             inventory = inventory_of(target)
-            wanted = _selected(inventory, path, select)
-            return _of_file(target, inventory, wanted, in_pieces, known or {}, progress)
+            tied = _tied(inventory) if tied_too else {}
+            wanted = _selected(inventory, path, select, tied)
+            files = _of_file(target, inventory, wanted, in_pieces, known or {}, progress)
+            return (each._replace(tied_to=tied.get(each.key)) for each in files)
         case Tree():
             return _of_tree(target, select)
     raise TreeError(
@@ -61,13 +66,42 @@ def values_of(
     )
 
 
-def _selected(inventory: Inventory, place: str, select: str | None) -> list[int]:
-    """Return the numbers of the tensors that a glob matches, second names left out."""
+def tied_notes(target: Target, select: str | None = None) -> tuple[str, ...]:
+    """Return what says which tensors of a target are stored in full though the model ties them.
+
+    Args:
+        target, select: as of `values_of`.
+    """
+    if not isinstance(target, Checkpoint):
+        return ()
+    return tuple(
+        f"{name_of(key)}: stored, and tied to {name_of(first)}: left out"
+        for key, first in _tied(inventory_of(target)).items()
+        if select is None or matches(key, select)
+    )
+
+
+def _tied(inventory: Inventory) -> dict[Key, Key]:
+    """Return the first of each tie by its second tensors that have a storage of their own."""
+    ties = [tie for tie in inventory.ties if not tie.shown]
+    return {key: tie.keys[0] for tie in ties for key in tie.keys[1:]}
+
+
+def _selected(
+    inventory: Inventory, place: str, select: str | None, kept: Container[Key] = ()
+) -> list[int]:
+    """Return the numbers of the tensors that a glob matches, second names left out.
+
+    Args:
+        inventory, place, select: of the target.
+        kept: second names that are not left out.
+    """
     columns = inventory.columns
     found = [
         index
         for index, key in enumerate(columns.keys)
-        if index not in columns.aliases and (select is None or matches(key, select))
+        if (index not in columns.aliases or key in kept)
+        and (select is None or matches(key, select))
     ]
     if not found and select is not None:
         raise nothing_matches(place, select, map(name_of, columns.keys))

@@ -35,7 +35,8 @@ class NamedValues(NamedTuple):
     others; of those that were dequantised, `stored` is the array as it is stored. `remark`: why
     it could not be. `known`: what an earlier pass, or other processes, found of it; then `array`
     has its shape alone. `watch` is called with the elements of each part of a large one, before
-    they are read.
+    they are read. `tied_to`: of a second tensor that is stored in full though the model ties it,
+    the first one.
     """
 
     key: Key
@@ -50,6 +51,7 @@ class NamedValues(NamedTuple):
     remark: str = ""
     known: "KnownSums | None" = None
     watch: Callable[[int], object] | None = None
+    tied_to: Key | None = None
 
 
 _CHUNK = 1 << 23  # elements that are summed up at a time

@@ -1,16 +1,22 @@
 """Two arrays of one shape as flat blocks that fit in the cache, in formats that can be subtracted."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
 
+from explorer.storage.pages import give_back
+
 __all__ = [
     "BLOCK",
+    "Done",
     "as_reals",
     "dot",
     "flat_blocks",
+    "flat_parts",
+    "kept",
+    "released",
     "same_bits",
     "scratch",
     "widened",
@@ -18,6 +24,9 @@ __all__ = [
 ]
 
 BLOCK = 1 << 16  # elements
+Done = Callable[[np.ndarray, np.ndarray], object]  # takes what was read of both sides
+_RELEASED = 1 << 22  # elements that are read before their pages are given back
+_SPREAD = 1 << 29  # bytes over which a part may be spread and still stay in memory
 _GATHERED = 1 << 22  # elements of an array that is not contiguous: a copy of whole rows
 _EXACT_IN_FLOAT32 = (
     "bool",
@@ -42,32 +51,77 @@ def as_reals(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array).view(real).reshape(*array.shape, 2)
 
 
+def flat_parts(array: np.ndarray, is_own: bool = False) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield parts of an array in row-major order, each with its flat offset.
+
+    Args:
+        array: contiguous.
+        is_own: whether nothing else has seen it: pages of a mapped file are given back.
+    """
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, _RELEASED):
+        part = flat[start : start + _RELEASED]
+        yield start, part
+        if is_own:
+            give_back(part)
+
+
+def kept(_: np.ndarray, __: np.ndarray) -> None:
+    """Leave in memory what was read of two sides."""
+
+
+def released(is_own_a: bool, is_own_b: bool) -> Done:
+    """Return what gives back the pages of those sides that nothing else has seen."""
+    if not (is_own_a or is_own_b):
+        return kept
+
+    def done(a: np.ndarray, b: np.ndarray) -> None:
+        for side, is_own in ((a, is_own_a), (b, is_own_b)):
+            if is_own and side.nbytes:
+                begin, end = np.lib.array_utils.byte_bounds(side)
+                if end - begin <= 2 * side.nbytes or end - begin > _SPREAD:
+                    give_back(side)
+
+    return done
+
+
 def flat_blocks(
-    a: np.ndarray, b: np.ndarray
+    a: np.ndarray, b: np.ndarray, done: Done = kept
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yield blocks of both arrays in row-major order, each with its flat offset."""
-    for offset, x, y in _contiguous(a, b):
+    """Yield blocks of both arrays in row-major order, each with its flat offset.
+
+    Args:
+        a, b: of one shape.
+        done: called with each part that was read.
+    """
+    for offset, x, y in _contiguous(a, b, done):
         for start in range(0, x.size, BLOCK):
             yield offset + start, x[start : start + BLOCK], y[start : start + BLOCK]
 
 
 def _contiguous(
-    a: np.ndarray, b: np.ndarray
+    a: np.ndarray, b: np.ndarray, done: Done
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yield flat parts: all of arrays in row-major order; some rows of others, copied."""
+    """Yield flat parts: of arrays in row-major order as they are; rows of others, copied."""
     if a.flags.c_contiguous and b.flags.c_contiguous:
-        yield 0, a.reshape(-1), b.reshape(-1)
+        x, y = a.reshape(-1), b.reshape(-1)
+        for start in range(0, x.size, _RELEASED):
+            part = slice(start, start + _RELEASED)
+            yield start, x[part], y[part]
+            done(x[part], y[part])
         return
     row = max(1, a.size // max(1, len(a)))
     if row > _GATHERED and a.ndim > 1:
         for index in range(len(a)):
-            for offset, x, y in _contiguous(a[index], b[index]):
+            for offset, x, y in _contiguous(a[index], b[index], done):
                 yield index * row + offset, x, y
         return
     step = max(1, _GATHERED // row)
     for start in range(0, len(a), step):
-        x, y = (np.ascontiguousarray(side[start : start + step]) for side in (a, b))
+        parts = a[start : start + step], b[start : start + step]
+        x, y = map(np.ascontiguousarray, parts)
         yield start * row, x.reshape(-1), y.reshape(-1)
+        done(*parts)
 
 
 def words(block: np.ndarray) -> np.ndarray | None:

@@ -38,6 +38,7 @@ def describe_arrays(
     bins: bool = True,
     by: GroupBy = "name",
     keep: Callable[[NamedValues, KnownSums], object] | None = None,
+    remarks: Iterable[str] = (),
 ) -> Description:
     """Return the statistics of arrays, one after the other; none is kept.
 
@@ -48,18 +49,21 @@ def describe_arrays(
         bins: whether quantiles and histograms are wanted.
         by: what groups have in common: names that differ in numbers alone, or a word.
         keep: called with each array that was read, and what was found of it.
+        remarks: further notes.
 
     >>> import numpy as np
     >>> found = describe_arrays("two", [NamedValues(("bias",), np.array([3.0, 4.0]), "float64")])
     >>> found.totals.l2, found.tensors[0].statistics.mean
     (5.0, 3.5)
     """
-    tensors, notes, groups = [], list[str](), dict[tuple[str, bool, bool], _Group]()
+    tensors, notes, groups = [], [*remarks], dict[tuple[str, bool, bool], _Group]()
     packed = 0
     for named, found in sum_up_all(_numeric(arrays, notes), bins):
         name = name_of(named.key)
         known = named.known or KnownSums(
-            found, zero_pattern(named.array, found.moments.zeros), _as_stored(named, bins)
+            found,
+            zero_pattern(named.array, found.moments.zeros, named.is_own),
+            _as_stored(named, bins),
         )
         if keep is not None and named.known is None:
             keep(named, known)

@@ -6,12 +6,13 @@ from typing import NamedTuple
 import numpy as np
 
 from explorer import dtypes
-from explorer.values.blocks import as_reals
+from explorer.values.blocks import Done, as_reals, kept
 from explorer.values.bounds import Bounds, bounds_of_levels, is_inside
 from explorer.values.changes import Changes, changes_of
 from explorer.values.differences import VERDICTS, TensorDifference, Verdict
 from explorer.values.rank import rank_of_change
-from explorer.values.verdicts import Levels, is_nearest_level, permuted_axis, rounded_to
+from explorer.values.rounding import rounded_to
+from explorer.values.verdicts import Levels, is_nearest_level, permuted_axis
 
 __all__ = ["ArrayPair", "difference_of", "in_order"]
 
@@ -26,6 +27,7 @@ class ArrayPair(NamedTuple):
     """One tensor of both sides: its arrays in one layout, and what is known of them.
 
     `levels_a` and `levels_b` return the levels of a side that is quantised; called when needed.
+    `done` is called with what was read of both arrays.
     """
 
     name: str
@@ -37,6 +39,7 @@ class ArrayPair(NamedTuple):
     b: np.ndarray
     levels_a: Callable[[], Levels | Bounds | None] = _no_levels
     levels_b: Callable[[], Levels | Bounds | None] = _no_levels
+    done: Done = kept
 
 
 def difference_of(
@@ -53,8 +56,10 @@ def difference_of(
     same_shape = pair.a.shape == pair.b.shape
     if not same_shape:
         return _record(pair, "different", "another shape")
-    found = changes_of(as_reals(pair.a), as_reals(pair.b), rtol, atol)
+    sides = as_reals(pair.a), as_reals(pair.b)
+    found = changes_of(*sides, rtol, atol, done=pair.done)
     verdict, detail = _verdict(pair, found)
+    pair.done(pair.a, pair.b)
     at = found.first
     if at is not None and pair.a.dtype.kind == "c":
         at //= 2
@@ -107,15 +112,15 @@ def _verdict(pair: ArrayPair, found: Changes) -> tuple[Verdict, str]:
         return _same_numbers(pair)
     if a.dtype.kind == "c":
         return "different", ""
-    if name := rounded_to(a, b):
+    if name := rounded_to(a, b, pair.done):
         return "rounding", name
     if not found.gaps and (levels := _levels_that_fit(pair)):
         return "quantized", levels
-    axis = permuted_axis(a, b)
+    axis = permuted_axis(a, b, pair.done) if found.changed > 1 else None
     if axis is not None:
         named = _AXIS_NAMES[axis] if axis < len(_AXIS_NAMES) else f"axis {axis}"
         return "permuted", "elements" if a.ndim == 1 else named
-    if not found.gaps and np.isfinite(found.dd):
+    if not found.gaps and np.isfinite(found.max_abs):
         rank = rank_of_change(a, b, found.changed)
         if rank is not None:
             return "low_rank", f"rank {rank.rank}, {rank.rest:.1g} of the change outside"

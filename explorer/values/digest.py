@@ -9,7 +9,7 @@ lowest byte first; of quantised blocks, the blocks as they are stored.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -22,6 +22,7 @@ from explorer.errors import (
     printable,
     shown,
 )
+from explorer.storage.pages import give_back
 
 __all__ = [
     "Algorithm",
@@ -92,7 +93,11 @@ def check_algorithm(name: str) -> None:
 
 
 def digest_of(
-    array: np.ndarray, dtype: str, shape: tuple[int, ...], algorithm: Algorithm = "xxh3_128"
+    array: np.ndarray,
+    dtype: str,
+    shape: tuple[int, ...],
+    algorithm: Algorithm = "xxh3_128",
+    is_own: bool = False,
 ) -> str:
     """Return the hash of an array.
 
@@ -100,6 +105,7 @@ def digest_of(
         array: the elements, or the blocks that hold them.
         dtype, shape: of the tensor; they are hashed too.
         algorithm: the hash.
+        is_own: whether nothing else has seen the array: pages of a mapped file are given back.
 
     >>> digest_of(np.float32([1, 2]), "float32", (2,))
     'c11f6ca51dd40e8d2c981c3cf9da7e06'
@@ -107,7 +113,9 @@ def digest_of(
     state = _state(algorithm)
     state.update(f"{dtype} {_shown(shape)}\n".encode())
     for part in _parts(array):
-        state.update(part)
+        state.update(_bytes(part))
+        if is_own:
+            give_back(part)
     return state.hexdigest()
 
 
@@ -121,23 +129,26 @@ def _state(algorithm: Algorithm) -> Any:
     return xxhash.xxh3_128()
 
 
-def _parts(array: np.ndarray) -> Iterator[memoryview]:
-    """Yield the bytes in row-major order, the lowest first; a copy of a part at most."""
+def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield an array in row-major order, a part at a time."""
     if not array.size:
         return
     if array.flags.c_contiguous:
         flat = array.reshape(-1)
-        parts: Iterable[np.ndarray] = (
-            flat[start : start + _CHUNK] for start in range(0, flat.size, _CHUNK)
-        )
+        for start in range(0, flat.size, _CHUNK):
+            yield flat[start : start + _CHUNK]
     else:
         rows = max(1, _CHUNK * len(array) // array.size)
-        parts = (array[start : start + rows] for start in range(0, len(array), rows))
-    for part in parts:
-        plain = np.ascontiguousarray(part).reshape(-1)
-        if not np.little_endian and plain.dtype.itemsize > 1:
-            plain = plain.byteswap()
-        yield plain.view(np.uint8).data
+        for start in range(0, len(array), rows):
+            yield array[start : start + rows]
+
+
+def _bytes(part: np.ndarray) -> memoryview:
+    """Return the bytes in row-major order, the lowest first."""
+    plain = np.ascontiguousarray(part).reshape(-1)
+    if not np.little_endian and plain.dtype.itemsize > 1:
+        plain = plain.byteswap()
+    return plain.view(np.uint8).data
 
 
 def _shown(shape: tuple[int, ...]) -> str:

@@ -8,6 +8,7 @@ References:
     Halko, Martinsson, Tropp: Finding structure with randomness (2011).
 """
 
+from math import frexp
 from typing import NamedTuple
 
 import numpy as np
@@ -54,8 +55,16 @@ def rank_of_change(a: np.ndarray, b: np.ndarray, changed: int) -> Rank | None:
     roundoff = max(_ROUNDOFF.get(side.dtype.name, 2.0**-24) for side in (a, b))
     if not _is_low_in_part(a, b, roundoff, shorter):
         return None
-    change = widened(b).astype(np.float32) - widened(a).astype(np.float32)
-    typical = float(np.linalg.norm(widened(b)) / b.size**0.5)
+    left, right = widened(a), widened(b)
+    if np.float64 in (
+        left.dtype,
+        right.dtype,
+    ):  # of any size; the rank is that of a multiple
+        top = max(float(np.abs(side).max()) for side in (left, right))
+        left, right = (np.ldexp(side, -frexp(top)[1]) for side in (left, right))
+    left, right = left.astype(np.float32), right.astype(np.float32)
+    change = right - left
+    typical = float(np.linalg.norm(right) / b.size**0.5)
     if rows < columns:
         change = change.T
     exact = shorter <= _EXACT
@@ -74,6 +83,8 @@ def _is_low_in_part(a: np.ndarray, b: np.ndarray, roundoff: float, shorter: int)
         for side, most in zip(a.shape, _PART, strict=True)
     ]
     left, right = (widened(side[np.ix_(*chosen)]).astype(np.float64) for side in (a, b))
+    shift = -frexp(float(max(np.abs(left).max(), np.abs(right).max())))[1]
+    left, right = np.ldexp(left, shift), np.ldexp(right, shift)
     sizes = np.linalg.svd(right - left, compute_uv=False)
     typical = float(np.linalg.norm(right) / right.size**0.5)
     above = int((sizes > _threshold(sizes, left.shape, roundoff * typical)).sum())

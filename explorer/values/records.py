@@ -131,14 +131,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         index: where, in the tensor's own axes; None for the whole of it.
         text: in words.
         is_wrong: whether a model can hardly be meant to be so.
-        axis: of outlier channels: 0 of rows, 1 of columns.
-        times: how far: standard deviations of an outlier, medians of a channel's norm.
+        axis: of channels, rows and columns: 0 of rows, 1 of columns.
+        times: how far: standard deviations of an outlier, medians of a channel's norm or of a
+            layer's root mean square.
     """
 
     tensor: str
     kind: Literal[
-        "nan", "inf", "zero", "constant", "duplicate", "zero_rows", "equal_rows", "outlier", "outlier_channels", "sparse",
-        "subnormal", "wide_dtype",
+        "nan", "inf", "zero", "constant", "duplicate", "tied_different", "zero_rows", "equal_rows", "zero_columns",
+        "equal_columns", "outlier", "outlier_channels", "layer_scale", "sparse", "subnormal", "wide_dtype",
     ]  # fmt: skip
     index: tuple[int, ...] | None
     text: str
@@ -148,12 +149,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ValueCheck(Exportable, frozen=True, kw_only=True):
-    """What a check of values found, and in how many tensors it looked."""
+    """What a check of values found, in how many tensors it looked, and what it left out."""
 
     target: str
     tensors: int
     elements: int
     findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def is_sound(self) -> bool:

@@ -1,18 +1,17 @@
-"""How one array became another: by rounding, by another order, or by a quantiser's levels."""
+"""How one array became another: by another order, or by a quantiser's levels."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from explorer.values.blocks import flat_blocks, widened, words
+from explorer.values.blocks import Done, kept, widened
 
 __all__ = [
     "Levels",
     "is_nearest_level",
     "levels_of_scale",
     "permuted_axis",
-    "rounded_to",
     "spread_levels",
 ]
 
@@ -21,61 +20,7 @@ _SLACK = 1 / 16  # of a step: what rounding a scale to 16 bits moves the outermo
 _ROWS = 1 << 22  # elements of rows that are hashed or compared at a time
 
 
-def rounded_to(a: np.ndarray, b: np.ndarray) -> str:
-    """Return the format whose rounding makes one array of the other; "" for none.
-
-    One side holds numbers of that format alone, and those of the other side round to them: to
-    the nearest, or towards zero (a cut bfloat16).
-
-    >>> rounded_to(np.float32([1.001, 2.0]), np.float32([1.0, 2.0]))
-    'bfloat16'
-    """
-    import ml_dtypes
-
-    narrow: dict[str, np.dtype] = {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
-    narrow |= {"float16": np.dtype(np.float16)}
-    own = {side.dtype.name: side.dtype for side in (a, b) if _is_float(side.dtype)}
-    if len(own) < 2 and not {"float32", "float64"} & own.keys():
-        return ""
-    if len(own) == 2:  # formats of their own say what was rounded
-        narrow = {name: kind for name, kind in own.items() if kind.itemsize < 8}
-    for name, kind in narrow.items():
-        for wide, short in ((a, b), (b, a)):
-            if wide.dtype != kind and _rounds(wide, short, kind):
-                return name
-    return ""
-
-
-def _is_float(dtype: np.dtype) -> bool:
-    return dtype.kind == "f" or dtype.name.startswith(("bfloat", "float"))
-
-
-def _rounds(wide: np.ndarray, short: np.ndarray, kind: np.dtype) -> bool:
-    with np.errstate(all="ignore"):
-        return all(_block_rounds(x, y, kind) for _, x, y in flat_blocks(wide, short))
-
-
-def _block_rounds(wide: np.ndarray, short: np.ndarray, kind: np.dtype) -> bool:
-    held = short if short.dtype == kind else short.astype(kind)
-    numbers = widened(held).astype(np.float64)
-    if short.dtype != kind and not _equal(numbers, widened(short)):
-        return False
-    near = wide.astype(kind).astype(np.float64)
-    if not np.array_equal(np.isfinite(wide.astype(np.float64)), np.isfinite(numbers)):
-        return False  # overflow is not rounding
-    if _equal(near, numbers):
-        return True
-    if kind.name != "bfloat16" or wide.dtype != np.float32:
-        return False
-    cut = (wide.view(np.uint32) & 0xFFFF0000).view(np.float32)
-    return _equal(cut, numbers)
-
-
-def _equal(x: np.ndarray, y: np.ndarray) -> bool:
-    return np.array_equal(x, y, equal_nan=True)
-
-
-def permuted_axis(a: np.ndarray, b: np.ndarray) -> int | None:
+def permuted_axis(a: np.ndarray, b: np.ndarray, done: Done = kept) -> int | None:
     """Return the axis along which `b` holds the same slices in another order; None for none.
 
     >>> permuted_axis(np.array([[1, 2], [3, 4]]), np.array([[2, 1], [4, 3]]))
@@ -85,36 +30,60 @@ def permuted_axis(a: np.ndarray, b: np.ndarray) -> int | None:
         return None
     for axis in range(min(a.ndim, _AXES)):
         if a.shape[axis] > 1 and _is_reordered(
-            np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0)
+            np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0), done
         ):
             return axis
     return None
 
 
-def _is_reordered(a: np.ndarray, b: np.ndarray) -> bool:
+def _is_reordered(a: np.ndarray, b: np.ndarray, done: Done) -> bool:
     """Return whether two arrays hold the same rows; the first of each row is compared first."""
-    firsts = [
-        words(np.ascontiguousarray(side[(..., *[0] * (side.ndim - 1))])) for side in (a, b)
-    ]
-    if firsts[0] is None or firsts[1] is None:
+    if a.dtype.itemsize not in (1, 2, 4, 8):
         return False
-    if not np.array_equal(np.sort(firsts[0]), np.sort(firsts[1])):
+    step = max(1, _ROWS * len(a) // a.size)
+    parts = [slice(start, start + step) for start in range(0, len(a), step)]
+    if not _are_same(*_of_parts(_firsts, a, b, parts, done)):
         return False
     if a.ndim == 1:
         return True
-    hashes = [_row_hashes(side) for side in (a, b)]
-    orders = [np.argsort(each, kind="stable") for each in hashes]
-    if not np.array_equal(hashes[0][orders[0]], hashes[1][orders[1]]):
+    hashes = _of_parts(_row_hashes, a, b, parts, done)
+    if not _are_same(*hashes):
         return False
-    step = max(1, _ROWS * len(a) // a.size)
-    for start in range(0, len(a), step):  # equal hashes may be of other rows
+    orders = [np.argsort(each, kind="stable") for each in hashes]
+    for part in parts:  # equal hashes may be of other rows
         left, right = (
-            _bits(side[order[start : start + step]])
-            for side, order in ((a, orders[0]), (b, orders[1]))
+            _bits(side[order[part]]) for side, order in zip((a, b), orders, strict=True)
         )
+        done(a, b)
         if not np.array_equal(left, right):
             return False
     return True
+
+
+def _of_parts(
+    function: Callable[[np.ndarray], np.ndarray],
+    a: np.ndarray,
+    b: np.ndarray,
+    parts: list[slice],
+    done: Done,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a function of the rows of both sides, some rows at a time."""
+    found: tuple[list[np.ndarray], list[np.ndarray]] = [], []
+    for part in parts:
+        for side, of_side in zip((a, b), found, strict=True):
+            of_side.append(function(side[part]))
+        done(a[part], b[part])
+    return np.concatenate(found[0]), np.concatenate(found[1])
+
+
+def _are_same(x: np.ndarray, y: np.ndarray) -> bool:
+    """Return whether two flat arrays hold the same numbers in some order."""
+    return np.array_equal(np.sort(x), np.sort(y))
+
+
+def _firsts(rows: np.ndarray) -> np.ndarray:
+    """Return the bits of the first element of each row."""
+    return _bits(rows[(..., *[0] * (rows.ndim - 1))])
 
 
 def _bits(rows: np.ndarray) -> np.ndarray:
@@ -125,13 +94,7 @@ def _row_hashes(rows: np.ndarray) -> np.ndarray:
     """Return a hash of each row's bits: a sum with random odd 64-bit factors, modulo 2^64."""
     width = rows.size // len(rows)
     factors = np.random.default_rng(0).integers(0, 2**63, width, np.uint64) * 2 + 1
-    step = max(1, _ROWS // width)
-    return np.concatenate(
-        [
-            _bits(rows[start : start + step]).reshape(-1, width).astype(np.uint64) @ factors
-            for start in range(0, len(rows), step)
-        ]
-    )
+    return _bits(rows).reshape(-1, width).astype(np.uint64) @ factors
 
 
 class Levels(NamedTuple):

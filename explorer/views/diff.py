@@ -81,6 +81,8 @@ def _folded(tensors: list[TensorDifference]) -> list[list[TensorDifference]]:
 
 def _sentence(found: Difference) -> str:
     counts = summed_up(found)
+    if not found.tensors:
+        return "nothing to compare: neither side has a tensor"
     if found.identical:
         return f"identical: {counted(len(found.tensors), 'tensor')}, every bit"
     parts = [f"{number:,} {_WORDS.get(word, word)}" for word, number in counts.items()]

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from explorer.document.records import Column, Document, Notes, Paragraph, Table
+from explorer.document.words import counted
 from explorer.values.groups import pattern_of, range_name
 from explorer.values.records import (
     Description,
@@ -79,6 +80,8 @@ def _stored(found: StoredStatistics) -> dict[str, Any]:
 
 
 def _sentence(total: Statistics) -> str:
+    if not total.count:
+        return "no numbers"
     wrong = total.nan + total.inf
     health = f"{total.nan:,} NaN and {total.inf:,} infinite" if wrong else "all finite"
     if total.std is None:
@@ -161,8 +164,10 @@ _FINDINGS = (
 def check_document(found: ValueCheck) -> Document:
     """Return a line for each finding, what is wrong first; notes on equal layers share one."""
     wrong = sum(finding.is_wrong for finding in found.findings)
-    looked = f"{found.tensors:,} tensors, {found.elements:,} numbers"
+    looked = f"{counted(found.tensors, 'tensor')}, {counted(found.elements, 'number')}"
     verdict = f"{wrong:,} wrong" if wrong else "nothing is wrong"
+    if not found.elements:
+        verdict = "there is nothing to check"
     rows = [
         (
             "wrong" if first.is_wrong else "note",
@@ -175,8 +180,9 @@ def check_document(found: ValueCheck) -> Document:
     ]
     table = [Table(_FINDINGS, rows)] if rows else []
     notes = len(found.findings) - wrong
-    verdict += f", {notes:,} notes" if notes > 1 else ", 1 note" if notes else ""
-    return Document(found.target, (Paragraph(f"{looked}: {verdict}"), *table))
+    verdict += f", {counted(notes, 'note')}" if notes else ""
+    below = [Notes(found.notes)] if found.notes else []
+    return Document(found.target, (Paragraph(f"{looked}: {verdict}"), *table, *below))
 
 
 def _place(each: Finding) -> str:

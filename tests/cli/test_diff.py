@@ -187,3 +187,17 @@ def test_errors_are_one_line(files: dict[str, Path], tmp_path: Path):
         done = run(*words)
         assert (done.returncode, done.stdout) == (2, ""), words
         assert done.stderr.count("\n") == 1, words
+
+
+def test_two_empty_lists_of_digests_are_bad_input(tmp_path: Path):
+    for name in "ab":
+        (tmp_path / name).write_text("")
+    done = run("diff", "--digests", tmp_path / "a", tmp_path / "b")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "holds no hash" in done.stderr
+
+
+def test_two_sides_without_tensors(tmp_path: Path):
+    save_file({}, tmp_path / "a.safetensors")
+    same = ("diff", tmp_path / "a.safetensors", tmp_path / "a.safetensors")
+    assert "nothing to compare" in printed(*same)

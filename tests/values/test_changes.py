@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from explorer.values.blocks import BLOCK
 from explorer.values.changes import Changes, changes_of
+from explorer.values.rank import rank_of_change
 
 DTYPES = [
     np.float32, np.float64, np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, np.int8, np.uint16, np.int32,
@@ -161,3 +162,79 @@ def test_nothing():
     found = changes_of(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32))
     assert (found.changed, found.mean_abs, found.relative_l2) == (0, 0.0, 0.0)
     assert changes_of(np.array(1.0), np.array(2.0)).relative_l2 == 1.0
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "atol", "largest", "beyond"),
+    [
+        (np.array([2**60, 5]), np.array([2**60 + 100, 5]), 1, 100.0, 1),
+        (np.array([2**53]), np.array([2**53 + 1]), 0.5, 1.0, 1),
+        (np.array([2**53]), np.array([2**53 + 1]), 1, 1.0, 0),
+        (np.array([2**63 - 1]), np.array([2**63 - 2]), 0.5, 1.0, 1),
+        (np.array([-(2**63)]), np.array([2**63 - 1]), 1, 2.0**64, 1),
+        (np.uint64([2**64 - 1]), np.uint64([2**64 - 3]), 1, 2.0, 1),
+        (np.int64([-1]), np.uint64([2**64 - 1]), 1, 2.0**64, 1),
+        (np.array([2**53 + 1]), np.float64([2**53]), 0.5, 1.0, 1),
+        (np.float64([2.5]), np.array([2]), 0.25, 0.5, 1),
+        (np.int64([7]), np.int32([7]), 0, 0.0, 0),
+        (
+            np.longdouble([1]),
+            np.longdouble([1]) + np.longdouble(2) ** -60,
+            1e-30,
+            2.0**-60,
+            1,
+        ),
+        (np.float32([0]), np.float32([0.1]), 0.1, float(np.float32(0.1)), 1),
+        (np.float32([2**24]), np.float32([-1]), 2**24, 2.0**24 + 1, 1),
+    ],
+)
+def test_a_tolerance_is_kept_where_float64_or_float32_round(
+    a: np.ndarray, b: np.ndarray, atol: float, largest: float, beyond: int
+):
+    """What is right is what Python's integers and fractions say."""
+    found = changes_of(a, b, atol=atol)
+    assert found.max_abs == pytest.approx(largest, rel=1e-7)
+    assert found.beyond == beyond
+    assert bool(found.changed) == bool(largest)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(-(2**63), 2**63 - 1), st.integers(-9, 9)),
+        min_size=1,
+        max_size=9,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_differences_of_integers_are_those_of_python(pairs: list[tuple[int, int]]):
+    a = [max(-(2**63) + 9, min(x, 2**63 - 10)) for x, _ in pairs]
+    b = [x + step for x, (_, step) in zip(a, pairs, strict=True)]
+    found = changes_of(np.array(a, np.int64), np.array(b, np.int64))
+    steps = [abs(step) for _, step in pairs]
+    assert (found.max_abs, found.sum_abs) == (max(steps), sum(steps))
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200, 1e150, 1e-320, 8e307])
+def test_numbers_whose_squares_float64_does_not_hold(scale: float):
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(-1, 1, (2, 500))
+    a, b = x * scale, y * scale
+    found = changes_of(a, b)
+    left, right = a / np.longdouble(scale), b / np.longdouble(scale)
+    norm = np.sqrt(((right - left) ** 2).sum() / (left**2).sum())
+    assert found.relative_l2 == pytest.approx(float(norm), rel=1e-9)
+    cosine = (left * right).sum() / np.sqrt((left**2).sum() * (right**2).sum())
+    assert found.cosine == pytest.approx(float(cosine), rel=1e-9)
+    assert changes_of(np.array([1e200, 1]), np.array([2e200, 1])).relative_l2 == 1
+    small = changes_of(np.array([1.0, 1e-200]), np.array([1.0, 2e-200]))
+    assert small.relative_l2 == pytest.approx(1e-200)
+
+
+def test_the_rank_of_a_change_of_any_size():
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((80, 60))
+    update = np.outer(rng.standard_normal(80), rng.standard_normal(60))
+    for scale in (1.0, 1e100, 1e-100, 1e300):
+        found = rank_of_change(a * scale, (a + update) * scale, a.size)
+        assert found is not None
+        assert found.rank == 1

@@ -93,3 +93,53 @@ def test_pages_that_are_given_back_are_read_again(tmp_path: Path):
     np.testing.assert_array_equal(mapped, numbers)
     give_back(numbers)  # not mapped: nothing happens
     assert numbers[-1] == 99_999
+
+
+_PEAK_OF = """
+import re, sys, explorer as ex
+what, *paths = sys.argv[1:]
+match what:
+    case "describe": found = ex.describe(*paths).totals.max
+    case "check": found = len(ex.check_values(*paths).findings)
+    case "digest": found = len(ex.digest(*paths).tensors)
+    case "diff": found = ex.diff(*paths).tensors[0].first_index
+peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024
+print(found, peak, sep="|")
+"""
+
+
+def sparse_matrix(path: Path, rows: int, columns: int, at: int, value: float) -> str:
+    """Write a matrix of zeros that takes no room on the disk, and one element that is not 0."""
+    size = 4 * rows * columns
+    entry = {"w": {"dtype": "F32", "shape": [rows, columns], "data_offsets": [0, size]}}
+    header = json.dumps(entry).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(8 + len(header) + size)
+        file.seek(8 + len(header) + 4 * at)
+        file.write(struct.pack("<f", value))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("what", "rows", "right"),
+    [
+        ("describe", 250_000, "3.0"),
+        ("digest", 500_000, "1"),
+        ("diff", 250_000, "(50000, 7)"),
+        ("check", 100_000, "5"),
+    ],
+)
+def test_one_element_that_is_not_0_needs_no_more_memory(
+    tmp_path: Path, what: str, rows: int, right: str
+):
+    """A file of up to 2 GB that is nearly all zeros, which some of these read several times."""
+    at = rows // 5 * 1000 + 7
+    paths = [sparse_matrix(tmp_path / "a.safetensors", rows, 1000, at, 3.0)]
+    if what == "diff":
+        paths.append(sparse_matrix(tmp_path / "b.safetensors", rows, 1000, at, 2.0))
+    words = [sys.executable, "-c", _PEAK_OF, what, *paths]
+    out = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    found, peak = out.strip().split("|")
+    assert found == right
+    assert int(peak) < 250

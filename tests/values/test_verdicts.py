@@ -11,7 +11,8 @@ from explorer.formats.gguf import StoredBlocks
 from explorer.values.diff import ArrayPair, difference_of
 from explorer.values.gguf_levels import levels_of_blocks
 from explorer.values.rank import rank_of_change
-from explorer.values.verdicts import Levels, is_nearest_level, permuted_axis, rounded_to
+from explorer.values.rounding import rounded_to
+from explorer.values.verdicts import Levels, is_nearest_level, permuted_axis
 
 RNG = np.random.default_rng(0)
 MATRIX = RNG.standard_normal((300, 200)).astype(np.float32)
@@ -52,6 +53,26 @@ def test_one_number_that_is_not_rounded():
     b[7, 3] = np.float32(b[7, 3]) * 1.02
     assert rounded_to(MATRIX, b) == ""
     assert verdict(MATRIX, b) == "different"
+
+
+ONES = np.ones(768, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (np.float32([0.0, 1.0]), np.float32([-0.0, 1.0])),
+        (np.float64([-0.0, 1.001]), np.float64([0.0, 1.0])),
+        (np.where(np.arange(768) == 99, np.float32(1.003), ONES), ONES),
+        (ONES, np.where(np.arange(768) == 99, np.float32(1.003), ONES)),
+        (0 * ONES, np.float32(1e-9) * MATRIX[0, :1]),
+        (np.float32(1e-9) * MATRIX[:4], 0 * MATRIX[:4]),
+    ],
+)
+def test_what_was_not_rounded(a: np.ndarray, b: np.ndarray):
+    b = np.broadcast_to(b, a.shape).copy()
+    assert rounded_to(a, b) == ""
+    assert verdict(a, b) == "different"
 
 
 def test_overflow_is_not_rounding():
