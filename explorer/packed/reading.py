@@ -11,7 +11,7 @@ from explorer.identify.packing import unpacked_name
 from explorer.identify.packing.companions import PackedLayer, packed_layers
 from explorer.packed.decoding import decodes, shape_of, values_of_layer
 
-__all__ = ["PackedTensor", "decoded", "finite", "packed_tensors"]
+__all__ = ["PackedTensor", "decoded", "finite", "misfit", "packed_tensors"]
 
 
 class PackedTensor(NamedTuple):
@@ -46,7 +46,7 @@ class PackedTensor(NamedTuple):
             shape = shape_of(self.layer, there)
             found = values_of_layer(self.layer, shape, there, config)
         except ValueError as error:
-            raise _misfit(place, self.name, str(error)) from None
+            raise misfit(place, self.name, str(error)) from None
         return finite(found.pieces(), place, self.name)
 
 
@@ -113,7 +113,7 @@ def finite(pieces: Pieces, place: str, name: str) -> Pieces:
             is_finite = np.isfinite(found.sum(dtype=np.float64))
         if not is_finite and not (each := np.isfinite(found)).all():
             row = first + int(each.argmin()) // columns
-            raise _misfit(place, name, f"its row {row:,} is not finite")
+            raise misfit(place, name, f"its row {row:,} is not finite")
         return found
 
     return pieces._replace(decode=checked)
@@ -143,7 +143,8 @@ def _check_complete(there: Mapping[str, np.ndarray], config: object) -> None:
         raise ValueError("weight_zero_point is not there")
 
 
-def _misfit(place: str, name: str, why: str) -> FormatError:
+def misfit(place: str, name: str, why: str) -> FormatError:
+    """Return the error of a packed weight whose parts do not fit together."""
     return FormatError(
         place,
         found=f"{printable(name)} cannot be dequantised: {why}",

@@ -11,16 +11,29 @@ if TYPE_CHECKING:
 
     from explorer.formats.pieces import Pieces
 
-__all__ = ["packed_error", "packing_in", "unpacked"]
+__all__ = ["packed_error", "packing_in", "unpacked", "without_packing"]
+
+_KEYS = ("quantization_config", "quantization")
 
 
 def packing_in(config: Mapping[str, Any]) -> Any:
     """Return how a config says that weights are packed; None where it does not."""
     text = config.get("text_config")
     holders = (config, text if isinstance(text, Mapping) else {})
-    keys = ("quantization_config", "quantization")
-    found = (holder.get(key) for key in keys for holder in holders)
+    found = (holder.get(key) for key in _KEYS for holder in holders)
     return next((each for each in found if each), None)
+
+
+def without_packing(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config of the same model whose weights are not packed.
+
+    >>> without_packing({"model_type": "llama", "quantization_config": {"bits": 4}})
+    {'model_type': 'llama'}
+    """
+    found = {key: value for key, value in config.items() if key not in _KEYS}
+    if isinstance(text := found.get("text_config"), Mapping):
+        found["text_config"] = {k: v for k, v in text.items() if k not in _KEYS}
+    return found
 
 
 def unpacked(
