@@ -114,7 +114,8 @@ class ValueSource:
         """Replace packed weights of known layouts by what they stand for; return how many."""
         from explorer.targets.made import decode
 
-        number = decode(self.side)
+        # gpt-oss's experts are stored with outputs first, and plain ones with inputs first
+        number = decode(self.side, leave="blocks")
         self.parameters |= self.side.made.keys()
         return number
 

@@ -1,6 +1,7 @@
 """Named tensors with packed weights among them -> the same with weights, decoded when asked for."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from explorer.identify.packing import unpacked_name
 from explorer.identify.packing.companions import PackedLayer, packed_layers
 from explorer.packed.decoding import decodes, shape_of, values_of_layer
 
-__all__ = ["PackedTensor", "decoded", "finite", "misfit", "packed_tensors"]
+__all__ = ["PackedTensor", "decoded", "finite", "misfit", "packed_tensors", "turned"]
 
 
 class PackedTensor(NamedTuple):
@@ -65,7 +66,7 @@ def packed_tensors(
     >>> found = packed_tensors(["up.weight_packed", "up.weight_scale", "up.weight_shape"],
     ...                        [(8, 16), (8, 1), (2,)], ["int32", "float32", "int64"])
     >>> found[0].name, found[0].layer.scheme, list(found[0].parts)
-    ('up.weight', 'compressed-tensors int4', ['weight_packed', 'weight_scale', 'weight_shape'])
+    ('up.weight', 'compressed-tensors 4-bit', ['weight_packed', 'weight_scale', 'weight_shape'])
     """
     there = set(keys)
     found = []
@@ -117,6 +118,22 @@ def finite(pieces: Pieces, place: str, name: str) -> Pieces:
         return found
 
     return pieces._replace(decode=checked)
+
+
+def turned(pieces: Pieces) -> Pieces:
+    """Return a tensor with its last two axes exchanged, decoded whole.
+
+    >>> rows = Pieces((1, 3), np.dtype("float32"), 1, 3, lambda first, last: np.arange(3.0))
+    >>> turned(rows).whole().tolist()
+    [[0.0], [1.0], [2.0]]
+    """
+    *stack, first, second = pieces.shape
+
+    def decode(_first: int, _last: int) -> np.ndarray:
+        return pieces.whole().swapaxes(-1, -2).reshape(-1)
+
+    shape = (*stack, second, first)
+    return Pieces(shape, pieces.dtype, 1, prod(shape), decode)
 
 
 def _check_complete(there: Mapping[str, np.ndarray], config: object) -> None:

@@ -54,7 +54,8 @@ def unpacked(
         InputError: the config speaks of packed weights and none is of a known layout, or the
             parts of one do not fit together.
     """
-    from explorer.packed.reading import decoded, packed_tensors
+    from explorer.formats.pieces import Pieces
+    from explorer.packed.reading import decoded, packed_tensors, turned
 
     packing = packing_in(config)
     keys = list(arrays)
@@ -66,7 +67,13 @@ def unpacked(
         raise packed_error(
             config_place or place, f"specifies {printable(method or 'packed', 40)} weights"
         )
-    return decoded(arrays, found, packing, place)
+    tensors = decoded(arrays, found, packing, place)
+    # gpt-oss's experts are packed with outputs first, and its class has inputs first
+    for each in found:
+        pieces = tensors[each.name]
+        if each.layer.kind == "blocks" and isinstance(pieces, Pieces):
+            tensors[each.name] = turned(pieces)
+    return tensors
 
 
 def packed_error(place: str, found: str) -> InputError:

@@ -135,12 +135,15 @@ def _join_halves(side: Side, other: Side) -> None:
             side.make({key: made}, {joined: JoinedHalves(key, value_half)}, {value_half})
 
 
-def decode(side: Side, twins: frozenset[Key] | set[Key] = frozenset()) -> int:
+def decode(
+    side: Side, twins: frozenset[Key] | set[Key] = frozenset(), leave: str = ""
+) -> int:
     """Replace packed weights by what they stand for, under the names of plain ones.
 
     Args:
         side: which is changed.
         twins: keys of those that keep their names and what is beside them.
+        leave: the layout whose weights stay as they are.
 
     Returns:
         How many there are.
@@ -152,7 +155,7 @@ def decode(side: Side, twins: frozenset[Key] | set[Key] = frozenset()) -> int:
     for key, weight in side.packed().items():
         name = unpacked_name(key) if isinstance(key, str) else name_of(key)
         new = key if key in twins or name_of(name) == name_of(key) else name
-        if new != key and name_of(new) in names:
+        if weight.layer.kind == leave or (new != key and name_of(new) in names):
             continue  # the weight is there too
         arrays[key] = StoredArray(new, weight.layer.dtype, weight.shape)
         made[new] = MadeOfPacked(weight)

@@ -140,6 +140,18 @@ def test_a_library_makes_the_same_of_its_file(name: str):
     np.testing.assert_allclose(found, MADE[name], rtol=rtol, atol=0)
 
 
+def test_experts_that_are_packed_with_outputs_first():
+    config = CONFIGS["openai/gpt-oss-20b"] | {"hidden_size": 64, "intermediate_size": 96}
+    tensors = {n: np.asarray(a, np.float32) for n, a in checkpoint(config).items()}
+    packed, plain = dict(tensors), dict(tensors)
+    for name in [n for n in tensors if n.endswith(("gate_up_proj", "down_proj"))]:
+        rows = packed.pop(name).swapaxes(1, 2)
+        packed |= file_parts("mxfp4", name, rows)
+        plain[name] = np.asarray(Quantized.of(rows, "mxfp4")).swapaxes(1, 2)
+    said = config | {"quantization_config": {"quant_method": "mxfp4"}}
+    assert_same(from_tensors(said, packed)[1], from_tensors(config, plain)[1])
+
+
 LACKING = [
     ("nf4", "weight.absmax"),
     ("nf4", "weight.quant_map"),
