@@ -103,9 +103,9 @@ def arrays_in(target: Any) -> "Params":
     """Return the arrays of a checkpoint as a nested dict; a tree as it is."""
     match resolve(target):
         case Checkpoint(path):
-            from explorer.formats.nested import load_tree
+            from explorer.packed.loading import load_dequantised
 
-            return load_tree(path, None)
+            return load_dequantised(path)
         case Tree() as tree:
             return tree.value
     raise InputError(

@@ -32,15 +32,17 @@ def load(path: str | os.PathLike, select: str | None = None) -> "dict[str, Any]"
     """Return the values of a checkpoint as a nested dict of NumPy arrays.
 
     Arrays map the file where its format allows, so that only what is used is read.
-    GGUF's block formats are dequantised to float32; other packed weights come as stored.
+    GGUF's block formats are dequantised to float32, and so are the packed weights of
+    bitsandbytes, compressed-tensors and other known layouts, without the scales beside them;
+    packed weights of other layouts come as stored.
 
     Args:
         path: a file or folder that `explore` opens.
         select: a glob as of `Inventory.select`; None for all.
 
     Raises:
-        InputError: as `explore`; also when nothing is selected, or when a tensor's path
-            runs through another tensor.
+        InputError: as `explore`; also when nothing is selected, when a tensor's path runs
+            through another tensor, or when the scales of a packed weight do not fit it.
 
     >>> import tempfile, numpy as np
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -48,9 +50,9 @@ def load(path: str | os.PathLike, select: str | None = None) -> "dict[str, Any]"
     ...     load(f"{folder}/model.npz", select="bias")
     {'bias': array([0., 0., 0.])}
     """
-    from explorer.formats.nested import load_tree
+    from explorer.packed.loading import load_dequantised
 
-    return load_tree(as_path(path), select)
+    return load_dequantised(as_path(path), select)
 
 
 def describe(

@@ -38,6 +38,14 @@ class Known(NamedTuple):
         """Whether a Hugging Face folder describes it."""
         return bool(self.folder) and self.config is not None
 
+    def unpacked(self) -> "Known":
+        """Return the model without what its config says of packed weights."""
+        if self.config is None:
+            return self
+        from explorer.pretrained.packing import without_packing
+
+        return self._replace(config=without_packing(self.config))
+
 
 def known_of(target: Target, source: ValueSource, settings: SaveSettings) -> Known:
     """Return what is known of a target's model.

@@ -163,6 +163,8 @@ class ModelSource:
 
     def _dtype_of(self, part: LeafPart) -> str:
         name = self.source.side.tensors[part.key].dtype
+        if part.key in self.source.side.made:  # a packed weight, decoded
+            return "float32"
         return "float32" if dtypes.find(name).block > 1 and _is_float(name) else name
 
     def _read(self, part: LeafPart) -> "np.ndarray":

@@ -48,7 +48,8 @@ class PlainSource:
     def _outgoing(self, key: Key, dtype: str | None) -> OutgoingTensor:
         stored = self.source.side.tensors[key]
         found = dtypes.find(stored.dtype)
-        own = "float32" if found.kind == "float" and found.block >= 32 else stored.dtype
+        is_block = found.kind == "float" and found.block >= 32
+        own = "float32" if is_block or key in self.source.side.made else stored.dtype
         is_cast = dtype is not None and own in _FLOATS and key in self.source.parameters
         wanted = dtype if dtype is not None and is_cast else own
         name = self.source.name(key)

@@ -9,6 +9,7 @@ from explorer.conversion.quantised_trees import quantised_file
 from explorer.conversion.settings import SaveSettings, format_of
 from explorer.conversion.values import ValueSource, source_of
 from explorer.conversion.writing import Outgoing, write_outgoing
+from explorer.document.words import counted
 from explorer.errors import InputError, first_few
 from explorer.formats.gguf.key_values import GgufValue
 from explorer.formats.writing import OutgoingTensor
@@ -25,7 +26,12 @@ def save_target(target: Target, path: str, settings: SaveSettings) -> SavedFile:
         InputError: it cannot be read, its content does not fit the format, the path exists or
             cannot be written; one line says which.
     """
-    return save_source(source_of(target), target, path, settings)
+    source = source_of(target)
+    form, _ = format_of(path, settings.format)
+    keeps = form == "safetensors" and settings.dtype is None
+    if not (keeps and settings.names in (None, "source")):
+        source.decode()
+    return save_source(source, target, path, settings)
 
 
 def save_source(
@@ -34,8 +40,16 @@ def save_source(
     """Write the tensors of a source, which is of a target, as `save_target` does."""
     form, _ = format_of(path, settings.format)
     source.side.select(settings.select)
+    kept = source.side.undecoded()
     known = known_of(target, source, settings)
-    names = names_of(form, source, known, settings)
+    if not kept:
+        known = known.unpacked()
+    # codes have no place in a model's layout
+    names = (
+        "source"
+        if source.side.packed() and kept
+        else names_of(form, source, known, settings)
+    )
     if names == "source":
         made = PlainSource(source)
         tensors = made.outgoing(settings.dtype)
@@ -44,6 +58,12 @@ def save_source(
         made, tensors = model_tensors(source, known, names, settings.dtype)
         left = made.left_over()
         notes = [f"not of the model, left out: {first_few(left)}"] if left else []
+    if kept:
+        can = source.side.packed() and not source.side.made
+        cure = "; a dtype, such as float32, dequantises them" if can else ""
+        notes.append(
+            f"{counted(kept, 'packed weight')} with the codes that are stored{cure}"
+        )
     return _write(path, known, names, made, tensors, notes, settings)
 
 

@@ -27,7 +27,7 @@ class ValueSource:
         side: the side.
         path: of a checkpoint; empty for a tree.
         format: of the checkpoint, as its listing names it.
-        parameters: the keys of tensors that are parameters, and stored as they are.
+        parameters: the keys of tensors that are parameters, and stored as they are or decoded.
     """
 
     def __init__(
@@ -40,17 +40,38 @@ class ValueSource:
         self.side, self.path, self.format = side, path, file_format
         self.parameters = parameters
         self._kept: dict[Key, Any] = {}
+        self._parts: dict[Key, Any] = {}
 
     def array(self, key: Key) -> "np.ndarray | Pieces":
         """Return a stored array: mapped, read, or to be decoded piece by piece."""
         if not self.path:
             return self.side.arrays([key])[key]
+        if key in self.side.made:
+            return self._decoded(key)
         if key not in self._kept:
             from explorer.formats.files import pieces_path
 
             wanted = set(self._batch(key))
             self._kept = pieces_path(self.path, wanted.__contains__)
         return self._kept[key]
+
+    def _decoded(self, key: Key) -> "Pieces":
+        """Return a packed weight, of which what it is decoded from is mapped or read."""
+        from explorer.formats.files import load_path
+        from explorer.packed.reading import finite, misfit
+        from explorer.targets.made import MadeOfPacked
+
+        made = self.side.made[key]
+        assert isinstance(made, MadeOfPacked)
+        is_mapped = self.format.startswith(_MAPPED)
+        if not (is_mapped and self._parts):
+            wanted = set(made.keys)
+            self._parts = load_path(self.path, lambda each: is_mapped or each in wanted)
+        try:
+            pieces = made.weight.values(self._parts).pieces()
+        except ValueError as error:
+            raise misfit(self.path, name_of(key), str(error)) from None
+        return finite(pieces, self.path, name_of(key))
 
     def whole(self, key: Key) -> "np.ndarray":
         """Return a stored array; blocks of numbers decoded to float32."""
@@ -88,6 +109,15 @@ class ValueSource:
                 return
             left -= size
             yield each
+
+    def decode(self) -> int:
+        """Replace packed weights of known layouts by what they stand for; return how many."""
+        from explorer.targets.made import decode
+
+        # gpt-oss's experts are stored with outputs first, and plain ones with inputs first
+        number = decode(self.side, leave="blocks")
+        self.parameters |= self.side.made.keys()
+        return number
 
     def name(self, key: Key) -> str:
         """Return what a file calls a tensor: its key, or the names of its path joined."""

@@ -90,7 +90,8 @@ def _block(size: int, count: int) -> int:
 
 def int8_rows(parts: Parts, shape: tuple[int, ...], rows: slice) -> Coded:
     """Return rows of bitsandbytes' int8 weight: SCB is the largest magnitude of each row."""
-    scale = parts["SCB"][rows].astype(np.float32) / np.float32(127)
+    # bitsandbytes multiplies by the reciprocal too
+    scale = parts["SCB"][rows].astype(np.float32) * np.float32(1 / 127)
     weight = parts["weight"]
     return Coded(weight[rows], scale[:, None], finite_values(weight.dtype))
 

@@ -15,6 +15,7 @@ from explorer.packed.coded import Coded, Parts
 __all__ = ["bitsandbytes", "bitsandbytes_shape", "hqq", "hqq_shape"]
 
 _THREE = 10  # three-bit values in a word
+_KINDS = ("nf4", "fp4")
 _STATE = 1 << 16  # bytes of a quant_state
 
 
@@ -29,6 +30,9 @@ def _state(parts: Parts) -> dict[str, Any]:
         raise ValueError("quant_state is nested too deeply") from None
     if not isinstance(found, dict):
         raise ValueError("quant_state is not a JSON object")
+    kind = found.get("quant_type", "nf4")
+    if kind not in _KINDS:
+        raise ValueError(f"quant_state says a quant_type of {str(kind)[:20]!r}")
     return found
 
 
@@ -61,7 +65,7 @@ def bitsandbytes(parts: Parts, shape: tuple[int, ...], rows: slice) -> Coded:
     size = _block_size(state, "blocksize")
     block = np.arange(first, last) // size
     absmax = parts["absmax"].reshape(-1)[block[0] : block[-1] + 1] if len(block) else []
-    scale = np.asarray(absmax)
+    scale = np.asarray(absmax, parts["absmax"].dtype)
     if "nested_absmax" in parts:
         outer = np.arange(block[0], block[-1] + 1) // _block_size(state, "nested_blocksize")
         codes_of_scales = parts["nested_quant_map"].astype(np.float32)
@@ -72,6 +76,8 @@ def bitsandbytes(parts: Parts, shape: tuple[int, ...], rows: slice) -> Coded:
         scale = codes_of_scales[scale]
         scale = scale * parts["nested_absmax"].astype(np.float32)[outer]
         scale = scale + np.float32(state["nested_offset"])
+    elif scale.dtype.kind == "u" or "nested_offset" in state:
+        raise ValueError("nested_absmax is not there")
     scale = scale.astype(np.float32)
     if not len(block) or (first % size == 0 and last % size == 0):
         return Coded(table[codes].reshape(-1, size), scale[:, None], np.unique(table))

@@ -7,7 +7,9 @@ from explorer.errors import TreeError, printable
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["FLOATS", "array_of", "same_values"]
+    from explorer.formats.pieces import Pieces
+
+__all__ = ["FLOATS", "array_of", "same_values", "whole_of"]
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 _CHUNK = 1 << 22  # entries compared at a time
@@ -64,3 +66,10 @@ def same_values(a: "np.ndarray", b: "np.ndarray") -> bool:
         if not np.array_equal(*wide, equal_nan=True):
             return False
     return True
+
+
+def whole_of(tensor: "np.ndarray | Pieces") -> "np.ndarray":
+    """Return a tensor whole; one in pieces is decoded."""
+    from explorer.formats.pieces import Pieces
+
+    return tensor.whole() if isinstance(tensor, Pieces) else tensor

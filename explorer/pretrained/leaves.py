@@ -9,10 +9,13 @@ from explorer.architectures.architecture import Architecture
 from explorer.architectures.declaration import DeclaredTensor, declare, layer_name
 from explorer.architectures.stored_tensors import StoredTensor
 from explorer.errors import InputError, printable
+from explorer.pretrained.arrays import whole_of
 from explorer.tree.nest import nest
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from explorer.formats.pieces import Pieces
 
 __all__ = ["LeafOrigin", "gather", "origins"]
 
@@ -62,7 +65,7 @@ def _stacks(architecture: Architecture) -> Iterator[tuple[Path, list[str]]]:
 def gather(
     architecture: Architecture,
     stored: Mapping[str, StoredTensor],
-    tensors: "MutableMapping[str, np.ndarray]",
+    tensors: "MutableMapping[str, np.ndarray | Pieces]",
     scan: bool,
     dtype: "np.dtype | None",
     place: str,
@@ -132,12 +135,14 @@ def _require_one_dtype(
             )
 
 
-def _read(source: _Source, tensor: "np.ndarray", shapes: dict[Path, Any]) -> "np.ndarray":
+def _read(
+    source: _Source, tensor: "np.ndarray | Pieces", shapes: dict[Path, Any]
+) -> "np.ndarray":
     of_expert = source.stored.expert is not None
     wanted = [
         shapes[path][1:] if of_expert else shapes[path] for path in source.stored.leaves
     ]
-    return source.stored.layout.leaves(tensor, wanted)[source.position]
+    return source.stored.layout.leaves(whole_of(tensor), wanted)[source.position]
 
 
 def _memory(shape: tuple[int, ...], dtype: "np.dtype") -> "np.ndarray":

@@ -17,6 +17,7 @@ from explorer.pretrained.gguf.decoders import TensorFacts
 from explorer.pretrained.gguf.halves import rejoined
 from explorer.pretrained.gguf.keys import with_gguf_keys
 from explorer.pretrained.gguf.rotary import FACTORS
+from explorer.pretrained.packing import unpacked
 from explorer.pretrained.tensors import architecture_from, build
 from explorer.storage.local import LOCAL, exists, first_bytes
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from explorer.architectures.architecture import Architecture
+    from explorer.formats.pieces import Pieces
     from explorer.models.transformer import Transformer
 
 __all__ = ["config_of", "gguf_of", "load_pretrained"]
@@ -37,8 +39,8 @@ def load_pretrained(
     Args:
         path: a folder with config.json and weights (safetensors or PyTorch, sharded or
             not) or with a GGUF file; one of its weight files; or a GGUF file, whose
-            metadata are used as the config and whose quantised blocks are dequantised to
-            float32.
+            metadata are used as the config. Quantised blocks of GGUF and packed weights of
+            bitsandbytes, compressed-tensors and others are dequantised to float32.
         scan: whether identical layers are stacked along a leading axis.
         dtype: a float dtype for every leaf; None keeps the stored ones, and raises if
             layers or experts to be stacked have several.
@@ -77,12 +79,13 @@ def load_pretrained(
     if _is_gguf(place):
         architecture = _architecture_in(place)
         # last, because a quantised file is dequantised as it is read
-        tensors = rejoined(_tensors(place))
+        blocks: dict[str, np.ndarray | Pieces] = {**rejoined(_tensors(place))}
         names = gguf_names(architecture)
-        return build(architecture, names, tensors, scan, dtype, place=place)
+        return build(architecture, names, blocks, scan, dtype, place=place)
     config = _config_of(place)
     architecture = architecture_from(config, _config_json(place))
-    names, tensors = checkpoint_names_of(architecture), _tensors(place)
+    names = checkpoint_names_of(architecture)
+    tensors = unpacked(config, _tensors(place), place, _config_json(place))
     return build(architecture, names, tensors, scan, dtype, place=place, config=config)
 
 

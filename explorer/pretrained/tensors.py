@@ -18,12 +18,14 @@ from explorer.errors import (
     printable,
     shown,
 )
-from explorer.pretrained.arrays import FLOATS, array_of, same_values
+from explorer.pretrained.arrays import FLOATS, array_of, same_values, whole_of
 from explorer.pretrained.leaves import gather
+from explorer.pretrained.packing import packed_error, unpacked
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from explorer.formats.pieces import Pieces
     from explorer.models.transformer import Transformer
 
 __all__ = ["architecture_from", "build", "from_tensors"]
@@ -42,7 +44,7 @@ def from_tensors(
     Args:
         config: the content of a Hugging Face config.json.
         tensors: arrays under the names of the config's class, with or without its base
-            prefix. They are copied, never modified.
+            prefix. They are copied, never modified. Packed weights are dequantised.
         scan: whether identical layers are stacked along a leading axis.
         dtype: a float dtype for every leaf; None keeps the stored ones, and raises if
             layers or experts to be stacked have several.
@@ -58,16 +60,16 @@ def from_tensors(
         TreeError: an argument that is not a mapping, or a tensor that is not an array.
     """
     architecture = architecture_from(config, place)
-    arrays = _arrays(tensors, place)
+    arrays = unpacked(config, _arrays(tensors, place), place)
     names = checkpoint_names_of(architecture)
     return build(architecture, names, arrays, scan, dtype, place=place, config=config)
 
 
 def architecture_from(config: Mapping[str, Any], place: str) -> Architecture:
-    """Return the architecture of a config whose weights are not quantised.
+    """Return the architecture of a config, whether its weights are quantised or not.
 
     Raises:
-        InputError: the weights are quantised, or the model is not supported.
+        InputError: the model is not supported.
         TreeError: the config is not a mapping.
     """
     if not isinstance(config, Mapping):
@@ -76,17 +78,13 @@ def architecture_from(config: Mapping[str, Any], place: str) -> Architecture:
             found=f"config is {type(config).__name__}",
             expected="a dict, the content of a config.json",
         )
-    packing = config.get("quantization_config") or config.get("quantization")
-    if packing:
-        method = packing.get("quant_method") if isinstance(packing, Mapping) else None
-        raise _packed(place, f"specifies {printable(method or 'packed', 40)} weights")
     return architecture_of(config, place)
 
 
 def build(
     architecture: Architecture,
     names: CheckpointNames,
-    tensors: "MutableMapping[str, np.ndarray]",
+    tensors: "MutableMapping[str, np.ndarray | Pieces]",
     scan: bool,
     dtype: Any,
     *,
@@ -95,7 +93,8 @@ def build(
 ) -> "tuple[Transformer, dict[str, Any]]":
     """Return the module of an architecture and its parameters; `tensors` is emptied.
 
-    `config` is the source of the architecture, None if the file itself describes it.
+    `config` is the source of the architecture, None if the file itself describes it. What is
+    in pieces is decoded when its turn comes.
     """
     from explorer.models.transformer import Transformer
 
@@ -141,12 +140,12 @@ def _arrays(tensors: Mapping[str, Any], place: str) -> "dict[str, np.ndarray]":
 def _require_tied(
     name: str,
     alias: str,
-    tensors: "Mapping[str, np.ndarray]",
+    tensors: "Mapping[str, np.ndarray | Pieces]",
     tied: bool,
     place: str,
 ) -> None:
     """Raise if a tensor is stored under two names with different values."""
-    if same_values(tensors[name], tensors[alias]):
+    if same_values(whole_of(tensors[name]), whole_of(tensors[alias])):
         return
     untie = "set tie_word_embeddings to false if they are not tied, or "
     raise InputError(
@@ -172,19 +171,21 @@ def _float_dtype(dtype: Any) -> "np.dtype":
 
 
 def _reject_packed(
-    fit: CheckpointFit, tensors: "Mapping[str, np.ndarray]", place: str
+    fit: CheckpointFit, tensors: "Mapping[str, np.ndarray | Pieces]", place: str
 ) -> None:
     """Raise if a tensor to read or to compare is not of a float dtype."""
     names = (*fit.stored, *fit.aliases, *fit.unexpected)
     dtypes = {name: tensors[name].dtype.name for name in names if name in tensors}
     packed = [f"{printable(n)} {d}" for n, d in dtypes.items() if d not in FLOATS]
     if packed:
-        raise _packed(place, f"holds {first_few(packed)}, a dtype of quantised weights")
+        raise packed_error(
+            place, f"holds {first_few(packed)}, a dtype of quantised weights"
+        )
 
 
 def _reject_rounding(
     fit: CheckpointFit,
-    tensors: "Mapping[str, np.ndarray]",
+    tensors: "Mapping[str, np.ndarray | Pieces]",
     target: "np.dtype | None",
     place: str,
 ) -> None:
@@ -200,12 +201,3 @@ def _reject_rounding(
             expected="float64 enabled, or a smaller dtype",
             cure='call jax.config.update("jax_enable_x64", True), or pass dtype="float32"',
         )
-
-
-def _packed(place: str, found: str) -> InputError:
-    return InputError(
-        place,
-        found=found,
-        expected=f"weights in {', '.join(FLOATS)}: quantised weights cannot be loaded",
-        cure="dequantise them with the library that quantised them, and save the result",
-    )

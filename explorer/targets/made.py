@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from explorer.values.bounds import Bounds
 
-__all__ = ["JoinedHalves", "MadeOfPacked", "compose"]
+__all__ = ["JoinedHalves", "MadeOfPacked", "compose", "decode"]
 
 _AT_A_TIME = 1 << 22  # elements
 
@@ -110,7 +110,13 @@ def compose(a: Side, b: Side) -> None:
     both = a.packed().keys() & b.packed().keys()
     twins = {key for key in both if a.tensors[key][1:3] == b.tensors[key][1:3]}
     for side in (a, b):
-        _decode(side, twins)
+        if number := decode(side, twins):
+            side.notes.append(f"{side.place}: {_weights(number)} compared dequantised")
+        if left := side.undecoded():
+            side.notes.append(
+                f"{side.place}: {_weights(left)} of a layout that is not decoded, and "
+                "compared as stored"
+            )
 
 
 def _join_halves(side: Side, other: Side) -> None:
@@ -129,8 +135,19 @@ def _join_halves(side: Side, other: Side) -> None:
             side.make({key: made}, {joined: JoinedHalves(key, value_half)}, {value_half})
 
 
-def _decode(side: Side, twins: set[Key]) -> None:
-    """Replace packed weights by what they stand for, under the names of plain ones."""
+def decode(
+    side: Side, twins: frozenset[Key] | set[Key] = frozenset(), leave: str = ""
+) -> int:
+    """Replace packed weights by what they stand for, under the names of plain ones.
+
+    Args:
+        side: which is changed.
+        twins: keys of those that keep their names and what is beside them.
+        leave: the layout whose weights stay as they are.
+
+    Returns:
+        How many there are.
+    """
     names = set(map(name_of, side.tensors))
     arrays: dict[Key, StoredArray] = {}
     made: dict[Key, Made] = {}
@@ -138,7 +155,7 @@ def _decode(side: Side, twins: set[Key]) -> None:
     for key, weight in side.packed().items():
         name = unpacked_name(key) if isinstance(key, str) else name_of(key)
         new = key if key in twins or name_of(name) == name_of(key) else name
-        if new != key and name_of(new) in names:
+        if weight.layer.kind == leave or (new != key and name_of(new) in names):
             continue  # the weight is there too
         arrays[key] = StoredArray(new, weight.layer.dtype, weight.shape)
         made[new] = MadeOfPacked(weight)
@@ -146,12 +163,7 @@ def _decode(side: Side, twins: set[Key]) -> None:
             gone.update(weight.parts.values())
     if made:
         side.make(arrays, made, gone)
-        side.notes.append(f"{side.place}: {_weights(len(made))} compared dequantised")
-    if left := side.undecoded():
-        side.notes.append(
-            f"{side.place}: {_weights(left)} of a layout that is not decoded, and compared as "
-            "stored"
-        )
+    return len(made)
 
 
 def _weights(number: int) -> str:

@@ -94,7 +94,7 @@ def test_a_process_that_is_killed_leaves_nothing_of_that_name(tmp_path: Path, ki
 
 
 def _interrupted(command: list[str], folder: Path) -> tuple[int, str]:
-    """Return how a command ends that is sent SIGINT once it has begun to write."""
+    """Return how a command ends that is sent SIGINT as soon as it writes."""
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
         while not [p for p in os.listdir(folder) if p.startswith(".b.npz")]:

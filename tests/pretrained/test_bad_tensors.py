@@ -14,7 +14,10 @@ from tests.pretrained.tiny import checkpoint, random_array
 QUERY = "model.layers.0.self_attn.q_proj.weight"
 CURE = "; give the config that was saved with these weights"
 WANTED = f"; expected the 30 tensors of this config's LlamaForCausalLM{CURE}"
-FLOATS = "weights in float16, bfloat16, float32, float64: quantised weights cannot be"
+FLOATS = (
+    "weights in float16, bfloat16, float32, float64, or packed in a known layout with all "
+    "their scales beside them"
+)
 
 
 def message(config: dict, tensors: dict, **options: object) -> str:
@@ -230,8 +233,8 @@ def test_far_more_experts_than_tensors():
 )
 def test_a_config_that_speaks_of_packing(packing: dict, words: str):
     assert message(LLAMA | packing, checkpoint(LLAMA)) == (
-        f"config: specifies {words} weights; expected {FLOATS} loaded; dequantise "
-        "them with the library that quantised them, and save the result"
+        f"config: specifies {words} weights; expected {FLOATS}; fetch all files again, or "
+        "dequantise them with the library that quantised them, and save the result"
     )
 
 
