@@ -82,7 +82,7 @@ def _sum_up_rows(flat: list[np.ndarray], bins: bool) -> Iterator[Summed]:
             continue
         sums = sums_of_rows(rows, _TINY)
         moments = moments_of_rows(rows, _TINY, sums)
-        if sums.odd.any():
+        if sums.odd.any() or (sums.small > sums.zeros).any():
             yield from [sum_up(row) for row in rows]  # before others take their memory
             continue
         yield from _binned(rows, moments, float(sums.least.min()))

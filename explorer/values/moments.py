@@ -1,6 +1,8 @@
 """Sums of float32 and wider formats: cache-sized blocks, shifted, folded in float64.
 
-The sums of blocks (`rows`) are folded in float64 by the pairwise update.
+The sums of blocks (`rows`) are folded in float64 by the pairwise update. Kept are the mean and the
+deviation, not the sums that they come from, whose squares overflow where numbers of float64 do
+not; blocks of very large or small numbers are scaled by a power of two.
 
 References:
     Chan, Golub, LeVeque: Updating formulae and a pairwise algorithm for computing sample
@@ -8,26 +10,24 @@ References:
 """
 
 from dataclasses import dataclass
+from math import frexp, hypot, isfinite, ldexp
 
 import numpy as np
 
-from explorer.values.rows import BLOCK, RUN, RowSums, sums_of_rows
+from explorer.values.rows import BLOCK, RUN, RowSums, is_extreme, sums_of_rows
 
-__all__ = ["Moments", "moments_of", "moments_of_rows", "moments_of_sorted"]
+__all__ = ["Moments", "moments_of", "moments_of_rows", "moments_of_sorted", "settle_mean"]
 
 _ZERO = np.float32(0)
-_SAFE = (
-    1e15  # magnitudes whose squares, 65,536 of them, neither overflow nor vanish in float32
-)
 
 
 @dataclass(slots=True)
 class Moments:
-    """Mergeable figures of finite elements: `m2` is the sum of squared deviations."""
+    """Mergeable figures of finite elements: `std` is the deviation of the population."""
 
     finite: int = 0
     mean: float = 0.0
-    m2: float = 0.0
+    std: float = 0.0
     l1: float = 0.0
     low: float = np.inf
     high: float = -np.inf
@@ -42,10 +42,15 @@ class Moments:
         """Add the figures of elements that follow `offset` elements of these."""
         total = self.finite + other.finite
         if other.finite:
-            delta = other.mean - self.mean
-            share = other.finite / total
-            self.m2 += other.m2 + delta * delta * self.finite * share
-            self.mean += delta * share
+            share, rest = other.finite / total, self.finite / total
+            delta, both = other.mean - self.mean, (share * rest) ** 0.5
+            if isfinite(delta):
+                between, mean = both * delta, self.mean + delta * share
+            else:
+                between = both * other.mean - both * self.mean
+                mean = self.mean * rest + other.mean * share
+            self.std = hypot(rest**0.5 * self.std, share**0.5 * other.std, between)
+            self.mean = mean
         self.finite = total
         self.l1 += other.l1
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
@@ -94,7 +99,7 @@ def _folded(sums: RowSums) -> Moments:
     return Moments(
         finite=number * sums.size,
         mean=mean,
-        m2=float(sums.m2.sum() + sums.size * (between @ between)),
+        std=float((sums.m2.sum() / sums.size + between @ between) / number) ** 0.5,
         l1=float(sums.l1.sum()),
         low=float(sums.low.min()),
         high=float(sums.high.max()),
@@ -116,22 +121,57 @@ def moments_of_rows(
     sums = sums or sums_of_rows(rows, tiny)
     size = sums.size
     figures = (
-        sums.mean, sums.m2, sums.l1, sums.low, sums.high, sums.zeros, sums.small - sums.zeros
+        sums.mean, np.sqrt(sums.m2 / size), sums.l1, sums.low, sums.high, sums.zeros, sums.small - sums.zeros
     )  # fmt: skip
     found = [Moments(size, *each) for each in zip(*(a.tolist() for a in figures))]
     for at in np.flatnonzero(sums.odd).tolist():
         found[at] = _of_odd(rows[at], tiny)
+    for one, row in zip(found, rows, strict=True):
+        settle_mean(one, row)
     return found
+
+
+def settle_mean(found: Moments, flat: np.ndarray) -> None:
+    """Sum numbers again in float64 where their mean is so small that runs in float32 blur it.
+
+    Args:
+        found: the moments of the numbers.
+        flat: all of them.
+    """
+    is_blurred = abs(found.mean) * found.finite**0.5 < found.std
+    if flat.dtype != np.float32 or not is_blurred:
+        return
+    if found.finite < flat.size:
+        flat = flat[np.isfinite(flat)]
+    found.mean = float(np.add.reduce(flat, dtype=np.float64)) / found.finite
 
 
 def _of_odd(row: np.ndarray, tiny: float | None) -> Moments:
     """Return the moments of a row with NaN or infinities, or to be summed up in float64."""
     is_nan, is_inf = np.isnan(row), np.isinf(row)
     kept = row[~(is_nan | is_inf)].astype(np.float64)
-    found = moments_of(kept, tiny) if kept.size else Moments()
+    found = _of_finite(kept, tiny) if kept.size else Moments()
     found.nan, found.inf = int(is_nan.sum()), int(is_inf.sum())
     found.first_nan = int(is_nan.argmax()) if found.nan else None
     found.first_inf = int(is_inf.argmax()) if found.inf else None
+    return found
+
+
+def _of_finite(numbers: np.ndarray, tiny: float | None) -> Moments:
+    """Return the moments of finite float64 numbers, of any size."""
+    sizes = np.abs(numbers)
+    largest = float(sizes.max())
+    if not is_extreme(largest):
+        return moments_of(numbers, tiny)
+    shift = frexp(largest)[1]
+    found = moments_of(np.ldexp(numbers, -shift), None)
+    with np.errstate(over="ignore"):  # of a sum that float64 does not hold
+        found.l1 = float(np.ldexp(found.l1, shift))
+    found.mean, found.std = ldexp(found.mean, shift), ldexp(found.std, shift)
+    found.low, found.high = float(numbers.min()), float(numbers.max())
+    if tiny is not None:
+        found.zeros = int(np.count_nonzero(sizes == 0))
+        found.subnormals = int(np.count_nonzero(sizes < tiny)) - found.zeros * (tiny > 0)
     return found
 
 
@@ -141,36 +181,25 @@ def moments_of_sorted(ascending: np.ndarray, tiny: float) -> Moments:
     Extremes and zeros are where the order puts them; the median is what is subtracted.
     """
     size = ascending.size
-    low, high = float(ascending[0]), float(ascending[-1])
-    numbers = ascending
-    if not 1 / _SAFE < max(-low, high) < _SAFE:
-        numbers = ascending.astype(np.float64)
+    numbers = ascending.astype(np.float64)
     first, last = ascending.searchsorted(_ZERO), ascending.searchsorted(_ZERO, "right")
     small = last - first
     if tiny:
         edges = np.array((-tiny, tiny), ascending.dtype)
         small = ascending.searchsorted(edges[1]) - ascending.searchsorted(edges[0], "right")
-    ones = _ones(numbers.dtype, size)
     shift = numbers[size // 2]
-    moved = numbers - shift
-    total = float(np.dot(moved, ones))
-    below = float(np.dot(numbers[:first], ones[:first]))
+    below, above = float(numbers[:first].sum()), float(numbers[last:].sum())
+    mean = (below + above) / size
+    numbers -= shift
+    total = float(numbers.sum())
+    m2 = max(float(np.dot(numbers, numbers)) - total * total / size, 0.0)
     return Moments(
         finite=size,
-        mean=float(shift) + total / size,
-        m2=max(float(np.dot(moved, moved)) - total * total / size, 0.0),
-        l1=float(np.dot(numbers[last:], ones[last:])) - below,
-        low=low,
-        high=high,
+        mean=mean,
+        std=(m2 / size) ** 0.5,
+        l1=above - below,
+        low=float(ascending[0]),
+        high=float(ascending[-1]),
         zeros=int(last - first),
         subnormals=int(small - (last - first)),
     )
-
-
-_ONES: dict[np.dtype, np.ndarray] = {}
-
-
-def _ones(dtype: np.dtype, size: int) -> np.ndarray:
-    if dtype not in _ONES:
-        _ONES[dtype] = np.ones(BLOCK, dtype)
-    return _ONES[dtype][:size]

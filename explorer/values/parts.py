@@ -38,6 +38,7 @@ class TensorPart(msgspec.Struct, frozen=True, array_like=True):
     count: int
     moments: Moments
     histogram: dict[int, int]
+    far: dict[int, int]
     upper: bytes
     counts: bytes
     quantiles: dict[str, float] | None
@@ -55,6 +56,7 @@ class TensorPart(msgspec.Struct, frozen=True, array_like=True):
             self.moments,
             self.histogram,
             sketch=Sketch(upper, counts) if upper.size else None,
+            far=self.far,
             quantiles=self.quantiles,
             error=self.error,
             has_bins=self.has_bins,
@@ -91,6 +93,7 @@ def part_of(
         count=summed.count,
         moments=summed.moments,
         histogram=summed.histogram,
+        far=summed.far,
         upper=upper.astype("<u2").tobytes(),
         counts=counts.astype("<i8").tobytes(),
         quantiles=summed.quantiles,

@@ -28,7 +28,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
         finite: elements that are neither NaN nor infinite.
         min, max, mean, std, rms: of the finite elements; None where there are none. The
             deviation is that of the population (divided by `finite`).
-        l1, l2: sum of magnitudes; root of the sum of squares.
+        l1, l2: sum of magnitudes; root of the sum of squares; None where float64 does not hold it.
         zeros, subnormals, nan, inf: how many elements are such.
         first_nan, first_inf: index of the first one in row-major order; None without one.
         quantiles: by share in percent, of the finite elements, as order statistics.
@@ -44,8 +44,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     mean: float | None
     std: float | None
     rms: float | None
-    l1: float
-    l2: float
+    l1: float | None
+    l2: float | None
     zeros: int
     subnormals: int
     nan: int

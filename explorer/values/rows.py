@@ -7,16 +7,17 @@ subtracted before squaring, so that the mean does not swallow a tiny variance.
 
 import threading
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["BLOCK", "RUN", "RowSums", "sums_of_rows"]
+__all__ = ["BLOCK", "RUN", "RowSums", "is_extreme", "sums_of_rows"]
 
 BLOCK = 1 << 17  # elements that stay in the cache
 RUN = 1024  # elements of a dot product; the sums of several are added in float64
 _TINIEST = 5e-324  # the magnitude below which there is zero alone
 _SAFE = 1e15  # magnitudes whose squares neither overflow nor vanish in float32
+_SAFE_WIDE = 1e140  # and in float64
 
 
 class RowSums(NamedTuple):
@@ -44,6 +45,15 @@ class RowSums(NamedTuple):
     zeros: np.ndarray
     small: np.ndarray
     odd: np.ndarray
+
+
+def is_extreme(largest: Any, safe: float = _SAFE_WIDE) -> Any:
+    """Return whether the squares of numbers, of which the largest is given, are not held.
+
+    >>> is_extreme(1e200), is_extreme(1e-200), is_extreme(1.0), is_extreme(0.0)
+    (True, True, False, False)
+    """
+    return ((largest <= 1 / safe) | (largest >= safe)) & (largest != 0)
 
 
 class _Scratch(threading.local):
@@ -128,9 +138,8 @@ def _finished(size: int, sums: _Sums) -> RowSums:
     """Return the figures in float64, and which rows have none."""
     low, high = sums.low, sums.high
     odd = ~(np.isfinite(low) & np.isfinite(high))
-    if low.dtype != np.float64:
-        largest = np.maximum(-low, high)
-        odd |= ~((largest > 1 / _SAFE) & (largest < _SAFE) | (largest == 0))
+    largest = np.maximum(-low, high)
+    odd |= is_extreme(largest, _SAFE_WIDE if low.dtype == np.float64 else _SAFE)
     total, squares, l1 = (
         each.sum(1, dtype=np.float64) for each in (sums.total, sums.squares, sums.l1)
     )

@@ -9,13 +9,16 @@ from math import frexp, isfinite
 
 import numpy as np
 
+from explorer.values.far_bins import far_bins
 from explorer.values.moments import Moments, moments_of_sorted
 from explorer.values.sketch import Sketch, quantile_ranks
 from explorer.values.summed import QUANTILES, Summed, named_quantiles
 
-__all__ = ["SMALL", "SORTED", "sum_up_small"]
+__all__ = ["SMALL", "SORTED", "ranks_of", "sum_up_small"]
 
 SMALL = 1 << 16  # elements of 16 bits: from here on, counting takes less
+_TINY = 2.0**-126
+_POSITIVE = np.float32(0)
 SORTED = 1 << 12  # elements of float32: from here on, binning several at a time takes less
 
 
@@ -31,8 +34,12 @@ def sum_up_small(flat: np.ndarray) -> Summed:
     if ascending.size:
         tiny = _smallest_normal(flat.dtype)
         moments.merge(moments_of_sorted(ascending, tiny))
-        found.quantiles = named_quantiles(ascending[_ranks(ascending.size)])
+        found.quantiles = named_quantiles(ascending[ranks_of(ascending.size)])
         found.histogram = _histogram(ascending, moments, tiny)
+        if moments.subnormals and tiny == _TINY:
+            is_tiny = (np.abs(ascending) < tiny) & (ascending != 0)
+            found.far = far_bins(ascending[is_tiny])
+            ascending = ascending[~is_tiny]
         found.sketch = _sketch(ascending)
     return found
 
@@ -60,11 +67,12 @@ def _without_gaps(flat: np.ndarray, ascending: np.ndarray) -> tuple[Moments, np.
 def _smallest_normal(dtype: np.dtype) -> float:
     if dtype.kind in "iu":
         return 0.0
-    return 2.0**-14 if dtype == np.float16 else 2.0**-126
+    return 2.0**-14 if dtype == np.float16 else _TINY
 
 
 @lru_cache(4096)
-def _ranks(size: int) -> np.ndarray:
+def ranks_of(size: int) -> np.ndarray:
+    """Return the places of the quantiles among so many numbers in ascending order."""
     return np.array(quantile_ranks(size, QUANTILES)) - 1
 
 
@@ -99,6 +107,9 @@ def _edges(low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _sketch(ascending: np.ndarray) -> Sketch:
     """Return the bins, which are runs of equal upper halves."""
+    if not ascending.size:
+        return Sketch(np.zeros(0, np.uint16), np.zeros(0, np.int64))
+    ascending = ascending + _POSITIVE  # zeros of both signs are in no order
     words = ascending.view(np.uint16)
     upper = np.ascontiguousarray(words[1::2] if np.little_endian else words[::2])
     starts = np.flatnonzero(upper[1:] != upper[:-1]) + 1

@@ -1,11 +1,14 @@
 """What one pass over numbers gives, merged with that of others, and the statistics of it."""
 
 from dataclasses import dataclass, field
+from math import hypot, isfinite
 
 import numpy as np
 
+from explorer.values.far_bins import add_far, far_middles
 from explorer.values.moments import Moments
 from explorer.values.records import Statistics
+from explorer.values.rows import is_extreme
 from explorer.values.sketch import BINS, ERROR, Band, Sketch, middles_of, quantile_ranks
 
 __all__ = ["QUANTILES", "Summed", "named_quantiles", "order_statistics", "statistics_of"]
@@ -19,7 +22,7 @@ class Summed:
     """What one pass gives: `quantiles`, where the pass knows them, within `error`.
 
     The bins of one pass are a `sketch`; those of several are `dense`, and a `band` that is not
-    yet added to it.
+    yet added to it; `far` are those of numbers that no normal float32 is near.
     Without bins (`has_bins`) only counts and moments are known: no histogram, no quantiles.
     """
 
@@ -29,6 +32,7 @@ class Summed:
     dense: np.ndarray | None = None
     band: Band | None = None
     sketch: Sketch | Band | None = None
+    far: dict[int, int] = field(default_factory=dict)
     quantiles: dict[str, float] | None = None
     error: float = 0.0
     has_bins: bool = True
@@ -43,6 +47,7 @@ class Summed:
         self.has_bins = self.has_bins and other.has_bins
         if not self.has_bins:
             return
+        add_far(self.far, other.far)
         dense = self._own_bins()
         if isinstance(other.sketch, Band):
             self._add_band(other.sketch)
@@ -94,7 +99,7 @@ def statistics_of(summed: Summed) -> Statistics:
     """Return the statistics of what was summed up."""
     moments = summed.moments
     some = moments.finite > 0
-    squares = moments.m2 + moments.finite * moments.mean**2
+    rms, l2 = _norms(moments)
     quantiles, error = summed.quantiles, summed.error
     if not summed.has_bins:
         quantiles, error = {}, ERROR
@@ -106,10 +111,10 @@ def statistics_of(summed: Summed) -> Statistics:
         min=moments.low if some else None,
         max=moments.high if some else None,
         mean=moments.mean if some else None,
-        std=(moments.m2 / moments.finite) ** 0.5 if some else None,
-        rms=(squares / moments.finite) ** 0.5 if some else None,
-        l1=moments.l1,
-        l2=squares**0.5,
+        std=moments.std if some else None,
+        rms=rms if some else None,
+        l1=_held(moments.l1),
+        l2=_held(l2),
         zeros=moments.zeros,
         subnormals=moments.subnormals,
         nan=moments.nan,
@@ -122,11 +127,31 @@ def statistics_of(summed: Summed) -> Statistics:
     )
 
 
+def _norms(moments: Moments) -> tuple[float, float]:
+    """Return the root mean square, and the root of the sum of squares."""
+    rms = hypot(moments.std, moments.mean)
+    if is_extreme(rms):
+        return rms, rms * moments.finite**0.5
+    squares = moments.std**2 + moments.mean**2
+    return squares**0.5, (moments.finite * squares) ** 0.5
+
+
+def _held(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
 def _approximate(summed: Summed) -> dict[str, float]:
     """Return order statistics within 2^-8 of their magnitude, from the bins."""
     sketch = summed.sketch
     if sketch is None:
         sketch = Sketch.of(summed.all_bins())
     sketch = sketch.ascending()
-    values = np.clip(middles_of(sketch.upper), summed.moments.low, summed.moments.high)
-    return order_statistics(values, np.cumsum(sketch.counts))
+    values, counts = middles_of(sketch.upper), sketch.counts
+    if summed.far:
+        far = np.array(list(summed.far))
+        values = np.concatenate([values, far_middles(far)])
+        counts = np.concatenate([counts, list(summed.far.values())])
+        order = np.argsort(values)
+        values, counts = values[order], counts[order]
+    values = np.clip(values, summed.moments.low, summed.moments.high)
+    return order_statistics(values, np.cumsum(counts))

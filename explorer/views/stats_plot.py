@@ -2,6 +2,7 @@
 
 import os
 import re
+from math import hypot
 from typing import TYPE_CHECKING
 
 from explorer.errors import printable
@@ -101,10 +102,11 @@ def _draw_depth(panel: "Axes", parts: dict[str, list[TensorStatistics]]) -> None
         for each in tensors:
             if number := _NUMBER.search(each.name):
                 sums = layers.setdefault(int(number[1]), [0.0, 0.0])
-                sums[0] += each.statistics.l2**2
+                norm = (each.statistics.rms or 0.0) * each.statistics.finite**0.5
+                sums[0] = hypot(sums[0], norm)
                 sums[1] += each.statistics.finite
         depths = sorted(n for n, (_, finite) in layers.items() if finite)
-        sizes = [(layers[n][0] / layers[n][1]) ** 0.5 for n in depths]
+        sizes = [layers[n][0] / layers[n][1] ** 0.5 for n in depths]
         panel.plot(depths, sizes, color=colour, marker="o", markersize=3, linewidth=1.6)
     panel.set_yscale("log")
     panel.yaxis.set_major_formatter(lambda size, _: f"{size:.3g}")
