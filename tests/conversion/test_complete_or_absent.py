@@ -93,32 +93,22 @@ def test_a_process_that_is_killed_leaves_nothing_of_that_name(tmp_path: Path, ki
     assert left.startswith(".out.gguf.")  # hidden, and of no format's name
 
 
-def _interrupted(command: list[str], folder: Path) -> tuple[int, str]:
-    """Return how a command ends that is sent SIGINT as soon as it writes."""
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60
-        while not [p for p in os.listdir(folder) if p.startswith(".b.npz")]:
-            if process.poll() is not None:
-                break
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        process.send_signal(signal.SIGINT)
-        assert process.stderr is not None
-        text = process.stderr.read()
-    return process.returncode, text
-
-
+@pytest.mark.usefixtures("interrupted")
 def test_an_interrupted_command_leaves_nothing(tmp_path: Path):
     rows = np.zeros((4000, 5000), "float32")
     save_file({f"layers.{n}.weight": rows for n in range(4)}, tmp_path / "a.safetensors")
     words = ["-m", "explorer", "convert", tmp_path / "a.safetensors", tmp_path / "b.npz"]
     command = [sys.executable, *map(str, words), "--dtype", "bf16"]
-    for _ in range(5):  # on a machine that is busy, the command may end before the signal
-        code, text = _interrupted(command, tmp_path)
-        if code:
-            break
-        (tmp_path / "b.npz").unlink()
-    assert (code, text.strip()) == (130, "explorer: stopped")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not [p for p in os.listdir(tmp_path) if p.startswith(".b.npz")]:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        text = process.stderr.read()
+    assert (process.returncode, text.strip()) == (130, "explorer: stopped")
     assert os.listdir(tmp_path) == ["a.safetensors"]
 
 
