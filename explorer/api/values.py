@@ -67,8 +67,8 @@ def describe(
     """Return what the numbers of a target look like, tensor by tensor and in all.
 
     One pass finds extremes, moments, zeros, NaN and infinities, quantiles and a histogram of
-    magnitudes; sums are right to a millionth of themselves (`docs/values.md` says of which). Of a file no more is in memory than a
-    few tensors; tied tensors are described once. Of arrays that are sharded over processes
+    magnitudes; sums are right to a millionth of themselves (`docs/values.md` says of which). Of
+    a file no more is in memory than a few tensors; tied tensors are described once. Of arrays that are sharded over processes
     (`jax.distributed`) each process sums up its own shards, and all return the same.
 
     Args:

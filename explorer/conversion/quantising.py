@@ -23,6 +23,7 @@ from explorer.sizing.weights.gguf_files import tensor_types
 from explorer.sizing.weights.gguf_tensors import GgufTensor, is_quantised, stored_in_gguf
 from explorer.sizing.weights.parsing import Wanted
 from explorer.targets.records import Target
+from explorer.transforms.measure import lost_note
 from explorer.transforms.records import Change, TensorChange
 from explorer.transforms.running import RunningDistance
 
@@ -252,4 +253,5 @@ def _change(each: _Encoded, kind: Kind) -> TensorChange:
         snr=None if found is None else found.snr,
         cosine=None if found is None else found.cosine,
         max_abs=None if found is None else found.max_abs,
+        note="" if found is None else lost_note(found.relative_error),
     )

@@ -26,6 +26,7 @@ from explorer.sizing.weights.groups import TensorGroup, matrix_of
 from explorer.sizing.weights.parsing import Wanted
 from explorer.sizing.weights.schemes import linear_scheme
 from explorer.targets.records import Target
+from explorer.transforms.measure import lost_note
 from explorer.transforms.records import Change, TensorChange
 from explorer.transforms.running import RunningDistance
 
@@ -169,4 +170,5 @@ def _change(each: _Written, scheme: str) -> TensorChange:
         snr=None if found is None else found.snr,
         cosine=None if found is None else found.cosine,
         max_abs=None if found is None else found.max_abs,
+        note="" if found is None else lost_note(found.relative_error),
     )

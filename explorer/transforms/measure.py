@@ -8,7 +8,7 @@ from explorer.errors import InputError, printable
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Distance", "check_kept", "distance", "overflow"]
+__all__ = ["Distance", "check_kept", "distance", "lost_note", "overflow"]
 
 _WIDER = "choose a scheme with wider scales, such as mxfp4, or bfloat16"
 
@@ -61,6 +61,17 @@ def check_kept(place: str, lost: Distance | None, scheme: str, name: str = "") -
         expected="smaller weights",
         cure=_WIDER,
     )
+
+
+def lost_note(error: float | None) -> str:
+    """Return what a record says of a quantised tensor of whose numbers nothing is left.
+
+    >>> lost_note(1.0), lost_note(0.01)
+    ('nothing is left of it: below the smallest scales of the type', '')
+    """
+    if (error or 0) < 1:
+        return ""
+    return "nothing is left of it: below the smallest scales of the type"
 
 
 def distance(before: "np.ndarray", after: "np.ndarray") -> Distance:

@@ -1,7 +1,6 @@
 """What a transform changed as a document: a sentence, the components, what lost most, and the notes."""
 
 from explorer.document.records import Block, Column, Document, Notes, Paragraph, Table
-from explorer.errors import first_few
 from explorer.transforms.records import Change, ComponentChange, Evaluation, TensorChange
 from explorer.views import units
 
@@ -60,11 +59,6 @@ def change_document(change: Change) -> Document:
         blocks.append(Table(_TENSOR_COLUMNS, rows).without_empty_columns())
     notes = [*_types(change), *change.notes]
     notes += [f"{each.name}: {each.note}" for each in change.tensors if each.note][:_WORST]
-    gone = [each.name for each in change.tensors if (each.relative_error or 0) >= 1]
-    if gone:
-        notes.append(
-            f"nothing is left of {first_few(gone)}: below the smallest scales of the type"
-        )
     if notes:
         blocks.append(Notes(tuple(notes)))
     title = f"{change.target}: {change.transform}" if change.target else change.transform

@@ -68,7 +68,7 @@ def evaluate(
     Means count by their weight: a `Weighted` one by its own, such as the number of tokens, any
     other by the number of examples. So the batches may be of any size, on a mesh too: what its
     devices cannot share, such as a last batch, is computed by each of them. Totals are joined
-    in float64. Several processes pass their own parts, of the same sizes.
+    in float64.
 
     Args:
         trainer: a `Trainer`.

@@ -16,9 +16,10 @@ from explorer.errors import (
 )
 from explorer.training.sharding.jit_on_mesh import jit_on_mesh
 from explorer.training.step.checks import check_optimizer, check_trainable
+from explorer.training.step.extra_arguments import extra_arguments
 from explorer.training.step.finite import check_finite, update_if_finite
 from explorer.training.step.gradients import GradientFn, make_gradient_fn
-from explorer.training.step.informed import extra_arguments, hyperparameters
+from explorer.training.step.hyperparameters import hyperparameters
 from explorer.training.step.outcome import LossFn, Metrics, count_examples
 from explorer.training.step.state import TrainState
 
@@ -127,7 +128,7 @@ def _check_counts(**counts: int) -> None:
 
 def _single(gradient_fn: GradientFn, optimizer: Any, watch: Any) -> PureStep:
     """Return one step, as a pure function."""
-    informed = optax.with_extra_args_support(optimizer)
+    optimizer_of_loss = optax.with_extra_args_support(optimizer)
 
     def step(state: TrainState, batch: Any, base: Any = None) -> tuple[TrainState, Metrics]:
         check_trainable(state.params)
@@ -140,7 +141,7 @@ def _single(gradient_fn: GradientFn, optimizer: Any, watch: Any) -> PureStep:
 
         def take() -> Any:
             of_loss = extra_arguments(gradient_fn, state.params, found, given)
-            updates, opt_state = informed.update(
+            updates, opt_state = optimizer_of_loss.update(
                 grads, state.opt_state, state.params, **of_loss
             )
             params = optax.apply_updates(state.params, updates)

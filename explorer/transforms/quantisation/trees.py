@@ -13,7 +13,7 @@ from explorer.errors import InputError, printable
 from explorer.inventory.tensor import Kind
 from explorer.paths import Key, name_of, path_of
 from explorer.training.sharding.arrays import check_not_donated
-from explorer.transforms.measure import check_kept, distance, overflow
+from explorer.transforms.measure import check_kept, distance, lost_note, overflow
 from explorer.transforms.quantisation.pieces import Array, is_host
 from explorer.transforms.quantisation.quantized import Quantized
 from explorer.transforms.quantisation.qwix_arrays import from_qwix, is_qwix
@@ -77,7 +77,7 @@ class Quantiser:
             raise overflow(name, np.asarray(weights), found.codec.name)
         lost = distance(np.asarray(weights), after)
         check_kept(name, lost, found.codec.name)
-        errors = lost._asdict()
+        errors = {**lost._asdict(), "note": lost_note(lost.relative_error)}
         return {**errors, "zeros": int(after.size - np.count_nonzero(after))}
 
     def change(self) -> Change:

@@ -17,11 +17,13 @@ import optax
 from explorer.errors import InputError
 from explorer.models.small import MultilayerPerceptron
 from explorer.recipes import running, settings_of
+from explorer.training import Arrays, Epoch, Trainer, evaluate
 from explorer.training.sharding.mesh import make_mesh, place_batch
 from explorer.training.step.evaluation import make_eval_step
 from explorer.training.step.state import create_state
 from explorer.training.step.train_step import make_train_step
 from tests.training import tiny
+from tests.training.step import test_weighted
 
 OPTIMIZER = optax.adamw(1e-2)
 
@@ -78,7 +80,22 @@ def evaluated() -> dict[str, Any]:
         compiled = step.lower(state, batch).compile()
     _, shardings = compiled.input_shardings[0]
     parts = [s.shard_shape(x.shape) for s, x in zip(shardings, batch, strict=True)]
-    return {"losses": losses, "parts": parts}
+    return {"losses": losses, "parts": parts, "sets": sets()}
+
+
+def sets() -> dict[str, list[float]]:
+    """Return losses and gradients' norms over tokens, of a set in batches and of a step."""
+    found: dict[str, list[float]] = {}
+    for name, mesh in (("one", None), ("eight", make_mesh(data=2, fsdp=4))):
+        trainer = Trainer(tiny.LINE, test_weighted.loss_fn, OPTIMIZER, mesh=mesh)
+        state = trainer.init(tiny.KEY, test_weighted.X[:1])
+        source = Arrays(test_weighted.BATCH)
+        found[name] = [
+            evaluate(trainer, state, Epoch(source, size))["loss"] for size in (3, 5, 8)
+        ]
+        _, metrics = trainer.step(state, test_weighted.BATCH)
+        found[name] += [float(metrics["loss"]), float(metrics["grad_norm"])]
+    return found
 
 
 def recipe() -> dict[str, Any]:

@@ -116,6 +116,12 @@ def test_a_batch_is_laid_over_the_mesh_to_be_evaluated():
     assert found["parts"] == [[2, 6], [2, 8]]  # of 16 examples
 
 
+def test_a_set_over_tokens_is_evaluated_in_batches_that_devices_cannot_share():
+    found = on_eight_devices()["evaluated"]["sets"]
+    np.testing.assert_allclose(found["eight"], found["one"], rtol=1e-6)
+    np.testing.assert_allclose(found["one"][:4], found["one"][0], rtol=1e-6)
+
+
 def test_moments_are_placed_as_their_parameters_do():
     born = on_eight_devices()["fsdp"]["born"]
     params = {

@@ -57,7 +57,6 @@ def test_a_step_is_that_of_all_tokens(options):
 def test_a_set_is_that_of_all_tokens(size):
     trainer = trainer_of()
     state = trainer.init(tiny.KEY, X[:1])
-    chex.clear_trace_counter()
     found = evaluate(trainer, state, Epoch(Arrays(BATCH), size))
     np.testing.assert_allclose(found["loss"], by_hand(state)[0], rtol=1e-5)
     assert found["rows"] == 6 / 8

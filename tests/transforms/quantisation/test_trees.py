@@ -296,4 +296,4 @@ def test_small_weights_that_become_zeros_are_said():
     kernel = np.full((64, 64), 1e-30, "f4")
     change = ex.quantize({"up": {"kernel": kernel}}, "q8_0")[1]
     assert change.relative_error == 1
-    assert "nothing is left of up/kernel" in str(change)
+    assert "up/kernel: nothing is left of it" in str(change)
