@@ -164,6 +164,7 @@ def echo_result(
     document: Callable[[], Document],
     records: Callable[[], Sequence[Any]],
     value: Callable[[], Any] | None = None,
+    markdown: Callable[[], Document] | None = None,
 ) -> None:
     """Print a result in a form of --format; only what that form needs is made.
 
@@ -172,6 +173,7 @@ def echo_result(
         document: makes what is shown as text, with units and rounded for reading.
         records: make the rows of CSV and Markdown: structs or dicts of equal fields, exact.
         value: makes what JSON holds, where that is more than the records.
+        markdown: makes what Markdown holds, where that is not a table of the records.
     """
     from explorer.views.exports import json_text, records_document
 
@@ -186,7 +188,8 @@ def echo_result(
     else:
         from explorer.document.markdown import markdown_of
 
-        echo(markdown_of(records_document([*map(_fields, records())])))
+        table = markdown or (lambda: records_document([*map(_fields, records())]))
+        echo(markdown_of(table()))
 
 
 def _fields(record: Any) -> dict[str, Any]:

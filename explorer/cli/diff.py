@@ -94,7 +94,7 @@ def _print(found: "Difference", form: str) -> None:
 
         return diff_value(found)
 
-    echo_result(form, document=document, records=records, value=value)
+    echo_result(form, document=document, records=records, value=value, markdown=document)
 
 
 def _compare_digests(a: str, b: str, form: str) -> int:

@@ -37,11 +37,15 @@ def spectrum(target: str, glob: str | None, rank: int | None, form: str) -> None
     with reading_bar() as progress:
         found = find(target, glob, rank, progress=progress)
 
-    def document() -> Document:
+    def document(nest: bool = True) -> Document:
         from explorer.views.spectrum import spectrum_document
 
-        return spectrum_document(found)
+        return spectrum_document(found, nest)
 
     echo_result(
-        form, document=document, records=lambda: found.matrices, value=lambda: found
+        form,
+        document=document,
+        records=lambda: found.matrices,
+        value=lambda: found,
+        markdown=lambda: document(nest=False),
     )

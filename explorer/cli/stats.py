@@ -90,26 +90,34 @@ def stats(
 
         plot_stats(found, picture)
 
-    def document() -> Document:
+    def document(nest: bool = True) -> Document:
         from explorer.views.stats import stats_document
 
-        return stats_document(found, every)
+        return stats_document(found, every, nest)
 
     def records() -> list:
-        from explorer.views.stats import stats_records
+        from explorer.views.stats import group_records, stats_records
 
-        return stats_records(found)
+        return stats_records(found) if by == "name" else group_records(found)
 
     def value() -> dict:
+        from explorer.views.stats import stats_records
+
         return {
             "target": found.target,
-            "tensors": records(),
+            "tensors": stats_records(found),
             "groups": found.groups,
             "totals": found.totals,
             "notes": found.notes,
         }
 
-    echo_result(form, document=document, records=records, value=value)
+    echo_result(
+        form,
+        document=document,
+        records=records,
+        value=value,
+        markdown=lambda: document(nest=False),
+    )
 
 
 def _check(target: str, glob: str | None, form: str) -> None:
@@ -121,8 +129,13 @@ def _check(target: str, glob: str | None, form: str) -> None:
 
         return check_document(found)
 
+    def records() -> list:
+        from explorer.views.stats import finding_records
+
+        return finding_records(found)
+
     echo_result(
-        form, document=document, records=lambda: found.findings, value=lambda: found
+        form, document=document, records=records, value=lambda: found, markdown=document
     )
     if not found.is_sound:
         raise click.exceptions.Exit(1)

@@ -11,7 +11,10 @@ __all__ = ["csv_of"]
 
 # what a spreadsheet would run as a formula: a sign, also a full-width one, where a cell begins,
 # or where one would begin if the file were opened with another separator
-_FORMULA = re.compile(r'(^|[;,|\t])([ "]*[=+\-@＝＋－＠﹦﹢﹣﹫−])')
+_SIGNS = r"=+\-@＝＋－＠﹦﹢﹣﹫−"
+_FORMULA = re.compile(rf'(^|[;,|\t])([ "]*[{_SIGNS}])')
+# the same within JSON; a negative number is not a formula
+_IN_JSON = re.compile(rf'([;,|\t][ "\\]*)([{_SIGNS}])(?![\d.eE+-]+"?[,:\]}}])')
 
 
 def csv_of(document: Document) -> str:
@@ -38,4 +41,6 @@ def _guarded(cell: Cell) -> str | int | float | None:
     value = exact(cell)
     if not isinstance(value, str):
         return value
-    return _FORMULA.sub(r"\1'\2", printable(value, 2000))
+    if isinstance(cell, str):
+        return _FORMULA.sub(r"\1'\2", printable(value, 2000))
+    return _IN_JSON.sub(lambda sign: f"{sign[1]}\\u{ord(sign[2]):04x}", value)

@@ -11,7 +11,7 @@ import numpy as np
 
 from explorer.packed.coded import Coded
 from explorer.values.blocks import widened
-from explorer.values.verdicts import Levels, spread_levels
+from explorer.values.verdicts import Levels, half_step, spread_levels
 
 __all__ = ["Bounds", "bounds_of_coded", "bounds_of_levels", "is_inside"]
 
@@ -65,7 +65,7 @@ def bounds_of_levels(levels: Levels, stored: np.ndarray) -> Bounds:
     """Return the bounds of a tensor whose levels are even."""
     y = widened(stored).astype(np.float32)
     low, step, high, reach = spread_levels(levels)
-    half = (0.5 + _SLACK) * step + 1e-6 * np.abs(y)
+    half = half_step(y, levels)
     down = np.where(y <= low + step / 4, reach + half, half)
     up = np.where(y >= high - step / 4, reach + half, half)
     return Bounds(levels.name, y - down, y + up)

@@ -117,6 +117,8 @@ def _wide_dtype(named: NamedValues, array: np.ndarray, found: Statistics) -> str
     is_float = dtypes.find(named.dtype).kind == "float"
     if _is_flat(found) or found.min is None or found.max is None:
         return ""
+    if named.dtype == "float32" and array.ndim < 2:  # as quantised files keep vectors
+        return ""
     if not (
         is_float or named.is_parameter
     ):  # of indices and other state, the type is a habit

@@ -45,6 +45,7 @@ _QUANTS = {
     "q5_k": _Quants(32, ((slice(16, 48), *_HIGH_BITS), (slice(48, 176), *_FOUR))),
     "q6_k": _Quants(16, ((slice(0, 128), *_FOUR), (slice(128, 192), *_HIGH_BITS))),
 }
+_WITH_OFFSET = ("q4_1", "q5_1", "q2_k", "q4_k", "q5_k")
 _BLOCK_BYTES = {
     "q4_0": 18, "q4_1": 20, "q5_0": 22, "q5_1": 24, "q8_0": 34, "q2_k": 84, "q3_k": 110,
     "q4_k": 144, "q5_k": 176, "q6_k": 210,
@@ -71,7 +72,9 @@ def levels_of_blocks(blocks: StoredBlocks) -> Levels | Bounds | None:
         np.concatenate(each).reshape(shape) for each in zip(*parts, strict=True)
     )
     axis = len(shape) - 1
-    return Levels(blocks.dtype, low, step_sizes, high, reach, axis, quants.group)
+    edges = (low, step_sizes, high, reach)
+    has_offset = blocks.dtype in _WITH_OFFSET
+    return Levels(blocks.dtype, *edges, axis, quants.group, has_offset=has_offset)
 
 
 def _levels(raw: np.ndarray, quants: _Quants, number: int) -> tuple[np.ndarray, ...]:

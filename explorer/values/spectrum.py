@@ -4,15 +4,18 @@ A tensor of more than two axes is several matrices: of stacked experts or layers
 convolution one for each place of its kernel.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from math import prod
+from math import frexp, isfinite, ldexp, prod
 from typing import Any, Literal
 
 import numpy as np
 
 from explorer import dtypes
+from explorer.document.words import counted
 from explorer.paths import name_of
 from explorer.values.arrays import NamedValues, check_addressable
+from explorer.values.moments import is_extreme
 from explorer.values.records import MatrixSpectrum, Spectrum, place_name
 from explorer.values.spectra import EXACT, leading_values, power_law, singular_values
 
@@ -20,6 +23,7 @@ __all__ = ["matrix_axes", "spectra_of"]
 
 _RANK = 64
 _BLOCK = 1 << 22
+_SAFE = 1e15  # magnitudes whose squares float32 holds
 
 
 def spectra_of(
@@ -37,31 +41,26 @@ def spectra_of(
     >>> found.spectral_norm, found.stable_rank, round(found.effective_rank, 6)
     (4.0, 3.0, 3.0)
     """
-    matrices, notes, others = [], list[str](), 0
+    matrices, notes = [], list[str]()
     split: list[tuple[str, int]] = []
-    packed = 0
+    left_out = Counter[str]()
     for named in arrays:
         array, name = named.array, name_of(named.key)
-        if named.is_packed:
-            packed += 1
-            continue
-        is_float = dtypes.find(array.dtype.name).kind == "float"
-        if len(array.shape) < 2 or not (is_float and named.is_parameter):
-            continue
         axes = matrix_axes(tuple(array.shape), named.component)
-        if axes is None:
-            others += 1
+        why = _why_left_out(named)
+        if why or axes is None:
+            left_out[why or _NO_MATRIX] += 1
             continue
         check_addressable(name, array)
         parts = 0
         for index, matrix in _matrices(np.asarray(array), axes):
             parts += 1
-            if not _is_finite(matrix):
-                notes.append(
-                    f"{place_name(name, index)}: has NaN or infinities, and no spectrum"
-                )
+            largest = _largest(matrix)
+            if not isfinite(largest * matrix.size**0.5):
+                has = "a norm beyond float64" if isfinite(largest) else "NaN or infinities"
+                notes.append(f"{place_name(name, index)}: has {has}, and no spectrum")
                 continue
-            matrices.append(_spectrum(named, index, matrix, rank or _RANK, notes))
+            matrices.append(_spectrum(named, index, matrix, largest, rank or _RANK, notes))
         if len(array.shape) > 2:
             split.append((name, parts))
     if split:
@@ -73,13 +72,21 @@ def spectra_of(
         notes.append(
             f"{several}: {sum(number for _, number in split):,} matrices, named by their places"
         )
-    if packed:
-        are = "tensors are" if packed > 1 else "tensor is"
-        notes.append(f"{packed:,} quantised {are} not dequantised: left out")
-    if others:
-        has = "tensors have" if others > 1 else "tensor has"
-        notes.append(f"{others:,} {has} fewer than two axes longer than 1: left out")
+    for why, number in left_out.items():
+        notes.append(f"left out: {counted(number, 'tensor')} {why}")
     return Spectrum(target=target, matrices=tuple(matrices), notes=tuple(notes))
+
+
+_NO_MATRIX = "without two axes longer than 1"
+
+
+def _why_left_out(named: NamedValues) -> str:
+    """Return why a tensor has no spectra though its shape may allow them; "" of one that has."""
+    if named.is_packed:
+        return "of quantised layouts that are not decoded"
+    if dtypes.find(named.array.dtype.name).kind != "float":
+        return "of other than floating-point numbers"
+    return "" if named.is_parameter else "of state"
 
 
 def matrix_axes(shape: tuple[int, ...], component: str = "") -> tuple[int, int] | None:
@@ -119,24 +126,39 @@ def _matrices(
         yield index, np.ascontiguousarray(array[cut])
 
 
-def _is_finite(matrix: np.ndarray) -> bool:
+def _largest(matrix: np.ndarray) -> float:
+    """Return the largest magnitude; NaN or infinity where there are such."""
+    return float(np.max([np.abs(block).max() for block in _wide_blocks(matrix)]))
+
+
+def _wide_blocks(matrix: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the elements in float64, some at a time."""
     flat = matrix.reshape(-1)
-    blocks = (flat[start : start + _BLOCK] for start in range(0, flat.size, _BLOCK))
-    return all(np.isfinite(block.astype(np.float32)).all() for block in blocks)
+    for start in range(0, flat.size, _BLOCK):
+        yield flat[start : start + _BLOCK].astype(np.float64)
 
 
 def _spectrum(
     named: NamedValues,
     index: tuple[int | None, ...] | None,
     matrix: np.ndarray,
+    largest: float,
     rank: int,
     notes: list[str],
 ) -> MatrixSpectrum:
+    """Return the spectrum of a matrix; one of extreme magnitudes by way of a scaled one."""
     name = name_of(named.key)
+    power = frexp(largest)[1] if is_extreme(largest, _SAFE) else 0
+    if power:
+        matrix = np.ldexp(matrix.astype(np.float64), -power)
     method, values, error = _values(name, matrix, rank, notes)
     squares = _squares(matrix) if method == "randomised" else float(values @ values)
     law = power_law(values**2)
     top = float(values[0])
+
+    def unscaled(size: float) -> float:
+        return ldexp(size, power)
+
     return MatrixSpectrum(
         name=name,
         key=named.key if isinstance(named.key, str) else name,
@@ -144,15 +166,15 @@ def _spectrum(
         shape=(matrix.shape[0], matrix.shape[1]),
         index=index,
         method=method,
-        spectral_norm=top,
-        error=error,
-        frobenius_norm=squares**0.5,
+        spectral_norm=unscaled(top),
+        error=unscaled(error),
+        frobenius_norm=unscaled(squares**0.5),
         stable_rank=squares / top**2 if top else None,
         effective_rank=_effective_rank(values) if method == "exact" else None,
         alpha=law.alpha if law else None,
         alpha_error=law.error if law else None,
         tail=law.size if law else 0,
-        values=tuple(values[:rank].tolist()),
+        values=tuple(map(unscaled, values[:rank].tolist())),
     )
 
 
@@ -172,12 +194,7 @@ def _values(
 
 def _squares(matrix: np.ndarray) -> float:
     """Return the sum of the squares of all elements."""
-    flat = matrix.reshape(-1)
-    total = 0.0
-    for start in range(0, flat.size, _BLOCK):
-        block = flat[start : start + _BLOCK].astype(np.float64)
-        total += float(block @ block)
-    return total
+    return sum(float(block @ block) for block in _wide_blocks(matrix))
 
 
 def _effective_rank(values: np.ndarray) -> float | None:

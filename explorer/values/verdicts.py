@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import ml_dtypes
 import numpy as np
 
 from explorer.values.blocks import Done, kept, widened
 
 __all__ = [
     "Levels",
+    "half_step",
     "is_nearest_level",
     "levels_of_scale",
     "permuted_axis",
@@ -16,7 +18,7 @@ __all__ = [
 ]
 
 _AXES = 3  # as many are tried for another order
-_SLACK = 1 / 16  # of a step: what rounding a scale to 16 bits moves the outermost level by
+_SUBNORMAL = 2.0**-25  # half the distance of the smallest numbers of float16
 _ROWS = 1 << 22  # elements of rows that are hashed or compared at a time
 
 
@@ -101,7 +103,9 @@ class Levels(NamedTuple):
     """The numbers that a quantised tensor can hold: from `low` by `step` up to `high`.
 
     Each array has one entry for `group` elements along `axis`. `reach` is how far beyond the
-    outermost levels a number may have been that was rounded to one of them.
+    outermost levels a number may have been that was rounded to one of them. `rounding` is the
+    relative error with which scales are stored: numbers may have been divided by them before.
+    `has_offset`: whether the lowest level is stored too.
     """
 
     name: str
@@ -111,6 +115,8 @@ class Levels(NamedTuple):
     reach: np.ndarray
     axis: int
     group: int
+    rounding: float = 2.0**-11
+    has_offset: bool = False
 
 
 def levels_of_scale(scale: np.ndarray, shape: tuple[int, ...]) -> Levels | None:
@@ -120,7 +126,9 @@ def levels_of_scale(scale: np.ndarray, shape: tuple[int, ...]) -> Levels | None:
     wide = scale.astype(np.float32).reshape(*[1] * (len(shape) - scale.ndim), *scale.shape)
     group = shape[-1] if wide.shape[-1] == 1 else 1
     step = np.abs(np.broadcast_to(wide, (*shape[:-1], shape[-1] // group)))
-    return Levels("int8", -128 * step, step, 127 * step, 2 * step, len(shape) - 1, group)
+    rounding = float(ml_dtypes.finfo(scale.dtype).eps) / 2
+    edges = (-128 * step, step, 127 * step, 2 * step)
+    return Levels("int8", *edges, len(shape) - 1, group, rounding)
 
 
 def is_nearest_level(
@@ -162,10 +170,9 @@ def _is_nearest(
 ) -> bool:
     x, y = (widened(side[rows]).astype(np.float32) for side in (original, stored))
     low, step, high, reach = (_spread(part, levels, rows) for part in levels[1:5])
-    allowed = (0.5 + _SLACK) * step
+    allowed = half_step(y, levels, rows)
     if other is not None:
-        allowed = allowed + (0.5 + _SLACK) * _spread(other.step, other, rows)
-    allowed = allowed + 1e-6 * np.abs(y)
+        allowed = allowed + half_step(x, other, rows)
     error = x - y
     inside = np.abs(error) <= allowed
     if inside.all():
@@ -175,10 +182,24 @@ def _is_nearest(
     return bool((inside | ((below | above) & (np.abs(error) <= reach + allowed))).all())
 
 
+def half_step(numbers: np.ndarray, levels: Levels, rows: slice | None = None) -> np.ndarray:
+    """Return how far numbers may have been from the levels that they are rounded to."""
+    rows = _all_rows(levels) if rows is None else rows
+    step = _spread(levels.step, levels, rows)
+    sizes = np.abs(numbers)
+    if levels.has_offset:
+        sizes = sizes + 2 * np.abs(_spread(levels.low, levels, rows))
+    of_scale = levels.rounding + _SUBNORMAL / np.maximum(step, _SUBNORMAL) + 1e-6
+    return (0.5 + 1e-3) * step + of_scale * sizes
+
+
 def spread_levels(levels: Levels) -> tuple[np.ndarray, ...]:
     """Return low, step, high and reach with an entry for each element."""
-    whole = slice(0, levels.low.shape[0] * (levels.group if levels.axis == 0 else 1))
-    return tuple(_spread(part, levels, whole) for part in levels[1:5])
+    return tuple(_spread(part, levels, _all_rows(levels)) for part in levels[1:5])
+
+
+def _all_rows(levels: Levels) -> slice:
+    return slice(0, levels.low.shape[0] * (levels.group if levels.axis == 0 else 1))
 
 
 def _spread(part: np.ndarray, levels: Levels, rows: slice) -> np.ndarray:

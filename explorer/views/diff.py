@@ -151,8 +151,14 @@ def _index(index: tuple[int, ...]) -> str:
 
 
 def diff_records(found: Difference) -> list[dict[str, Any]]:
-    """Return a flat record for each tensor, exact."""
-    return [msgspec.structs.asdict(each) for each in found.tensors]
+    """Return a flat record for each tensor, exact; an index as a list."""
+    return [
+        {
+            **msgspec.structs.asdict(each),
+            "first_index": each.first_index and [*each.first_index],
+        }
+        for each in found.tensors
+    ]
 
 
 def diff_value(found: Difference) -> dict[str, Any]:

@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-__all__ = ["nested"]
+__all__ = ["named", "nested"]
+
+
+def named(names: Sequence[str], rows: Sequence[tuple]) -> list[tuple]:
+    """Return rows that begin with the whole name.
+
+    >>> named(["a/w", "c"], [(1,), (3,)])
+    [('a/w', 1), ('c', 3)]
+    """
+    return [(name, *row) for name, row in zip(names, rows, strict=True)]
 
 
 def nested(names: Sequence[str], rows: Sequence[tuple]) -> list[tuple]:

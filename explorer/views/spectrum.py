@@ -2,7 +2,7 @@
 
 from explorer.document.records import Column, Document, Notes, Paragraph, Table
 from explorer.values.records import MatrixSpectrum, Spectrum, place_name
-from explorer.views.nesting import nested
+from explorer.views.nesting import named, nested
 
 __all__ = ["spectrum_document"]
 
@@ -19,10 +19,11 @@ _COLUMNS = (
 )
 
 
-def spectrum_document(found: Spectrum) -> Document:
-    """Return a row for each matrix."""
+def spectrum_document(found: Spectrum, nest: bool = True) -> Document:
+    """Return a row for each matrix; names below one another, or whole in each row."""
     rows = [_row(each) for each in found.matrices]
-    lines = nested([_name(each) for each in found.matrices], rows)
+    names = [_name(each) for each in found.matrices]
+    lines = (nested if nest else named)(names, rows)
     lines = [(*line, *[None] * (len(_COLUMNS) - len(line))) for line in lines]
     large = sum(each.method == "randomised" for each in found.matrices)
     text = f"{len(rows):,} matrices"

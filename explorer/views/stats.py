@@ -1,5 +1,6 @@
 """Statistics as a document: a row a tensor with a sparkline of its magnitudes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,9 +17,15 @@ from explorer.values.records import (
     TensorStatistics,
     ValueCheck,
 )
-from explorer.views.nesting import nested
+from explorer.views.nesting import named, nested
 
-__all__ = ["check_document", "stats_document", "stats_records"]
+__all__ = [
+    "check_document",
+    "finding_records",
+    "group_records",
+    "stats_document",
+    "stats_records",
+]
 
 _BARS = "▁▂▃▄▅▆▇█"
 _CELLS = 16
@@ -37,18 +44,23 @@ _COLUMNS = (
 )
 
 
-def stats_document(found: Description, every: bool = False) -> Document:
-    """Return a row for each group of equal layers, or each tensor, and the totals."""
+def stats_document(found: Description, every: bool = False, nest: bool = True) -> Document:
+    """Return a row for each group of equal layers, or each tensor, and the totals.
+
+    Args:
+        found: what `describe` returns.
+        every: whether tensors of equal layers have a row each.
+        nest: whether names are below one another, or whole in each row.
+    """
     shown = found.tensors if every else found.groups
     span = _span([each.statistics.histogram for each in shown])
-    rows = nested([each.name for each in shown], [_row(each, span) for each in shown])
+    rows = [_row(each, span) for each in shown]
+    names = [each.name for each in shown]
+    rows = (nested if nest else named)(names, rows)
     rows = [(*row, *[None] * (len(_COLUMNS) - len(row))) for row in rows]
     total = found.totals
     rows.append(("total", "", *_figures(total, span)))
-    scale = (
-        f"magnitudes: 2^{span[0]} to 2^{span[1] + 1}, from left to right" if span else ""
-    )
-    notes = tuple(filter(None, (scale, *found.notes)))
+    notes = (*_scale_notes(span, shown), *found.notes)
     table = Table(_COLUMNS, rows, total=True).without_empty_columns()
     below = [Notes(notes)] if notes else []
     return Document(found.target, (Paragraph(_sentence(total)), table, *below))
@@ -61,7 +73,7 @@ def stats_records(found: Description) -> list[dict[str, Any]]:
             "name": each.name,
             "key": each.key,
             "dtype": each.dtype,
-            "shape": list(each.shape),
+            "shape": each.shape,
             "role": each.role,
             "component": each.component,
             "is_parameter": each.is_parameter,
@@ -71,6 +83,27 @@ def stats_records(found: Description) -> list[dict[str, Any]]:
             "stored": _stored(each.stored) if each.stored else None,
         }
         for each in found.tensors
+    ]
+
+
+def group_records(found: Description) -> list[dict[str, Any]]:
+    """Return a flat record for each group, exact."""
+    return [
+        {
+            "name": each.name,
+            "dtype": each.dtype,
+            "tensors": each.tensors,
+            **msgspec.structs.asdict(each.statistics),
+        }
+        for each in found.groups
+    ]
+
+
+def finding_records(found: ValueCheck) -> list[dict[str, Any]]:
+    """Return a flat record for each finding; an index as a list."""
+    return [
+        {**msgspec.structs.asdict(each), "index": each.index and [*each.index]}
+        for each in found.findings
     ]
 
 
@@ -133,6 +166,28 @@ def _span(histograms: list[dict[int, int]]) -> tuple[int, int] | None:
         above += sums[ordered[high]]
         high -= 1
     return ordered[low], ordered[high]
+
+
+def _scale_notes(
+    span: tuple[int, int] | None, shown: Sequence[TensorStatistics | GroupStatistics]
+) -> list[str]:
+    """Return what the bars stand for, and where what they leave out is."""
+    if span is None:
+        return []
+    low, high = span
+    text = f"magnitudes: 2^{low} to 2^{high + 1}, from left to right"
+    exponents = {exponent for each in shown for exponent in each.statistics.histogram}
+    beyond = [
+        word
+        for word, is_there in (
+            ("smaller", min(exponents) < low),
+            ("larger", max(exponents) > high),
+        )
+        if is_there
+    ]
+    if beyond:
+        text += f"; {' and '.join(beyond)} ones, a thousandth at most, count at the ends"
+    return [text]
 
 
 def _sparkline(histogram: dict[int, int], span: tuple[int, int] | None) -> str:

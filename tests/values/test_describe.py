@@ -126,7 +126,7 @@ def test_moments_alone(tmp_path):
 
 
 def test_equal_notes_share_a_row(tmp_path):
-    halves = {f"h.{n}.scale": np.float32([1.5, 2.25, n]) for n in (0, 1, 3)}
+    halves = {f"h.{n}.scale": np.float64([1.5, 2.25, n]) for n in (0, 1, 3)}
     save_file(halves, tmp_path / "a.safetensors")
     text = printed("stats", tmp_path / "a.safetensors", "--check")
     rows = [line for line in text.splitlines() if line.startswith("note")]

@@ -107,7 +107,7 @@ def test_a_spectrum_without_a_tail_has_no_exponent():
 def test_what_has_no_spectrum_is_noted():
     tree = {
         "kernel": random((4, 6)), "bias": random((1, 6))[0], "one": np.ones((3, 1, 1)),
-        "nan": np.full((2, 2), np.nan), "zero": np.zeros((4, 3)),
+        "nan": np.full((2, 2), np.nan), "zero": np.zeros((4, 3)), "codes": np.ones((4, 3), "int8"),
     }  # fmt: skip
     found = ex.spectrum(tree)
     assert [each.name for each in found.matrices] == ["kernel", "zero"]
@@ -115,10 +115,38 @@ def test_what_has_no_spectrum_is_noted():
     assert (zero.spectral_norm, zero.stable_rank, zero.effective_rank) == (0, None, None)
     assert found.notes == (
         "nan: has NaN or infinities, and no spectrum",
-        "1 tensor has fewer than two axes longer than 1: left out",
+        "left out: 2 tensors without two axes longer than 1",
+        "left out: 1 tensor of other than floating-point numbers",
     )
     with pytest.raises(InputError, match="rank: 0; expected a number of at least 1"):
         ex.spectrum(tree, rank=0)
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize("scale", [2.0**-990, 2.0**-600, 2.0**600, 2.0**990])
+def test_a_spectrum_of_any_scale_is_that_of_one_scaled(
+    scale: float, is_large: bool, monkeypatch: pytest.MonkeyPatch
+):
+    matrix = random((60, 40)).astype(np.float64)
+    monkeypatch.setattr(passes, "EXACT", 30 if is_large else 50)
+    usual, found = (
+        ex.spectrum({"w": each}).matrices[0] for each in (matrix, matrix * scale)
+    )
+    for name in ("spectral_norm", "frobenius_norm"):
+        right = getattr(usual, name) * scale
+        assert getattr(found, name) == pytest.approx(right, rel=1e-9, abs=0), name
+    assert found.error / scale == pytest.approx(usual.error, abs=1e-12)
+    assert (found.effective_rank is None) == is_large
+    for name in ("stable_rank", "alpha", "tail", *([] if is_large else ["effective_rank"])):
+        assert getattr(found, name) == pytest.approx(getattr(usual, name), rel=1e-9), name
+
+
+def test_a_norm_beyond_float64_is_noted():
+    found = ex.spectrum({"w": np.full((3, 3), 1e308), "v": np.diag([1e200, 1e200])})
+    assert [each.frobenius_norm for each in found.matrices] == [
+        pytest.approx(2**0.5 * 1e200)
+    ]
+    assert found.notes == ("w: has a norm beyond float64, and no spectrum",)
 
 
 @pytest.mark.parametrize(
