@@ -58,7 +58,7 @@ def load(path: str | os.PathLike, select: str | None = None) -> "dict[str, Any]"
 def describe(
     target: Any,
     select: str | None = None,
-    statistics: Literal["all", "moments"] = "all",
+    statistics: Literal["all", "moments", "lines"] = "all",
     by: "GroupBy" = "name",
     *,
     resume: str | os.PathLike | None = None,
@@ -74,7 +74,8 @@ def describe(
     Args:
         target: a checkpoint, or a pytree or module that holds arrays, as for `explore`.
         select: a glob over paths as of `Inventory.select`; None for all.
-        statistics: "moments" leaves quantiles and histograms empty, and takes half the time.
+        statistics: "moments" leaves quantiles and histograms empty, and takes half the time;
+            "lines" finds zero, equal and outlying rows and columns too, in further passes.
         by: groups of "name" (names that differ in numbers alone), "component", "role", "dtype".
         resume: a file that keeps what was found of each tensor of a checkpoint, so that a pass
             that is killed goes on there.
@@ -94,9 +95,9 @@ def describe(
     from explorer.values.describe import GroupBy, describe_arrays
     from explorer.values.processes import with_other_processes
 
-    _check_word("statistics", statistics, ("all", "moments"))
+    _check_word("statistics", statistics, ("all", "moments", "lines"))
     _check_word("by", by, get_args(GroupBy))
-    found, bins = resolve(target), statistics == "all"
+    found, bins = resolve(target), statistics != "moments"
     settings = {"select": select, "statistics": statistics}
     with resumed(resume, found, settings) as earlier:
         arrays = values_of(found, select, True, earlier.known, progress)
@@ -104,7 +105,8 @@ def describe(
             arrays = with_other_processes(arrays, bins)
         name = _name_of_target(target)
         notes = tied_notes(found, select)
-        return describe_arrays(name, arrays, bins, by, earlier.keep, notes)
+        lines = statistics == "lines"
+        return describe_arrays(name, arrays, bins, by, earlier.keep, notes, lines)
 
 
 def check_values(

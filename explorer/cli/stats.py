@@ -39,6 +39,11 @@ __all__ = ["stats"]
     help="Leave out quantiles and magnitudes, which take most of the time.",
 )
 @click.option(
+    "--lines",
+    is_flag=True,
+    help="Count zero, equal and outlying rows and columns too.",
+)
+@click.option(
     "--resume",
     metavar="FILE",
     type=path_type,
@@ -53,6 +58,7 @@ def stats(
     check: bool,
     by: "GroupBy",
     moments: bool,
+    lines: bool,
     resume: str | None,
     picture: str | None,
     form: str,
@@ -76,11 +82,13 @@ def stats(
         return
     if moments and picture is not None:
         raise click.UsageError("--plot draws magnitudes, which --moments leaves out")
+    if moments and lines:
+        raise click.UsageError("--lines and --moments exclude each other")
     with reading_bar() as progress:
         found = describe(
             target,
             glob,
-            "moments" if moments else "all",
+            "moments" if moments else "lines" if lines else "all",
             by,
             resume=resume,
             progress=progress,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Resumed", "resumed"]
 
-_VERSION = 2  # of what is written: another one is not read
+_VERSION = 3  # of what is written: another one is not read
 
 
 class Resumed(NamedTuple):

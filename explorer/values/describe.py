@@ -16,10 +16,12 @@ from explorer.values.arrays import (
 )
 from explorer.values.batches import sum_up_all
 from explorer.values.groups import pattern_of, range_name
+from explorer.values.lines import line_statistics, merged_lines
 from explorer.values.parts import KnownSums
 from explorer.values.records import (
     Description,
     GroupStatistics,
+    LineStatistics,
     StoredStatistics,
     TensorStatistics,
 )
@@ -39,6 +41,7 @@ def describe_arrays(
     by: GroupBy = "name",
     keep: Callable[[NamedValues, KnownSums], object] | None = None,
     remarks: Iterable[str] = (),
+    lines: bool = False,
 ) -> Description:
     """Return the statistics of arrays, one after the other; none is kept.
 
@@ -50,6 +53,7 @@ def describe_arrays(
         by: what groups have in common: names that differ in numbers alone, or a word.
         keep: called with each array that was read, and what was found of it.
         remarks: further notes.
+        lines: whether rows and columns are looked at too, in passes of their own.
 
     >>> import numpy as np
     >>> found = describe_arrays("two", [NamedValues(("bias",), np.array([3.0, 4.0]), "float64")])
@@ -64,6 +68,7 @@ def describe_arrays(
             found,
             zero_pattern(named.array, found.moments.zeros, named.is_own),
             _as_stored(named, bins),
+            line_statistics(named.array, named.is_own) if lines else None,
         )
         if keep is not None and named.known is None:
             keep(named, known)
@@ -79,6 +84,7 @@ def describe_arrays(
                 pattern=known.pattern,
                 statistics=statistics_of(found),
                 stored=known.stored,
+                lines=known.lines,
             )
         )
         if named.remark:
@@ -89,7 +95,7 @@ def describe_arrays(
         if key not in groups:
             word = "" if by == "name" else key[0]
             groups[key] = _Group(word, is_parameter=in_total, is_packed=named.is_packed)
-        groups[key].add(name, named.dtype, found)
+        groups[key].add(name, named.dtype, found, known.lines)
     whole = Summed()
     for group in groups.values():
         if group.is_parameter:
@@ -148,6 +154,7 @@ class _Group:
     names: list[str] = field(default_factory=list)
     dtypes: dict[str, None] = field(default_factory=dict)
     summed: Summed = field(default_factory=Summed)
+    lines: list[LineStatistics] = field(default_factory=list)
     is_parameter: bool = True
     is_packed: bool = False
 
@@ -156,10 +163,14 @@ class _Group:
         """Whether it is of buffers and other state."""
         return not (self.is_parameter or self.is_packed)
 
-    def add(self, name: str, dtype: str, summed: Summed) -> None:
+    def add(
+        self, name: str, dtype: str, summed: Summed, lines: LineStatistics | None
+    ) -> None:
         self.names.append(name)
         self.dtypes[dtype] = None
         self.summed = summed_after(self.summed, summed)
+        if lines is not None:
+            self.lines.append(lines)
 
     def name(self) -> str:
         """Return a word, or the names that are in the group as one."""
@@ -175,4 +186,5 @@ class _Group:
             dtype="+".join(self.dtypes),
             tensors=len(self.names),
             statistics=statistics_of(self.summed),
+            lines=merged_lines(self.lines),
         )

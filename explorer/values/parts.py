@@ -7,7 +7,7 @@ import numpy as np
 
 from explorer.paths import Key
 from explorer.values.moments import Moments
-from explorer.values.records import StoredStatistics
+from explorer.values.records import LineStatistics, StoredStatistics
 from explorer.values.sketch import Sketch
 from explorer.values.summed import Summed
 
@@ -20,6 +20,7 @@ class KnownSums(NamedTuple):
     summed: Summed
     pattern: str = ""
     stored: StoredStatistics | None = None
+    lines: LineStatistics | None = None
 
 
 class TensorPart(msgspec.Struct, frozen=True, array_like=True):
@@ -35,6 +36,7 @@ class TensorPart(msgspec.Struct, frozen=True, array_like=True):
     remark: str
     pattern: str
     stored: StoredStatistics | None
+    lines: LineStatistics | None
     count: int
     moments: Moments
     histogram: dict[int, int]
@@ -61,7 +63,7 @@ class TensorPart(msgspec.Struct, frozen=True, array_like=True):
             error=self.error,
             has_bins=self.has_bins,
         )
-        return KnownSums(summed, self.pattern, self.stored)
+        return KnownSums(summed, self.pattern, self.stored, self.lines)
 
 
 def part_of(
@@ -90,6 +92,7 @@ def part_of(
         remark=remark,
         pattern=known.pattern,
         stored=known.stored,
+        lines=known.lines,
         count=summed.count,
         moments=summed.moments,
         histogram=summed.histogram,

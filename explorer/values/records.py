@@ -10,6 +10,7 @@ __all__ = [
     "Description",
     "Finding",
     "GroupStatistics",
+    "LineStatistics",
     "MatrixSpectrum",
     "Spectrum",
     "Statistics",
@@ -57,6 +58,27 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     histogram: dict[int, int]
 
 
+class LineStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """How many rows and columns are special; rows are the slices along the first axis.
+
+    Attributes:
+        rows, columns: of all of them; no columns are counted but of matrices.
+        zero_rows, zero_columns: that are all 0.
+        equal_rows, equal_columns: of those that are not, that are equal to another one.
+        outlier_rows, outlier_columns: the numbers of those whose norms are far above the others':
+            12 robust standard deviations above the median, and three times the median.
+    """
+
+    rows: int = 0
+    zero_rows: int = 0
+    equal_rows: int = 0
+    outlier_rows: tuple[int, ...] = ()
+    columns: int = 0
+    zero_columns: int = 0
+    equal_columns: int = 0
+    outlier_columns: tuple[int, ...] = ()
+
+
 class StoredStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """The statistics of a dequantised tensor's numbers as they are stored: words, or codes."""
 
@@ -76,6 +98,7 @@ class TensorStatistics(msgspec.Struct, frozen=True, kw_only=True):
             empty without such a pattern, and where shards cut its groups.
         statistics: of its elements; of a packed weight, dequantised.
         stored: of a packed weight that was dequantised, of its numbers as they are stored.
+        lines: of its rows and columns, where they were asked for and it has them.
     """
 
     name: str
@@ -88,6 +111,7 @@ class TensorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     pattern: str
     statistics: Statistics
     stored: StoredStatistics | None = None
+    lines: LineStatistics | None = None
 
     @property
     def sparsity(self) -> float:
@@ -96,12 +120,16 @@ class TensorStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GroupStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """The statistics of tensors together whose names differ in numbers alone, or of one word."""
+    """The statistics of tensors together whose names differ in numbers alone, or of one word.
+
+    `lines` are counted in all of them; outliers are those of any.
+    """
 
     name: str
     dtype: str
     tensors: int
     statistics: Statistics
+    lines: LineStatistics | None = None
 
 
 class Description(Exportable, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from explorer.values.records import (
     Description,
     Finding,
     GroupStatistics,
+    LineStatistics,
     Statistics,
     StoredStatistics,
     TensorStatistics,
@@ -41,6 +42,7 @@ _COLUMNS = (
     Column("NaN", "right", rank=1),
     Column("inf", "right", rank=1),
     Column("magnitudes", rank=3),
+    Column("rows and columns", lines=3),
 )
 
 
@@ -59,7 +61,7 @@ def stats_document(found: Description, every: bool = False, nest: bool = True) -
     rows = (nested if nest else named)(names, rows)
     rows = [(*row, *[None] * (len(_COLUMNS) - len(row))) for row in rows]
     total = found.totals
-    rows.append(("total", "", *_figures(total, span)))
+    rows.append(("total", "", *_figures(total, span), None))
     notes = (*_scale_notes(span, shown), *found.notes)
     table = Table(_COLUMNS, rows, total=True).without_empty_columns()
     below = [Notes(notes)] if notes else []
@@ -81,6 +83,7 @@ def stats_records(found: Description) -> list[dict[str, Any]]:
             "pattern": each.pattern,
             **msgspec.structs.asdict(each.statistics),
             "stored": _stored(each.stored) if each.stored else None,
+            "lines": msgspec.structs.asdict(each.lines) if each.lines else None,
         }
         for each in found.tensors
     ]
@@ -126,7 +129,26 @@ def _sentence(total: Statistics) -> str:
 
 
 def _row(each: TensorStatistics | GroupStatistics, span: tuple[int, int] | None) -> tuple:
-    return (each.dtype, *_figures(each.statistics, span))
+    lines = _lines(each.lines) if each.lines is not None else None
+    return (each.dtype, *_figures(each.statistics, span), lines)
+
+
+def _lines(found: LineStatistics) -> str:
+    """Return which rows and columns are special, in words; "" for none."""
+    parts = []
+    for what in ("rows", "columns"):
+        zeros, equal, far = (getattr(found, f"{kind}_{what}") for kind in _KINDS)
+        words = [f"{zeros:,} zero"] * bool(zeros) + [f"{equal:,} equal"] * bool(equal)
+        if far:
+            numbers = ", ".join(map(str, far[:_SHOWN])) + ", ..." * (len(far) > _SHOWN)
+            words.append(f"outliers {numbers}")
+        if words:
+            parts.append(f"{what}: {', '.join(words)}")
+    return "; ".join(parts)
+
+
+_KINDS = ("zero", "equal", "outlier")
+_SHOWN = 5
 
 
 def _figures(found: Statistics, span: tuple[int, int] | None) -> tuple:
