@@ -42,7 +42,7 @@ _COLUMNS = (
     Column("NaN", "right", rank=1),
     Column("inf", "right", rank=1),
     Column("magnitudes", rank=3),
-    Column("rows and columns", lines=3),
+    Column("rows and columns", rank=1, lines=3),
 )
 
 

@@ -2,10 +2,11 @@
 
 import os
 import re
-from math import hypot
-from typing import TYPE_CHECKING
+from math import ceil, floor, hypot, log10
+from typing import TYPE_CHECKING, get_args
 
 from explorer.errors import printable
+from explorer.inventory.tensor import Component
 from explorer.values.records import Description, TensorStatistics
 
 if TYPE_CHECKING:
@@ -60,9 +61,7 @@ def _draw_magnitudes(panel: "Axes", parts: dict[str, list[TensorStatistics]]) ->
     """Draw the share of each component's elements by the exponent of their magnitude."""
     from matplotlib.ticker import MaxNLocator
 
-    from explorer.document.figures import COLOURS
-
-    for (name, tensors), colour in zip(parts.items(), COLOURS, strict=False):
+    for name, tensors in parts.items():
         sums: dict[int, int] = {}
         for each in tensors:
             for exponent, number in each.statistics.histogram.items():
@@ -71,7 +70,8 @@ def _draw_magnitudes(panel: "Axes", parts: dict[str, list[TensorStatistics]]) ->
         if total:
             places = range(_lowest(sums, total // 1000), max(sums) + 2)
             shares = [sums.get(place, 0) / total for place in places]
-            panel.stairs(shares[:-1], places, color=colour, label=name, linewidth=1.6)
+            style = {"color": _colour_of(name), "linewidth": 1.6}
+            panel.stairs(shares[:-1], places, label=name, **style)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.xaxis.set_major_formatter(lambda power, _: f"$2^{{{power:.0f}}}$")
     panel.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
@@ -95,9 +95,7 @@ def _draw_depth(panel: "Axes", parts: dict[str, list[TensorStatistics]]) -> None
     """Draw the RMS of each component's elements by the number of the layer."""
     from matplotlib.ticker import MaxNLocator
 
-    from explorer.document.figures import COLOURS
-
-    for (_, tensors), colour in zip(parts.items(), COLOURS, strict=False):
+    for name, tensors in parts.items():
         layers: dict[int, list[float]] = {}
         for each in tensors:
             if number := _NUMBER.search(each.name):
@@ -107,15 +105,39 @@ def _draw_depth(panel: "Axes", parts: dict[str, list[TensorStatistics]]) -> None
                 sums[1] += each.statistics.finite
         depths = sorted(n for n, (_, finite) in layers.items() if finite)
         sizes = [layers[n][0] / layers[n][1] ** 0.5 for n in depths]
-        panel.plot(depths, sizes, color=colour, marker="o", markersize=3, linewidth=1.6)
+        style = {"color": _colour_of(name), "linewidth": 1.6}
+        panel.plot(depths, sizes, marker="o", markersize=3, **style)
     panel.set_yscale("log")
+    panel.set_yticks(_round_numbers(*panel.get_ylim()))
     panel.yaxis.set_major_formatter(lambda size, _: f"{size:.3g}")
-    low, high = panel.get_ylim()
-    few = high < 20 * low  # else labels between the powers of ten run into one another
-    panel.yaxis.set_minor_formatter(lambda size, _: f"{size:.3g}" if few else "")
+    panel.yaxis.set_minor_formatter(lambda _size, _: "")
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.set_xlabel("layer")
-    panel.set_title("RMS of the elements of each component")
+    panel.set_title("RMS of the elements of each component in numbered layers")
+
+
+def _colour_of(component: str) -> str:
+    """Return the colour of a component: the same one in every figure."""
+    from explorer.document.figures import COLOURS
+
+    known = get_args(Component)
+    return COLOURS[(known.index(component) if component in known else -1) % len(COLOURS)]
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """Return at least three round numbers of a range on a logarithmic axis, if it has them.
+
+    >>> _round_numbers(0.03, 0.8), _round_numbers(0.2, 0.35), _round_numbers(0.02, 300)
+    ([0.05, 0.1, 0.2, 0.5], [0.2, 0.25, 0.3, 0.35], [0.1, 1.0, 10.0, 100.0])
+    """
+    inside: list[float] = []
+    for steps in ((1,), (1, 2, 5), range(1, 10), [each / 2 for each in range(2, 20)]):
+        powers = range(floor(log10(low)), ceil(log10(high)) + 1)
+        numbers = {float(f"{step}e{power}") for power in powers for step in steps}
+        inside = sorted(number for number in numbers if low <= number <= high)
+        if len(inside) > 2:
+            break
+    return inside or [low, high]
 
 
 def _outliers(found: Description) -> dict[str, dict[int, float]]:
@@ -126,6 +148,9 @@ def _outliers(found: Description) -> dict[str, dict[int, float]]:
         if each.is_parameter and number and figures.rms and figures.min is not None:
             largest = max(-figures.min, figures.max or 0.0)
             name = each.name[number.end() :].lstrip("/._")
+            if "/" not in name:  # "weight" alone says little
+                above = each.name[: number.start()].rpartition("/")[2]
+                name = f"{above}/*/{name}"
             rows.setdefault(name, {})[int(number[1])] = largest / figures.rms
     return dict(list(rows.items())[:_MOST_ROWS])
 
@@ -153,8 +178,7 @@ def _draw_outliers(
     panel.set_xlabel("layer")
     panel.set_title("Largest magnitude over the RMS of the tensor")
     bar = figure.colorbar(image, ax=panel, pad=0.02)
-    places = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000)
-    bar.set_ticks([times for times in places if low <= times <= high])
+    bar.set_ticks(_round_numbers(low, high))
     bar.ax.yaxis.set_major_formatter(lambda times, _: f"{times:.3g}×")
     bar.ax.yaxis.set_minor_formatter(lambda _times, _: "")
 
