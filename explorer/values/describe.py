@@ -53,7 +53,7 @@ def describe_arrays(
         by: what groups have in common: names that differ in numbers alone, or a word.
         keep: called with each array that was read, and what was found of it.
         remarks: further notes.
-        lines: whether rows and columns are looked at too, in passes of their own.
+        lines: whether rows and columns are searched too, in passes of their own.
 
     >>> import numpy as np
     >>> found = describe_arrays("two", [NamedValues(("bias",), np.array([3.0, 4.0]), "float64")])
