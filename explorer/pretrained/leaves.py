@@ -1,8 +1,7 @@
 """Stored tensors -> the leaves of a module's parameters, one leaf at a time."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, MutableMapping
-from math import prod
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from explorer.architectures.architecture import Architecture
@@ -10,17 +9,19 @@ from explorer.architectures.declaration import DeclaredTensor, declare, layer_na
 from explorer.architectures.stored_tensors import StoredTensor
 from explorer.errors import InputError, printable
 from explorer.pretrained.arrays import whole_of
+from explorer.pretrained.parts import LeafParts
 from explorer.tree.nest import nest
 
 if TYPE_CHECKING:
+    import jax
     import numpy as np
 
     from explorer.formats.pieces import Pieces
 
-__all__ = ["LeafOrigin", "gather", "origins"]
+__all__ = ["LeafOrigin", "Placing", "gather", "origins"]
 
 Path = tuple[str, ...]
-_ALIGNMENT = 64  # bytes; XLA's requirement for memory on a CPU
+Placing = Callable[[Any], Any]  # a tree of shapes -> the shardings of its leaves
 
 
 class LeafOrigin(NamedTuple):
@@ -69,8 +70,12 @@ def gather(
     scan: bool,
     dtype: "np.dtype | None",
     place: str,
+    placing: "Placing | None" = None,
+    is_own: bool = False,
 ) -> dict[str, Any]:
     """Return the nested parameters that stored tensors hold, each leaf a new array.
+
+    One leaf at a time is copied, of a sharded one what this process holds.
 
     Args:
         architecture: the model.
@@ -79,12 +84,12 @@ def gather(
         scan: whether identical layers are stacked.
         dtype: that of every leaf; None keeps the stored one.
         place: what errors call the source.
+        placing: returns the shardings of a tree of shapes; None for the default device.
+        is_own: whether nothing else has seen the values: pages of mapped files are given back.
 
     Raises:
         InputError: no dtype is given, and one leaf stacks tensors of several dtypes.
     """
-    import jax
-
     shapes = {leaf.path: leaf.shape for leaf in declare(architecture)}
     sources: dict[Path, list[_Source]] = {}
     for name, tensor in stored.items():
@@ -94,22 +99,50 @@ def gather(
         formats = {name: tensors[name].dtype for name in stored}
         _require_one_dtype(architecture, sources, formats, scan, place)
     uses = Counter(source.name for each in sources.values() for source in each)
+    shardings = _shardings(architecture, scan, placing)
     params: dict[Path, jax.Array] = {}
     for leaf, layers, stacked in origins(architecture, scan):
         every = [
             (row, source) for row, path in enumerate(layers) for source in sources[path]
         ]
-        out = _memory(leaf.shape, dtype or tensors[every[0][1].name].dtype)
+        kind = dtype or tensors[every[0][1].name].dtype
+        parts = LeafParts(leaf.shape, kind, shardings.get(leaf.path))
         for row, source in every:
             where = (row,) if stacked else ()
             expert = source.stored.expert
             where = where if expert is None else (*where, expert)
-            out[where or ...] = _read(source, tensors[source.name], shapes)
+            parts.write(where, _read(source, tensors[source.name], shapes))
             uses[source.name] -= 1
             if not uses[source.name]:
-                del tensors[source.name]
-        params[leaf.path] = jax.device_put(out)
+                _release(tensors.pop(source.name), is_own)
+        params[leaf.path] = parts.array()
     return nest(params)
+
+
+def _shardings(
+    architecture: Architecture, scan: bool, placing: "Placing | None"
+) -> "dict[Path, jax.sharding.Sharding]":
+    """Return where each leaf is placed, by its path."""
+    if placing is None:
+        return {}
+    import jax
+    from flax.traverse_util import flatten_dict
+
+    shapes = {
+        leaf.path: jax.ShapeDtypeStruct(leaf.shape, "float32")
+        for leaf in declare(architecture, scan)
+    }
+    return flatten_dict(placing(nest(shapes)))  # pyright: ignore[reportReturnType]
+
+
+def _release(tensor: "np.ndarray | Pieces", is_own: bool) -> None:
+    """Give back the pages of a tensor that is not read again."""
+    import numpy as np
+
+    from explorer.storage.pages import give_back
+
+    if is_own and isinstance(tensor, np.ndarray):
+        give_back(tensor)
 
 
 def _require_one_dtype(
@@ -143,16 +176,6 @@ def _read(
         shapes[path][1:] if of_expert else shapes[path] for path in source.stored.leaves
     ]
     return source.stored.layout.leaves(whole_of(tensor), wanted)[source.position]
-
-
-def _memory(shape: tuple[int, ...], dtype: "np.dtype") -> "np.ndarray":
-    """Return an array to fill, aligned so that JAX can use its memory without a copy."""
-    import numpy as np
-
-    size = prod(shape) * dtype.itemsize
-    raw = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % _ALIGNMENT
-    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def _common(formats: "set[np.dtype]") -> "np.dtype":

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from explorer.architectures.families import checkpoint_names_of
 from explorer.architectures.gguf_names import gguf_names
 from explorer.arguments import check_kinds
-from explorer.errors import InputError, TargetError, TreeError
+from explorer.errors import InputError, TargetError, TreeError, check_type
 from explorer.formats.files import is_config, list_path, load_path
 from explorer.formats.gguf.metadata import metadata
 from explorer.identify.config import read_config
@@ -23,18 +24,29 @@ from explorer.storage.local import LOCAL, exists, first_bytes
 
 if TYPE_CHECKING:
     import numpy as np
+    from jax.sharding import Mesh
 
     from explorer.architectures.architecture import Architecture
     from explorer.formats.pieces import Pieces
     from explorer.models.transformer import Transformer
+    from explorer.pretrained.leaves import Placing
+    from explorer.training.sharding.rule import Rule, Rules
 
 __all__ = ["config_of", "gguf_of", "load_pretrained"]
 
 
 def load_pretrained(
-    path: str | os.PathLike, *, scan: bool = False, dtype: Any = None
+    path: str | os.PathLike,
+    *,
+    scan: bool = False,
+    dtype: Any = None,
+    mesh: "Mesh | None" = None,
+    rules: "Rule | Rules | None" = None,
 ) -> "tuple[Transformer, dict[str, Any]]":
     """Return the module and the parameters of a checkpoint.
+
+    Parameters are read leaf by leaf. On a mesh a process reads of each leaf what its devices
+    hold, and has no array twice.
 
     Args:
         path: a folder with config.json and weights (safetensors or PyTorch, sharded or
@@ -44,6 +56,8 @@ def load_pretrained(
         scan: whether identical layers are stacked along a leading axis.
         dtype: a float dtype for every leaf; None keeps the stored ones, and raises if
             layers or experts to be stacked have several.
+        mesh: of `make_mesh`; None for the default device.
+        rules: over which axes of the mesh tensors are split, as of `Trainer`.
 
     Returns:
         The module and its "params": `module.apply({"params": params}, tokens)`.
@@ -68,6 +82,7 @@ def load_pretrained(
     (1, 4, 6)
     """
     check_kinds(("scan", scan, "True or False"))
+    placing = _placing(mesh, rules)
     place = _place(path)
     if is_config(place) and not os.path.isdir(place):
         raise TargetError(
@@ -81,12 +96,47 @@ def load_pretrained(
         # last, because a quantised file is dequantised as it is read
         blocks: dict[str, np.ndarray | Pieces] = {**rejoined(_tensors(place))}
         names = gguf_names(architecture)
-        return build(architecture, names, blocks, scan, dtype, place=place)
+        return build(
+            architecture,
+            names,
+            blocks,
+            scan,
+            dtype,
+            place=place,
+            placing=placing,
+            is_own=True,
+        )
     config = _config_of(place)
     architecture = architecture_from(config, _config_json(place))
     names = checkpoint_names_of(architecture)
     tensors = unpacked(config, _tensors(place), place, _config_json(place))
-    return build(architecture, names, tensors, scan, dtype, place=place, config=config)
+    return build(
+        architecture,
+        names,
+        tensors,
+        scan,
+        dtype,
+        place=place,
+        config=config,
+        placing=placing,
+        is_own=True,
+    )
+
+
+def _placing(mesh: "Mesh | None", rules: "Rule | Rules | None") -> "Placing | None":
+    """Return what gives leaves their places on a mesh."""
+    if mesh is None and rules is None:
+        return None
+    from jax.sharding import Mesh
+
+    from explorer.training.sharding.mesh import shardings_of
+    from explorer.training.step.checks import check_rules
+
+    check_rules(rules, mesh)
+    if not isinstance(mesh, Mesh):
+        check_type("mesh", mesh, (), "a mesh of devices", "make one with make_mesh(...)")
+        return None
+    return partial(shardings_of, mesh=mesh, rules=rules)
 
 
 def config_of(path: str | os.PathLike) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from explorer.errors import (
     shown,
 )
 from explorer.pretrained.arrays import FLOATS, array_of, same_values, whole_of
-from explorer.pretrained.leaves import gather
+from explorer.pretrained.leaves import Placing, gather
 from explorer.pretrained.packing import packed_error, unpacked
 
 if TYPE_CHECKING:
@@ -90,11 +90,13 @@ def build(
     *,
     place: str,
     config: Mapping[str, Any] | None = None,
+    placing: Placing | None = None,
+    is_own: bool = False,
 ) -> "tuple[Transformer, dict[str, Any]]":
     """Return the module of an architecture and its parameters; `tensors` is emptied.
 
     `config` is the source of the architecture, None if the file itself describes it. What is
-    in pieces is decoded when its turn comes.
+    in pieces is decoded when its turn comes. `placing` and `is_own` are as of `gather`.
     """
     from explorer.models.transformer import Transformer
 
@@ -114,7 +116,7 @@ def build(
     for alias, name in fit.aliases.items():
         _require_tied(name, alias, tensors, architecture.tied, place)
         del tensors[alias]
-    params = gather(architecture, fit.stored, tensors, scan, target, place)
+    params = gather(architecture, fit.stored, tensors, scan, target, place, placing, is_own)
     return Transformer(architecture, scan=scan), params
 
 

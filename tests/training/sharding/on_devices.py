@@ -8,17 +8,21 @@ import re
 import sys
 from collections.abc import Iterator
 from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jax
 import numpy as np
 import optax
+from safetensors.numpy import save_file
 
+import explorer as ex
 from explorer.errors import InputError
 from explorer.models.small import MultilayerPerceptron
 from explorer.recipes import running, settings_of
 from explorer.training import Arrays, Epoch, Trainer, evaluate
-from explorer.training.sharding.mesh import make_mesh, place_batch
+from explorer.training.sharding.mesh import make_mesh, place_batch, shardings_of
 from explorer.training.step.evaluation import make_eval_step
 from explorer.training.step.state import create_state
 from explorer.training.step.train_step import make_train_step
@@ -26,6 +30,10 @@ from tests.training import tiny
 from tests.training.step import test_weighted
 
 OPTIMIZER = optax.adamw(1e-2)
+MIXTURE = tiny.LLAMA | {
+    "model_type": "mixtral", "num_hidden_layers": 2, "num_local_experts": 4,
+    "num_experts_per_tok": 2, "num_key_value_heads": 4,
+}  # fmt: skip
 
 
 def run(module: Any, loss_fn: Any, batch: Any, mesh: Any, **options: Any) -> dict[str, Any]:
@@ -98,6 +106,35 @@ def sets() -> dict[str, list[float]]:
     return found
 
 
+def loaded() -> dict[str, bool]:
+    """Return whether what is read for a mesh is what is read, and where the rules say."""
+    found = {}
+    with TemporaryDirectory() as path:
+        for name, config in (
+            ("dense", tiny.LLAMA | {"num_hidden_layers": 2}),
+            ("experts", MIXTURE),
+        ):
+            folder = Path(path) / name
+            folder.mkdir()
+            params = ex.build_model(config).init(tiny.KEY, np.zeros((1, 4), int))["params"]
+            save_file(ex.to_checkpoint(params, config), folder / "model.safetensors")
+            (folder / "config.json").write_text(json.dumps(config))
+            for scan in (False, True):
+                _, right = ex.load_pretrained(folder, scan=scan)
+                for mesh in (make_mesh(2, 2, 2), make_mesh(fsdp=2, expert=4)):
+                    _, given = ex.load_pretrained(folder, scan=scan, mesh=mesh)
+                    same = jax.tree.map(np.array_equal, given, right)
+                    placed = jax.tree.map(lambda leaf: leaf.sharding, given)
+                    is_right = placed == shardings_of(right, mesh)
+                    split = any(
+                        not each.is_fully_replicated for each in jax.tree.leaves(given)
+                    )
+                    found[f"{name} {scan} {dict(mesh.shape)}"] = (
+                        all(jax.tree.leaves(same)) and is_right and split
+                    )
+    return found
+
+
 def recipe() -> dict[str, Any]:
     """Return the line that the recipe learns on as many devices as divide its batch."""
     settings = settings_of("linear", ["steps=40", "steps_per_call=20", "batch=100"])
@@ -155,5 +192,10 @@ def parts_of(state: Any) -> dict[str, list[Any]]:
 
 
 if __name__ == "__main__":
-    found = {"evaluated": evaluated(), "refusals": list(refusals()), "recipe": recipe()}
+    found = {
+        "evaluated": evaluated(),
+        "loaded": loaded(),
+        "refusals": list(refusals()),
+        "recipe": recipe(),
+    }
     json.dump(dict(runs()) | found, sys.stdout)

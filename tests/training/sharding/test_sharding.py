@@ -116,6 +116,12 @@ def test_a_batch_is_laid_over_the_mesh_to_be_evaluated():
     assert found["parts"] == [[2, 6], [2, 8]]  # of 16 examples
 
 
+def test_what_is_read_for_a_mesh_is_what_is_read():
+    found = on_eight_devices()["loaded"]
+    assert len(found) == 8
+    assert all(found.values()), found
+
+
 def test_a_set_over_tokens_is_evaluated_in_batches_that_devices_cannot_share():
     found = on_eight_devices()["evaluated"]["sets"]
     np.testing.assert_allclose(found["eight"], found["one"], rtol=1e-6)

@@ -1,0 +1,109 @@
+"""A Llama of 2 GB in bfloat16 from its folder to parameters, on one device and sharded over eight.
+
+python benchmarks/load_pretrained.py
+
+Against reading the file (into one buffer, and into memory that is kept, as parameters are), and
+the peak of memory against the bytes that are kept. The file is read before, so that it is cached.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+from safetensors.numpy import save_file
+
+from explorer.architectures.families import architecture_of, checkpoint_names_of
+from explorer.architectures.stored_tensors import stored_tensors
+
+CONFIG = {
+    "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 2048, "intermediate_size": 5632,
+    "num_attention_heads": 32, "num_key_value_heads": 4, "num_hidden_layers": 22, "vocab_size": 32000,
+}  # fmt: skip
+_BUFFER = 1 << 24
+
+
+def write(folder: Path) -> int:
+    """Write the folder; return the bytes of its tensors."""
+    architecture = architecture_of(CONFIG)
+    stored = stored_tensors(architecture, checkpoint_names_of(architecture), False)
+    block = np.random.default_rng(0).standard_normal(1 << 20).astype(ml_dtypes.bfloat16)
+    tensors = {name: np.resize(block, tensor.shape) for name, tensor in stored.items()}
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    return sum(tensor.nbytes for tensor in tensors.values())
+
+
+def read(path: Path, keep: bool) -> float:
+    """Return the seconds of reading a file into one buffer, or into new ones."""
+    kept, buffer = [], np.empty(_BUFFER, np.uint8)
+    start = time.perf_counter()
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(memoryview(buffer)):
+            if keep:
+                kept.append(buffer)
+                buffer = np.empty(_BUFFER, np.uint8)
+    return time.perf_counter() - start
+
+
+def load(folder: str, devices: int) -> None:
+    """Print the seconds of loading, and how much the peak of memory grew, in bytes."""
+    import jax
+
+    import explorer as ex
+    from explorer.training import make_mesh
+
+    jax.devices()
+    mesh = make_mesh(fsdp=devices) if devices > 1 else None
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    _, params = ex.load_pretrained(folder, mesh=mesh)
+    jax.block_until_ready(params)
+    took = time.perf_counter() - start
+    print(took, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+
+
+def measured(folder: Path, devices: int) -> tuple[float, float]:
+    """Return what `load` prints in a process of its own: the best time, the largest peak."""
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    command = [sys.executable, __file__, str(folder), str(devices)]
+    runs = [
+        subprocess.run(
+            command,
+            env={**os.environ, "XLA_FLAGS": flags},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for _ in range(3)
+    ]
+    return min(float(took) for took, _ in runs), max(float(peak) for _, peak in runs)
+
+
+def main() -> None:
+    """Print gigabytes a second, and the ratios."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        nbytes = write(folder)
+        path = folder / "model.safetensors"
+        reads = {keep: min(read(path, keep) for _ in range(3)) for keep in (False, True)}
+        for devices in (1, 8):
+            took, peak = measured(folder, devices)
+            print(
+                f"{devices} devices: {nbytes / took / 1e9:.2f} GB/s; {reads[False] / took:.2f}x the "
+                f"speed of reading, {reads[True] / took:.2f}x that of reading into new memory; "
+                f"peak {peak / nbytes:.2f}x the bytes kept"
+            )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        load(sys.argv[1], int(sys.argv[2]))
+    else:
+        main()

@@ -1,0 +1,136 @@
+"""Memory for one leaf: the whole of it, or the parts that this process's devices hold."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import jax
+    import numpy as np
+
+__all__ = ["LeafParts"]
+
+_ROWS, _COLUMNS = 1024, 8  # of a tile
+_THREADS = 8
+_LARGE = 1 << 22  # bytes that are worth a thread
+_ALIGNMENT = 64  # bytes; XLA's requirement for memory on a CPU
+_Index = tuple[tuple[int, int], ...]  # from and to, by axis
+
+
+class LeafParts:
+    """The parts of an array that are filled one after the other, and become one JAX array.
+
+    Devices that hold the same part share its memory here.
+
+    >>> parts = LeafParts((2, 3), np.dtype("float32"))
+    >>> parts.write((0,), np.float32([1, 2, 3])); parts.write((1,), np.zeros(3, "float32"))
+    >>> parts.array().tolist()
+    [[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: "np.dtype",
+        sharding: "jax.sharding.Sharding | None" = None,
+    ) -> None:
+        self._shape, self._sharding = shape, sharding
+        everything = (slice(None),) * len(shape)
+        held = [everything]
+        if sharding is not None:
+            held = [*sharding.addressable_devices_indices_map(shape).values()]
+        indices = {self._index(index) for index in held if index is not None}
+        self._parts = {index: _memory(index, dtype) for index in indices}
+
+    def write(self, at: tuple[int, ...], values: "np.ndarray") -> None:
+        """Set the elements at an index of the leading axes, as far as parts hold them.
+
+        Args:
+            at: a number for each of some leading axes; () for the whole leaf.
+            values: of the axes that are left.
+        """
+        for index, part in self._parts.items():
+            leading, rest = index[: len(at)], index[len(at) :]
+            if all(start <= n < stop for n, (start, stop) in zip(at, leading, strict=True)):
+                here = tuple(n - start for n, (start, _) in zip(at, leading, strict=True))
+                held = values[tuple(slice(*ends) for ends in rest) or ...]
+                _copy(part[here or ...], held)
+
+    def array(self) -> "jax.Array":
+        """Return the parts as one array, on the devices that hold them."""
+        import jax
+
+        if self._sharding is None:
+            (part,) = self._parts.values()
+            return jax.device_put(part)
+
+        def held(index: Any) -> "np.ndarray":
+            return self._parts[self._index(index)]
+
+        return jax.make_array_from_callback(self._shape, self._sharding, held)
+
+    def _index(self, index: tuple[slice, ...]) -> _Index:
+        return tuple(
+            part.indices(size)[:2] for part, size in zip(index, self._shape, strict=True)
+        )
+
+
+def _copy(out: "np.ndarray", values: "np.ndarray") -> None:
+    """Set an array; a large one by several threads, as memory is new and files are mapped."""
+    if not out.flags.c_contiguous or not out.size:
+        out[...] = values
+        return
+    matrix = _matrix(values)
+    rows = out.reshape(matrix.shape)
+    is_transposed = matrix.ndim > 1 and abs(matrix.strides[0]) < abs(matrix.strides[1])
+    copy = _copy_tiles if is_transposed else _copy_rows
+    threads = min(_THREADS, os.cpu_count() or 1, out.nbytes // _LARGE)
+    if threads < 2:
+        copy(rows, matrix)
+        return
+    step = -(-len(matrix) // threads)
+    parts = [slice(start, start + step) for start in range(0, len(matrix), step)]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda part: copy(rows[part], matrix[part]), parts))
+
+
+def _copy_rows(out: "np.ndarray", values: "np.ndarray") -> None:
+    out[...] = values
+
+
+def _copy_tiles(out: "np.ndarray", values: "np.ndarray") -> None:
+    """Set a matrix from a transposed one a tile at a time, four times as fast.
+
+    Of a tile the lines that are read and those that are written stay in the cache.
+    """
+    for top in range(0, values.shape[0], _ROWS):
+        for left in range(0, values.shape[1], _COLUMNS):
+            tile = slice(top, top + _ROWS), slice(left, left + _COLUMNS)
+            out[tile] = values[tile]
+
+
+def _matrix(values: "np.ndarray") -> "np.ndarray":
+    """Return an array as the transposed matrix that it is a view of; as it is without one."""
+    import numpy as np
+
+    for axis in range(1, values.ndim):
+        shape = prod(values.shape[:axis]), prod(values.shape[axis:])
+        try:
+            matrix = np.reshape(values, shape, copy=False)
+        except ValueError:  # it is not a matrix without a copy
+            continue
+        if abs(matrix.strides[0]) < abs(matrix.strides[1]):
+            return matrix
+    return values
+
+
+def _memory(index: _Index, dtype: "np.dtype") -> "np.ndarray":
+    """Return an array to fill, aligned so that JAX can use its memory without a copy."""
+    import numpy as np
+
+    shape = tuple(stop - start for start, stop in index)
+    size = prod(shape) * dtype.itemsize
+    raw = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)
