@@ -12,6 +12,7 @@ from explorer.formats.pieces import Pieces
 from explorer.identify.packing.companions import PackedLayer
 from explorer.packed import floats, integers, tables
 from explorer.packed.coded import Coded, Parts
+from explorer.storage.pages import check_there
 
 __all__ = ["PackedValues", "decodes", "shape_of", "shape_parts", "values_of_layer"]
 
@@ -194,8 +195,22 @@ def values_of_layer(
         usual = _usual(layer, parts)
         decode: Any = _FLOATS[layer.kind]
         found = PackedValues(shape, lambda rows: decode(usual, shape, rows))
+    found = found._replace(coded=_there(found.coded, arrays))
     found.check()
     return found
+
+
+def _there(
+    coded: Callable[[slice], Coded], arrays: Mapping[str, np.ndarray]
+) -> Callable[[slice], Coded]:
+    """Return the rows of a weight, whose file is asked first whether it was cut."""
+
+    def asked(rows: slice) -> Coded:
+        for array in arrays.values():
+            check_there(array)
+        return coded(rows)
+
+    return asked
 
 
 def _bits_of(
