@@ -140,7 +140,7 @@ def shape_of(layer: PackedLayer, parts: Mapping[str, np.ndarray]) -> tuple[int, 
         elif "weight_shape" in known:
             found = tuple(int(size) for size in known["weight_shape"].reshape(-1))
             found = (*layer.shape[: len(layer.shape) - len(found)], *found)
-    except (KeyError, TypeError, StopIteration, ArithmeticError) as error:
+    except (KeyError, TypeError, IndexError, StopIteration, ArithmeticError) as error:
         raise ValueError(f"its shape cannot be read ({error})") from None
     if not found or min(found) < 0 or not _is_of_size(layer, found):
         raise ValueError(f"its parts say {list(found)}, its header {list(layer.shape)}")
