@@ -45,8 +45,13 @@ _MODULES = {
 }
 
 
-# of a library whose code does not fit in memory
-_NO_ROOM = ("failed to map segment", "Cannot allocate memory", "cannot allocate memory")
+# of libraries that cannot be loaded, of threads, and of XLA, where memory has run out
+_NO_ROOM = (
+    "failed to map segment",
+    "annot allocate memory",
+    "can't start new thread",
+    "RESOURCE_EXHAUSTED",
+)
 
 
 class _Explorer(click.Group):
@@ -103,7 +108,7 @@ class _Explorer(click.Group):
         except (MemoryError, RecursionError) as error:
             what = "memory" if isinstance(error, MemoryError) else "depth of calls"
             _leave(f"explorer: this needs more {what} than there is", 2)
-        except ImportError as error:
+        except (ImportError, RuntimeError) as error:
             if not any(words in str(error) for words in _NO_ROOM):
                 raise
             _leave("explorer: this needs more memory than there is", 2)
