@@ -56,7 +56,7 @@ def _patterns(document: object) -> Iterator[str]:
             waiting.extend(node)
 
 
-class _Repeat(NamedTuple):
+class _Quantifier(NamedTuple):
     """What follows an atom: where it ends, and how often the atom may be there."""
 
     end: int
@@ -65,7 +65,7 @@ class _Repeat(NamedTuple):
     backtracks: bool
 
 
-class _Group:
+class _OpenGroup:
     """What is known of an open group: whether its length varies, and what it repeats."""
 
     def __init__(self) -> None:
@@ -82,11 +82,11 @@ def _reason(pattern: str) -> str:
     """Return why the search of a pattern may take long; empty where it does not."""
     if len(pattern) > _LONGEST:
         return f"it has {len(pattern):,} characters"
-    groups, at = [_Group()], 0
+    groups, at = [_OpenGroup()], 0
     while at < len(pattern):
         char, inner = pattern[at], None
         if char == "(":
-            groups.append(_Group())
+            groups.append(_OpenGroup())
             if len(groups) > _DEEPEST:
                 return f"more than {_DEEPEST} groups are in one another"
             at += 2 if pattern[at + 1 : at + 2] == "?" else 1
@@ -134,21 +134,23 @@ def _after(pattern: str, at: int) -> int:
     return at
 
 
-def _repeat(pattern: str, at: int) -> _Repeat:
+def _repeat(pattern: str, at: int) -> _Quantifier:
     """Return the quantifier at a place; once, where there is none."""
     char = pattern[at : at + 1]
     if char in tuple("*+?"):
         is_possessive = pattern[at + 1 : at + 2] == "+"
         is_lazy = pattern[at + 1 : at + 2] == "?"
         end = at + 1 + (is_possessive or is_lazy)
-        return _Repeat(end, True, char != "?", not is_possessive)
+        return _Quantifier(end, True, char != "?", not is_possessive)
     end = pattern.find("}", at)
     least, comma, most = pattern[at + 1 : max(end, at + 1)].partition(",")
     if char != "{" or not f"{least}{most}".isdecimal():
-        return _Repeat(at, False, False, False)
+        return _Quantifier(at, False, False, False)
     is_many = (most or ("" if comma else least)) != "1"
     end += 1
     if pattern[end : end + 1] == "+" and pattern[end + 1 : end + 2] in ("", "|"):
-        return _Repeat(end + 1, True, True, True)  # `{1,3}+`: the last of an alternative
+        return _Quantifier(
+            end + 1, True, True, True
+        )  # `{1,3}+`: the last of an alternative
     end += pattern[end : end + 1] == "?"
-    return _Repeat(end, bool(comma), is_many, bool(comma))
+    return _Quantifier(end, bool(comma), is_many, bool(comma))
