@@ -45,6 +45,15 @@ _MODULES = {
 }
 
 
+# of libraries that cannot be loaded, of threads, and of XLA, where memory has run out
+_NO_ROOM = (
+    "failed to map segment",
+    "annot allocate memory",
+    "can't start new thread",
+    "RESOURCE_EXHAUSTED",
+)
+
+
 class _Explorer(click.Group):
     """The commands, in order; any error is one line on stderr and an exit code."""
 
@@ -99,6 +108,10 @@ class _Explorer(click.Group):
         except (MemoryError, RecursionError) as error:
             what = "memory" if isinstance(error, MemoryError) else "depth of calls"
             _leave(f"explorer: this needs more {what} than there is", 2)
+        except (ImportError, RuntimeError) as error:
+            if not any(words in str(error) for words in _NO_ROOM):
+                raise
+            _leave("explorer: this needs more memory than there is", 2)
         except OSError as error:  # from writing: readers raise explorer's own errors
             _drop_output()
             _leave(f"explorer: standard output: cannot be written: {error.strerror}", 2)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from explorer.errors import InputError, printable
 from explorer.formats.pieces import Pieces
 from explorer.formats.writing import OutgoingTensor
+from explorer.storage.pages import check_there
 from explorer.transforms.measure import overflow
 from explorer.transforms.running import RunningDistance
 
@@ -59,6 +60,7 @@ def encoded(
         import numpy as np
 
         first, rows = item
+        check_there(rows)
 
         from explorer.transforms.quantisation.ggml import decode, encode
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer import dtypes
 from explorer.paths import Key, name_of
+from explorer.storage.pages import check_there
 from explorer.targets.inventories import inventory_of
 from explorer.targets.records import Checkpoint, Target
 from explorer.targets.sides import Side, side_of
@@ -78,7 +79,10 @@ class ValueSource:
         from explorer.formats.pieces import Pieces
 
         found = self.array(key)
-        return found.whole() if isinstance(found, Pieces) else found
+        if isinstance(found, Pieces):
+            return found.whole()
+        check_there(found)
+        return found
 
     def release(self, array: "np.ndarray") -> None:
         """Give the pages of a mapped file back that an array is stored on."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.formats.ndarrays import numpy_dtype
 from explorer.formats.pieces import Pieces
+from explorer.storage.pages import check_there
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,6 +99,7 @@ def parts_of(
     rows = max(1, _PART * len(flat) // max(1, flat.size))
     for start in range(0, len(flat), rows):
         part = flat[start : start + rows]
+        check_there(part)
         yield np.ascontiguousarray(cast(part, wanted, loss))
         if after is not None:
             after(part)

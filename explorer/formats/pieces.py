@@ -28,7 +28,7 @@ class Pieces(NamedTuple):
 
     def parts(self, elements: int) -> "Iterator[np.ndarray]":
         """Yield the elements in row-major order, about so many at a time."""
-        step = max(1, elements // self.block)
+        step = max(1, elements // max(1, self.block))
         for start in range(0, self.blocks, step):
             yield self.decode(start, min(start + step, self.blocks))
 

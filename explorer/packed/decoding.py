@@ -12,6 +12,7 @@ from explorer.formats.pieces import Pieces
 from explorer.identify.packing.companions import PackedLayer
 from explorer.packed import floats, integers, tables
 from explorer.packed.coded import Coded, Parts
+from explorer.storage.pages import check_there
 
 __all__ = ["PackedValues", "decodes", "shape_of", "shape_parts", "values_of_layer"]
 
@@ -139,7 +140,7 @@ def shape_of(layer: PackedLayer, parts: Mapping[str, np.ndarray]) -> tuple[int, 
         elif "weight_shape" in known:
             found = tuple(int(size) for size in known["weight_shape"].reshape(-1))
             found = (*layer.shape[: len(layer.shape) - len(found)], *found)
-    except (KeyError, TypeError, StopIteration, ArithmeticError) as error:
+    except (KeyError, TypeError, IndexError, StopIteration, ArithmeticError) as error:
         raise ValueError(f"its shape cannot be read ({error})") from None
     if not found or min(found) < 0 or not _is_of_size(layer, found):
         raise ValueError(f"its parts say {list(found)}, its header {list(layer.shape)}")
@@ -194,8 +195,22 @@ def values_of_layer(
         usual = _usual(layer, parts)
         decode: Any = _FLOATS[layer.kind]
         found = PackedValues(shape, lambda rows: decode(usual, shape, rows))
+    found = found._replace(coded=_there(found.coded, arrays))
     found.check()
     return found
+
+
+def _there(
+    coded: Callable[[slice], Coded], arrays: Mapping[str, np.ndarray]
+) -> Callable[[slice], Coded]:
+    """Return the rows of a weight, whose file is asked first whether it was cut."""
+
+    def asked(rows: slice) -> Coded:
+        for array in arrays.values():
+            check_there(array)
+        return coded(rows)
+
+    return asked
 
 
 def _bits_of(

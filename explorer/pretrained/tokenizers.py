@@ -29,6 +29,7 @@ from explorer.pretrained.pieces import (
     piece_bytes,
     vocabulary_of,
 )
+from explorer.pretrained.tokenizer_patterns import check_tokenizer_patterns
 from explorer.pretrained.whole_tokens import CONTROL
 from explorer.storage.local import LOCAL, exists
 
@@ -197,11 +198,27 @@ def _of_folder(path: str) -> JsonTokenizer:
             cure="pip install -e '.[text]' in the repository",
         ) from None
     raw = LOCAL.read_whole(place, _LARGEST)
+    _check_patterns(place, raw)
     with _refusals_of(place):
         tokenizer = Tokenizer.from_buffer(raw)
         tokenizer.no_truncation()  # of the sentences that a model was trained on
         tokenizer.no_padding()
     return JsonTokenizer(tokenizer, _ends_of(folder, tokenizer), place)
+
+
+def _check_patterns(place: str, raw: bytes) -> None:
+    """Refuse patterns that could be searched for without end; other text is the library's."""
+    if (
+        b"Regex" not in raw and b"\\u" not in raw
+    ):  # no such word, and none that is spelled by its codes
+        return
+    try:
+        document = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FormatError(
+            place, found=f"is not JSON ({error})", cure="correct or remove it"
+        ) from None
+    check_tokenizer_patterns(place, document)
 
 
 @contextmanager

@@ -6,10 +6,11 @@ Only regular files are opened: a read of a fifo would wait, and a device has no 
 import errno
 import os
 import stat
-from mmap import ACCESS_COPY, ACCESS_READ, mmap
+from mmap import ACCESS_COPY, ACCESS_READ
 from typing import BinaryIO
 
 from explorer.errors import TargetError
+from explorer.storage.pages import MappedFile
 from explorer.storage.store import Blob, Store
 
 __all__ = [
@@ -86,13 +87,19 @@ class LocalBlob(Blob):
             raise self.cut_short(offset + count)
         return raw
 
-    def map(self, *, copy_on_write: bool = False) -> mmap:
+    def map(self, *, copy_on_write: bool = False) -> MappedFile:
         """Return the file mapped into memory; see `Blob.map`."""
         access = ACCESS_COPY if copy_on_write else ACCESS_READ
         try:
-            return mmap(self._file.fileno(), 0, access=access)
+            mapping = MappedFile(self._file.fileno(), 0, access=access)
         except OSError as error:
             raise unreadable(self.name, error) from None
+        except ValueError:  # it is empty now
+            raise self.cut_short(self._size) from None
+        if len(mapping) < self._size:
+            raise self.cut_short(self._size)
+        mapping.name = self.name
+        return mapping
 
     def close(self) -> None:
         """Close the file; see `Blob.close`."""

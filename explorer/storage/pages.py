@@ -1,12 +1,38 @@
-"""Pages of mapped files, given back to the system when they have been read."""
+"""Pages of mapped files: there before they are read, and given back to the system afterwards."""
 
 import mmap
 from typing import TYPE_CHECKING, Any
 
+from explorer.errors import TargetError
+
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["give_back", "read_ahead"]
+__all__ = ["MappedFile", "check_there", "give_back", "read_ahead"]
+
+
+class MappedFile(mmap.mmap):
+    """A file mapped into memory; `name` is the path that errors show."""
+
+    name = ""
+
+
+def check_there(array: "np.ndarray") -> None:
+    """Refuse an array on a mapped file that was cut since: the system kills who reads what is gone.
+
+    It asks for the size of the file, which takes a microsecond: before each part that is read.
+
+    Raises:
+        TargetError: the file is shorter than when it was mapped.
+    """
+    mapping = _mapping_of(array)
+    if isinstance(mapping, MappedFile) and mapping.size() < len(mapping):
+        raise TargetError(
+            mapping.name,
+            found=f"changed while it was read: it was cut to {mapping.size():,} bytes",
+            expected=f"{len(mapping):,} bytes",
+            cure="wait until it is written, and run again",
+        )
 
 
 def read_ahead(array: "np.ndarray") -> None:

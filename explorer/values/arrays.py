@@ -10,7 +10,7 @@ from explorer import dtypes
 from explorer.errors import TreeError
 from explorer.formats.pieces import Pieces
 from explorer.paths import Key
-from explorer.storage.pages import give_back, read_ahead
+from explorer.storage.pages import check_there, give_back, read_ahead
 from explorer.values.statistics import sum_up
 from explorer.values.summed import Summed
 
@@ -113,11 +113,13 @@ def _parts(
         return
     flat = np.asarray(array).reshape(-1)
     if flat.size <= _CHUNK:
+        check_there(flat)
         yield flat
         return
     for start in range(0, flat.size, _CHUNK):
         part = flat[start : start + _CHUNK]
         watch(part.size)
+        check_there(part)
         if is_own:
             read_ahead(flat[start + _CHUNK : start + 2 * _CHUNK])
         yield part

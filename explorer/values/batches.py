@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from explorer.storage.pages import check_there
 from explorer.values.arrays import NamedValues, sum_array
 from explorer.values.moments import Moments, moments_of_rows
 from explorer.values.rows import sums_of_rows
@@ -111,6 +112,7 @@ def _stacked(flat: list[np.ndarray]) -> np.ndarray:
     size = len(flat) * flat[0].size
     rows = _memory().rows[:size].reshape(len(flat), -1)
     for row, each in zip(rows, flat, strict=True):
+        check_there(each)
         row[:] = each
     return rows
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from explorer.storage.pages import give_back
+from explorer.storage.pages import check_there, give_back
 
 __all__ = [
     "BLOCK",
@@ -61,6 +61,7 @@ def flat_parts(array: np.ndarray, is_own: bool = False) -> Iterator[tuple[int, n
     flat = array.reshape(-1)
     for start in range(0, flat.size, _RELEASED):
         part = flat[start : start + _RELEASED]
+        check_there(part)
         yield start, part
         if is_own:
             give_back(part)
@@ -103,10 +104,16 @@ def _contiguous(
     a: np.ndarray, b: np.ndarray, done: Done
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yield flat parts: of arrays in row-major order as they are; rows of others, copied."""
+
+    def check() -> None:
+        check_there(a)
+        check_there(b)
+
     if a.flags.c_contiguous and b.flags.c_contiguous:
         x, y = a.reshape(-1), b.reshape(-1)
         for start in range(0, x.size, _RELEASED):
             part = slice(start, start + _RELEASED)
+            check()
             yield start, x[part], y[part]
             done(x[part], y[part])
         return
@@ -118,6 +125,7 @@ def _contiguous(
         return
     step = max(1, _GATHERED // row)
     for start in range(0, len(a), step):
+        check()
         parts = a[start : start + step], b[start : start + step]
         x, y = map(np.ascontiguousarray, parts)
         yield start * row, x.reshape(-1), y.reshape(-1)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from explorer.storage.pages import give_back
+from explorer.storage.pages import check_there, give_back
 
 __all__ = ["AxisLines", "lines_of"]
 
@@ -48,6 +48,7 @@ def lines_of(matrix: np.ndarray, is_own: bool = False) -> tuple[AxisLines, AxisL
     for start in range(0, rows, step):
         here = slice(start, start + step)
         part = matrix[here]
+        check_there(part)
         some = part != 0
         there[0][here] = some.any(axis=1)
         there[1][:] |= some.any(axis=0)

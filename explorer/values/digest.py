@@ -22,7 +22,7 @@ from explorer.errors import (
     printable,
     shown,
 )
-from explorer.storage.pages import give_back
+from explorer.storage.pages import check_there, give_back
 
 __all__ = [
     "Algorithm",
@@ -113,6 +113,7 @@ def digest_of(
     state = _state(algorithm)
     state.update(f"{dtype} {_shown(shape)}\n".encode())
     for part in _parts(array):
+        check_there(part)
         state.update(_bytes(part))
         if is_own:
             give_back(part)

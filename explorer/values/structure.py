@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from explorer.formats.pieces import Pieces
-from explorer.storage.pages import give_back
+from explorer.storage.pages import check_there, give_back
 from explorer.values.arrays import is_sharded
 
 __all__ = ["Channels", "outlier_channels", "zero_pattern"]
@@ -69,6 +69,7 @@ def _most_along(array: Any, axis: int, group: int, is_own: bool) -> int | None:
         if rows is None or rows.shape[axis] % group:
             return None
         for part in _parts(rows.reshape(rows.shape[0], -1), axis, group):
+            check_there(part)
             most = max(most, _most_in_a_group(part, axis, group))
             if is_own:
                 give_back(part)
@@ -153,6 +154,7 @@ def _squares(matrix: np.ndarray, is_own: bool) -> tuple[np.ndarray, np.ndarray]:
     of_columns = np.zeros(matrix.shape[1])
     step = max(1, _ELEMENTS // max(1, matrix.shape[1]))
     for start in range(0, matrix.shape[0], step):
+        check_there(matrix)
         block = matrix[start : start + step].astype(np.float64)
         block[~np.isfinite(block)] = 0
         block *= block

@@ -410,3 +410,36 @@ def test_a_model_that_exits_is_an_error(tmp_path: Path):
     done = run("count", "leaves:model", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "explorer: leaves:model: cannot be imported (SystemExit: 0)\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        ImportError("libx.so: failed to map segment from shared object"),
+        RuntimeError("can't start new thread"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_memory_that_runs_out_is_one_line(
+    error: BaseException, minilm: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def failing(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("explorer.cli.count._ledgers", failing)
+    done = run("count", minilm)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "explorer: this needs more memory than there is\n"
+
+
+def test_other_errors_of_libraries_are_not_hidden(
+    minilm: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def failing(*_: object) -> None:
+        raise RuntimeError("a fault of the program")
+
+    monkeypatch.setattr("explorer.cli.count._ledgers", failing)
+    with pytest.raises(RuntimeError, match="a fault of the program"):
+        run("count", minilm)

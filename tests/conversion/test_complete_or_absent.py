@@ -22,6 +22,21 @@ sys.argv = ["explorer", *sys.argv[1:]]
 from explorer.cli.main import main
 main()
 """
+SHORT_OF_MEMORY = """
+import re, resource, sys
+import jax, flax.nnx, optax, scipy, numpy
+from explorer.cli.main import main
+jax.numpy.ones(3) + 1
+words, sys.argv = sys.argv[1:], ["explorer", "--version"]
+try:
+    main()
+except SystemExit:
+    pass
+size = int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (size + 90_000_000, size + 90_000_000))
+sys.argv = ["explorer", *words]
+main()
+"""
 SLOW = """
 import sys, time, numpy as np
 from explorer.storage.writing import new_file, new_folder, open_new
@@ -77,6 +92,37 @@ def test_a_full_disk_leaves_nothing_of_a_transform(tmp_path: Path, words: list[s
     assert "cannot be written: File too large" in done.stderr
     assert done.stderr.count("\n") == 1
     assert os.listdir(tmp_path) == ["a.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["quantize", "a.safetensors", "--to", "int8", "-o", "b.safetensors"],
+        ["prune", "a.safetensors", "--pattern", "0.5", "-o", "b.safetensors"],
+        ["merge", "a.safetensors", "a.safetensors", "-o", "b.safetensors"],
+        ["merge", "a.safetensors", "a.safetensors", "-o", "b.npz"],
+    ],
+    ids=lambda words: " ".join(words[::4]),
+)
+def test_memory_that_ends_leaves_nothing(tmp_path: Path, words: list[str]):
+    kernel = np.ones((3840, 4096), "float32")
+    source = tmp_path / "a.safetensors"
+    save_file({"layers.0.mlp.up_proj.weight": kernel}, source)
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY, *(_in(tmp_path, each) for each in words)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr in (
+        "explorer: this needs more memory than there is\n",
+        f"explorer: {source}: cannot be read: Cannot allocate memory\n",
+    )
+    assert os.listdir(tmp_path) == ["a.safetensors"]
+
+
+def _in(folder: Path, word: str) -> str:
+    return str(folder / word) if word.endswith((".safetensors", ".npz")) else word
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

@@ -1,5 +1,7 @@
 """No writer changes what it did not write, goes through a link to it, or waits for a fifo."""
 
+import errno
+import io
 import os
 import re
 import resource
@@ -190,24 +192,86 @@ def full_disk() -> Iterator[None]:
     signal.signal(signal.SIGXFSZ, handler)
 
 
+COMPLETE_OR_ABSENT = [
+    "plot",
+    "report",
+    "converted file",
+    "converted folder",
+    "what was learned",
+    "adapters",
+]
+
+
 @pytest.mark.usefixtures("full_disk")
-@pytest.mark.parametrize(
-    "writer",
-    [
-        "plot",
-        "report",
-        "converted file",
-        "converted folder",
-        "what was learned",
-        "adapters",
-    ],
-)
+@pytest.mark.parametrize("writer", COMPLETE_OR_ABSENT)
 def test_a_full_disk_is_one_line_and_leaves_nothing(writer: str, tmp_path: Path):
     case = WRITERS[writer]
     with pytest.raises(ExplorerError, match="File too large") as caught:
         case.write(tmp_path / case.name)
     assert str(caught.value).startswith(f"{tmp_path / case.name}: ")
     assert "\n" not in str(caught.value)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES], ids=["read-only", "denied"])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_folder_that_cannot_be_written(
+    writer: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    case, folder = WRITERS[writer], tmp_path / "folder"
+    folder.mkdir()
+    path = folder / case.name
+    if case.before:
+        case.before(path)
+    before = snapshot(tmp_path)
+    refuse_changes(folder, number, monkeypatch)
+    is_inner = writer in ("manifest", "lock", "pass")  # to which their callers add a place
+    kinds = (ExplorerError, OSError) if is_inner else ExplorerError
+    with pytest.raises(kinds) as caught:
+        case.write(path)
+    assert os.strerror(number) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert snapshot(tmp_path) == before
+
+
+def refuse_changes(folder: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the system refuse what would change a folder, as for one that may only be read."""
+
+    def refusing(name: str, changes: Callable[..., bool]) -> None:
+        real = getattr(os, name)
+
+        def call(path: Any, *args: Any, **kwargs: Any) -> Any:
+            inside = isinstance(path, str | Path) and Path(path).is_relative_to(folder)
+            if inside and changes(*args):
+                raise OSError(number, os.strerror(number), str(path))
+            return real(path, *args, **kwargs)
+
+        monkeypatch.setattr(os, name, call)
+
+    writing = os.O_WRONLY | os.O_RDWR
+    refusing("open", lambda flags, *_: bool(flags & writing))
+    for name in ("mkdir", "rmdir", "unlink", "link", "rename", "replace"):
+        refusing(name, lambda *_: True)
+
+
+@pytest.mark.parametrize("writer", COMPLETE_OR_ABSENT)
+def test_memory_that_ends_while_it_is_written(
+    writer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    case = WRITERS[writer]
+
+    class Failing(io.BufferedWriter):
+        def write(self, raw: Any) -> int:
+            super().write(bytes(raw)[:64])
+            raise MemoryError
+
+    monkeypatch.setattr(
+        "explorer.storage.writing.open",
+        lambda file, mode: Failing(io.FileIO(file, mode)),
+        raising=False,
+    )
+    with pytest.raises(MemoryError):  # of which the command makes one line
+        case.write(tmp_path / case.name)
     assert os.listdir(tmp_path) == []
 
 

@@ -7,7 +7,7 @@ from explorer.formats.gguf.cursor import quoted
 from explorer.formats.gguf.header import GGUFHeader, Layout
 from explorer.formats.ndarrays import view
 from explorer.formats.pieces import Pieces
-from explorer.storage.pages import give_back
+from explorer.storage.pages import check_there, give_back
 from explorer.storage.window import Bytes
 
 __all__ = ["dequantised"]
@@ -40,6 +40,7 @@ def dequantised(
         from gguf import dequantize
 
         stored = raw[first * size : last * size]
+        check_there(stored)
         is_whole = stored.size == raw.size
         try:
             found = dequantize(

@@ -18,7 +18,7 @@ from explorer.formats.safetensors.text import read_json
 from explorer.inventory.listing import Listing
 from explorer.paths import Key
 from explorer.storage.local import LOCAL
-from explorer.storage.pages import give_back
+from explorer.storage.pages import check_there, give_back
 from explorer.storage.store import Blob, Store
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ def _as_array(
     def unpack(first: int, last: int) -> np.ndarray:
         # two four-bit values a byte, the first in the low half
         stored = raw[first:last]
+        check_there(stored)
         pairs = np.stack([stored & 15, stored >> 4], axis=-1)
         if stored.size < raw.size:
             give_back(stored)

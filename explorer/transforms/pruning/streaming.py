@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from explorer.errors import InputError
+from explorer.storage.pages import check_there
 from explorer.transforms.pruning import scores as by
 from explorer.transforms.pruning.kernels import mask_of
 from explorer.transforms.pruning.matrices import MatrixView
@@ -144,6 +145,7 @@ class KernelPruner:
         return found
 
     def _scores(self, name: str, rows: np.ndarray) -> np.ndarray:
+        check_there(rows)
         if not np.isfinite(rows).all():
             raise self._not_finite(name)
         if self._settings.by == "random":
