@@ -48,7 +48,8 @@ class Trainer:
         model: a Linen module; an NNX module, or a class or function that takes `rngs` and
             makes one; an Equinox module; None where training begins with `init_from`.
         loss_fn: `(params, batch, context) -> loss`, a scalar; or `(loss, metrics)`, a dict
-            of scalars; or `(loss, metrics, batch_stats)`. See `Context`. With a model of NNX
+            of scalars; or `(loss, metrics, batch_stats)`: what `apply(..., mutable=...)` gave
+            of the collections that are not to stay as they are. See `Context`. With a model of NNX
             or Equinox its first argument is the module, which keeps its own statistics. A
             mean over something other than examples, as tokens, is a `Weighted`.
         optimizer: any optax transformation; clipping is a part of it, as optax has it. It is

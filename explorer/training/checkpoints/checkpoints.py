@@ -240,6 +240,7 @@ class Checkpoints:
         for leaf in jax.tree.leaves(like):
             if not hasattr(leaf, "shape"):
                 check_type("like", leaf, (), "a state, of arrays or their shapes")
+        self.wait()  # what is being written is the newest
         remarks, there = list(self._remarks), on_first(self.steps, list[int])
         for each in step_folders.to_restore(self.folder, there, step):
             try:

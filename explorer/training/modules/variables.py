@@ -8,17 +8,44 @@ import jax.numpy as jnp
 
 from explorer.tree.walk import Path
 
-__all__ = ["Annotations", "FunctionalModule", "Variables", "zeros_like_shape"]
+__all__ = [
+    "Annotations",
+    "FunctionalModule",
+    "Variables",
+    "by_collection",
+    "zeros_like_shape",
+]
+
+_STATS = "batch_stats"
 
 # the names that a module gives to the axes of a parameter, of a mesh or its own
 Annotations = Mapping[Path, tuple[Any, ...]]
 
 
 class Variables(NamedTuple):
-    """What a module begins with: nested dicts of its parameters, and of what else it keeps."""
+    """What a module begins with: nested dicts of its parameters, and of what else it keeps.
+
+    `batch_stats` is the collection of this name; of a Linen module with further ones, a dict of
+    all of them by name, "batch_stats" among them.
+    """
 
     params: Any
     batch_stats: Any
+
+
+def by_collection(batch_stats: Any) -> dict[str, Any]:
+    """Return what a Linen module keeps besides its parameters, by collection.
+
+    >>> by_collection({"BatchNorm_0": {"mean": 0.0}})
+    {'batch_stats': {'BatchNorm_0': {'mean': 0.0}}}
+    >>> by_collection({"batch_stats": {}, "counters": {"calls": 3}}), by_collection({})
+    ({'counters': {'calls': 3}}, {})
+    """
+    if not batch_stats:
+        return {}
+    if _STATS not in batch_stats:
+        return {_STATS: batch_stats}
+    return {name: kept for name, kept in batch_stats.items() if kept}
 
 
 class FunctionalModule(Protocol):

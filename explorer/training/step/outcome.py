@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax.errors import FlaxError
 
 from explorer.errors import ExplorerError, InputError, first_line, printable
+from explorer.training.modules.variables import by_collection
 from explorer.training.step.weighted import Weighted, shared_weight
 
 __all__ = ["Context", "LossFn", "Metrics", "Outcome", "count_examples", "outcome_of"]
@@ -21,7 +22,8 @@ class Context(NamedTuple):
     """What a loss function may need besides parameters and a batch.
 
     `rng` is a key of this step alone, for dropout; `batch_stats` the running statistics, {}
-    where the module has none; `train` a plain bool, False in an evaluation; `base` what the
+    where the module has none (of a Linen module with further collections, all of them by
+    name); `train` a plain bool, False in an evaluation; `base` what the
     loss reads and no step changes, such as the frozen parameters below adapters.
 
     >>> def loss_fn(params, batch, context):
@@ -36,6 +38,14 @@ class Context(NamedTuple):
     batch_stats: Any
     train: bool
     base: Any = None
+
+    def variables(self, params: Any) -> dict[str, Any]:
+        """Return parameters with all else that a Linen module keeps, as its `apply` takes them.
+
+        >>> Context(jax.random.key(0), {"BatchNorm_0": {"mean": 0.0}}, True).variables({})
+        {'params': {}, 'batch_stats': {'BatchNorm_0': {'mean': 0.0}}}
+        """
+        return {"params": params, **by_collection(self.batch_stats)}
 
 
 # loss_fn(params, batch, context) -> loss | (loss, metrics) | (loss, metrics, batch_stats);

@@ -48,7 +48,8 @@ class TrainState(struct.PyTreeNode):
 
     `step` counts the steps taken (int32). `rng` is a typed key that never changes: a step
     folds its number into it, so that a resumed run draws what an uninterrupted one draws.
-    `batch_stats` is {} where the module has none; `watch` what a Watch compares with.
+    `batch_stats` is {} where the module has none, and all collections by name where it has
+    others too; `watch` what a Watch compares with.
     `halted` says that a step was not finite: it was not taken, and no step is after it.
 
     >>> from explorer.models.small import LinearRegression
@@ -89,8 +90,8 @@ def create_state(
     Inside `jax.eval_shape` nothing is computed.
 
     Args:
-        module: as of `Trainer`. Of a Linen module's variables, "params" and "batch_stats" are
-            kept; what an NNX or Equinox module holds is copied.
+        module: as of `Trainer`. Of a Linen module all variables are kept but what it sows;
+            what an NNX or Equinox module holds is copied.
         optimizer: any optax transformation.
         rng: a key; one half draws the parameters, the other is kept for the steps.
         *inputs: example inputs of the module's call: arrays, or `jax.ShapeDtypeStruct`s,
