@@ -1,6 +1,6 @@
 """Trees of weights -> trees of quantised ones, with a record of what changed."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -46,11 +46,20 @@ class Quantiser:
     Args:
         selection: which, and how.
         measure: whether errors are measured.
+        given: tensors that are quantised already, by name; taken where one is chosen.
+        notes: what the record says beside the selection's own note.
     """
 
-    def __init__(self, selection: Selection, measure: bool = True):
+    def __init__(
+        self,
+        selection: Selection,
+        measure: bool = True,
+        given: Mapping[str, Quantized] | None = None,
+        notes: tuple[str, ...] = (),
+    ):
         check_kinds(("measure", measure, "True or False"))
         self.selection, self.measure = selection, measure
+        self.given, self.notes = given or {}, notes
         self.changes: list[TensorChange] = []
 
     def __call__(self, key: Key, kind: Kind, load: Callable[[], Array]) -> Quantized | None:
@@ -63,7 +72,9 @@ class Quantiser:
             return None
         weights = load()
         check_finite(name_of(key), weights)
-        found = Quantized.of(weights, chosen.codec.scheme, chosen.inputs_first)
+        found = self.given.get(name_of(key))
+        if found is None:
+            found = Quantized.of(weights, chosen.codec.scheme, chosen.inputs_first)
         errors = self._errors(name_of(key), weights, found)
         self.changes.append(_change(key, kind, found.codec.name, found.nbytes, **errors))
         return found
@@ -92,7 +103,7 @@ class Quantiser:
             transform=f"quantize {self.selection.scheme}",
             target=self.selection.inventory.target,
             tensors=tuple(self.changes),
-            notes=(self.selection.note,),
+            notes=(self.selection.note, *self.notes),
         )
 
 
