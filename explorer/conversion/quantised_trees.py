@@ -4,12 +4,10 @@ from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from explorer.conversion.models import ModelSource
-from explorer.conversion.plain import PlainSource
+from explorer.conversion.plain import PlainSource, outgoing_inventory
 from explorer.conversion.quantised_tensors import QuantisedTensor, check_type, in_layout
 from explorer.errors import InputError, first_few
 from explorer.formats.writing import OutgoingTensor
-from explorer.identify.assemble import assemble
-from explorer.inventory.listing import Listing
 from explorer.paths import name_of
 from explorer.targets.leaves import LeafPart
 
@@ -153,14 +151,7 @@ def plain_modules(
     place: str, tensors: Sequence[OutgoingTensor], quantised: Container[str]
 ) -> tuple[str, ...]:
     """Return the modules whose kernels stay as they are, which a config names."""
-    listing = Listing(
-        format="safetensors",
-        keys=[each.name for each in tensors],
-        shapes=[each.shape for each in tensors],
-        dtypes=[each.dtype for each in tensors],
-        nbytes=[each.nbytes for each in tensors],
-    )
-    columns = assemble(listing, place).columns
+    columns = outgoing_inventory(place, tensors).columns
     found = dict.fromkeys(
         each.name.removesuffix(".weight")
         for index, each in enumerate(tensors)

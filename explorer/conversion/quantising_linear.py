@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from explorer import dtypes
 from explorer.conversion.folders import folder_files
 from explorer.conversion.known import known_of
-from explorer.conversion.plain import PlainSource
+from explorer.conversion.plain import PlainSource, outgoing_inventory
 from explorer.conversion.quantised_trees import plain_modules
 from explorer.conversion.quantising import check_unquantised
 from explorer.conversion.saving import model_tensors, names_of
@@ -17,9 +17,6 @@ from explorer.conversion.values import source_of
 from explorer.conversion.writing import Outgoing, check_free, write_outgoing
 from explorer.errors import InputError
 from explorer.formats.writing import OutgoingTensor
-from explorer.identify.assemble import assemble
-from explorer.inventory.inventory import Inventory
-from explorer.inventory.listing import Listing
 from explorer.inventory.tensor import Kind
 from explorer.paths import name_of, path_of
 from explorer.sizing.weights.groups import TensorGroup, matrix_of
@@ -118,7 +115,7 @@ def _written(
     wanted: Wanted,
     before: Mapping[str, str],
 ) -> list[_Written]:
-    inventory = _inventory(place, tensors)
+    inventory = outgoing_inventory(place, tensors)
     heads = linear_scheme(wanted.name, wanted.options).heads
     found = []
     for index, each in enumerate(tensors):
@@ -139,17 +136,6 @@ def _written(
             expected="attention, feed-forward or expert matrices named ….weight",
         )
     return found
-
-
-def _inventory(place: str, tensors: list[OutgoingTensor]) -> Inventory:
-    listing = Listing(
-        format="safetensors",
-        keys=[each.name for each in tensors],
-        shapes=[each.shape for each in tensors],
-        dtypes=[each.dtype for each in tensors],
-        nbytes=[each.nbytes for each in tensors],
-    )
-    return assemble(listing, place)
 
 
 def _change(each: _Written, scheme: str) -> TensorChange:

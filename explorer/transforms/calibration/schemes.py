@@ -127,7 +127,9 @@ def _quantised(kernel: GptqKernel, layout: Integers, scheme: str, before: Any) -
         parts["zero_points"] = zeros.astype(np.int8)
     if isinstance(before, jax.Array):
         parts = {name: jnp.asarray(part) for name, part in parts.items()}
-    return Quantized(parts, codec_of(scheme).scheme, before.shape, before.dtype.name, True)
+    inputs, outputs = before.shape
+    name = codec_of(scheme).scheme
+    return Quantized(parts, name, (inputs, outputs), before.dtype.name, True)
 
 
 def _at(params: Params, name: str) -> Any:
