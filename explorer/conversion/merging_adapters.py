@@ -188,6 +188,22 @@ class _MergedModel(ModelSource):
                 **({} if found is None else found._asdict()),
             )
 
+        parameters = {str(key) for key in self.source.parameters}
+        for made in self.others:
+            size, before = prod(made.shape), self.before[made.name]
+            number = size if made.name in parameters else 0  # buffers take bytes alone
+            yield TensorChange(
+                name=made.name,
+                component=classify(tuple(made.name.split(".")), made.shape)[1],
+                shape=made.shape,
+                before=before,
+                after=made.dtype,
+                parameters_before=number,
+                parameters_after=number,
+                bytes_before=dtypes.find(before).nbytes(size),
+                bytes_after=made.nbytes,
+            )
+
     def losses_again(self) -> Iterator[str]:
         """Yield what quantising again lost at most, for each type, once all are written."""
         worst: dict[str, tuple[float, str]] = {}
