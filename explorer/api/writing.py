@@ -209,6 +209,7 @@ def _calibrated_file(
 
     from explorer.api.quantising import quantize
     from explorer.conversion.saving import save_target
+    from explorer.targets.inventories import inventory_of
     from explorer.targets.records import Checkpoint
 
     if not isinstance(found, Checkpoint):
@@ -225,4 +226,9 @@ def _calibrated_file(
         record=f"{change.transform} of {os.path.basename(found.path)}",
     )
     saved = save_target(resolve(tree), path, settings)
-    return replace(change, notes=(*change.notes, *saved.notes))
+    notes = (*change.notes, *saved.notes)
+    before = inventory_of(found).nbytes
+    if change.bytes_after > before:
+        grown = f"larger than the source: {before:,} -> {change.bytes_after:,} bytes"
+        notes = (grown, *notes)
+    return replace(change, notes=notes)

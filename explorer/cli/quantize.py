@@ -63,6 +63,15 @@ def quantize(
     int8 in groups on a text, with which the model loses less than with the nearest ones.
 
     \b
+    Schemes for linear layers: nf4, fp4, int8, int4, fp8, mxfp4, nvfp4, int8wo, int4wo;
+    options :g64, :channel, :tensor, :block, :asym, :search, :double, :e5m2.
+    gptq and awq are sizes of --plan, and methods of --by.
+    llama.cpp's: F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q1_0, Q2_0, Q2_K, Q2_K_S,
+    Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M, Q6_K, IQ1_S, IQ1_M, IQ2_XXS,
+    IQ2_XS, IQ2_S, IQ2_M, IQ3_XXS, IQ3_XS, IQ3_S, IQ3_M, IQ4_NL, IQ4_XS, TQ1_0, TQ2_0,
+    MXFP4_MOE, NVFP4; :pure gives every matrix one type.
+
+    \b
     Examples:
       explorer quantize llama-3.1-8b --to Q4_K_M --plan
       explorer quantize model/ --to Q4_K_M -o model-Q4_K_M.gguf

@@ -67,7 +67,7 @@ class ModelSource:
                 self.source.side.place,
                 found=f"lacks {first_few(lacking)}",
                 expected=f"the parameters of {self._class}, in float formats",
-                cure="give the config of its model, or convert it with --names source",
+                cure="give the config of its model; `explorer convert IN OUT --names source` keeps names",
             )
 
     def used(self) -> set[Key]:

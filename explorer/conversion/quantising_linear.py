@@ -24,7 +24,7 @@ from explorer.sizing.weights.parsing import Wanted
 from explorer.sizing.weights.schemes import linear_scheme
 from explorer.targets.records import Target
 from explorer.transforms.measure import lost_note
-from explorer.transforms.records import Change, TensorChange
+from explorer.transforms.records import Change, TensorChange, grown_notes
 from explorer.transforms.running import RunningDistance
 
 __all__ = ["quantise_linear"]
@@ -100,11 +100,12 @@ def quantise_linear(
         path, form, is_folder, Outgoing(outgoing, words=words, files=files), settings
     )
     note = linear_scheme(wanted.name, wanted.options).note
+    changes = tuple(_change(each, wanted.name) for each in written)
     return Change(
         transform=f"quantize {scheme}",
         target=name,
-        tensors=tuple(_change(each, wanted.name) for each in written),
-        notes=(note, *notes),
+        tensors=changes,
+        notes=(*grown_notes(changes), note, *notes),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jax.core import Tracer
 
 from explorer.arguments import check_kinds, check_tree_given
+from explorer.document.words import counted
 from explorer.errors import InputError, printable
 from explorer.inventory.tensor import Kind
 from explorer.paths import Key, name_of, path_of
@@ -61,6 +62,7 @@ class Quantiser:
         self.selection, self.measure = selection, measure
         self.given, self.notes = given or {}, notes
         self.changes: list[TensorChange] = []
+        self.ragged = 0  # tensors whose last groups are smaller
 
     def __call__(self, key: Key, kind: Kind, load: Callable[[], Array]) -> Quantized | None:
         """Return a tensor quantised, or None where it stays; what happens is recorded."""
@@ -77,6 +79,7 @@ class Quantiser:
             found = Quantized.of(weights, chosen.codec.scheme, chosen.inputs_first)
         errors = self._errors(name_of(key), weights, found)
         self.changes.append(_change(key, kind, found.codec.name, found.nbytes, **errors))
+        self.ragged += _is_ragged(found)
         return found
 
     def _errors(self, name: str, weights: Array, found: Quantized) -> dict[str, Any]:
@@ -103,8 +106,23 @@ class Quantiser:
             transform=f"quantize {self.selection.scheme}",
             target=self.selection.inventory.target,
             tensors=tuple(self.changes),
-            notes=(self.selection.note, *self.notes),
+            notes=(self.selection.note, *self.notes, *self._of_groups()),
         )
+
+    def _of_groups(self) -> tuple[str, ...]:
+        if not self.ragged:
+            return ()
+        return (
+            f"{counted(self.ragged, 'tensor')} with a smaller last group of inputs, which "
+            "the files of compressed-tensors cannot hold",
+        )
+
+
+def _is_ragged(tensor: Quantized) -> bool:
+    """Return whether groups of integers do not divide the inputs."""
+    group = getattr(tensor.codec.layout, "group", None)
+    is_grouped = type(tensor.codec.layout).__name__ == "Integers" and bool(group)
+    return is_grouped and tensor.matrix[0 if tensor.inputs_first else 1] % group > 0
 
 
 def _change(key: Key, kind: Kind, after: str, nbytes: int, **errors: Any) -> TensorChange:
