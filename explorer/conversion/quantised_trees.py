@@ -26,11 +26,13 @@ class QuantisedFile(NamedTuple):
         tensors: in their order; of a quantised one all its parts.
         packing: the quantization_config; None where nothing is quantised, or in a GGUF file.
         notes: one line each.
+        dtype: that a config must name; None for any.
     """
 
     tensors: list[OutgoingTensor]
     packing: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    dtype: str | None = None
 
 
 def quantised_file(
@@ -79,7 +81,11 @@ def quantised_file(
     )
     packing = None
     if has_config and form == "safetensors":
-        from explorer.transforms.quantisation.file_parts import quantization_config
+        from explorer.transforms.quantisation.file_parts import (
+            computing_dtype,
+            loading_note,
+            quantization_config,
+        )
 
         if len(schemes) > 1:
             raise InputError(
@@ -90,7 +96,10 @@ def quantised_file(
             )
         place = made.source.side.place
         ignored = plain_modules(place, tensors, quantised.keys())
-        packing = quantization_config(next(iter(schemes)), ignored)
+        [scheme] = schemes
+        packing = quantization_config(scheme, ignored)
+        more = (*filter(None, [loading_note(scheme)]),)
+        return QuantisedFile(found, packing, (note, *more), computing_dtype(scheme))
     return QuantisedFile(found, packing, (note,))
 
 

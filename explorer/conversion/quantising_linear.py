@@ -85,14 +85,20 @@ def quantise_linear(
     files: dict[str, bytes] = {}
     notes: list[str] = []
     if is_folder:
-        from explorer.transforms.quantisation.file_parts import quantization_config
+        from explorer.transforms.quantisation.file_parts import (
+            computing_dtype,
+            loading_note,
+            quantization_config,
+        )
 
         is_hf = names == "hf" or known.is_folder
         changed = {each.tensor.name for each in written if len(each.parts) > 1}
         packing = quantization_config(
             scheme, plain_modules(source.side.place, tensors, changed)
         )
-        files, notes = folder_files(known, None, is_hf, packing)
+        dtype = computing_dtype(scheme)
+        files, notes = folder_files(known, dtype, is_hf, packing)
+        notes = [*filter(None, [loading_note(scheme)]), *notes]
     outgoing = [part for each in written for part in each.parts]
     record = f"quantize {scheme} of {os.path.basename(name)}"
     words = {"format": "pt", "explorer.transform": record}

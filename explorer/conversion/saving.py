@@ -142,7 +142,9 @@ def _write(
         record = {"explorer.transform": settings.record} if settings.record else {}
         outgoing = outgoing._replace(words={"format": "pt", **record})
         if is_folder:
-            files, more = folder_files(known, settings.dtype, is_hf, file.packing)
+            files, more = folder_files(
+                known, file.dtype or settings.dtype, is_hf, file.packing
+            )
             outgoing = outgoing._replace(files=files)
             notes += more
     write_outgoing(path, form, is_folder, outgoing, settings)

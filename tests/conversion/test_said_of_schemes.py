@@ -133,3 +133,26 @@ def test_what_gguf_files_cannot_hold_has_a_cure(tmp_path: Path):
     assert run(*words).returncode == 0
     words = ("quantize", tmp_path / "bert", "--to", "int8", "-o", tmp_path / "c")
     assert run(*words).returncode == 0
+
+
+@pytest.mark.parametrize("scheme", ["mxfp4", "nvfp4"])
+def test_four_bit_floats_are_run_in_bfloat16(scheme: str, folder: Path, tmp_path: Path):
+    """compressed-tensors decodes them to it; in another dtype transformers' layers fail."""
+    import explorer as ex
+
+    change = quantize_file(folder / "model", scheme, tmp_path / "new")
+    assert any("config.json names bfloat16" in note for note in change.notes)
+    tree, _ = ex.quantize(ex.load_pretrained(folder / "model")[1], scheme)
+    ex.save(tree, tmp_path / "tree", like=folder / "model")
+    for name in ("new", "tree"):
+        config = json.loads((tmp_path / name / "config.json").read_text())
+        assert config.get("dtype", config.get("torch_dtype")) == "bfloat16"
+
+
+def test_packed_zero_points_are_said_not_to_load(folder: Path, tmp_path: Path):
+    asymmetric = quantize_file(folder / "model", "int4:g64:asym", tmp_path / "a")
+    plain = quantize_file(folder / "model", "int4:g64", tmp_path / "b")
+    loads = [
+        "transformers 5.23 does not load" in " ".join(c.notes) for c in (asymmetric, plain)
+    ]
+    assert loads == [True, False]
