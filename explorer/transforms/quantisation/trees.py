@@ -15,6 +15,7 @@ from explorer.inventory.tensor import Kind
 from explorer.paths import Key, name_of, path_of
 from explorer.training.sharding.arrays import check_not_donated
 from explorer.transforms.measure import check_kept, distance, lost_note, overflow
+from explorer.transforms.quantisation.integers import Integers
 from explorer.transforms.quantisation.pieces import Array, is_host
 from explorer.transforms.quantisation.quantized import Quantized
 from explorer.transforms.quantisation.qwix_arrays import from_qwix, is_qwix
@@ -120,9 +121,10 @@ class Quantiser:
 
 def _is_ragged(tensor: Quantized) -> bool:
     """Return whether groups of integers do not divide the inputs."""
-    group = getattr(tensor.codec.layout, "group", None)
-    is_grouped = type(tensor.codec.layout).__name__ == "Integers" and bool(group)
-    return is_grouped and tensor.matrix[0 if tensor.inputs_first else 1] % group > 0
+    layout = tensor.codec.layout
+    if not isinstance(layout, Integers) or not layout.group:
+        return False
+    return tensor.matrix[0 if tensor.inputs_first else 1] % layout.group > 0
 
 
 def _change(key: Key, kind: Kind, after: str, nbytes: int, **errors: Any) -> TensorChange:
