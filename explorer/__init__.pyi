@@ -126,6 +126,9 @@ from .transforms.adapters.merging import (
 from .transforms.calibration.moments import (
     gather_moments,
 )
+from .transforms.calibration.settings import (
+    Calibration,
+)
 from .transforms.evaluation import (
     Evaluator,
 )
@@ -152,6 +155,7 @@ from .tree.partition import (
 __version__: str
 
 __all__ = [
+    "Calibration",
     "Change",
     "Comparison",
     "Evaluator",

@@ -316,7 +316,7 @@ def test_no_pickle_is_ever_loaded():
 
 def test_public_names_are_pinned():
     assert ex.__all__ == [
-        "Change", "Comparison", "Evaluator", "ExplorerError", "FormatError", "GenerationSettings", "InputError",
+        "Calibration", "Change", "Comparison", "Evaluator", "ExplorerError", "FormatError", "GenerationSettings", "InputError",
         "Inventory", "Kind", "Ledger", "Lora", "MemoryPlan", "MismatchError", "MissingPackageError", "ParameterRole",
         "Quantized", "Summary", "Sweep", "TargetError", "TensorSpec", "Term", "Tie", "TreeError", "UnsafePickleError",
         "Variation", "Workload", "add_lora", "apply_lora", "apply_masks", "audit_roles", "build_model", "check_values",

@@ -162,7 +162,8 @@ def merge_lora_file(
 
     Args:
         base: a checkpoint of a model that explorer knows; it may be larger than memory. A GGUF
-            file that is written as one keeps its types, and what is adapted is quantised again.
+            file that is written as one keeps its types, and what is adapted is quantised again;
+            packed weights of other files are dequantised.
         adapter: a folder with adapter_config.json, or a GGUF file of adapters.
         path: as of `save`.
         dtype: of the parameters; None for their own.
@@ -172,8 +173,7 @@ def merge_lora_file(
         What became of each tensor.
 
     Raises:
-        InputError: adapters of another model, a base that is quantised in a format other than
-            GGUF, or a path that exists or cannot be written.
+        InputError: adapters of another model, a base that is packed in a layout that is not decoded, or a path that exists or cannot be written.
     """
     from explorer.conversion.merging_adapters import merge_into_file
     from explorer.conversion.settings import SaveSettings

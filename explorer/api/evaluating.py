@@ -48,10 +48,10 @@ def evaluated_quantisation(
     from explorer.pretrained.loading import load_pretrained
 
     model, before = load_pretrained(target)
-    if os.path.isfile(path) and path.endswith(".gguf"):
+    if os.path.isdir(path) or path.endswith(".gguf"):
         _, after = load_pretrained(path)
     else:
-        # the numbers of the file, which only its own library loads
+        # the numbers of the file, which has no config beside it
         after, _ = quantize(before, scheme, model=model, measure=False)
     return _evaluated(change, (model, before), (model, after), tokens)
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from explorer.api.transforms import arrays_in, evaluated
 from explorer.errors import InputError, TreeError, check_type, printable
 from explorer.inventory.selection import nothing_matches
@@ -12,6 +14,7 @@ from explorer.targets.records import Checkpoint, Tree
 
 if TYPE_CHECKING:
     from explorer.targets.records import Target
+    from explorer.transforms.calibration.settings import Calibration
     from explorer.transforms.evaluation import Evaluator
     from explorer.transforms.quantisation.selection import Selection
     from explorer.transforms.quantisation.trees import Quantiser
@@ -29,6 +32,7 @@ def quantize(
     model: Any = None,
     measure: bool = True,
     evaluate: "Evaluator | None" = None,
+    calibrate: "Calibration | None" = None,
 ) -> "tuple[Any, Change]":
     """Return a model's weights quantised, and the record of what that changed.
 
@@ -46,6 +50,9 @@ def quantize(
             has its own.
         measure: whether the error of each tensor is measured.
         evaluate: tokens on which parameters are measured before and after.
+        calibrate: a method (GPTQ, AWQ) and tokens, by which int4 and int8 in groups lose less than
+            by rounding to the nearest; of one of explorer's own models. A checkpoint then comes
+            as the parameters that `load_pretrained` returns.
 
     Returns:
         `(tree, change)`.
@@ -61,6 +68,11 @@ def quantize(
     """
     from explorer.transforms.quantisation.trees import Quantiser
 
+    if calibrate is not None:
+        tree, change, before = _calibrated(
+            target, scheme, select, model, measure, calibrate
+        )
+        return tree, evaluated(change, before, tree, evaluate)
     found = resolve(target)
     match found:
         case Checkpoint():
@@ -82,6 +94,44 @@ def quantize(
                 cure="`explorer plan --quantize` says what it would take",
             )
     return tree, evaluated(change, before, after, evaluate)
+
+
+def _calibrated(
+    target: Any,
+    scheme: Any,
+    select: str | None,
+    model: Any,
+    measure: bool,
+    given: "Calibration",
+) -> "tuple[Any, Change, Any]":
+    """Return a model quantised as its calibration says, the record, and what it was before."""
+    from explorer.objects.pytree import arrays_of
+    from explorer.targets.inventories import inventory_of
+    from explorer.transforms.calibration.schemes import calibrated
+    from explorer.transforms.calibration.settings import check_calibration
+    from explorer.transforms.quantisation.selection import Selection
+    from explorer.transforms.quantisation.trees import Quantiser, quantise_tree
+
+    calibration = check_calibration(given)
+    _no_select(select, f"{calibration.method}, which calibrates all linear layers in order")
+    found, name = resolve(target), ""
+    if isinstance(found, Checkpoint):
+        from explorer.pretrained.loading import load_pretrained
+
+        name = found.path
+        model, target = load_pretrained(found.path)
+    elif not isinstance(found, Tree):
+        raise TreeError(
+            _name_of(target), found="has shapes and no values", expected="a model's weights"
+        )
+    wrapped = isinstance(target, Mapping) and set(target) == {"params"}
+    params = target["params"] if wrapped else target
+    made = calibrated(model, params, scheme, calibration)
+    selection = Selection(inventory_of(Tree(made.params, name)), scheme)
+    quantiser = Quantiser(selection, measure, made.kernels, (made.note,))
+    tree, change = quantise_tree(made.params, arrays_of(made.params), quantiser)
+    change = replace(change, transform=f"{change.transform} by {calibration.method}")
+    return ({"params": tree} if wrapped else tree), change, target
 
 
 def _of_checkpoint(found: Checkpoint, quantiser: "Quantiser") -> "tuple[Any, Change]":

@@ -9,6 +9,9 @@ from explorer.errors import InputError, TreeError, check_path, shown
 from explorer.targets import as_path, resolve
 
 if TYPE_CHECKING:
+    from explorer.conversion.settings import SaveSettings
+    from explorer.targets.records import Target
+    from explorer.transforms.calibration.settings import Calibration
     from explorer.transforms.records import Change
     from explorer.transforms.written import SavedFile
 
@@ -154,6 +157,7 @@ def quantize_file(
     like: str | os.PathLike | None = None,
     config: Mapping[str, Any] | None = None,
     progress: "tuple[Callable[[int], Any], Callable[[int], Any]] | None" = None,
+    calibrate: "Calibration | None" = None,
 ) -> "Change":
     """Write a target with quantised weights to a new file, a tensor at a time.
 
@@ -163,6 +167,7 @@ def quantize_file(
             for safetensors in its library's layout.
         path: of the new file, or of a folder of safetensors.
         like, config, progress: as for `save`.
+        calibrate: as for `quantize`; the model is then in memory as a whole.
 
     Raises:
         InputError: as `save`; also no such scheme, weights that are quantised already or are not
@@ -185,6 +190,8 @@ def quantize_file(
         else type(target).__name__
     )
     found, place = resolve(target), os.fspath(path)
+    if calibrate is not None:
+        return _calibrated_file(found, scheme, place, settings, calibrate)
     if not wanted.gguf:
         from explorer.conversion.quantising_linear import quantise_linear
 
@@ -192,3 +199,36 @@ def quantize_file(
     from explorer.conversion.quantising import quantise_to_gguf
 
     return quantise_to_gguf(found, place, wanted, settings, name)
+
+
+def _calibrated_file(
+    found: "Target", scheme: str, path: str, settings: "SaveSettings", given: "Calibration"
+) -> "Change":
+    """Write a checkpoint whose quantised weights are chosen on data."""
+    from msgspec.structs import replace
+
+    from explorer.api.quantising import quantize
+    from explorer.conversion.saving import save_target
+    from explorer.targets.inventories import inventory_of
+    from explorer.targets.records import Checkpoint
+
+    if not isinstance(found, Checkpoint):
+        raise InputError(
+            "calibrate",
+            found="is for a target that is not a checkpoint",
+            expected="a checkpoint of a model that explorer knows",
+            cure="ex.quantize(params, scheme, model=, calibrate=), then ex.save",
+        )
+    tree, change = quantize(found.path, scheme, calibrate=given)
+    settings = replace(
+        settings,
+        like=settings.like or found.path,
+        record=f"{change.transform} of {os.path.basename(found.path)}",
+    )
+    saved = save_target(resolve(tree), path, settings)
+    notes = (*change.notes, *saved.notes)
+    before = inventory_of(found).nbytes
+    if change.bytes_after > before:
+        grown = f"larger than the source: {before:,} -> {change.bytes_after:,} bytes"
+        notes = (grown, *notes)
+    return replace(change, notes=notes)

@@ -81,27 +81,25 @@ def add(
     if only_plan == (out is not None):
         found = "both" if only_plan else "neither --plan nor -o FOLDER"
         raise InputError("lora add", found=found, expected="one of both")
-    words = tuple(filter(None, targets.split(",")))
+    words, whole = (tuple(filter(None, each.split(","))) for each in (targets, save))
     change = plan_lora(
         target,
         rank,
         words,
         variant=variant,
         dtype=dtype,
-        save=tuple(filter(None, save.split(","))),
+        save=whole,
     )
     if out is not None:
-        if save:
-            raise InputError("--save", found="with -o", expected="--plan",
-                             cure="ex.add_lora(save=) copies parameters")  # fmt: skip
         import jax
 
         from explorer.pretrained.loading import load_pretrained
+        from explorer.sizing.training.saved import saved_leaves
 
         module, params = load_pretrained(target)
         adapters, change = add_lora(
             params, rank, words, alpha=alpha, variant=variant, dtype=dtype, model=module,
-            rng=jax.random.key(seed),
+            rng=jax.random.key(seed), save=saved_leaves(module.architecture, whole),
         )  # fmt: skip
         save_lora(adapters, out, model=module, base=target)
     _print(form, change, trainable_line(change.trainable or 0, change.parameters_after))

@@ -4,13 +4,13 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from explorer.conversion.dequantising import dequantised_notes
 from explorer.conversion.saving import save_source
 from explorer.conversion.settings import SaveSettings
 from explorer.conversion.values import ValueSource, source_of
 from explorer.conversion.writing import check_free
 from explorer.errors import TreeError, first_few
 from explorer.paths import Key, name_of, path_of
-from explorer.targets.inventories import inventory_of
 from explorer.targets.records import Target
 from explorer.transforms.records import Change, TensorChange
 
@@ -89,24 +89,6 @@ def _keys_of(source: ValueSource, first: ValueSource, number: int) -> dict[Key, 
     return {key: own[name] for name, key in wanted.items()}
 
 
-def _check_unscaled(target: Target, source: ValueSource) -> None:
-    """Refuse weights whose scales are beside them: the mean of codes is not that of weights.
-
-    Raises:
-        TreeError: it names one.
-    """
-    columns = inventory_of(target).columns
-    kinds = ((key, columns.kind(index)) for index, key in enumerate(columns.keys))
-    scaled = next((key for key, kind in kinds if kind.stored), None)
-    if scaled is not None:
-        raise TreeError(
-            source.side.place,
-            found=f"is quantised already: {name_of(scaled)} has scales of its own",
-            expected="weights in float formats, or GGUF files",
-            cure="merge the originals, and quantise the result",
-        )
-
-
 def merge_to_file(
     models: Sequence[Target],
     base: Target | None,
@@ -133,8 +115,7 @@ def merge_to_file(
     check_free(path)
     targets = [*models] if base is None else [base, *models]
     sources = [source_of(each) for each in targets]
-    for target, source in zip(targets, sources, strict=True):
-        _check_unscaled(target, source)
+    notes = [note for source in sources for note in dequantised_notes(source)]
     source = _MergedSource(sources, base is not None, mixing)
     what = f"merge {mixing.method}"
     record = f"{what} of {', '.join(map(os.path.basename, names))}"
@@ -143,5 +124,5 @@ def merge_to_file(
         transform=what,
         target=f"{len(models)} models",
         tensors=tuple(source.done.values()),
-        notes=saved.notes,
+        notes=(*notes, *saved.notes),
     )

@@ -9,10 +9,11 @@ from explorer import dtypes
 from explorer.architectures.architecture import Architecture
 from explorer.architectures.declaration import declare
 from explorer.architectures.stored_tensors import StoredTensor
+from explorer.conversion.dequantising import dequantised_notes
 from explorer.conversion.encoding import check_encoders, encoded
 from explorer.conversion.known import Known, known_of
 from explorer.conversion.models import ModelSource
-from explorer.conversion.quantising import as_stored, check_unquantised
+from explorer.conversion.quantising import as_stored
 from explorer.conversion.saving import save_model
 from explorer.conversion.settings import SaveSettings, format_of
 from explorer.conversion.values import ValueSource, source_of
@@ -41,7 +42,8 @@ def merge_into_file(
     """Write a checkpoint with adapters merged into it; one kernel at a time is in memory.
 
     A GGUF file that is merged into a GGUF file keeps the types of its tensors: what is adapted is
-    quantised again, and the record says what that lost; the rest is copied.
+    quantised again, and the record says what that lost; the rest is copied. Packed weights of other
+    files are dequantised first.
 
     Args:
         target: a checkpoint of a model that explorer knows, or a tree of its parameters.
@@ -51,8 +53,8 @@ def merge_into_file(
         name: what the record calls the target.
 
     Raises:
-        InputError: adapters of another model, weights that are quantised in a format other than
-            GGUF, or a path that exists or cannot be written; one line says which.
+        InputError: adapters of another model, weights that are packed in a layout that is not
+            decoded, or a path that exists or cannot be written; one line says which.
     """
     from explorer.transforms.adapters.gguf_adapters import read_adapters
     from explorer.transforms.adapters.peft_trees import adapters_of
@@ -62,7 +64,9 @@ def merge_into_file(
     stored = read_adapters(adapter)
     source = source_of(target)
     known = known_of(target, source, settings)
-    check_unquantised(known, source)
+    notes = dequantised_notes(source, (known.config or {}).get("quantization_config"))
+    if notes:
+        known = known.unpacked()
     architecture = _architecture(source, known)
     adapters = adapters_of(stored, _shapes(architecture), architecture)
     keeps = form == "gguf" and source.format.startswith("gguf") and settings.dtype is None
@@ -73,7 +77,7 @@ def merge_into_file(
         transform=f"lora merge {os.path.basename(os.path.normpath(adapter))} ({merged})",
         target=name,
         tensors=tuple(model.changes()),
-        notes=(*saved.notes, *model.losses_again()),
+        notes=(*notes, *saved.notes, *model.losses_again()),
     )
 
 
@@ -182,6 +186,22 @@ class _MergedModel(ModelSource):
                 bytes_after=made.nbytes,
                 note=self._note(name),
                 **({} if found is None else found._asdict()),
+            )
+
+        parameters = {str(key) for key in self.source.parameters}
+        for made in self.others:
+            size, before = prod(made.shape), self.before[made.name]
+            number = size if made.name in parameters else 0  # buffers take bytes alone
+            yield TensorChange(
+                name=made.name,
+                component=classify(tuple(made.name.split(".")), made.shape)[1],
+                shape=made.shape,
+                before=before,
+                after=made.dtype,
+                parameters_before=number,
+                parameters_after=number,
+                bytes_before=dtypes.find(before).nbytes(size),
+                bytes_after=made.nbytes,
             )
 
     def losses_again(self) -> Iterator[str]:

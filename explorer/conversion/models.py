@@ -12,7 +12,7 @@ from explorer.conversion.values import ValueSource
 from explorer.errors import InputError, first_few
 from explorer.formats.casting import Loss, parts_of
 from explorer.formats.writing import OutgoingTensor
-from explorer.paths import name_of
+from explorer.paths import Key, name_of
 from explorer.targets.leaves import LeafPart, ModelLeaf, leaves_of
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class ModelSource:
         before: the dtype of each tensor in the source, by its new name.
         losses: what casting loses, by the name of the new tensor, as they are written.
         stored: the leaves in each new tensor, by its name.
+        others: tensors of the source that are not of the model and are written beside it.
     """
 
     def __init__(self, source: ValueSource, architecture: Architecture):
@@ -45,6 +46,7 @@ class ModelSource:
         self.before: dict[str, str] = {}
         self.losses: dict[str, Loss] = {}
         self.stored: dict[str, StoredTensor] = {}
+        self.others: list[OutgoingTensor] = []
         self._parts = leaves_of(source.side, architecture)
         self._class = architecture.class_name
 
@@ -65,12 +67,16 @@ class ModelSource:
                 self.source.side.place,
                 found=f"lacks {first_few(lacking)}",
                 expected=f"the parameters of {self._class}, in float formats",
-                cure="give the config of its model, or convert it with --names source",
+                cure="give the config of its model; `explorer convert IN OUT --names source` keeps names",
             )
+
+    def used(self) -> set[Key]:
+        """Return the keys of the tensors that parameters of the model are in."""
+        return {key for part in self._parts.values() for key in part.keys}
 
     def left_over(self) -> list[str]:
         """Return the names of parameters that are not of the model."""
-        used = {key for part in self._parts.values() for key in part.keys}
+        used = self.used()
         tensors = self.source.side.tensors.items()
         return [
             name_of(key)

@@ -1,18 +1,21 @@
 """The tensors of a source under their own names, as tensors of another file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from explorer import dtypes
 from explorer.conversion.values import ValueSource
 from explorer.formats.casting import Loss, parts_of
 from explorer.formats.writing import OutgoingTensor
+from explorer.identify.assemble import assemble
+from explorer.inventory.inventory import Inventory
+from explorer.inventory.listing import Listing
 from explorer.paths import Key
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["PlainSource"]
+__all__ = ["PlainSource", "outgoing_inventory"]
 
 _FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 
@@ -61,3 +64,15 @@ class PlainSource:
             yield from parts_of(array, wanted, loss, self.source.release)
 
         return OutgoingTensor(name, wanted, stored.shape, parts)
+
+
+def outgoing_inventory(place: str, tensors: Sequence[OutgoingTensor]) -> Inventory:
+    """Return what is in a safetensors file of some tensors."""
+    listing = Listing(
+        format="safetensors",
+        keys=[each.name for each in tensors],
+        shapes=[each.shape for each in tensors],
+        dtypes=[each.dtype for each in tensors],
+        nbytes=[each.nbytes for each in tensors],
+    )
+    return assemble(listing, place)

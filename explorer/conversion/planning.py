@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from explorer import dtypes
+from explorer.errors import InputError
 from explorer.identify.assemble import assemble
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.listing import Listing
@@ -12,8 +13,8 @@ from explorer.sizing.subject import Subject
 from explorer.sizing.weights.gguf_files import tensor_types
 from explorer.sizing.weights.groups import TensorGroup, declared, is_packed, matrix_of
 from explorer.sizing.weights.parsing import Wanted, parse_scheme
-from explorer.sizing.weights.schemes import LinearScheme, linear_scheme
-from explorer.transforms.records import Change, TensorChange
+from explorer.sizing.weights.schemes import LinearScheme, linear_scheme, settled
+from explorer.transforms.records import Change, TensorChange, grown_notes
 
 __all__ = ["planned_change"]
 
@@ -33,11 +34,22 @@ def planned_change(subject: Subject, scheme: str) -> Change:
         tensors = tuple(_uniform(subject, wanted))
     else:
         linear = linear_scheme(wanted.name, wanted.options)
-        tensors = tuple(_linear(_as_stored(subject), linear))
-    notes = ("planned from shapes: what is lost shows when it is written",)
+        tensors = tuple(_linear(_as_stored(subject), linear, _group(wanted)))
+    notes = (
+        *grown_notes(tensors),
+        "planned from shapes: what is lost shows when it is written",
+    )
     words = scheme.strip().partition(":")
     done = f"quantize {wanted.name}{''.join(words[1:])}"
     return Change(transform=done, target=subject.name, tensors=tensors, notes=notes)
+
+
+def _group(wanted: Wanted) -> int:
+    """Return how many inputs share a scale in files of integers; 0 for all, or others."""
+    options = settled(wanted.name, wanted.options)
+    if wanted.name not in ("int8", "int4") or options.group == 0:
+        return 0
+    return options.group or (128 if wanted.name == "int4" else 0)
 
 
 def _as_gguf(subject: Subject, wanted: Wanted) -> Iterator[TensorChange]:
@@ -91,15 +103,28 @@ def _as_stored(subject: Subject) -> Inventory:
     return inventory if is_plain else declared(subject)
 
 
-def _linear(inventory: Inventory, scheme: LinearScheme) -> Iterator[TensorChange]:
+def _linear(
+    inventory: Inventory, scheme: LinearScheme, together: int
+) -> Iterator[TensorChange]:
+    """Yield the tensors of safetensors; `together` inputs share a scale of integers, 0 for all."""
     for key, kind in _parameters(inventory):
         group = TensorGroup(path_of(key), kind, 1)
         matrix = matrix_of(group, inventory, scheme.heads)
         sizes = None if matrix is None else scheme.sizes(matrix)
         size = dtypes.find(kind.dtype).nbytes(kind.size)
         if matrix is None or sizes is None:
-            yield _change(key, kind, kind.dtype, size, kind.dtype, size)
+            # blocks of GGUF have no place in safetensors
+            after = "float32" if dtypes.find(kind.dtype).block > 1 else kind.dtype
+            stored = dtypes.find(after).nbytes(kind.size)
+            yield _change(key, kind, kind.dtype, size, after, stored)
         else:
+            if together and matrix.inputs % together:
+                raise InputError(
+                    name_of(key),
+                    found=f"has {matrix.inputs:,} inputs, and {scheme.name} groups of {together}",
+                    expected="a group that divides them",
+                    cure=f"{scheme.name}:channel",
+                )
             stored = matrix.stack * (sizes.values + sizes.scales)
             yield _change(key, kind, kind.dtype, size, scheme.name, stored)
 

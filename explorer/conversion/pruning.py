@@ -4,10 +4,13 @@ import os
 from typing import TYPE_CHECKING
 
 from explorer import dtypes
+from explorer.conversion.dequantising import dequantised_notes
+from explorer.conversion.plain import PlainSource, outgoing_inventory
 from explorer.conversion.saving import save_source
 from explorer.conversion.settings import SaveSettings
 from explorer.conversion.values import ValueSource, source_of
 from explorer.conversion.writing import check_free
+from explorer.identify.packing import unpacked_name
 from explorer.inventory.tensor import Kind
 from explorer.paths import Key, name_of
 from explorer.targets.inventories import inventory_of
@@ -96,24 +99,35 @@ def prune_to_file(
         InputError: as `save_target` and `prune_tensors`.
     """
     check_free(path)
-    views = views_of(target, name, select)
-    source = _PrunedSource(source_of(target), views, pruning)
+    base = source_of(target)
+    unpacked = dequantised_notes(base)
+    inventory = inventory_of(target)
+    if unpacked:
+        tensors = PlainSource(base).outgoing()
+        inventory = outgoing_inventory(base.side.place, tensors)
+    views = views_of(target, name, select, inventory)
+    source = _PrunedSource(base, views, pruning)
     from msgspec.structs import replace
 
     what = f"prune {pruning.pattern.text} by {pruning.by}"
     settings = replace(settings, record=f"{what} of {os.path.basename(name)}")
     saved = save_source(source, target, path, settings)
-    inventory = inventory_of(target)
+    stored = {_unpacked(each.key): each.kind for each in inventory_of(target)}
     tensors = [
-        _change(each.name, each.kind, source)
+        _change(each.name, each.kind, stored.get(each.name, each.kind), source)
         for each in inventory
         if not each.alias and each.key in source.side.tensors
     ]
     change = change_of(name, pruning, tensors, views)
-    return replace(change, notes=(*change.notes, *saved.notes))
+    return replace(change, notes=(*change.notes, *unpacked, *saved.notes))
 
 
-def _change(name: str, kind: Kind, source: _PrunedSource) -> TensorChange:
+def _unpacked(key: Key) -> str:
+    """Return the name of a tensor once it is decoded."""
+    return name_of(unpacked_name(key) if isinstance(key, str) else key)
+
+
+def _change(name: str, kind: Kind, stored: Kind, source: _PrunedSource) -> TensorChange:
     number = kind.size if kind.is_parameter else 0  # buffers take bytes alone
     block = dtypes.find(kind.dtype)
     after = "float32" if block.kind == "float" and block.block >= 32 else kind.dtype
@@ -127,11 +141,11 @@ def _change(name: str, kind: Kind, source: _PrunedSource) -> TensorChange:
         name=name,
         component=kind.component,
         shape=kind.shape,
-        before=kind.dtype,
+        before=stored.dtype,
         after=after,
         parameters_before=number,
         parameters_after=number,
-        bytes_before=kind.nbytes,
+        bytes_before=stored.nbytes,
         bytes_after=size,
         **measured,
     )

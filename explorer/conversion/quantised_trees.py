@@ -4,12 +4,10 @@ from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from explorer.conversion.models import ModelSource
-from explorer.conversion.plain import PlainSource
+from explorer.conversion.plain import PlainSource, outgoing_inventory
 from explorer.conversion.quantised_tensors import QuantisedTensor, check_type, in_layout
 from explorer.errors import InputError, first_few
 from explorer.formats.writing import OutgoingTensor
-from explorer.identify.assemble import assemble
-from explorer.inventory.listing import Listing
 from explorer.paths import name_of
 from explorer.targets.leaves import LeafPart
 
@@ -28,11 +26,13 @@ class QuantisedFile(NamedTuple):
         tensors: in their order; of a quantised one all its parts.
         packing: the quantization_config; None where nothing is quantised, or in a GGUF file.
         notes: one line each.
+        dtype: that a config must name; None for any.
     """
 
     tensors: list[OutgoingTensor]
     packing: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    dtype: str | None = None
 
 
 def quantised_file(
@@ -81,7 +81,11 @@ def quantised_file(
     )
     packing = None
     if has_config and form == "safetensors":
-        from explorer.transforms.quantisation.file_parts import quantization_config
+        from explorer.transforms.quantisation.file_parts import (
+            computing_dtype,
+            loading_note,
+            quantization_config,
+        )
 
         if len(schemes) > 1:
             raise InputError(
@@ -92,7 +96,10 @@ def quantised_file(
             )
         place = made.source.side.place
         ignored = plain_modules(place, tensors, quantised.keys())
-        packing = quantization_config(next(iter(schemes)), ignored)
+        [scheme] = schemes
+        packing = quantization_config(scheme, ignored)
+        more = (*filter(None, [loading_note(scheme)]),)
+        return QuantisedFile(found, packing, (note, *more), computing_dtype(scheme))
     return QuantisedFile(found, packing, (note,))
 
 
@@ -153,14 +160,7 @@ def plain_modules(
     place: str, tensors: Sequence[OutgoingTensor], quantised: Container[str]
 ) -> tuple[str, ...]:
     """Return the modules whose kernels stay as they are, which a config names."""
-    listing = Listing(
-        format="safetensors",
-        keys=[each.name for each in tensors],
-        shapes=[each.shape for each in tensors],
-        dtypes=[each.dtype for each in tensors],
-        nbytes=[each.nbytes for each in tensors],
-    )
-    columns = assemble(listing, place).columns
+    columns = outgoing_inventory(place, tensors).columns
     found = dict.fromkeys(
         each.name.removesuffix(".weight")
         for index, each in enumerate(tensors)

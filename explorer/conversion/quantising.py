@@ -24,7 +24,7 @@ from explorer.sizing.weights.gguf_tensors import GgufTensor, is_quantised, store
 from explorer.sizing.weights.parsing import Wanted
 from explorer.targets.records import Target
 from explorer.transforms.measure import lost_note
-from explorer.transforms.records import Change, TensorChange
+from explorer.transforms.records import Change, TensorChange, grown_notes
 from explorer.transforms.running import RunningDistance
 
 if TYPE_CHECKING:
@@ -82,8 +82,9 @@ def quantise_to_gguf(
     again = {each.before for each in made if dtypes.find(each.before).block > 1}
     if again:
         notes.append(f"quantised again from {first_few(sorted(again))}: losses add up")
+    changes = _changes(path, made)
     return Change(
-        transform=done, target=name, tensors=_changes(path, made), notes=tuple(notes)
+        transform=done, target=name, tensors=changes, notes=(*grown_notes(changes), *notes)
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from explorer import dtypes
 from explorer.conversion.folders import folder_files
 from explorer.conversion.known import known_of
-from explorer.conversion.plain import PlainSource
+from explorer.conversion.plain import PlainSource, outgoing_inventory
 from explorer.conversion.quantised_trees import plain_modules
 from explorer.conversion.quantising import check_unquantised
 from explorer.conversion.saving import model_tensors, names_of
@@ -17,9 +17,6 @@ from explorer.conversion.values import source_of
 from explorer.conversion.writing import Outgoing, check_free, write_outgoing
 from explorer.errors import InputError
 from explorer.formats.writing import OutgoingTensor
-from explorer.identify.assemble import assemble
-from explorer.inventory.inventory import Inventory
-from explorer.inventory.listing import Listing
 from explorer.inventory.tensor import Kind
 from explorer.paths import name_of, path_of
 from explorer.sizing.weights.groups import TensorGroup, matrix_of
@@ -27,7 +24,7 @@ from explorer.sizing.weights.parsing import Wanted
 from explorer.sizing.weights.schemes import linear_scheme
 from explorer.targets.records import Target
 from explorer.transforms.measure import lost_note
-from explorer.transforms.records import Change, TensorChange
+from explorer.transforms.records import Change, TensorChange, grown_notes
 from explorer.transforms.running import RunningDistance
 
 __all__ = ["quantise_linear"]
@@ -88,14 +85,20 @@ def quantise_linear(
     files: dict[str, bytes] = {}
     notes: list[str] = []
     if is_folder:
-        from explorer.transforms.quantisation.file_parts import quantization_config
+        from explorer.transforms.quantisation.file_parts import (
+            computing_dtype,
+            loading_note,
+            quantization_config,
+        )
 
         is_hf = names == "hf" or known.is_folder
         changed = {each.tensor.name for each in written if len(each.parts) > 1}
         packing = quantization_config(
             scheme, plain_modules(source.side.place, tensors, changed)
         )
-        files, notes = folder_files(known, None, is_hf, packing)
+        dtype = computing_dtype(scheme)
+        files, notes = folder_files(known, dtype, is_hf, packing)
+        notes = [*filter(None, [loading_note(scheme)]), *notes]
     outgoing = [part for each in written for part in each.parts]
     record = f"quantize {scheme} of {os.path.basename(name)}"
     words = {"format": "pt", "explorer.transform": record}
@@ -103,11 +106,12 @@ def quantise_linear(
         path, form, is_folder, Outgoing(outgoing, words=words, files=files), settings
     )
     note = linear_scheme(wanted.name, wanted.options).note
+    changes = tuple(_change(each, wanted.name) for each in written)
     return Change(
         transform=f"quantize {scheme}",
         target=name,
-        tensors=tuple(_change(each, wanted.name) for each in written),
-        notes=(note, *notes),
+        tensors=changes,
+        notes=(*grown_notes(changes), note, *notes),
     )
 
 
@@ -118,7 +122,7 @@ def _written(
     wanted: Wanted,
     before: Mapping[str, str],
 ) -> list[_Written]:
-    inventory = _inventory(place, tensors)
+    inventory = outgoing_inventory(place, tensors)
     heads = linear_scheme(wanted.name, wanted.options).heads
     found = []
     for index, each in enumerate(tensors):
@@ -139,17 +143,6 @@ def _written(
             expected="attention, feed-forward or expert matrices named ….weight",
         )
     return found
-
-
-def _inventory(place: str, tensors: list[OutgoingTensor]) -> Inventory:
-    listing = Listing(
-        format="safetensors",
-        keys=[each.name for each in tensors],
-        shapes=[each.shape for each in tensors],
-        dtypes=[each.dtype for each in tensors],
-        nbytes=[each.nbytes for each in tensors],
-    )
-    return assemble(listing, place)
 
 
 def _change(each: _Written, scheme: str) -> TensorChange:

@@ -1,5 +1,7 @@
 """A target -> a new file or folder: what goes into it, and its writing."""
 
+from msgspec.structs import replace
+
 from explorer.conversion.folders import folder_files
 from explorer.conversion.gguf_pairs import gguf_metadata
 from explorer.conversion.known import Known, known_of
@@ -56,8 +58,7 @@ def save_source(
         notes = list(source.side.notes)
     else:
         made, tensors = model_tensors(source, known, names, settings.dtype)
-        left = made.left_over()
-        notes = [f"not of the model, left out: {first_few(left)}"] if left else []
+        notes = _complete(made, tensors, known, names, settings)
     if kept:
         can = source.side.packed() and not source.side.made
         cure = "; a dtype, such as float32, dequantises them" if can else ""
@@ -78,9 +79,41 @@ def save_model(
     form, _ = format_of(path, settings.format)
     names = {"safetensors": "hf", "gguf": "gguf"}.get(form, "flax")
     tensors = _named(model, known, names, settings.dtype)
-    left = model.left_over()
-    notes = [f"not of the model, left out: {first_few(left)}"] if left else []
+    notes = _complete(model, tensors, known, names, settings)
     return _write(path, known, names, model, tensors, notes, settings)
+
+
+def _complete(
+    model: ModelSource,
+    tensors: list[OutgoingTensor],
+    known: Known,
+    names: str,
+    settings: SaveSettings,
+) -> list[str]:
+    """Add what a folder holds beside its model, and return a note on what is left out."""
+    own = names_of("safetensors", model.source, known, replace(settings, names=None))
+    if names == "hf" and own == "source":
+        model.others = _others(model, tensors, settings.dtype)
+        tensors += model.others
+        return []
+    left = model.left_over()
+    return [f"not of the model, left out: {first_few(left)}"] if left else []
+
+
+def _others(
+    model: ModelSource, tensors: list[OutgoingTensor], dtype: str | None
+) -> list[OutgoingTensor]:
+    """Return what a folder holds beside the parameters of its model: buffers, other heads."""
+    plain, names = PlainSource(model.source), {each.name for each in tensors}
+    used = model.used()
+    found = [
+        each
+        for each in plain.outgoing(dtype)
+        if plain.keys[each.name] not in used and each.name not in names
+    ]
+    model.before |= {each.name: plain.before[each.name] for each in found}
+    model.losses |= plain.losses
+    return found
 
 
 def _write(
@@ -109,7 +142,9 @@ def _write(
         record = {"explorer.transform": settings.record} if settings.record else {}
         outgoing = outgoing._replace(words={"format": "pt", **record})
         if is_folder:
-            files, more = folder_files(known, settings.dtype, is_hf, file.packing)
+            files, more = folder_files(
+                known, file.dtype or settings.dtype, is_hf, file.packing
+            )
             outgoing = outgoing._replace(files=files)
             notes += more
     write_outgoing(path, form, is_folder, outgoing, settings)

@@ -10,6 +10,7 @@ from explorer.formats.nested import load_tree
 from explorer.identify.config import read_config
 from explorer.identify.packing.companions import config_in
 from explorer.inventory.selection import check_glob, nothing_matches
+from explorer.packed.missing import check_companions
 from explorer.paths import matches, name_of
 from explorer.tree.nest import nest
 
@@ -27,7 +28,7 @@ def load_dequantised(path: str, select: str | None = None) -> dict[str, Any]:
 
     Raises:
         InputError: nothing is selected, a tensor's path runs through another tensor, or the
-            parts of a packed weight do not fit together.
+            parts of a packed weight are missing or do not fit together.
     """
     if select is not None:
         check_glob(select)
@@ -36,10 +37,13 @@ def load_dequantised(path: str, select: str | None = None) -> dict[str, Any]:
     listing = list_path(path)
     config = _config(path, listing)
     packed = _packed(listing, config)
-    if not packed:
-        return load_tree(path, select)
     keys = [str(key) for key in listing.keys]
     chosen = {key for key in keys if select is None or matches(key, select)}
+    if _may_be_packed(listing):
+        decoded = {name for each in packed for name in each.parts.values()}
+        check_companions(keys, listing.dtypes, config, path, chosen - decoded)
+    if not packed:
+        return load_tree(path, select)
     packed = [
         each
         for each in packed

@@ -55,6 +55,7 @@ def unpacked(
             parts of one do not fit together.
     """
     from explorer.formats.pieces import Pieces
+    from explorer.packed.missing import check_companions
     from explorer.packed.reading import decoded, packed_tensors, turned
 
     packing = packing_in(config)
@@ -62,6 +63,8 @@ def unpacked(
     shapes = [arrays[key].shape for key in keys]
     kinds = [arrays[key].dtype.name for key in keys]
     found = packed_tensors(keys, shapes, kinds, packing)
+    parts = {name for each in found for name in each.parts.values()}
+    check_companions(keys, kinds, packing, place, set(keys) - parts)
     if packing and not found:
         method = packing.get("quant_method") if isinstance(packing, Mapping) else None
         raise packed_error(

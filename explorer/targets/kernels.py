@@ -14,13 +14,21 @@ _TORCH = ("safetensors", "pytorch", "gguf")
 _AS_USED = ("c_attn.weight", "c_proj.weight", "c_fc.weight", "q_attn.weight")
 
 
-def views_of(target: Target, name: str, select: str | None) -> dict[str, MatrixView]:
+def views_of(
+    target: Target, name: str, select: str | None, decoded: Inventory | None = None
+) -> dict[str, MatrixView]:
     """Return how each kernel to be pruned is laid out, by the names of tensors.
+
+    Args:
+        target: whose kernels.
+        name: what errors call it.
+        select: a glob over tensors; None for the kernels of linear layers.
+        decoded: the inventory of a target whose packed weights are decoded.
 
     Raises:
         InputError: there is none.
     """
-    inventory = inventory_of(target)
+    inventory = inventory_of(target) if decoded is None else decoded
     as_used = _stored_as_used(target, inventory)
     found: dict[str, MatrixView] = {}
     for tensor in inventory:

@@ -1,14 +1,14 @@
 """What a transform changed: each tensor, each component, all together, and what it cost."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from explorer.document.exporting import Exportable
 
-__all__ = ["Change", "ComponentChange", "Evaluation", "TensorChange"]
+__all__ = ["Change", "ComponentChange", "Evaluation", "TensorChange", "grown_notes"]
 
 
 class TensorChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +44,30 @@ class TensorChange(msgspec.Struct, frozen=True, kw_only=True):
     cosine: float | None = None
     max_abs: float | None = None
     note: str = ""
+
+
+def grown_notes(tensors: Sequence[TensorChange]) -> tuple[str, ...]:
+    """Return a line where quantised tensors take more bytes than before, together or some of them.
+
+    >>> wide = TensorChange(name="embed", component="embedding", shape=(4, 8), before="q8_0",
+    ...     after="float32", parameters_before=32, parameters_after=32, bytes_before=34,
+    ...     bytes_after=128)
+    >>> grown_notes([wide])
+    ('larger than the source: 34 -> 128 bytes; embed grows most, from q8_0 to float32',)
+    """
+    matrices = [each for each in tensors if len(each.shape) > 1]
+    grown = [each for each in matrices if each.bytes_after > each.bytes_before]
+    if not grown:
+        return ()
+    most = max(grown, key=lambda each: each.bytes_after - each.bytes_before)
+    what = f"{most.name} grows most, from {most.before} to {most.after}"
+    before = sum(each.bytes_before for each in tensors)
+    after = sum(each.bytes_after for each in tensors)
+    if after > before:
+        return (f"larger than the source: {before:,} -> {after:,} bytes; {what}",)
+    return (
+        f"{len(grown):,} of {len(matrices):,} matrices take more bytes than before; {what}",
+    )
 
 
 class ComponentChange(msgspec.Struct, frozen=True, kw_only=True):

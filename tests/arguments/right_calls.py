@@ -210,7 +210,8 @@ RIGHT: dict[str, Call] = {
     "prune_masks": (ex.prune_masks, lambda: dict(
         zip(("pruned", "change"), change(), strict=True))),
     "quantize": (ex.quantize, _args(
-        target=tree, scheme="int8", select="**", measure=True, evaluate=None)),
+        target=tree, scheme="int8", select="**", measure=True, evaluate=None,
+        calibrate=None)),
     "report_roles": (_with_inputs(ex.report_roles), lambda: {
         "first": Line(), "input": x(), "length": None}),
     "save": (ex.save, lambda: {

@@ -175,3 +175,46 @@ def test_what_is_refused_is_refused_in_one_line(
     assert message in done.stderr
     assert sorted(made.rglob("*")) == before
     assert not list(tmp_path.iterdir())
+
+
+def test_no_targets_are_refused():
+    done = run("lora", "add", "llama-3.1-8b", "--rank", 8, "--targets", "", "--plan")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "lora: no targets; expected some of down_proj, gate_proj" in done.stderr
+
+
+def test_modules_trained_whole_are_written(tmp_path: Path):
+    """A pooler, under a name that ends no other module: peft takes modules by their endings."""
+    config = {"model_type": "bert", "architectures": ["BertModel"], "hidden_size": 16,
+              "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+              "vocab_size": 24, "max_position_embeddings": 32}  # fmt: skip
+    model = ex.build_model(config)
+    params = model.init(jax.random.key(0), np.zeros((1, 4), int))["params"]
+    ex.save(params, tmp_path / "model", config=config)
+    words = ("lora", "add", tmp_path / "model", "--rank", 2, "--targets", "query")
+    plan = run(*words, "--save", "pooler", "--plan")
+    done = run(*words, "--save", "pooler", "-o", tmp_path / "adapter")
+    assert done.returncode == 0, done.stderr
+    # peft counts the same: A and B of one query, the pooler's kernel and bias
+    assert f"trainable params: {2 * 32 + 16 * 16 + 16:,}" in done.stdout
+    assert plan.stdout == done.stdout
+    folder = tmp_path / "adapter"
+    stored = load_file(folder / "adapter_model.safetensors")
+    assert stored["base_model.model.pooler.dense.weight"].shape == (16, 16)
+    written = json.loads((folder / "adapter_config.json").read_text())
+    assert written["modules_to_save"] == ["pooler.dense"]
+    refused = run(*words, "--save", "poler", "-o", tmp_path / "new")
+    assert refused.returncode == 2
+    assert "did you mean pooler?" in refused.stderr
+
+
+def test_convolutions_are_named_as_what_they_are():
+    params = {"conv": {"kernel": np.ones((3, 3, 4, 8), "float32")},
+              "dense": {"kernel": np.ones((8, 4), "float32")}}  # fmt: skip
+    for target in ("conv", "conv/kernel", "co*"):
+        with pytest.raises(
+            ex.InputError, match="names a convolution, which is not adapted"
+        ):
+            ex.add_lora(params, 2, target)
+    adapters, _ = ex.add_lora(params, 2, "**")
+    assert [*adapters] == ["dense"]

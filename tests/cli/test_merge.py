@@ -92,20 +92,10 @@ def test_what_cannot_be_averaged_is_one_line(folders: list[Path], tmp_path: Path
     (tmp_path / "nan").mkdir()
     save_file(tensors, tmp_path / "nan/model.safetensors", {"format": "pt"})
     (tmp_path / "nan/config.json").write_text((second / "config.json").read_text())
-    for folder in (first, second):
-        printed("quantize", folder, "--to", "fp8:channel", "-o", tmp_path / folder.name)
-    for models, found in (
-        ((first, tmp_path / "nan"), r"holds NaN at \[2, 1\] in model 2"),
-        (
-            (tmp_path / "a", tmp_path / "b"),
-            "is quantised already: .* has scales of its own",
-        ),
-    ):
-        outcome = run("merge", *models, "-o", tmp_path / "c")
-        assert outcome.returncode == 2
-        assert re.search(found, outcome.stderr.replace("\n", " ")), outcome.stderr
-        assert outcome.stderr.count("\n") == 1
-        assert not (tmp_path / "c").exists()
+    outcome = run("merge", first, tmp_path / "nan", "-o", tmp_path / "c")
+    assert (outcome.returncode, outcome.stderr.count("\n")) == (2, 1)
+    assert re.search(r"holds NaN at \[2, 1\] in model 2", outcome.stderr)
+    assert not (tmp_path / "c").exists()
     with pytest.raises(ex.InputError, match="NaN at \\[0\\] in model 2"):
         ex.combine_models([[np.ones(1)], [np.full(1, np.nan)]])
 

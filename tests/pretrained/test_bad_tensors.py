@@ -250,7 +250,7 @@ def test_packed_weights_by_other_names():
     tensors = checkpoint(LLAMA)
     del tensors[QUERY]
     tensors["model.layers.0.self_attn.q_proj.qweight"] = np.ones((4, 32), "int32")
-    assert "q_proj.qweight int32, a dtype of quantised weights" in message(LLAMA, tensors)
+    assert "q_proj.qweight holds codes (int32)" in message(LLAMA, tensors)
 
 
 def test_float64_is_not_rounded_in_silence():

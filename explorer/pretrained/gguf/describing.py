@@ -68,7 +68,8 @@ def describe_model(
             place,
             found=f"explorer writes no GGUF metadata for {architecture.family}",
             expected="one of " + ", ".join(sorted(NAMES)),
-            cure="write safetensors, or plain tensors with --names source",
+            cure="safetensors hold it, quantised with nf4 or int8 too; `explorer convert IN OUT.gguf "
+            "--names source` writes plain tensors",
         )
     pairs = {f"{name}.{key}": value for key, value in _pairs(architecture)}
     _check(_as_known(architecture), name, pairs, shapes, place)

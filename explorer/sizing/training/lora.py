@@ -152,6 +152,12 @@ def adapted_matrices(
     ('transformer.h.0.attn.c_attn.weight', 768, 2304)
     """
     matrices = tuple(_matrices(architecture))
+    if not targets:
+        raise InputError(
+            "lora",
+            found="no targets",
+            expected=f"some of {_known(matrices)}",
+        )
     found: dict[str, Adapted] = {}
     for target in targets:
         fitting = [each for each in matrices if _fits(each, target)]
@@ -196,12 +202,17 @@ def _fits(matrix: Adapted, target: str) -> bool:
     )
 
 
-def _unknown(target: str, matrices: tuple[Adapted, ...]) -> InputError:
+def _known(matrices: tuple[Adapted, ...]) -> str:
     names = sorted({_module(each.name) for each in matrices})
+    return f"{', '.join(names)}, or attention, mlp, all"
+
+
+def _unknown(target: str, matrices: tuple[Adapted, ...]) -> InputError:
+    names = {_module(each.name) for each in matrices}
     near = difflib.get_close_matches(target, [*names, *WORDS, *GROUPS], 1, 0.5)
     return InputError(
         "lora",
         found=f"no linear layer is called {printable(target, 40)!r}",
-        expected=f"one of {', '.join(names)}, or attention, mlp, all",
+        expected=f"one of {_known(matrices)}",
         cure=f"did you mean {near[0]}?" if near else "",
     )

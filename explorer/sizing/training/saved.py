@@ -16,7 +16,7 @@ from explorer.architectures.families import checkpoint_names_of
 from explorer.architectures.stored_tensors import alias_tensors, iter_stored
 from explorer.errors import InputError, printable
 
-__all__ = ["saved_tensors"]
+__all__ = ["saved_leaves", "saved_tensors"]
 
 Shape = tuple[int, ...]
 
@@ -59,8 +59,34 @@ def saved_tensors(
     return tuple(found.items())
 
 
+def saved_leaves(architecture: Architecture, modules: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the paths of the parameters of modules that are trained whole.
+
+    Raises:
+        InputError: as `saved_tensors`; also a module that is a second name of another one.
+
+    >>> from explorer.architectures.resolve import resolve
+    >>> saved_leaves(resolve("bert-base-uncased").architecture, ("pooler",))
+    ('pooler/kernel', 'pooler/bias')
+    """
+    names = checkpoint_names_of(architecture)
+    no_blocks = msgspec.structs.replace(architecture, stages=())
+    own = dict(iter_stored(no_blocks, names))
+    found: dict[str, None] = {}
+    for name, _ in saved_tensors(architecture, modules):
+        if name not in own:
+            raise InputError(
+                "lora: save",
+                found=f"{name} is tied: a second name of another tensor",
+                expected="a module with parameters of its own",
+                cure="ex.add_lora(save=) takes paths of parameters",
+            )
+        found |= dict.fromkeys("/".join(leaf) for leaf in own[name].leaves)
+    return tuple(found)
+
+
 def _unsaved(module: str, stored: Iterable[str]) -> InputError:
-    known = sorted({name.split(".")[-2] for name in stored if "." in name})
+    known = sorted({part for name in stored for part in name.split(".")[:-1]})
     near = difflib.get_close_matches(module, known, 1, 0.5)
     return InputError(
         "lora: save",

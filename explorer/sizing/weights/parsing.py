@@ -20,6 +20,13 @@ _FLAGS = {
     "sym": "asym", "e4m3": "e5m2",
 }  # fmt: skip
 
+# words for one thing, of which a scheme has one
+_SAME = {
+    "tensor": "scales", "channel": "scales", "block": "scales", "sym": "zero points",
+    "asym": "zero points", "e4m3": "formats", "e5m2": "formats",
+}  # fmt: skip
+_MANY, _COMMON = 20, "Q4_K_M, Q8_0, nf4 or int4:g128"
+
 
 class Wanted(NamedTuple):
     """A scheme by its name.
@@ -90,6 +97,7 @@ def spelled(wanted: Wanted) -> str:
 
 def _options(text: str, words: list[str]) -> Options:
     options = Options()
+    _check_conflicts(text, words)
     for word in words:
         if found := _GROUP.fullmatch(word):
             options = options._replace(group=int(found[1]))
@@ -105,13 +113,42 @@ def _options(text: str, words: list[str]) -> Options:
     return options
 
 
+def _check_conflicts(text: str, words: list[str]) -> None:
+    """Refuse two words for one thing.
+
+    Raises:
+        InputError: it names both.
+    """
+    seen: dict[str, str] = {}
+    for word in words:
+        kind = "scales" if _GROUP.fullmatch(word) else _SAME.get(word)
+        kind = "bits" if _BITS.fullmatch(word) else kind
+        if kind is None:
+            continue
+        if seen.setdefault(kind, word) != word:
+            raise InputError(
+                "quantize",
+                found=f"{printable(text.strip(), 40)} has two options for {kind}: "
+                f"{seen[kind]} and {word}",
+                expected="one of them",
+            )
+
+
 def _unknown(text: str, what: str, known: list[str]) -> InputError:
     spelled = {each.lower(): each for each in known}
     wanted = re.findall(r"'([^']*)'", what)
-    near = difflib.get_close_matches(wanted[0].lower() if wanted else text, spelled, 1, 0.5)
+    word = wanted[0].lower() if wanted else text
+    near = [spelled[each] for each in difflib.get_close_matches(word, spelled, 3, 0.5)]
+    if len(known) > _MANY:
+        return InputError(
+            "quantize",
+            found=f"no {what}",
+            expected="one that `explorer quantize --help` lists",
+            cure=f"did you mean {' or '.join(near)}?" if near else f"try {_COMMON}",
+        )
     return InputError(
         "quantize",
         found=f"no {what}",
         expected=", ".join(known),
-        cure=f"did you mean {spelled[near[0]]}?" if near else "",
+        cure=f"did you mean {near[0]}?" if near else "",
     )

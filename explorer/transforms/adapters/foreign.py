@@ -43,7 +43,14 @@ def sites_in(
     for target in targets:
         fitting = [path for path in shapes if "/".join(path) == target]
         fitting = fitting or [p for p in shapes if _fits(p, shapes[p], target, given)]
-        if not fitting:
+        linear = [p for p in fitting if axes_of(p, shapes[p], given) is not None]
+        is_some = any(letter in target for letter in "*?[") and bool(linear)
+        others = [p for p in fitting if p not in linear]
+        if is_some and all(_is_convolution(p, shapes[p]) for p in others):
+            fitting = linear  # a glob over layers of both kinds
+        elif not fitting or (
+            not linear and any(_is_convolution(p, shapes[p]) for p in fitting)
+        ):
             raise _unknown(target, shapes, given)
         chosen |= dict.fromkeys(fitting)
     return [_site(path, shapes[path], given) for path in chosen]
@@ -97,12 +104,31 @@ def _fits(path: Path, shape: tuple[int, ...], target: str, given: Any) -> bool:
     )
 
 
+def _is_called(path: Path, target: str) -> bool:
+    dotted = ".".join(path[:-1] or path)
+    return target == dotted or dotted.endswith(f".{target}") or matches(path, target)
+
+
+def _is_convolution(path: Path, shape: tuple[int, ...]) -> bool:
+    """Return whether an array is a kernel of several taps: [taps ..., in, out], or PyTorch's."""
+    return path[-1] in ("kernel", "weight") and len(shape) > 2
+
+
 def _unknown(target: str, shapes: Mapping[Path, Any], given: Any) -> InputError:
     known = {
         ".".join(path[:-1] or path).rpartition(".")[2]
         for path, shape in shapes.items()
         if axes_of(path, shape, given) is not None
     }
+    dotted = [path for path in shapes if _is_called(path, target)]
+    if any(_is_convolution(path, shapes[path]) for path in dotted):
+        return InputError(
+            "targets",
+            found=f"{printable(target, 40)!r} names a convolution, which is not adapted",
+            expected=f"kernels of linear layers: {first_few(sorted(known))}"
+            if known
+            else "kernels of linear layers, of which there are none",
+        )
     near = difflib.get_close_matches(target, [*known, *WORDS, *GROUPS], 1, 0.5)
     return InputError(
         "targets",

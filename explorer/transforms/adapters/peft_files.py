@@ -93,6 +93,10 @@ def read_peft(folder: str) -> StoredAdapters:
     modules = {
         module: _adapter(place, module, has, config) for module, has in parts.items()
     }
+    for module in [name for name in modules if f"{name}.weight" in saved]:
+        # peft writes the table of an adapted embedding beside its adapter
+        name, each = f"{module}.weight", modules.pop(module)
+        saved[name] = _with_table(place, module, saved[name], each)
     if not modules and not saved:
         raise FormatError(
             place, found="no adapter", expected="tensors called ...lora_A.weight"
@@ -105,11 +109,24 @@ def _split(name: str) -> tuple[str, str]:
     endings = {
         ".lora_A.weight": "a", ".lora_B.weight": "b", ".lora_magnitude_vector": "magnitude",
         ".lora_magnitude_vector.weight": "magnitude",
+        # of a table [vocabulary, size]: A [rank, vocabulary] and B [size, rank]
+        ".lora_embedding_A": "a", ".lora_embedding_B": "b",
     }  # fmt: skip
     for ending, what in endings.items():
         if name.endswith(ending):
             return name.removesuffix(ending), what
     return name, ""
+
+
+def _with_table(place: str, module: str, table: Any, each: StoredAdapter) -> Any:
+    """Return a table with the adapter that is stored beside it."""
+    rows, size = each.a.shape[1], each.b.shape[0]
+    if table.shape != (rows, size) or each.magnitude is not None:
+        raise InputError(
+            place, found=f"{printable(module)} has a table {list(table.shape)} beside its adapter",
+            expected=f"[{rows}, {size}], without magnitudes",
+        )  # fmt: skip
+    return table + (each.scale * (each.b @ each.a).T).astype(table.dtype)
 
 
 def _plain(name: str) -> str:

@@ -1,7 +1,7 @@
 """A tree of adapters -> a folder that huggingface/peft loads."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -154,11 +154,24 @@ def _config(
         "fan_in_fan_out": architecture is not None and architecture.family == "gpt2",
         "inference_mode": True,
         "target_modules": _targets([module for module, _ in rows], architecture),
-        "modules_to_save": sorted({f".{name}".rsplit(".", 2)[-2] for name in saved} - {""})
-        or None,
+        "modules_to_save": _whole_modules(saved, architecture) or None,
         "rank_pattern": {m: each.rank for m, each in rows if each.rank != rank},
         "alpha_pattern": {m: each.alpha for m, each in rows if each.alpha != alpha},
     }
+
+
+def _whole_modules(saved: Iterable[str], architecture: Architecture | None) -> list[str]:
+    """Return the last names of modules trained whole; where others end so too, whole names."""
+    modules = {name.rpartition(".")[0] for name in saved} - {""}
+    every = set(modules)
+    if architecture is not None:
+        stored = stored_tensors(
+            architecture, checkpoint_names_of(architecture), is_bare(architecture)
+        )
+        every |= {name.rpartition(".")[0] for name in stored}
+    last = Counter(module.rpartition(".")[2] for module in every)
+    short = {m: m.rpartition(".")[2] for m in modules}
+    return sorted(s if last[s] == 1 else m for m, s in short.items())
 
 
 def _targets(modules: list[str], architecture: Architecture | None) -> list[str]:

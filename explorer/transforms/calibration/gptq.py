@@ -4,6 +4,7 @@ References:
     Frantar et al., GPTQ (2023). Activation order: inputs with the largest sums of squares first.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -15,9 +16,12 @@ from explorer.errors import InputError
 from explorer.transforms.calibration.grids import dequantised, grid_of, quantised
 from explorer.transforms.calibration.obs import inverse_factor
 
-__all__ = ["GptqKernel", "gptq"]
+__all__ = ["GptqKernel", "Grid", "gptq"]
 
 _BLOCK = 128
+
+# weights [out, group], bits, symmetric -> scales and codes of zero, [out] each
+Grid = Callable[[jax.Array, int, bool], tuple[jax.Array, jax.Array]]
 
 
 class GptqKernel(NamedTuple):
@@ -51,6 +55,7 @@ def gptq(
     *,
     symmetric: bool = False,
     damp: float = 0.01,
+    grid: Grid = grid_of,
 ) -> GptqKernel:
     """Return a kernel quantised so that its layer's outputs change little.
 
@@ -63,6 +68,7 @@ def gptq(
             group are then not neighbours.
         symmetric: whether the code of 0 is always the middle one.
         damp: the share of the mean of the Hessian's diagonal that is added to it.
+        grid: what gives a group its scale and its code of zero.
 
     Raises:
         InputError: shapes that do not fit, or groups that do not divide the inputs.
@@ -90,7 +96,7 @@ def gptq(
     codes, scales, zeros = [], [], []
     for first in range(0, inputs, group):
         part = values[:, first : first + group]  # errors of the inputs before are in it
-        scale, zero = grid_of(part, bits, symmetric)
+        scale, zero = grid(part, bits, symmetric)
         scales.append(scale)
         zeros.append(zero)
         for start in range(first, first + group, block):

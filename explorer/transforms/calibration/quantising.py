@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from explorer.architectures.declaration import layer_name
 from explorer.errors import InputError
 from explorer.models.transformer import Transformer
-from explorer.transforms.calibration.gptq import GptqKernel, gptq
+from explorer.transforms.calibration.gptq import GptqKernel, Grid, gptq
+from explorer.transforms.calibration.grids import grid_of
 from explorer.transforms.calibration.layerwise import (
     first_states,
     layer_moments,
@@ -40,6 +41,7 @@ def gptq_model(
     act_order: bool = False,
     *,
     symmetric: bool = False,
+    grid: Grid = grid_of,
 ) -> GptqModel:
     """Return a model whose linear layers are quantised by GPTQ; experts, heads and routers stay.
 
@@ -47,7 +49,7 @@ def gptq_model(
         model: one of explorer's own, with layers that are not scanned.
         params: its "params".
         data: token ids or batches, as of `gather_moments`.
-        bits, group, act_order, symmetric: as of `gptq`.
+        bits, group, act_order, symmetric, grid: as of `gptq`.
 
     Raises:
         InputError: another model, or as `gptq`.
@@ -81,7 +83,13 @@ def gptq_model(
                 continue
             try:
                 found = gptq(
-                    kernel.T, seen.hessian, bits, group, act_order, symmetric=symmetric
+                    kernel.T,
+                    seen.hessian,
+                    bits,
+                    group,
+                    act_order,
+                    symmetric=symmetric,
+                    grid=grid,
                 )
             except InputError as error:
                 raise InputError(

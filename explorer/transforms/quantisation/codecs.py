@@ -60,6 +60,7 @@ def _build(wanted: Wanted, scheme: str) -> Codec:
             "quantize",
             found=f"{wanted.name} is calibrated on activations",
             expected="a scheme of weights alone, such as int4:asym:search or nf4",
+            cure=f"--to int4:g128 --by {wanted.name} --calibrate TEXT.txt calibrates",
         )
     else:
         codec = _linear(wanted.name, settled(wanted.name, wanted.options))

@@ -20,7 +20,13 @@ from explorer.transforms.quantisation.microscaling import MXFP4, NVFP4
 from explorer.transforms.quantisation.pieces import to_host
 from explorer.transforms.quantisation.quantized import Quantized
 
-__all__ = ["file_parts", "parts_of", "quantization_config"]
+__all__ = [
+    "computing_dtype",
+    "file_parts",
+    "loading_note",
+    "parts_of",
+    "quantization_config",
+]
 
 _WEIGHT = ".weight"
 
@@ -228,6 +234,36 @@ def quantization_config(
         "ignore": list(ignore),
         "kv_cache_scheme": None,
     }
+
+
+def computing_dtype(scheme: str) -> str | None:
+    """Return the dtype that a config must name for a library to run such weights; None for any.
+
+    compressed-tensors decodes four-bit floats to bfloat16, and a model in another dtype fails.
+
+    >>> computing_dtype("mxfp4"), computing_dtype("nf4")
+    ('bfloat16', None)
+    """
+    is_float4 = isinstance(codec_of(scheme).layout, MXFP4 | NVFP4)
+    return "bfloat16" if is_float4 else None
+
+
+def loading_note(scheme: str) -> str:
+    """Return a line on what loads such weights, where that is not all of the libraries.
+
+    >>> loading_note("int4:asym")
+    'zero points are packed as compressed-tensors packs them, which transformers 5.23 does not load'
+    """
+    layout = codec_of(scheme).layout
+    if isinstance(layout, Integers) and layout.asymmetric and layout.group is not None:
+        return (
+            "zero points are packed as compressed-tensors packs them, which transformers "
+            "5.23 does not load"
+        )
+    dtype = computing_dtype(scheme)
+    return (
+        f"config.json names {dtype}, to which compressed-tensors decodes" if dtype else ""
+    )
 
 
 def _weights(layout: Any, scheme: str) -> tuple[dict[str, Any], str]:

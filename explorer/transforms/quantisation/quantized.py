@@ -135,13 +135,15 @@ class Quantized:
             for name, part in self.parts.items()
         }
         decode = self.codec.decode
-        if is_host(self.values):
+        if all(is_host(part) for part in self.parts.values()):
             found = [
                 decode({name: part[n] for name, part in flat.items()}, outputs, inputs)
                 for n in range(prod(stack))
             ]
             empty = np.zeros((0, outputs, inputs), np.float32)
             return (np.stack(found) if found else empty).reshape(*stack, outputs, inputs)
+        # of jax.grad's arguments, floats are traced where NumPy's integers are not
+        flat = {name: jax.numpy.asarray(part) for name, part in flat.items()}
         flat = jax.lax.stop_gradient(flat)
         if not stack:
             return decode({name: part[0] for name, part in flat.items()}, outputs, inputs)

@@ -1,6 +1,6 @@
 """Trees of weights -> trees of quantised ones, with a record of what changed."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,11 +9,13 @@ import numpy as np
 from jax.core import Tracer
 
 from explorer.arguments import check_kinds, check_tree_given
+from explorer.document.words import counted
 from explorer.errors import InputError, printable
 from explorer.inventory.tensor import Kind
 from explorer.paths import Key, name_of, path_of
 from explorer.training.sharding.arrays import check_not_donated
 from explorer.transforms.measure import check_kept, distance, lost_note, overflow
+from explorer.transforms.quantisation.integers import Integers
 from explorer.transforms.quantisation.pieces import Array, is_host
 from explorer.transforms.quantisation.quantized import Quantized
 from explorer.transforms.quantisation.qwix_arrays import from_qwix, is_qwix
@@ -46,12 +48,22 @@ class Quantiser:
     Args:
         selection: which, and how.
         measure: whether errors are measured.
+        given: tensors that are quantised already, by name; taken where one is chosen.
+        notes: what the record says beside the selection's own note.
     """
 
-    def __init__(self, selection: Selection, measure: bool = True):
+    def __init__(
+        self,
+        selection: Selection,
+        measure: bool = True,
+        given: Mapping[str, Quantized] | None = None,
+        notes: tuple[str, ...] = (),
+    ):
         check_kinds(("measure", measure, "True or False"))
         self.selection, self.measure = selection, measure
+        self.given, self.notes = given or {}, notes
         self.changes: list[TensorChange] = []
+        self.ragged = 0  # tensors whose last groups are smaller
 
     def __call__(self, key: Key, kind: Kind, load: Callable[[], Array]) -> Quantized | None:
         """Return a tensor quantised, or None where it stays; what happens is recorded."""
@@ -63,9 +75,12 @@ class Quantiser:
             return None
         weights = load()
         check_finite(name_of(key), weights)
-        found = Quantized.of(weights, chosen.codec.scheme, chosen.inputs_first)
+        found = self.given.get(name_of(key))
+        if found is None:
+            found = Quantized.of(weights, chosen.codec.scheme, chosen.inputs_first)
         errors = self._errors(name_of(key), weights, found)
         self.changes.append(_change(key, kind, found.codec.name, found.nbytes, **errors))
+        self.ragged += _is_ragged(found)
         return found
 
     def _errors(self, name: str, weights: Array, found: Quantized) -> dict[str, Any]:
@@ -92,8 +107,24 @@ class Quantiser:
             transform=f"quantize {self.selection.scheme}",
             target=self.selection.inventory.target,
             tensors=tuple(self.changes),
-            notes=(self.selection.note,),
+            notes=(self.selection.note, *self.notes, *self._of_groups()),
         )
+
+    def _of_groups(self) -> tuple[str, ...]:
+        if not self.ragged:
+            return ()
+        return (
+            f"{counted(self.ragged, 'tensor')} with a smaller last group of inputs, which "
+            "the files of compressed-tensors cannot hold",
+        )
+
+
+def _is_ragged(tensor: Quantized) -> bool:
+    """Return whether groups of integers do not divide the inputs."""
+    layout = tensor.codec.layout
+    if not isinstance(layout, Integers) or not layout.group:
+        return False
+    return tensor.matrix[0 if tensor.inputs_first else 1] % layout.group > 0
 
 
 def _change(key: Key, kind: Kind, after: str, nbytes: int, **errors: Any) -> TensorChange:

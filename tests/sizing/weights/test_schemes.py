@@ -80,7 +80,7 @@ def test_groups_that_a_format_refuses(text: str, shape: tuple[int, int], found: 
     ("text", "message"),
     [
         ("nf5", "no scheme called 'nf5'"),
-        ("Q4_K_X", "did you mean Q4_K_S?"),
+        ("Q4_K_X", "did you mean Q4_K_S or"),
         ("int4:h128", "no option 'h128'"),
         ("mxfp4:g64", "mxfp4 has no option for group; expected mxfp4"),
         ("nf4:g100", "nf4 has blocks of 32, 64, 128 ... 4096, not of 100"),
