@@ -7,25 +7,30 @@ from pathlib import Path
 
 import jax
 
-__all__ = ["start"]
+__all__ = ["environment", "start"]
 
 ROOT = Path(__file__).parents[2]
 
 
 def start(module: str, *arguments: object, devices: int) -> subprocess.Popen[str]:
     """Return a process that runs a module of these tests on so many CPU devices."""
-    flags = (
-        f"--xla_force_host_platform_device_count={devices}",
-        "--xla_backend_optimization_level=0",  # compiled in less time, for a few steps
-    )
     return subprocess.Popen(
         [sys.executable, "-m", f"tests.training.{module}", *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, **_kept(), "XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu"},
+        env=environment(devices),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def environment(devices: int) -> dict[str, str]:
+    """Return the environment of a process with so many CPU devices."""
+    flags = (
+        f"--xla_force_host_platform_device_count={devices}",
+        "--xla_backend_optimization_level=0",  # compiled in less time, for a few steps
+    )
+    return {**os.environ, **_kept(), "XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu"}
 
 
 def _kept() -> dict[str, str]:
