@@ -16,6 +16,7 @@ from explorer.architectures.declaration import layer_name
 from explorer.document.words import counted
 from explorer.errors import InputError, TreeError, shown
 from explorer.paths import matches
+from explorer.training.watch.units import unit_axes
 from explorer.tree.nesting import check_tree
 from explorer.tree.walk import Path, names_of, place_of
 
@@ -25,10 +26,14 @@ Stacks = tuple[tuple[str, int], ...]
 
 
 class Watched(NamedTuple):
-    """One tensor: its place among the leaves, and how many leading axes stack equal ones."""
+    """One tensor: its place among the leaves, and how many leading axes stack equal ones.
+
+    `units` are the axes of each of these that number its units.
+    """
 
     leaf: int
     axes: int
+    units: tuple[int, ...]
 
 
 class Plan(NamedTuple):
@@ -82,7 +87,7 @@ def plan_rows(params: Any, glob: str, stacks: Stacks | None) -> Plan:
         ]
         if wanted:
             rows += wanted
-            tensors.append(Watched(index, axes))
+            tensors.append(Watched(index, axes, unit_axes(path, leaf.shape[axes:])))
             start += len(names)
     if not rows:
         raise InputError(

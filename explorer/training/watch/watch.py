@@ -115,8 +115,9 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
 
         Of the n elements x of each row: norm, sqrt(sum x²); rms, norm / sqrt(n); mean; std,
         of the population; grad_norm; update_ratio, the norm of the update over that of x
-        (0 / 0 is 0); zeros, the fraction of x that is 0; dead_rows, the fraction of output
-        units (along the last axis) all of whose weights are 0, NaN for a vector; distance,
+        (0 / 0 is 0); zeros, the fraction of x that is 0; dead_rows, the fraction of
+        units (outputs of a kernel, rows of an embedding: `unit_axes`) all of whose weights are
+        0, NaN for a vector; distance,
         the norm of x less the initial x, NaN where it is not asked for. An average over no
         elements is NaN.
 
@@ -180,16 +181,20 @@ def _table(
 ) -> jax.Array:
     """Return the statistics of tensors, their rows one after another."""
     stacks = [tensor.axes for tensor in plan.tensors]
+    axes = [tensor.units for tensor in plan.tensors]
     table = jnp.concatenate(list(map(_statistics, params, grads, updates, first, stacks)))
-    units = [_units(x.shape[axes:]) for x, axes in zip(params, stacks, strict=True)]
+    units = [
+        _units(x.shape[stack:], of)
+        for x, stack, of in zip(params, stacks, axes, strict=True)
+    ]
     rows = [math.prod(x.shape[:axes]) for x, axes in zip(params, stacks, strict=True)]
     least = np.repeat([1 / n if n else np.inf for n in units], rows)
     alive = np.repeat([0.0 if n else np.nan for n in units], rows).astype(np.float32)
 
     def dead() -> jax.Array:
-        return jnp.concatenate(list(map(_dead_rows, params, stacks)))
+        return jnp.concatenate(list(map(_dead_rows, params, stacks, axes)))
 
-    # Sums over all but the last axis are expensive: they are taken only where there are zeros
+    # Sums over all but some axes are expensive: they are taken only where there are zeros
     # enough for a unit to be dead, or (where a value is NaN) it is unknown.
     enough = ~(table[:, _ZEROS] < 0.99 * least)
     column = lax.cond(jnp.any(enough), dead, lambda: jnp.asarray(alive))
@@ -240,18 +245,19 @@ def _one_of(x: jax.Array, stack: int) -> jax.Array:
     return jnp.maximum(low, jnp.minimum(high, last))
 
 
-def _dead_rows(x: jax.Array, stack: int) -> jax.Array:
-    """Return [rows]: the fraction of output units whose weights are all 0."""
-    rows, units = math.prod(x.shape[:stack]), _units(x.shape[stack:])
-    if not units:
+def _dead_rows(x: jax.Array, stack: int, axes: tuple[int, ...]) -> jax.Array:
+    """Return [rows]: the fraction of units whose weights are all 0."""
+    rows = math.prod(x.shape[:stack])
+    if not _units(x.shape[stack:], axes):
         return jnp.full(rows, jnp.nan, jnp.float32)
-    dead = jnp.all(x == 0, tuple(range(stack, x.ndim - 1)))
-    return jnp.mean(dead, -1, dtype=jnp.float32).reshape(rows)
+    others = [axis for axis in range(x.ndim - stack) if axis not in axes]
+    dead = jnp.all(x == 0, tuple(stack + axis for axis in others)).reshape(rows, -1)
+    return jnp.mean(dead, -1, dtype=jnp.float32)
 
 
-def _units(shape: tuple[int, ...]) -> int:
-    """Return how many output units a kernel has; 0 for a vector, or where all is empty."""
-    return shape[-1] if len(shape) > 1 and math.prod(shape) else 0
+def _units(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+    """Return how many units a tensor has; 0 for a vector, or where all is empty."""
+    return math.prod(shape[axis] for axis in axes) if axes and math.prod(shape) else 0
 
 
 def _wide(array: jax.Array) -> jax.Array:

@@ -169,6 +169,29 @@ def test_a_tensor_that_is_not_a_number_says_so_and_leaves_the_others():
     close(table[1], expected(tree["b"], tree["b"], tree["b"]))
 
 
+def test_units_are_what_the_layout_says_they_are():
+    """Rows of embeddings, outputs of heads, the first axis of PyTorch's and Equinox's kernels."""
+    embedding, heads, weight = normal(10, 4), normal(6, 4, 8), normal(8, 5)
+    embedding[[2, 7]], heads[:, 1, :], weight[3] = 0, 0, 0
+    heads[:, 2, 5] = 0
+    tree = {
+        "embed": {"embedding": embedding},
+        "attention": {
+            "query": {"kernel": heads, "bias": np.zeros((4, 8), np.float32)},
+            "out": {"kernel": sparse(4, 8, 6)},
+        },
+        "linear": {"weight": weight},
+    }
+    watch = Watch(every=1)
+    table = np.asarray(watch.measure(0, tree, tree, tree))
+    found = dict(zip(watch.rows(tree), table[:, COLUMNS.index("dead_rows")], strict=True))
+    right = {
+        "attention/out/kernel": 3 / 6, "attention/query/bias": np.nan,
+        "attention/query/kernel": 9 / 32, "embed/embedding": 2 / 10, "linear/weight": 1 / 8,
+    }  # fmt: skip
+    assert found == pytest.approx(right, nan_ok=True)
+
+
 def test_only_every_so_many_steps_are_watched_and_the_others_do_no_work():
     watch = Watch(every=3)
     tree = {"k": normal(4, 4)}
