@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, NoReturn
 
 import click
@@ -45,15 +46,36 @@ target_argument = click.argument("target", type=path_type, shell_complete=comple
 
 
 def format_option(function: Callable) -> Callable:
-    """Add --format to a command that prints records."""
-    return click.option(
-        "--format",
-        "form",
-        type=click.Choice(["text", "json", "csv", "md"]),
-        default="text",
-        show_default=True,
-        help="How to print.",
-    )(function)
+    """Add --format to a command that prints records, and words for what is printed as text.
+
+    `--md` and `--csv` print the tables of the text; `--format md` and `csv` every record.
+    """
+
+    @wraps(function)
+    def with_form(*args: Any, form: str, table: str | None, **kwargs: Any) -> Any:
+        return function(*args, form=table or form, **kwargs)
+
+    options = (
+        click.option(
+            "--format",
+            "form",
+            type=click.Choice(["text", "json", "csv", "md"]),
+            default="text",
+            show_default=True,
+            help="How to print.",
+        ),
+        click.option(
+            "--md", "table", flag_value=_MD, help="The text's tables as Markdown."
+        ),
+        click.option("--csv", "table", flag_value=_CSV, help="The text's tables as CSV."),
+        click.option("--json", "table", flag_value="json", help="As --format json."),
+    )
+    for option in reversed(options):
+        with_form = option(with_form)
+    return with_form
+
+
+_MD, _CSV = "md of the text", "csv of the text"
 
 
 def evaluate_options(function: Callable) -> Callable:
@@ -169,7 +191,7 @@ def echo_result(
     """Print a result in a form of --format; only what that form needs is made.
 
     Args:
-        form: of `format_option`.
+        form: what `format_option` gives.
         document: makes what is shown as text, with units and rounded for reading.
         records: make the rows of CSV and Markdown: structs or dicts of equal fields, exact.
         value: makes what JSON holds, where that is more than the records.
@@ -179,6 +201,15 @@ def echo_result(
 
     if form == "text":
         echo_document(document())
+    elif form == _MD:
+        from explorer.document.markdown import markdown_of
+
+        echo(markdown_of((markdown or document)()))
+    elif form == _CSV:
+        from explorer.document.csv import csv_of
+
+        made = csv_of((markdown or document)())  # without a table, the records
+        echo(made or csv_of(records_document([*map(_fields, records())])))
     elif form == "json":
         echo(json_text((value or records)()))
     elif form == "csv":

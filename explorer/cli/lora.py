@@ -12,7 +12,7 @@ from explorer.cli.console import (
     path_type,
     target_argument,
 )
-from explorer.document.records import Document
+from explorer.document.records import Document, Notes, Paragraph
 from explorer.errors import InputError
 from explorer.views.adapters import trainable_line
 
@@ -208,6 +208,10 @@ def _print(form: str, change: Any, line: str) -> None:
     if form == "text":
         echo("\n".join((line, *change.notes)))
         return
+
+    def document() -> Document:
+        return Document(blocks=(Paragraph(line), Notes(change.notes)))
+
     echo_result(
-        form, document=Document, records=lambda: change.tensors, value=change.to_dict
+        form, document=document, records=lambda: change.tensors, value=change.to_dict
     )

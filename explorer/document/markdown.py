@@ -43,8 +43,14 @@ def _table(table: Table) -> str:
         return ""
     rules = ("---:" if column.align == "right" else "---" for column in table.columns)
     titles = (_escaped(column.title) for column in table.columns)
-    rows = (map(_escaped, map(shown, row)) for row in table.rows)
+    rows = (map(_cell, map(shown, row)) for row in table.rows)
     return "\n".join(map(_row, (titles, rules, *rows)))
+
+
+def _cell(text: str) -> str:
+    """Return a cell; what indents a name becomes a space that Markdown keeps."""
+    name = text.lstrip(" ")
+    return "&emsp;" * ((len(text) - len(name) + 1) // 2) + _escaped(name)
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -63,3 +63,22 @@ def test_the_other_forms_have_the_exact_records():
 def test_json_may_hold_more_than_the_rows():
     assert json.loads(printed("--total", "--format", "json")) == {"total": EXACT + 3}
     assert printed("--total", "--format", "csv") == printed("--format", "csv")
+
+
+def test_the_tables_of_the_text_in_other_forms():
+    assert printed("--json") == printed("--format", "json")
+    lines = printed("--md").splitlines()
+    assert lines[0] == "**the library**"
+    assert lines[2:5] == ["| shelf | thousands |", "| --- | ---: |", "| poems | 0.0k |"]
+    rows = [*csv.reader(printed("--csv").splitlines())]
+    assert rows[:2] == [["shelf", "thousands"], ["poems", "0.0k"]]
+
+
+def test_without_a_table_csv_has_the_records():
+    @click.command()
+    @format_option
+    def said(form: str) -> None:
+        echo_result(form, document=Document, records=lambda: SHELVES)
+
+    found = CliRunner().invoke(said, ["--csv"]).output.splitlines()
+    assert found[:2] == ["name,books", "poems,3"]

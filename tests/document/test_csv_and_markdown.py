@@ -72,3 +72,9 @@ def test_names_that_are_not_formulas_are_unchanged():
     rows = [(name, -1) for name in names]
     text = csv_of(Document("", (Table((Column("name"), Column("n")), rows),)))
     assert [row[0] for row in csv.reader(text.splitlines())][1:] == names
+
+
+def test_what_indents_a_name_stays_in_markdown():
+    table = Table((Column("name"), Column("size")), [("layers",), ("  kernel", 3)])
+    lines = markdown_of(Document("", (table,))).splitlines()
+    assert lines[2:] == ["| layers |", "| &emsp;kernel | 3 |"]
