@@ -1,6 +1,6 @@
 # make explore   set up, fetch a real checkpoint and show what is in it
 # make test      set up and run the tests; make test ROOM=formats runs tests/formats
-# make thorough  all cases of the tests of which make test runs some
+# make thorough  what make test and make real leave out: all cases of some tests, slow ones
 # make quick     the tests that start no process, train nothing and need no devices
 # make check     tests, hostile files, format, lint, types, doctests, sessions of the docs, real weights
 # make refresh   write into the docs what their sessions print today; make sheet: only the lists
@@ -31,8 +31,8 @@ explore: $(VENV)/core $(MINILM)
 test: $(VENV)/dev
 	$(PYTEST) $(PARALLEL) $(if $(ROOM),tests/$(ROOM))
 
-thorough: $(VENV)/dev
-	$(PYTEST) $(PARALLEL) --thorough -m representatives $(if $(ROOM),tests/$(ROOM))
+thorough: $(VENV)/dev checkpoints/all
+	$(PYTEST) $(PARALLEL) --thorough -m 'representatives or thorough' $(if $(ROOM),tests/$(ROOM),tests tests/real)
 
 quick: $(VENV)/dev
 	$(PYTEST) $(PARALLEL) -m 'not (process or devices or training or slow)' $(if $(ROOM),tests/$(ROOM))

@@ -75,9 +75,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _without_the_rest(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of tests marked with representatives, leave out the others, which take minutes."""
+    """Leave out what takes minutes: the others than the representatives, whole tests."""
     kept, rest, unknown = [], [], {}
+    is_thorough = config.getoption("--thorough")
     for item in items:
+        if item.get_closest_marker("thorough"):
+            (kept if is_thorough else rest).append(item)
+            continue
         marker = item.get_closest_marker("representatives")
         if marker is None or not isinstance(item, pytest.Function):
             kept.append(item)
@@ -85,7 +89,7 @@ def _without_the_rest(config: pytest.Config, items: list[pytest.Item]) -> None:
         words = {item.callspec.id}
         words |= {str(getattr(v, "name", v)) for v in item.callspec.params.values()}
         found = words & set(marker.args)
-        (kept if found or config.getoption("--thorough") else rest).append(item)
+        (kept if found or is_thorough else rest).append(item)
         left = unknown.setdefault(item.function, set(marker.args))
         left -= found
     for function, names in unknown.items():

@@ -90,6 +90,7 @@ def test_gemma_and_its_parameters(gemma: Path):
     assert all(each.changed == 0 for each in found.tensors)
 
 
+@pytest.mark.thorough
 def test_gemma_quantised_again(gemma: Path, tmp_path: Path):
     """Q8_0 of what the blocks stand for: every number is the nearest that its block can hold."""
     config = config_of(gemma)

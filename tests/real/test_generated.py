@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import explorer as ex
 from explorer.models.cache import make_cache
@@ -23,6 +24,7 @@ _GOLDENS = Path(__file__).parents[1] / "data" / "goldens" / "real"
 _PROMPT, _STEPS = 660, 30
 
 
+@pytest.mark.thorough
 def test_gemmas_next_tokens_with_a_cache_are_those_of_transformers(gemma: Path):
     """Beyond its windows of 512, two rows of unequal lengths."""
     with np.load(_GOLDENS / "gemma.npz") as file:

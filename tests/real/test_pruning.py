@@ -8,6 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from gguf import GGUFReader
 from tokenizers import Tokenizer
 
@@ -53,6 +54,7 @@ def test_minilm_2_of_4():
     assert 0.4 < cosines["magnitude"] < cosines["sparsegpt"] < 1
 
 
+@pytest.mark.thorough
 def test_gemma_loses_less_by_what_flows_through_it(gemma: Path):
     fields = GGUFReader(gemma).fields.items()
     pairs = {key: each.contents() for key, each in fields if key.startswith("tokenizer")}

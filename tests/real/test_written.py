@@ -5,6 +5,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+import pytest
 from safetensors.numpy import load_file
 
 import explorer as ex
@@ -59,6 +60,7 @@ def test_gemma_in_nf4(gemma: Path, tmp_path: Path):
     assert np.all((np.array(lost) > 0.05) & (np.array(lost) < 0.12))
 
 
+@pytest.mark.thorough
 def test_gemma_keeps_its_tokenizer(gemma: Path, tmp_path: Path):
     _, params = ex.load_pretrained(gemma)
     ex.save(params, tmp_path / "a.gguf", like=gemma, dtype="bfloat16")

@@ -138,6 +138,7 @@ with Checkpoints(folder, every=300) as checkpoints:
 """
 
 
+@pytest.mark.thorough
 def test_killed_at_once_fit_leaves_the_lines_of_an_uninterrupted_run(tmp_path: Path):
     """The writer keeps what is there; `fit` goes back to the step that it goes on from."""
 
