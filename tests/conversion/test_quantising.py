@@ -162,7 +162,7 @@ def test_weights_that_are_not_finite(tmp_path: Path):
 
 
 SLIPS = {
-    ("--to", "Q4_KM"): "did you mean Q4_K_M?",
+    ("--to", "Q4_KM"): "did you mean Q4_K_M",
     ("--to", "IQ2_XXS"): "explorer does not encode iq2_xxs",
 }
 

@@ -267,7 +267,7 @@ def test_mxfp4_is_what_ml_dtypes_rounds_to():
         ("gptq", "gptq is calibrated on activations"),
         ("Q4_K_M", "mixes types by the layers of a GGUF file; expected Q4_K_M:pure"),
         ("nf4:search", "nf4 has no option for search"),
-        ("int9", "did you mean int8?"),
+        ("int9", "did you mean int8"),
     ],
 )
 def test_schemes_that_are_refused(scheme: str, message: str):
