@@ -1,5 +1,6 @@
 """Tuples in tuples, as chains of optax are: deep ones, and those that unfold without end."""
 
+import flax.nnx  # noqa: F401 - its own search of tuples is tried too
 import numpy as np
 import pytest
 
