@@ -9,13 +9,22 @@ from contextlib import contextmanager
 from math import prod
 
 from explorer.errors import FormatError
+from explorer.paths import Key, path_of
 
-__all__ = ["MAX_RANK", "check_shape", "most_tensors", "shape_fault", "within_memory"]
+__all__ = [
+    "MAX_RANK",
+    "check_names",
+    "check_shape",
+    "most_tensors",
+    "shape_fault",
+    "within_memory",
+]
 
 MAX_RANK = 64  # NumPy's own limit; it keeps the product of a claimed shape small
 _ADDRESSED = 1 << 63  # bytes
 # A tensor of a listing takes one or two kilobytes; formats take 32 bytes of a file or more.
 _FEW_TENSORS, _BYTES_EACH = 30_000, 32
+MAX_PARTS = 256  # of a name, each of which is a level of the tree that is shown
 
 
 def shape_fault(shape: Iterable[int], item: int = 1) -> str:
@@ -62,6 +71,23 @@ def most_tensors(file_bytes: int) -> int:
     130000
     """
     return _FEW_TENSORS + file_bytes // _BYTES_EACH
+
+
+def check_names(place: str, keys: Iterable[Key]) -> None:
+    """Refuse a name of more parts than a tree has levels.
+
+    >>> check_names("a.safetensors", ["layers.0.weight", "a." * 999 + "b"])
+    Traceback (most recent call last):
+    explorer.errors.FormatError: a.safetensors: has a name of 1,000 parts; expected at most 256
+    """
+    for key in keys:
+        # a part and its separator are two characters, of "a..b" one
+        if len(key) > MAX_PARTS and (parts := len(path_of(key))) > MAX_PARTS:
+            raise FormatError(
+                place,
+                found=f"has a name of {parts:,} parts",
+                expected=f"at most {MAX_PARTS}",
+            )
 
 
 @contextmanager

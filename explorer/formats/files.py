@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from explorer.errors import InputError, TargetError, printable
-from explorer.formats.bounds import within_memory
+from explorer.formats.bounds import check_names, within_memory
 from explorer.formats.folders import (
     ENDINGS,
     SINGLE,
@@ -89,10 +89,13 @@ def list_path(path: str, store: Store = LOCAL) -> Listing:
     if choice.slices:
         with within_memory(path):
             listing = read_slices(path, choice.slices, store)
+        check_names(path, listing.keys)
         listing.remarks = [*listing.remarks, *choice.remarks]
         return listing
     with paused_gc(), within_memory(path):
         listings = [_read(part, choice.shard_index, store) for part in choice.parts]
+    for part, listing in zip(choice.parts, listings, strict=True):
+        check_names(part.path, listing.keys)
     listing = listings[0]
     if choice.shard_index or len(listings) > 1:
         from explorer.formats.shards import merge

@@ -40,9 +40,19 @@ _COLLECTIONS = {
 
 def recognises(target: Any) -> bool:
     """Return whether a target is an NNX module, State, Variable, or a tuple with one."""
-    if type(target) is tuple:
-        return any(map(recognises, target))
-    return isinstance(target, (*_MODULES, *_VARIABLES, nnx.State, nnx.GraphDef))
+    nodes, seen = (
+        [target],
+        set(),
+    )  # once each: tuples may be deep, or hold one again and again
+    while nodes:
+        node = nodes.pop()
+        if type(node) is not tuple:
+            if isinstance(node, (*_MODULES, *_VARIABLES, nnx.State, nnx.GraphDef)):
+                return True
+        elif id(node) not in seen:
+            seen.add(id(node))
+            nodes += node
+    return False
 
 
 class GraphWalk:

@@ -221,9 +221,20 @@ def _is_lookahead(node: Any) -> bool:
 
 def _is_optimizer_state(tree: Any) -> bool:
     """Return whether a tree comes from an optax `init`: a state, or a chain of them."""
-    if type(tree) is not tuple or not all(isinstance(part, tuple) for part in tree):
-        return _is_optax(tree)
-    return any(map(_is_optimizer_state, tree))
+    nodes, seen = (
+        [tree],
+        set(),
+    )  # once each: tuples may be deep, or hold one twice, again and again
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if type(node) is tuple and all(isinstance(part, tuple) for part in node):
+            nodes += node
+        elif _is_optax(node):
+            return True
+    return False
 
 
 def _form(tree: Any) -> str:

@@ -108,6 +108,12 @@ def safetensors_ranks(folder: Path) -> Path:
     )
 
 
+def safetensors_depth(folder: Path) -> Path:
+    """One name of half a million parts, each of them a level of the tree that is shown."""
+    raw = b'{"' + b"a." * (MB // 2) + b'":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}'
+    return _put(folder / "a.safetensors", struct.pack("<Q", len(raw)) + raw)
+
+
 def gguf_scalars(folder: Path) -> Path:
     count = 60_000
     rows = b"".join(
@@ -158,6 +164,7 @@ BOMBS: dict[str, Callable[[Path], Path]] = {
             safetensors_scalars,
             safetensors_spaced,
             safetensors_ranks,
+            safetensors_depth,
             gguf_scalars,
             gguf_texts,
             zip_of_names,

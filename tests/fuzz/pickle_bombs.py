@@ -44,6 +44,43 @@ def colliding_tuples(folder: Path) -> Path:
     return _pickle(folder, b"}(" + b"".join(keys) + b"u")
 
 
+def colliding_tuples_with_text(folder: Path) -> Path:
+    """No text has the hash 0, and parts of one hash make tuples of one hash beside any text."""
+    keys = [
+        b"(" + text("a" * (k % 2)) + spell(k * ((1 << 61) - 1)) + b"tN"
+        for k in range(60_000)
+    ]
+    return _pickle(folder, b"}(" + b"".join(keys) + b"u")
+
+
+def colliding_pairs(folder: Path) -> Path:
+    pairs = [spell(k * ((1 << 61) - 1)) + b"N\x86" for k in range(1, 60_000)]
+    begin = b"ccollections\nOrderedDict\n(]("
+    return _pickle(folder, begin + b"".join(pairs) + b"etR")
+
+
+def chained_integers(folder: Path) -> Path:
+    """Small integers that fill the places which one other tries in turn, looked up again and again."""
+    mask = (1 << 17) - 1
+    chain = [1]
+    while len(chain) < 87_000:
+        chain.append((5 * chain[-1] + 1) & mask)
+    taken, begin = set(chain), set(chain[:100])
+    odd = next(k for k in range(mask, 1 << 30) if _is_caught(k, mask, taken, begin))
+    body = b"".join(b"J" + struct.pack("<i", k) + b"N" for k in [*chain, odd])
+    looks = b"J" + struct.pack("<i", odd) + b"q\x00N" + b"h\x00N" * 100_000
+    return _pickle(folder, b"}(" + body + looks + b"u")
+
+
+def _is_caught(key: int, mask: int, taken: set[int], begin: set[int]) -> bool:
+    """Return whether the places that CPython tries for a key are taken, up to the chain's begin."""
+    place, rest = key & mask, key
+    while place in taken and rest >> 5:
+        rest >>= 5
+        place = (5 * place + rest + 1) & mask
+    return rest >> 5 == 0 and (5 * place + 1) & mask in begin
+
+
 def empty_dicts(folder: Path) -> Path:
     return _pickle(folder, b"](" + b"}" * (8 * MB) + b"e")
 
@@ -186,6 +223,9 @@ PICKLE_BOMBS: dict[str, Callable[[Path], Path]] = {
         memo_leaps_deflated,
         colliding_integers,
         colliding_tuples,
+        colliding_tuples_with_text,
+        colliding_pairs,
+        chained_integers,
         empty_dicts,
         small_dicts,
         small_lists,

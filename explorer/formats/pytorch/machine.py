@@ -7,13 +7,15 @@ the length of the stream bounds the memory; keys that can be made to collide are
 
 import struct
 from collections.abc import Callable
+from itertools import count
+from operator import eq
 
 import msgspec
 
 from explorer.errors import printable
 from explorer.storage.window import Bytes, Window
 
-__all__ = ["BrokenError", "Global", "Instance", "Machine"]
+__all__ = ["BrokenError", "Global", "Instance", "Machine", "Pairs"]
 
 MAX_TEXT = 1 << 28
 MAX_LINE = 1 << 20
@@ -21,6 +23,8 @@ MAX_INTEGER_BYTES = 256
 MAX_GAP = 1_000  # Python 2 began to count at 1
 MAX_ARGUMENTS = 64  # of a call, and parts of a key: more could be passed again and again
 MAX_ODD_KEYS = 4_000
+# Of other keys that are not text and do not count on: each could be made to try the places of all
+MAX_PLAIN_KEYS = 20_000
 # bytes of objects: those that a short pickle may build, and those for each of its bytes
 ROOM, ROOM_PER_BYTE = 24_000_000, 24
 VIEWED_BYTES = 4096  # longer byte strings are not copied
@@ -48,6 +52,12 @@ class Instance(msgspec.Struct, eq=False):
         self.state = state
 
 
+class Pairs(msgspec.Struct, frozen=True, eq=False):
+    """What a call builds instead of a dict, whose keys the machine counts: its pairs."""
+
+    items: list
+
+
 _HOLE = Global("a memo entry that was never put")
 
 
@@ -57,7 +67,8 @@ class BrokenError(Exception):
 
 # Keys are hashed: a deeply nested tuple among them would overflow the C stack.
 _KEY_TYPES = {str, int, float, bool, bytes, type(None), Global, Instance}
-_HASHED_AS_ONE = (1 << 61) - 1  # multiples of it have one hash; text has none that is known
+_HASHED_AS_ONE = (1 << 61) - 1  # multiples of it have one hash
+_SALTED = (str, bytes)  # by a number that each process draws for itself
 # bytes of objects, with what the collector keeps of each
 _OF_GLOBAL, _OF_CALL, _OF_STORED, _OF_FIRST_ITEM, _OF_ITEM = 600, 240, 80, 168, 80
 
@@ -82,7 +93,7 @@ class Machine:
         self.stack: list = []
         self.marks: list[list] = []
         self.memo: list = []
-        self.odd_keys = 0
+        self.odd_keys = self.plain_keys = 0
         length = self.size - start
         self.most = self.room = ROOM + ROOM_PER_BYTE * length
         self.globals: dict[tuple[str, str], Global] = {}
@@ -181,9 +192,17 @@ class Machine:
             raise BrokenError(f"calls {describe(function)} with {count}")
         self.spend(_OF_CALL + _OF_ITEM * len(arguments))
         try:
-            return function.build(*arguments)
+            made = function.build(*arguments)
         except TypeError:
             raise BrokenError(f"calls {describe(function)} with wrong arguments") from None
+        return self.dict_of(made.items) if type(made) is Pairs else made
+
+    def dict_of(self, pairs: list) -> dict:
+        """Return the dict of pairs, which are consumed: a second dict of them would be a copy."""
+        self.check_keys([key for key, _ in pairs], 0)
+        made = dict(pairs)
+        pairs.clear()
+        return made
 
     def fetch(self, identity: object) -> object:
         """Return the record of an object that is stored outside the pickle."""
@@ -197,12 +216,17 @@ class Machine:
         target, keys = self.stack[-1], items[::2]
         if type(target) is not dict or len(items) % 2:
             raise BrokenError(f"sets items of {describe(target)}")
-        self.check_keys(keys)
+        self.check_keys(keys, len(target))
         self.spend(_OF_ITEM * len(keys) + (0 if target else _OF_FIRST_ITEM))
         target.update(zip(keys, items[1::2], strict=True))
 
-    def check_keys(self, keys: list) -> None:
-        """Refuse keys that are not plain, and many that can be made to have one hash."""
+    def check_keys(self, keys: list, held: int) -> None:
+        """Refuse keys that are not plain, and many that can be made to collide.
+
+        Args:
+            keys: to set in a dict.
+            held: how many keys it has. Integers that count on from there have a place each.
+        """
         if {str}.issuperset(map(type, keys)):
             return
         check_keys(keys)
@@ -210,6 +234,12 @@ class Machine:
         if self.odd_keys > MAX_ODD_KEYS:
             raise BrokenError(
                 f"has more than {MAX_ODD_KEYS:,} keys that are large integers or tuples of numbers"
+            )
+        if not any(all(map(eq, keys, count(begin))) for begin in (held, held + 1)):
+            self.plain_keys += sum(type(key) not in _SALTED for key in keys)
+        if self.plain_keys > MAX_PLAIN_KEYS:
+            raise BrokenError(
+                f"has more than {MAX_PLAIN_KEYS:,} keys that are neither text nor in counting order"
             )
 
     def extend(self, items: list) -> None:
@@ -232,10 +262,24 @@ def check_keys(keys: list) -> None:
 
 
 def _is_odd(key: object) -> bool:
-    """Return whether a key's hash is known to who writes it, and shared by many others."""
-    if type(key) is tuple:
-        return not any(type(part) in (str, bytes) for part in key)
-    return type(key) is int and not -_HASHED_AS_ONE < key < _HASHED_AS_ONE
+    """Return whether a key may have the hash of many others, as who writes it knows."""
+    if (
+        type(key) is tuple
+    ):  # of parts with one hash each is one hash, whatever is beside them
+        return not any(map(_is_salted, key)) or any(map(_is_wrapped, key))
+    return _is_wrapped(key)
+
+
+def _is_salted(part: object) -> bool:
+    """Return whether a hash is unknown to who writes the file: that of no text is 0."""
+    return type(part) in _SALTED and bool(part)
+
+
+def _is_wrapped(part: object) -> bool:
+    """Return whether a number is so large that others have its hash."""
+    if not isinstance(part, int | float):
+        return False
+    return not -_HASHED_AS_ONE < part < _HASHED_AS_ONE
 
 
 def describe(thing: object) -> str:

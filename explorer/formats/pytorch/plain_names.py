@@ -17,7 +17,7 @@ from explorer.formats.pytorch.machine import (
     Global,
     Instance,
     Machine,
-    check_keys,
+    Pairs,
 )
 from explorer.storage.window import Window
 
@@ -156,7 +156,7 @@ def _make_array_from_buffer(
     return array
 
 
-def _make_dict(pairs: object = (), *_: object) -> dict:
+def _make_dict(pairs: object = (), *_: object) -> dict | Pairs:
     """Build a dict; Python 2 gives an OrderedDict its pairs as a list of lists of two."""
     if pairs == ():
         return {}
@@ -164,10 +164,7 @@ def _make_dict(pairs: object = (), *_: object) -> dict:
         return pairs
     if not isinstance(pairs, list) or not all(map(_is_pair, pairs)):
         raise BrokenError("makes a dict of what is not a list of pairs")
-    check_keys([key for key, _ in pairs])
-    made = dict(pairs)
-    pairs.clear()  # consumed: a second dict of the same list would be a copy
-    return made
+    return Pairs(pairs)
 
 
 def _is_pair(pair: object) -> bool:
