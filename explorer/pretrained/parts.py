@@ -23,6 +23,7 @@ class LeafParts:
 
     Devices that hold the same part share its memory here.
 
+    >>> import numpy as np
     >>> parts = LeafParts((2, 3), np.dtype("float32"))
     >>> parts.write((0,), np.float32([1, 2, 3])); parts.write((1,), np.zeros(3, "float32"))
     >>> parts.array().tolist()

@@ -88,9 +88,9 @@ def test_a_printed_row_selects_its_tensors(tmp_path: Path):
     )
 
 
-def test_a_name_of_ten_thousand_parts(tmp_path: Path):
+def test_a_name_of_hundreds_of_parts(tmp_path: Path):
     layout = {
-        ".".join(["a"] * 5_000): ((2,), "F32"),
+        ".".join(["a"] * 250): ((2,), "F32"),
         "a.a": ((3,), "F32"),
         "a": ((1,), "F32"),
     }

@@ -42,7 +42,7 @@ def test_what_it_needs_is_named(tmp_path: Path):
     for changes, message in (
         ([], "lora: no base model; expected --set base=FOLDER"),
         ([f"base={tmp_path}/none"], "none: is not a file or folder"),
-        ([f"base={write_base(tmp_path)}", "quantize=nf5"], "did you mean nf4?"),
+        ([f"base={write_base(tmp_path)}", "quantize=nf5"], "did you mean nf4"),
         ([f"base={tmp_path}/base", "targets=q_prj"], "did you mean q_proj?"),
         ([f"base={tmp_path}/base", "rank=999"], "a rank of 999"),
     ):
