@@ -40,10 +40,8 @@ _COLLECTIONS = {
 
 def recognises(target: Any) -> bool:
     """Return whether a target is an NNX module, State, Variable, or a tuple with one."""
-    nodes, seen = (
-        [target],
-        set(),
-    )  # once each: tuples may be deep, or hold one again and again
+    # once each, without recursion: tuples may be deep, or hold one twice, again and again
+    nodes, seen = [target], set()
     while nodes:
         node = nodes.pop()
         if type(node) is not tuple:

@@ -221,10 +221,8 @@ def _is_lookahead(node: Any) -> bool:
 
 def _is_optimizer_state(tree: Any) -> bool:
     """Return whether a tree comes from an optax `init`: a state, or a chain of them."""
-    nodes, seen = (
-        [tree],
-        set(),
-    )  # once each: tuples may be deep, or hold one twice, again and again
+    # once each, without recursion: tuples may be deep, or hold one twice, again and again
+    nodes, seen = [tree], set()
     while nodes:
         node = nodes.pop()
         if id(node) in seen:

@@ -263,9 +263,7 @@ def check_keys(keys: list) -> None:
 
 def _is_odd(key: object) -> bool:
     """Return whether a key may have the hash of many others, as who writes it knows."""
-    if (
-        type(key) is tuple
-    ):  # of parts with one hash each is one hash, whatever is beside them
+    if type(key) is tuple:  # equal hashes of parts make equal hashes of tuples
         return not any(map(_is_salted, key)) or any(map(_is_wrapped, key))
     return _is_wrapped(key)
 
