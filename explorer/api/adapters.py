@@ -173,7 +173,8 @@ def merge_lora_file(
         What became of each tensor.
 
     Raises:
-        InputError: adapters of another model, a base that is packed in a layout that is not decoded, or a path that exists or cannot be written.
+        InputError: adapters of another model, a base that is packed in a layout that is not
+            decoded, or a path that exists or cannot be written.
     """
     from explorer.conversion.merging_adapters import merge_into_file
     from explorer.conversion.settings import SaveSettings

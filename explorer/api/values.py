@@ -97,7 +97,7 @@ def describe(
 
     _check_word("statistics", statistics, ("all", "moments", "lines"))
     _check_word("by", by, get_args(GroupBy))
-    found, bins = resolve(target), statistics != "moments"
+    found, bins, lines = resolve(target), statistics != "moments", statistics == "lines"
     settings = {"select": select, "statistics": statistics}
     with resumed(resume, found, settings) as earlier:
         arrays = values_of(found, select, True, earlier.known, progress)
@@ -105,7 +105,6 @@ def describe(
             arrays = with_other_processes(arrays, bins)
         name = _name_of_target(target)
         notes = tied_notes(found, select)
-        lines = statistics == "lines"
         return describe_arrays(name, arrays, bins, by, earlier.keep, notes, lines)
 
 

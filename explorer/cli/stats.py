@@ -11,6 +11,7 @@ from explorer.document.records import Document
 
 if TYPE_CHECKING:
     from explorer.values.describe import GroupBy
+    from explorer.values.records import Description
 
 __all__ = ["stats"]
 
@@ -97,7 +98,10 @@ def stats(
         from explorer.views.stats_plot import plot_stats
 
         plot_stats(found, picture)
+    _print(found, form, every, by_name=by == "name")
 
+
+def _print(found: "Description", form: str, every: bool, by_name: bool) -> None:
     def document(nest: bool = True) -> Document:
         from explorer.views.stats import stats_document
 
@@ -106,7 +110,7 @@ def stats(
     def records() -> list:
         from explorer.views.stats import group_records, stats_records
 
-        return stats_records(found) if by == "name" else group_records(found)
+        return stats_records(found) if by_name else group_records(found)
 
     def value() -> dict:
         from explorer.views.stats import stats_records

@@ -165,7 +165,6 @@ class _MergedModel(ModelSource):
     def changes(self) -> Iterator[TensorChange]:
         """Yield what became of each tensor, once all are written."""
         for name, (stored, made) in self._made.items():
-            size = prod(made.shape)
             before = self.before.get(name, made.dtype)
             moved = [self._moved.get("/".join(path)) for path in stored.leaves]
             # of a fused projection, the kernel that moved most
@@ -174,35 +173,16 @@ class _MergedModel(ModelSource):
                 key=lambda each: 0.0 if each is None else each.relative_error or 0.0,
                 default=None,
             )
-            yield TensorChange(
-                name=name,
-                component=classify(stored.leaves[0], made.shape)[1],
-                shape=made.shape,
-                before=before,
-                after=made.dtype,
-                parameters_before=size,
-                parameters_after=size,
-                bytes_before=dtypes.find(before).nbytes(size),
-                bytes_after=made.nbytes,
-                note=self._note(name),
-                **({} if found is None else found._asdict()),
-            )
+            more = {} if found is None else found._asdict()
+            path, note = stored.leaves[0], self._note(name)
+            yield _change(name, path, made, before, prod(made.shape), note=note, **more)
 
         parameters = {str(key) for key in self.source.parameters}
         for made in self.others:
-            size, before = prod(made.shape), self.before[made.name]
-            number = size if made.name in parameters else 0  # buffers take bytes alone
-            yield TensorChange(
-                name=made.name,
-                component=classify(tuple(made.name.split(".")), made.shape)[1],
-                shape=made.shape,
-                before=before,
-                after=made.dtype,
-                parameters_before=number,
-                parameters_after=number,
-                bytes_before=dtypes.find(before).nbytes(size),
-                bytes_after=made.nbytes,
-            )
+            # buffers take bytes alone
+            number = prod(made.shape) if made.name in parameters else 0
+            path, before = tuple(made.name.split(".")), self.before[made.name]
+            yield _change(made.name, path, made, before, number)
 
     def losses_again(self) -> Iterator[str]:
         """Yield what quantising again lost at most, for each type, once all are written."""
@@ -246,3 +226,21 @@ def _shapes(architecture: Architecture) -> Any:
         for leaf in declare(architecture)
     }
     return ParameterLeaves(nest(shapes))
+
+
+def _change(
+    name: str, path: Path, made: OutgoingTensor, before: str, number: int, **more: Any
+) -> TensorChange:
+    """Return what became of a tensor of a format, of which so many elements are parameters."""
+    return TensorChange(
+        name=name,
+        component=classify(path, made.shape)[1],
+        shape=made.shape,
+        before=before,
+        after=made.dtype,
+        parameters_before=number,
+        parameters_after=number,
+        bytes_before=dtypes.find(before).nbytes(prod(made.shape)),
+        bytes_after=made.nbytes,
+        **more,
+    )

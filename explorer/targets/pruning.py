@@ -55,35 +55,25 @@ def prune_target(
     Raises:
         InputError: as `prune_tensors`; also no kernel that is selected.
     """
-    if isinstance(target, Checkpoint) and _has_scales(target):
-        return _dequantised(target, name, settings, select, given)
-    return _pruned(target, name, settings, select, given)
+    if not (isinstance(target, Checkpoint) and _has_scales(target)):
+        return _pruned(target, name, settings, select, given)
+    from msgspec.structs import replace
+
+    from explorer.packed.loading import load_dequantised
+
+    arrays: Target = target
+    if not (shrinks(target, settings) or settings.by in _CALIBRATED):
+        arrays = Tree(
+            load_dequantised(target.path), name
+        )  # those read the model themselves
+    found, change = _pruned(arrays, name, settings, select, given)
+    note = "packed weights dequantised; `explorer quantize` stores the result in few bits"
+    return found, replace(change, notes=(*change.notes, note))
 
 
 def _has_scales(target: Checkpoint) -> bool:
     kinds = inventory_of(target).columns.kinds
     return any(kind.collection == "quantization" for kind in kinds)
-
-
-def _dequantised(
-    target: Checkpoint,
-    name: str,
-    settings: PruneSettings,
-    select: str | None,
-    given: PruneInputs,
-) -> tuple[Any, Change]:
-    """Return a checkpoint of packed weights pruned, dequantised first."""
-    from msgspec.structs import replace
-
-    if shrinks(target, settings) or settings.by in _CALIBRATED:  # which read the model
-        found, change = _pruned(target, name, settings, select, given)
-    else:
-        from explorer.packed.loading import load_dequantised
-
-        arrays = Tree(load_dequantised(target.path), name)
-        found, change = _pruned(arrays, name, settings, select, given)
-    note = "packed weights dequantised; `explorer quantize` stores the result in few bits"
-    return found, replace(change, notes=(*change.notes, note))
 
 
 def _pruned(

@@ -19,8 +19,8 @@ def line_statistics(array: Any, is_own: bool = False) -> LineStatistics | None:
     Rows are the slices along the first axis, columns those along the second of a matrix.
 
     Args:
-        array: a NumPy or JAX array, or `Pieces`, which is decoded. Of one that other processes
-            hold a part of, nothing is found.
+        array: a NumPy or JAX array, or `Pieces`, which is decoded; one that is sharded comes to
+            the host. Of one that other processes hold a part of, nothing is found.
         is_own: whether nothing else has seen it: pages of a mapped file are given back.
 
     >>> found = line_statistics(np.array([[1, 0, 2], [1, 0, 2], [3, 0, 3]]))

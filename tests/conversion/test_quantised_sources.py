@@ -12,25 +12,18 @@ import explorer as ex
 from explorer.api.adapters import merge_lora_file
 from explorer.api.merging import merge_files
 from explorer.api.pruning import prune_file
-from explorer.api.writing import quantize_file
 from tests.cli.in_process import run
-from tests.conversion.test_quantising_linear import LLAMA, TENSORS
+from tests.conversion.quantised_folders import SCHEMES, write_folders
 from tests.conversion.test_quantising_linear import raw_tensors as raw
 
-SCHEMES = ("nf4", "int4", "int8")
 NOTE = "14 packed weights of"
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model quantised by three schemes, each also dequantised, and adapters of it."""
-    path = tmp_path_factory.mktemp("sources")
-    (path / "plain").mkdir()
-    save_file(TENSORS, path / "plain" / "model.safetensors")
-    config = LLAMA | {"torch_dtype": "float32"}
-    (path / "plain" / "config.json").write_text(json.dumps(config))
+    path = write_folders(tmp_path_factory.mktemp("sources"))
     for scheme in SCHEMES:
-        quantize_file(path / "plain", scheme, path / scheme)
         ex.save(path / scheme, path / f"{scheme}-wide", dtype="float32")
     model, params = ex.load_pretrained(path / "nf4")
     adapters, _ = ex.add_lora(params, 2, "q_proj", model=model, rng=jax.random.key(1))

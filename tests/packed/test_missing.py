@@ -1,6 +1,5 @@
 """Codes without their scales are never given out as weights: one line names what is missing."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -8,9 +7,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import explorer as ex
-from explorer.api.writing import quantize_file
 from explorer.errors import FormatError
-from tests.conversion.test_quantising_linear import LLAMA, TENSORS
+from tests.conversion.quantised_folders import write_folders
 
 QUERY = "model.layers.0.self_attn.q_proj."
 STATE = "weight.quant_state.bitsandbytes__nf4"
@@ -19,14 +17,7 @@ STATE = "weight.quant_state.bitsandbytes__nf4"
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model as it is, and quantised by three schemes."""
-    path = tmp_path_factory.mktemp("missing")
-    (path / "plain").mkdir()
-    save_file(TENSORS, path / "plain" / "model.safetensors")
-    config = LLAMA | {"torch_dtype": "float32"}
-    (path / "plain" / "config.json").write_text(json.dumps(config))
-    for scheme in ("nf4", "int4", "int8"):
-        quantize_file(path / "plain", scheme, path / scheme)
-    return path
+    return write_folders(tmp_path_factory.mktemp("missing"))
 
 
 @pytest.mark.parametrize(

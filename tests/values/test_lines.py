@@ -5,7 +5,6 @@ import io
 import json
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -48,13 +47,6 @@ def test_of_tensors_of_more_axes_rows_are_slices():
     tensor[4] = tensor[1]
     found = ex.describe({"kernel": tensor}, statistics="lines").tensors[0].lines
     assert found == LineStatistics(rows=8, zero_rows=1, equal_rows=2)
-
-
-def test_a_sharded_matrix_has_the_same():
-    mesh = jax.make_mesh((jax.device_count(),), ("data",))
-    spec = jax.sharding.PartitionSpec("data")
-    array = jax.device_put(planted(), jax.sharding.NamedSharding(mesh, spec))
-    assert ex.describe({"w": array}, statistics="lines").tensors[0].lines == RIGHT
 
 
 def test_layers_are_counted_together_and_only_when_asked_for(tmp_path: Path):

@@ -54,6 +54,15 @@ for axes in (("data", "model"), ("model", None), (None, "data"), (None, None)):
     assert ex.describe({"w": array}).tensors[0].pattern == "2:4 along axis 1", axes
 cut = jax.device_put(sparse[:, :12], NamedSharding(mesh, P(None, "model")))  # 6 columns each
 assert ex.describe({"w": cut}).tensors[0].pattern == ""
+np.asarray = before
+sparse[3] = sparse[8] = 0
+sparse[5] = sparse[6]
+sparse[:, 9] *= 1000
+for axes in (("data", "model"), ("model", None), (None, "data")):
+    array = jax.device_put(sparse, NamedSharding(mesh, P(*axes)))
+    lines = [ex.describe({"w": w}, statistics="lines").tensors[0].lines for w in (sparse, array)]
+    assert lines[0] == lines[1] and lines[0].equal_rows == 2 and lines[0].zero_columns == 24, lines
+    assert lines[0].zero_rows == 2 and 9 in lines[0].outlier_columns, lines
 print("equal", len(eight.tensors))
 """
 
