@@ -128,6 +128,8 @@ def train(
         progress.note(f"{done.reason}; saved in {folder}: the same command resumes there")
         ctx.exit(128 + signal.Signals[done.reason.split()[0]])
     progress.note(f"{done.reason}: {folder} is finished")
+    if done.spent.first_step:
+        progress.note(f"time: {done.spent}")
     echo("\n".join((*done.lines, "", done.history.table(width=width()), "")))
     if done.history.learned is not None:
         echo_document(learned_document(done.history.learned))

@@ -10,8 +10,10 @@ import jax
 import msgspec
 from jax.errors import JaxRuntimeError
 
+from explorer.document.words import counted
 from explorer.errors import InputError, first_line
-from explorer.recipes.recipe import Settings
+from explorer.recipes.recipe import Parts, Settings
+from explorer.recipes.six_steps import SixSteps
 from explorer.storage.local import exists
 from explorer.targets import resolve
 from explorer.targets.values import values_of
@@ -22,6 +24,7 @@ from explorer.training.logging.jsonl import JsonlWriter
 from explorer.training.loop.fit import FitResult, Stopped, fit
 from explorer.training.loop.progress import Progress
 from explorer.training.loop.stopping import stop_signals
+from explorer.training.loop.stopwatch import TimeSpent
 from explorer.training.step.freezing import Freezing
 from explorer.training.step.state import TrainState
 from explorer.training.trainer import Trainer
@@ -45,6 +48,7 @@ class Finished(NamedTuple):
     lines: tuple[str, ...]
     state: TrainState
     history: History
+    spent: TimeSpent
 
 
 def run(
@@ -103,6 +107,9 @@ def _train(
         with JsonlWriter(
             document, empty.rows, empty.columns, settings.NAME, after=int(state.step)
         ) as writer:
+            history = trainer.history(state, run=settings.NAME, writers=[writer])
+            if progress is not None and not int(state.step):
+                progress = _naming(progress, history, state, parts, settings)
             result = fit(
                 trainer,
                 state,
@@ -111,7 +118,7 @@ def _train(
                 evaluate=parts.evaluate,
                 eval_every=settings.eval_every,
                 checkpoints=checkpoints,
-                history=trainer.history(state, run=settings.NAME, writers=[writer]),
+                history=history,
                 progress=progress,
                 tokens_per_batch=parts.tokens,
             )
@@ -128,7 +135,22 @@ def _train(
         result = result._replace(stopped="signal", reason=reason)
     history = read_jsonl(document)
     history.learned = learned
-    return Finished(result.stopped, result.reason, lines, result.state, history)
+    return Finished(
+        result.stopped, result.reason, lines, result.state, history, result.spent
+    )
+
+
+def _naming(
+    progress: Progress,
+    history: History,
+    state: TrainState,
+    parts: Parts,
+    settings: Settings,
+) -> SixSteps:
+    """Return progress that names the six steps of learning as they are first taken."""
+    count = counted(sum(leaf.size for leaf in jax.tree.leaves(state.params)), "parameter")
+    origin = f"drawn from seed {settings.seed}" if parts.params is None else "as loaded"
+    return SixSteps(progress, history, start=f"{count}, {origin}", steps=settings.steps)
 
 
 def _learned(first: TrainState, last: TrainState) -> Learned:

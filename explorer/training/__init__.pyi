@@ -8,6 +8,7 @@ from .loop.early_stop import EarlyStop
 from .loop.evaluating import Epoch, evaluate
 from .loop.fit import FitResult, fit
 from .loop.progress import LineProgress, Progress, Report
+from .loop.stopwatch import TimeSpent
 from .sharding.mesh import (
     DEFAULT_RULES,
     Rule,
@@ -48,6 +49,7 @@ __all__ = [
     "Progress",
     "Report",
     "Rule",
+    "TimeSpent",
     "TrainState",
     "Trainer",
     "Watch",

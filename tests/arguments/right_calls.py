@@ -25,7 +25,7 @@ CONFIG = {
 }  # fmt: skip
 OPTIMIZER = optax.sgd(0.1)
 # records are made by explorer; protocols have no arguments
-NOT_CALLED = {"training.Progress", "training.Context", "training.Report", "training.FitResult",
+NOT_CALLED = {"training.Progress", "training.Context", "training.Report", "training.FitResult", "training.TimeSpent",
               "training.Freeze", "training.TrainState", "training.Weighted"}  # fmt: skip
 
 

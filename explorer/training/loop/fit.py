@@ -29,8 +29,9 @@ from explorer.training.loop import arguments
 from explorer.training.loop.early_stop import EarlyStop, Patience, check_early_stop
 from explorer.training.loop.metric_queue import MetricQueue, StepCall, steps_of
 from explorer.training.loop.process_agreement import ProcessAgreement
-from explorer.training.loop.progress import Progress
+from explorer.training.loop.progress import Progress, waited_for
 from explorer.training.loop.stopping import stop_signals
+from explorer.training.loop.stopwatch import Stopwatch, TimeSpent
 from explorer.training.step.finite import MAX_NAMED, names_of_bad
 from explorer.training.step.state import TrainState
 from explorer.training.watch.watch import Watch
@@ -54,6 +55,8 @@ class FitResult(NamedTuple):
     update that is not. They are checked at each checkpoint, which is then not saved, and at
     the end.
 
+    `spent` says how many seconds the steps took, and what came between them.
+
     >>> result = FitResult(state=None, history=None, stopped="signal", reason="SIGTERM came")
     >>> result.stopped, result.reason
     ('signal', 'SIGTERM came')
@@ -63,6 +66,7 @@ class FitResult(NamedTuple):
     history: Any
     stopped: Stopped
     reason: str
+    spent: TimeSpent = TimeSpent()
 
 
 class Trains(Protocol):
@@ -156,7 +160,10 @@ def fit(
     with stop_signals() as received, shown:
         has_failed = checkpoints.has_failed if checkpoints else None
         agreement = ProcessAgreement(state, received, has_failed)
-        queue = MetricQueue(steps, history, progress, tokens_per_batch, watch, agreement)
+        stopwatch = Stopwatch()
+        queue = MetricQueue(
+            steps, history, progress, tokens_per_batch, watch, agreement, stopwatch
+        )
         run = _Run(
             state,
             batches,
@@ -169,14 +176,17 @@ def fit(
             checkpoints,
             agreement,
             queue,
+            stopwatch,
+            progress,
         )
         del state  # else what training began with is in memory to its end
         stopped, reason = run.train()
         if stopped != "not finite" and (wrong := run.save_unless_wrong()):
             stopped, reason = "not finite", wrong
         if checkpoints:
-            checkpoints.wait()
-    return FitResult(run.state, history, stopped, reason)
+            with stopwatch.stopped("saving"):
+                checkpoints.wait()
+    return FitResult(run.state, history, stopped, reason, stopwatch.spent())
 
 
 @dataclass
@@ -194,6 +204,8 @@ class _Run:
     checkpoints: Checkpoints | None
     agreement: ProcessAgreement
     queue: MetricQueue
+    stopwatch: Stopwatch
+    progress: Progress | None
 
     def __post_init__(self) -> None:
         own = isinstance(self.batches, Batches)  # whose arrays are new each time
@@ -201,7 +213,7 @@ class _Run:
 
     def train(self) -> tuple[Stopped, str]:
         """Take steps, and return why the last one is the last."""
-        done = int(self.state.step)
+        first = done = int(self.state.step)
         while done < self.steps and self.queue.fault is None and not self.patience.is_over:
             if signal := self.agreement.signal:
                 return "signal", f"{signal} came after step {done:,}"
@@ -209,10 +221,13 @@ class _Run:
                 batch = next(self._arrays)
             except StopIteration:
                 return "data", f"the data ended after step {done:,}"
-            self.state, metrics = self.step(self.state, batch)
+            metrics = self._step(batch) if done > first else self._first_step(batch)
             count = _checked(steps_of(metrics), self.steps - done)
             done += count
-            self.queue.add(StepCall(done, count, metrics, self._evaluation(done, count)))
+            call = StepCall(done, count, metrics, {})
+            if done == first + count:
+                self.queue.settle(call)
+            self.queue.add(call._replace(evaluation=self._evaluation(call)))
             if self.checkpoints and self.agreement.save_failed:
                 self.checkpoints.wait()  # and learn why
             is_due = self.checkpoints and _is_due(done, count, self.checkpoints.every)
@@ -222,19 +237,31 @@ class _Run:
             return "no better", f"{self.patience} by step {done:,}"
         return "steps", f"all {self.steps:,} steps are taken"
 
-    def _evaluation(self, done: int, count: int) -> Mapping[str, Any]:
-        if self.evaluate and (done == self.steps or _is_due(done, count, self.eval_every)):
-            found = arguments.copied(self.evaluate(self.state))
-            self.patience.add(found)
-            return found
-        return {}
+    def _step(self, batch: Batch) -> Any:
+        self.state, metrics = self.step(self.state, batch)
+        return metrics
+
+    def _first_step(self, batch: Batch) -> Any:
+        with self.stopwatch.stopped("first_step"), waited_for(self.progress):
+            return jax.block_until_ready(self._step(batch))
+
+    def _evaluation(self, call: StepCall) -> Mapping[str, Any]:
+        due = call.step == self.steps or _is_due(call.step, call.taken, self.eval_every)
+        if not (self.evaluate and due):
+            return {}
+        self.queue.settle(call)
+        with self.stopwatch.stopped("evaluation"):
+            found = jax.block_until_ready(arguments.copied(self.evaluate(self.state)))
+        self.patience.add(found)
+        return found
 
     def save_unless_wrong(self) -> str:
         """Save the state and the position behind it, or return what is not finite."""
         wrong = _wrong_with(self.state, self.queue)
         if self.checkpoints and not wrong:
             position = position_of(self.positioned)
-            self.checkpoints.save(self.state, position, self.queue.metrics)
+            with self.stopwatch.stopped("saving"):
+                self.checkpoints.save(self.state, position, self.queue.metrics)
         return wrong
 
 

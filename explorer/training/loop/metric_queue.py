@@ -1,7 +1,6 @@
 """Metrics on their way to the host, a window of steps behind those that are dispatched."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +8,8 @@ import numpy as np
 
 from explorer.training.loop.process_agreement import ProcessAgreement
 from explorer.training.loop.progress import Progress, Report
+from explorer.training.loop.step_rate import StepRate
+from explorer.training.loop.stopwatch import Stopwatch
 from explorer.training.step.finite import names_of_bad
 from explorer.training.watch.watch import Watch
 
@@ -19,8 +20,6 @@ _NOT_KEPT = ("watch", "bad", "finite")
 # seconds of steps in a window, and most calls
 _SECONDS = 0.25
 _MOST = 1000
-# what the newest window counts for in the rates that are shown
-_NEWEST = 0.3
 
 
 class StepCall(NamedTuple):
@@ -51,7 +50,7 @@ class MetricQueue:
         tokens: of one step.
         watch: of the steps; None where it is unknown which are watched.
         process_agreement: with other processes, which end their windows after the same calls.
-        clock: of seconds.
+        stopwatch: which is stopped between steps.
     """
 
     def __init__(
@@ -62,17 +61,14 @@ class MetricQueue:
         tokens: int,
         watch: Watch | None,
         process_agreement: ProcessAgreement,
-        clock: Callable[[], float] = time.monotonic,
+        stopwatch: Stopwatch,
     ):
-        self._steps, self._tokens, self._clock = steps, tokens, clock
+        self._steps, self._tokens = steps, tokens
         self._watch_every, self._lockstep = watch.every if watch else 1, process_agreement
         self._history, self._progress = history, progress
         self._newest: list[StepCall] = []
         self._before: list[StepCall] = []
-        self._fitting, self._rate, self._shown_rate = 1, 0.0, 0.0
-        # when steps and calls were last measured, and how many came since
-        self._since: float | None = None
-        self._taken = self._called = 0
+        self._rate, self._fitting = StepRate(stopwatch.now, _SECONDS), 1
         self._evaluation: dict[str, float] = {}
         self.fault: StepCall | None = None
         # of the last step that was fetched, its evaluation included if it had one
@@ -85,6 +81,11 @@ class MetricQueue:
             self._fetch(self._before)
             self._before, self._newest = self._newest, []
             self._lockstep.turn(self._fitting)
+
+    def settle(self, call: StepCall) -> None:
+        """Wait until a call, the newest, is finished: what follows is measured by itself."""
+        jax.block_until_ready(call.metrics)
+        self._rate.reached(call.step)
 
     def drain(self) -> None:
         """Fetch all there is, waiting for the device."""
@@ -126,15 +127,15 @@ class MetricQueue:
                 )
             self._evaluation |= evaluation
             self.metrics = numbers | evaluation
-        self._measure(sum(call.taken for call in calls), len(calls))
+        self._measure(calls[-1])
         if self._progress is not None:
             self._progress.report(
                 Report(
                     step=calls[-1].step,
                     steps=self._steps,
                     metrics=_shown(numbers) | self._evaluation,
-                    steps_per_second=self._shown_rate,
-                    tokens_per_second=self._shown_rate * self._tokens,
+                    steps_per_second=self._rate.shown,
+                    tokens_per_second=self._rate.shown * self._tokens,
                     evaluated=any(call.evaluation for call in calls),
                 )
             )
@@ -147,24 +148,12 @@ class MetricQueue:
         metrics = {n: value for n, value in call.metrics.items() if n != "watch"}
         return call._replace(metrics=metrics)
 
-    def _measure(self, steps: int, calls: int) -> None:
-        """Learn how fast steps are; the first window, which compiles, tells nothing."""
-        now, since = self._clock(), self._since
-        if since is None:
-            self._since = now
-            return
-        self._taken, self._called = self._taken + steps, self._called + calls
-        seconds = max(now - since, 1e-9)
-        # what was waited for with the window before it comes at once, and tells nothing alone
-        if seconds < _SECONDS / 2:
-            self._shown_rate = self._rate or self._taken / seconds
-            return
-        share = _NEWEST if self._rate else 1.0
-        self._rate += share * (self._taken / seconds - self._rate)
-        self._shown_rate = self._rate
-        fitting = int(self._called / seconds * _SECONDS)
-        self._fitting = max(1, min(fitting, 2 * self._lockstep.size, _MOST))
-        self._since, self._taken, self._called = now, 0, 0
+    def _measure(self, call: StepCall) -> None:
+        """Learn that the steps up to this call are finished, and how long a window fits."""
+        self._rate.reached(call.step)
+        if self._rate.measured:
+            fitting = int(self._rate.measured / call.taken * _SECONDS)
+            self._fitting = max(1, min(fitting, 2 * self._lockstep.size, _MOST))
 
 
 def _shown(numbers: Mapping[str, float]) -> dict[str, float]:

@@ -1,18 +1,23 @@
 """How far training is: tqdm's bar in a terminal or a notebook, else a line now and then."""
 
+import itertools
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
 
 import msgspec
 
 from explorer.errors import check_type
 
-__all__ = ["LineProgress", "Progress", "Report"]
+__all__ = ["LineProgress", "Progress", "Report", "waited_for"]
 
 _BAR = "{percentage:3.0f}%|{bar:20}| {desc}"
+# seconds from one word about a first step that takes long to the next; the last goes on
+_PATIENCE = (1.0, 9.0, 20.0, 30.0, 60.0)
 # seconds between reports that are shown; the first and the last always are
 _LIVE, _PLAIN = 0.1, 10.0
 
@@ -154,6 +159,38 @@ class LineProgress:
     def _write_line(self, text: str) -> None:
         self._stream.write(f"{text}\n")
         self._stream.flush()
+
+
+@contextmanager
+def waited_for(progress: Progress | None) -> Iterator[None]:
+    """Say what takes so long while the step is taken for the first time.
+
+    Args:
+        progress: receives a note after a second, and now and then; None for no output.
+    """
+    over = threading.Event()
+
+    def note() -> None:
+        assert progress is not None, "there is no thread without one"
+        start = time.monotonic()
+        for number in itertools.count():
+            if over.wait(_PATIENCE[min(number, len(_PATIENCE) - 1)]):
+                return
+            seconds = time.monotonic() - start
+            progress.note(
+                f"compiling the step, and taking it for the first time: {seconds:.0f} s"
+            )
+
+    if progress is None:
+        yield
+        return
+    thread = threading.Thread(target=note, name="progress of the first step", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _is_live(stream: TextIO) -> bool:

@@ -28,7 +28,7 @@ from explorer.training.checkpoints.checkpoints import Checkpoints
 from explorer.training.data.batches import Arrays, Batches
 from explorer.training.logging.history import History
 from explorer.training.loop import fit as loop
-from explorer.training.loop.metric_queue import MetricQueue
+from explorer.training.loop.stopwatch import Stopwatch
 from explorer.training.sharding.mesh import make_mesh, place_batch
 from explorer.training.sharding.processes import on_first, together
 from explorer.training.step.state import TrainState, create_state
@@ -158,7 +158,7 @@ def started(number: int, folder: Path) -> dict[str, Any]:
     # one finds that steps take no time, the other that they take minutes
     ticks = itertools.count(1)
     clock = lambda: next(ticks) * (100.0 if number else 1e-6)  # noqa: E731
-    loop.MetricQueue = partial(MetricQueue, clock=clock)
+    loop.Stopwatch = partial(Stopwatch, clock)
     return {
         "devices": jax.device_count(),
         "plain": plain_steps(number),
