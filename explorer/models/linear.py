@@ -9,6 +9,7 @@ from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
 from explorer.architectures.specs import LinearSpec
+from explorer.models.grouped import grouped_product
 
 __all__ = ["ExpertGroups", "Linear", "normal"]
 
@@ -59,7 +60,7 @@ class Linear(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         kernel = jnp.asarray(kernel, x.dtype)
         if groups is not None:
-            return jax.lax.ragged_dot(x, kernel, groups.sizes)
+            return grouped_product(x, kernel, groups.sizes)
         # as a matrix: with more axes, XLA's CPU backend copies in the gradient
         rows = x.reshape(-1, x.shape[-1]) @ kernel
         return rows.reshape(*x.shape[:-1], kernel.shape[-1])

@@ -17,6 +17,7 @@ from explorer.models.cache import (
     Prefill,
     attended,
 )
+from explorer.models.packing import same_run
 from explorer.models.rotary import Rotation, rotation_of
 
 __all__ = [
@@ -44,7 +45,10 @@ class AttentionInputs(NamedTuple):
 
 
 def attention_inputs(
-    architecture: Architecture, positions: jax.Array, attention_mask: jax.Array | None
+    architecture: Architecture,
+    positions: jax.Array,
+    attention_mask: jax.Array | None,
+    runs: jax.Array | None = None,
 ) -> list[tuple[AttentionInputs, ...]]:
     """Return the inputs of each stage's blocks; equal masks and rotations are shared.
 
@@ -52,11 +56,16 @@ def attention_inputs(
         architecture: the model.
         positions: [batch or 1, length].
         attention_mask: [batch, length], 0 for padding.
+        runs: [batch, length], where each token's sequence starts; None for one a row.
     """
+    packed = None if runs is None else same_run(runs)
 
     @cache
     def mask(causal: bool, window: int | None) -> jax.Array | None:
-        return build_mask(positions.shape[1], causal, window, attention_mask)
+        found = build_mask(positions.shape[1], causal, window, attention_mask)
+        if packed is None:
+            return found
+        return packed if found is None else found & packed
 
     rotation = cache(lambda rope: rotation_of(rope, positions))
     padding = build_mask(positions.shape[1], False, None, attention_mask)

@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 from explorer.architectures.architecture import Architecture
 from explorer.architectures.declaration import layer_name
 from explorer.errors import InputError
-from explorer.models.attention import Implementation
+from explorer.models.attention import Implementation, unsupported, uses_cudnn
 from explorer.models.block import Block, Stage
 from explorer.models.cache import Cache, CacheView
 from explorer.models.embeddings import Embedding, Patches, Token
@@ -22,6 +22,7 @@ from explorer.models.masks import (
     step_inputs,
 )
 from explorer.models.norms import normed
+from explorer.models.packing import starts_of_runs
 from explorer.models.remat import rematerialised
 
 __all__ = ["Outputs", "Transformer"]
@@ -67,6 +68,7 @@ class Transformer(nn.Module):
         attention_mask: jax.Array | None = None,
         position_ids: jax.Array | None = None,
         token_type_ids: jax.Array | None = None,
+        segment_ids: jax.Array | None = None,
         cache: Cache | None = None,
         prompt_lengths: jax.Array | None = None,
     ) -> Outputs:
@@ -81,15 +83,18 @@ class Transformer(nn.Module):
             position_ids: [batch or 1, length]; by default each token's index (RoBERTa: its
                 number among the tokens that are not padding, from 1).
             token_type_ids: [batch, length], for models that embed them; 0 by default.
+            segment_ids: [batch, length], for rows that several sequences share: each is a run
+                of one number, 0 for padding; a token attends to its own sequence, and its
+                position is counted in it. Pooled outputs are of each row's first token.
             cache: of `make_cache`: an empty one that prompts fill, or that of the tokens
                 before, to which `input_ids` [batch, 1] are the next.
             prompt_lengths: [batch], tokens of each prompt, which padding follows; None where
                 `input_ids` are the next tokens.
 
         Raises:
-            InputError: an input of the wrong dtype or shape, a sequence longer than the
-                position embedding, an unknown `remat`, or attention that cuDNN does not
-                support.
+            InputError: an input of the wrong dtype or shape, a row longer than the position
+                embedding, `segment_ids` where they cannot be, an unknown `remat`, or attention
+                that cuDNN does not support.
         """
         spec, dtype = self.architecture, self.param_dtype
         embed = None
@@ -107,13 +112,15 @@ class Transformer(nn.Module):
         _check_shape("attention_mask", attention_mask, (batch, length))
         _check_shape("position_ids", position_ids, (batch, length), (1, length))
         _check_shape("token_type_ids", token_type_ids, (batch, length))
+        runs = self._runs(segment_ids, attention_mask, cache, (batch, length))
         if cache is not None:
             position_ids = _cached_positions(cache, prompt_lengths, length)
         elif position_ids is None:
-            position_ids = _default_positions(spec, input_ids, length)
+            position_ids = _default_positions(spec, input_ids, length, runs)
         x = self._add_positions(x, position_ids, token_type_ids)
         if cache is None:
-            x, _ = self._layers(x, attention_inputs(spec, position_ids, attention_mask))
+            inputs = attention_inputs(spec, position_ids, attention_mask, runs)
+            x, _ = self._layers(x, inputs)
             hidden = normed(spec.final_norm, x, dtype, "final_norm")
             return outputs_of(spec, hidden, embed, dtype)
         if prompt_lengths is not None:
@@ -127,6 +134,29 @@ class Transformer(nn.Module):
         hidden = normed(spec.final_norm, x, dtype, "final_norm")
         outputs = outputs_of(spec, hidden, embed, dtype)
         return outputs._replace(cache=Cache(layers, lengths))
+
+    @nn.nowrap
+    def _runs(
+        self,
+        segment_ids: jax.Array | None,
+        attention_mask: jax.Array | None,
+        cache: Cache | None,
+        shape: tuple[int, ...],
+    ) -> jax.Array | None:
+        """Return where each token's sequence starts in its row; None for one a row."""
+        if segment_ids is None:
+            return None
+        for name, given in (("attention_mask", attention_mask), ("a cache", cache)):
+            if given is not None:
+                found = f"given with {name}"
+                cure = "0 in segment_ids is padding" if name == "attention_mask" else ""
+                raise InputError("segment_ids", found=found, expected="without", cure=cure)
+        if self.architecture.patch_embed is not None:
+            raise InputError("segment_ids", found="given for images", expected="tokens")
+        if uses_cudnn(self.implementation):
+            raise unsupported("its rows hold several sequences")
+        _check_shape("segment_ids", segment_ids, shape)
+        return starts_of_runs(segment_ids)
 
     @nn.nowrap
     def _embedding(self, name: str) -> Embedding:
@@ -196,8 +226,13 @@ def _cached_positions(
     return jnp.minimum(jnp.arange(length), prompt_lengths[:, None] - 1)
 
 
-def _default_positions(spec: Architecture, ids: jax.Array, length: int) -> jax.Array:
-    """Return each token's index, or its number among the tokens that are not padding."""
+def _default_positions(
+    spec: Architecture, ids: jax.Array, length: int, runs: jax.Array | None
+) -> jax.Array:
+    """Return each token's index, or its number among the tokens that are not padding.
+
+    Both are counted from where the token's sequence starts.
+    """
     table = spec.position_embed
     if table is not None:
         # numbers of tokens start from 1, indices from 0
@@ -209,9 +244,14 @@ def _default_positions(spec: Architecture, ids: jax.Array, length: int) -> jax.A
                 expected=f"at most {longest}, the number of positions",
             )
     if spec.pad_token is None:
-        return jnp.arange(length)[None]
+        index = jnp.arange(length)[None]
+        return index if runs is None else index - runs
     real = (ids != spec.pad_token).astype(jnp.int32)
-    return jnp.cumsum(real, -1) * real
+    numbers = jnp.cumsum(real, -1)
+    if runs is not None:
+        before = jnp.take_along_axis(numbers - real, runs, -1)
+        numbers = numbers - before
+    return numbers * real
 
 
 def _check_kind(ids: jax.Array) -> None:

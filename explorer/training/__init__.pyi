@@ -1,5 +1,6 @@
 from .checkpoints.checkpoints import Checkpoints
 from .data.batches import Arrays, Batches, Windows, map_tokens
+from .data.packed import Packed, next_tokens
 from .data.text import Bytes, Characters, library_text
 from .logging.events import EventWriter
 from .logging.history import History, read_jsonl
@@ -46,6 +47,7 @@ __all__ = [
     "History",
     "JsonlWriter",
     "LineProgress",
+    "Packed",
     "Progress",
     "Report",
     "Rule",
@@ -67,6 +69,7 @@ __all__ = [
     "make_train_step",
     "map_tokens",
     "names_of_bad",
+    "next_tokens",
     "place_batch",
     "read_jsonl",
     "sharded_shapes",

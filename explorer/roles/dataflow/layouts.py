@@ -97,8 +97,13 @@ def while_of(eqn: Any) -> Loop:
 
 
 def branches_of(eqn: Any) -> list[Any]:
-    """Return the jaxprs of a conditional; its first operand selects one."""
-    return list(map(open_jaxpr, eqn.params["branches"]))
+    """Return the jaxprs of a conditional; its first operand selects one.
+
+    Of those that compute the same on several platforms, it is the one for any other platform.
+    """
+    branches = list(map(open_jaxpr, eqn.params["branches"]))
+    platforms = eqn.params.get("branches_platforms")
+    return branches if platforms is None else branches[-1:]
 
 
 def solve_of(eqn: Any) -> tuple[Any, slice, slice]:

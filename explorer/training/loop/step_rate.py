@@ -17,7 +17,7 @@ class StepRate:
 
     >>> seconds = iter([0.0, 0.25, 0.5]).__next__
     >>> rate = StepRate(seconds, 0.25)
-    >>> for step in (1, 2, 2, 4):  # that step 2 is finished is no news the second time
+    >>> for step in (1, 2, 2, 4):  # that step 2 is finished tells nothing the second time
     ...     rate.reached(step)
     >>> rate.shown
     5.2

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from explorer.models.grouped import grouped_product
 from explorer.transforms.adapters.trees import is_quantized, unpacked
 
 __all__ = ["FactoredKernel"]
@@ -72,7 +73,7 @@ class FactoredKernel:
 def _product(x: jax.Array, kernel: jax.Array, sizes: jax.Array | None) -> jax.Array:
     """Return x times a matrix, or rows of x times the matrix of each one's group."""
     if sizes is not None:
-        return lax.ragged_dot(x, kernel, sizes)
+        return grouped_product(x, kernel, sizes)
     # as a matrix: with more axes, XLA's CPU backend copies in the gradient
     rows = x.reshape(-1, x.shape[-1]) @ kernel
     return rows.reshape(*x.shape[:-1], kernel.shape[-1])

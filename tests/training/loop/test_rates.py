@@ -20,7 +20,7 @@ FIRST, STEP, EVALUATION, SAVING = 90.0, 0.5, 40.0, 7.0
 
 
 class Clock:
-    """Seconds that pass when it is said so, and a device that is busy for some of them."""
+    """Seconds that pass on demand, and a device that is busy for some of them."""
 
     def __init__(self) -> None:
         self.now = self.busy_until = 0.0
