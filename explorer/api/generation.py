@@ -89,7 +89,8 @@ def generate_text(
             vocabulary is used.
         text: what to continue.
         settings: as for `generate`; the tokens that end the model's texts stop it too.
-        dtype: of the weights and of the computation; None for that of the file.
+        dtype: of the weights and of the computation; None for float32 on a CPU, where 16 bits
+            take longer, and elsewhere for that of the file.
         on_text: called with each piece of text as it comes.
         **changes: of the settings by name, as for `generate`.
 
@@ -129,7 +130,8 @@ def evaluate_text(
         text: two tokens or more.
         length: tokens of a window; None for 512, or the model's positions if they are fewer.
         stride: None for half of the length.
-        dtype: of the weights and of the computation; None for that of the file.
+        dtype: of the weights and of the computation; None for float32 on a CPU, where 16 bits
+            take longer, and elsewhere for that of the file.
 
     Raises:
         InputError: a text of fewer tokens, windows that make no sense, or as `generate_text`.
@@ -163,7 +165,8 @@ def embed(
         pooling: "mean", "cls", "max", "mean_sqrt_len" or "last"; None for that of the folder.
         normalise: whether vectors have length 1; None for what the folder says.
         batch: texts of one call.
-        dtype: of the weights and of the computation; None for that of the file.
+        dtype: of the weights and of the computation; None for float32 on a CPU, where 16 bits
+            take longer, and elsewhere for that of the file.
 
     Raises:
         InputError: no texts, an unknown pooling or none in the folder, or as `load_pretrained`.

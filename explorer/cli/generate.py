@@ -41,7 +41,7 @@ __all__ = ["generate"]
     help="Make tokens that were there before less likely; 1 does nothing.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
-@click.option("--dtype", help="Compute in float32, bfloat16 or float16.")
+@click.option("--dtype", help="Compute in float32 (default on a CPU), bfloat16 or float16.")
 @click.option("--cache-dtype", help="Keep keys and values in bfloat16, float16, ...")
 @click.option(
     "--format",

@@ -12,6 +12,7 @@ import numpy as np
 from explorer.errors import InputError, TreeError, check_type, printable
 from explorer.generation.pooling import POOLINGS, Pooling, pooled, pooling_of
 from explorer.generation.prompts import bucket, longest_of
+from explorer.generation.running_dtype import running_dtype
 from explorer.models.transformer import Transformer
 from explorer.pretrained.loading import load_pretrained
 from explorer.pretrained.tokenizers import tokenizer_of
@@ -37,7 +38,8 @@ def embed_texts(
         pooling: "mean", "cls", "max", "mean_sqrt_len" or "last"; None for that of the folder.
         normalise: whether vectors have length 1; None for what the folder says.
         batch: texts of one call.
-        dtype: of the weights and of the computation; None for that of the file.
+        dtype: of the weights and of the computation; None for float32 on a CPU, where 16 bits
+            take longer, and elsewhere for that of the file.
 
     Raises:
         InputError: no texts, an empty one without special tokens, an unknown pooling, none in
@@ -54,7 +56,7 @@ def embed_texts(
         raise InputError("batch", found=f"is {batch}", expected="1 or more")
     path = os.fspath(target)
     rule = _rule(path, pooling, normalise)
-    module, params = load_pretrained(path, dtype=dtype)
+    module, params = load_pretrained(path, dtype=running_dtype(dtype))
     if module.architecture.embed is None:
         raise InputError(path, found="a model of images", expected="a model of texts")
     rows = _rows(path, given, module, rule)

@@ -8,6 +8,7 @@ import msgspec
 
 from explorer.errors import InputError, check_type
 from explorer.generation.generate import generate_tokens
+from explorer.generation.running_dtype import running_dtype
 from explorer.generation.settings import GenerationSettings
 from explorer.models.cache import check_causal
 from explorer.pretrained.loading import load_pretrained
@@ -61,7 +62,8 @@ def continue_text(
         target: a folder with weights, config.json and tokenizer.json, or a GGUF file.
         text: what to continue.
         settings: checked ones; the tokens that end the model's texts stop it too.
-        dtype: of the weights and of the computation; None for that of the file.
+        dtype: of the weights and of the computation; None for float32 on a CPU, where 16 bits
+            take longer, and elsewhere for that of the file.
         on_text: called with each piece of text as it comes.
 
     Raises:
@@ -71,7 +73,7 @@ def continue_text(
     if not text:
         raise InputError("text", found="an empty prompt", expected="some text to continue")
     path = os.fspath(target)
-    module, params = load_pretrained(path, dtype=dtype)
+    module, params = load_pretrained(path, dtype=running_dtype(dtype))
     check_causal(module.architecture)
     tokenizer = tokenizer_of(path)
     prompt = tokenizer.encode(text)

@@ -1,6 +1,6 @@
 from .checkpoints.checkpoints import Checkpoints
 from .data.batches import Arrays, Batches, Windows, map_tokens
-from .data.packed import Packed, next_tokens
+from .data.packed import PackedRows, next_tokens
 from .data.text import Bytes, Characters, library_text
 from .logging.events import EventWriter
 from .logging.history import History, read_jsonl
@@ -47,7 +47,7 @@ __all__ = [
     "History",
     "JsonlWriter",
     "LineProgress",
-    "Packed",
+    "PackedRows",
     "Progress",
     "Report",
     "Rule",

@@ -278,6 +278,8 @@ RIGHT |= {
     "training.Watch": (training.Watch, _args(every=1, glob="**", distance=False, stacks=None)),
     "training.Windows": (training.Windows, lambda: {
         "tokens": np.arange(20), "length": 4, "place": "tokens"}),
+    "training.PackedRows": (training.PackedRows, lambda: {
+        "sequences": [[1, 2], [3]], "length": 4, "pad": 0, "place": "sequences"}),
     "training.averaged": (training.averaged, lambda: {"state": averaging_state()}),
     "training.batch_sharding": (training.batch_sharding, _args(mesh=mesh, axis=0)),
     "training.create_state": (
@@ -306,6 +308,8 @@ RIGHT |= {
     "training.map_tokens": (training.map_tokens, _args(path="tokens.bin", dtype="uint16")),
     "training.names_of_bad": (training.names_of_bad, lambda: {
         "params": tree(), "bad": np.zeros(2, np.int32)}),
+    "training.next_tokens": (training.next_tokens, lambda: {
+        "tokens": np.array([[1, 2, 3]]), "segment_ids": np.array([[1, 1, 2]])}),
     "training.place_batch": (training.place_batch, _args(batch=batch, mesh=mesh, axis=0)),
     "training.read_jsonl": (training.read_jsonl, _args(path="history.jsonl")),
     "training.sharded_shapes": (training.sharded_shapes, _args(

@@ -8,11 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from explorer.errors import InputError, check_number, check_type, shown
+from explorer.training.sharding.arrays import check_arrays
 
-__all__ = ["Packed", "next_tokens"]
+__all__ = ["PackedRows", "next_tokens"]
+
+_LONGEST = 1 << 24
 
 
-class Packed:
+class PackedRows:
     """Rows of `length` tokens, each filled with several sequences: a source of examples.
 
     Each sequence is whole in one row, where there is room: the longest first, each in the row
@@ -29,7 +32,7 @@ class Packed:
     Raises:
         InputError: no token, a sequence that is not a row of integers, a length below 1.
 
-    >>> packed = Packed([[5, 6], [7, 7, 7], [8]], 4)
+    >>> packed = PackedRows([[5, 6], [7, 7, 7], [8]], 4)
     >>> batch = packed[np.arange(len(packed))]
     >>> batch["tokens"].tolist()
     [[7, 7, 7, 8], [5, 6, 0, 0]]
@@ -49,8 +52,9 @@ class Packed:
     ):
         check_number("length", length)
         check_number("pad", pad)
-        if length < 1:
-            raise InputError("length", found=f"{length} tokens", expected="1 or more")
+        if not 1 <= length <= _LONGEST:
+            found, expected = f"{length:,} tokens", f"1 to {_LONGEST:,}"
+            raise InputError("length", found=found, expected=expected)
         if not hasattr(type(sequences), "__iter__"):
             check_type(place, sequences, (), "a list of rows of integers")
         parts = list(_parts(sequences, length, place))
@@ -85,15 +89,25 @@ def next_tokens(tokens: Any, segment_ids: Any) -> tuple[jax.Array, jax.Array]:
 
     Args:
         tokens: [batch, length].
-        segment_ids: [batch, length], as `Packed` numbers them.
+        segment_ids: [batch, length], as `PackedRows` numbers them.
 
     Returns:
         Targets and their weights, both [batch, length].
+
+    Raises:
+        InputError: they are not two arrays of one shape, with two axes.
 
     >>> targets, weights = next_tokens(np.array([[7, 7, 8, 0]]), np.array([[1, 1, 2, 0]]))
     >>> targets.tolist(), weights.tolist()
     ([[7, 8, 0, 7]], [[1.0, 0.0, 0.0, 0.0]])
     """
+    for name, array in (("tokens", tokens), ("segment_ids", segment_ids)):
+        shape = getattr(array, "shape", None)
+        if not isinstance(shape, tuple) or len(shape) != 2 or shape != np.shape(tokens):
+            check_arrays(name, array)
+            found, wanted = f"shape {np.shape(array)}", "[batch, length], as the tokens"
+            raise InputError(name, found=found, expected=wanted)
+        check_arrays(name, array)
     after = jnp.roll(segment_ids, -1, axis=1).at[:, -1].set(0)
     same = (after == segment_ids) & (after != 0)
     return jnp.roll(tokens, -1, axis=1), same.astype(jnp.float32)

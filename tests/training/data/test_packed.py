@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explorer.errors import InputError
-from explorer.training import Packed, Trainer, Weighted, next_tokens
+from explorer.training import PackedRows, Trainer, Weighted, next_tokens
 from tests.models.tiny import model_of
 
 LENGTHS = st.lists(st.integers(0, 40), min_size=1, max_size=60).filter(any)
@@ -28,7 +28,7 @@ def test_every_sequence_is_in_one_row_once_and_rows_are_few(
     lengths: list[int], length: int
 ):
     sequences = sequences_of(lengths)
-    packed = Packed(sequences, length)
+    packed = PackedRows(sequences, length)
     batch = packed[np.arange(len(packed))]
     tokens, segments = batch["tokens"], batch["segment_ids"]
     assert tokens.shape == segments.shape == (len(packed), length)
@@ -57,7 +57,7 @@ def test_every_sequence_is_in_one_row_once_and_rows_are_few(
 @given(LENGTHS)
 def test_targets_are_the_next_token_of_the_same_sequence(lengths: list[int]):
     sequences = sequences_of(lengths)
-    batch = Packed(sequences, 40)[np.arange(len(Packed(sequences, 40)))]
+    batch = PackedRows(sequences, 40)[np.arange(len(PackedRows(sequences, 40)))]
     targets, weights = next_tokens(batch["tokens"], batch["segment_ids"])
     pairs = [
         pair for each in sequences for pair in zip(each[:-1].tolist(), each[1:].tolist())
@@ -89,7 +89,7 @@ def test_gradients_are_those_of_the_sequences_alone():
             count += len(each) - 1
         return total / count
 
-    packed = Packed(sequences, 12)
+    packed = PackedRows(sequences, 12)
     assert len(packed) == 2
     batch = packed[np.arange(2)]
     trainer = Trainer(model, loss_fn, optax.sgd(1.0), donate=False)
@@ -109,8 +109,8 @@ def test_what_cannot_be_packed_is_refused():
         ([[1, 2], [0.5]], 4, r"sequences\[1\]: found float64 of shape \(1,\)"),
         ([[[1, 2]]], 4, r"sequences\[0\]: found int64 of shape \(1, 2\)"),
         ([[1, [2]]], 4, r"sequences\[0\]: found \[1, \[2\]\]; expected a row of integers"),
-        ([[1]], 0, "length: found 0 tokens; expected 1 or more"),
+        ([[1]], 0, "length: found 0 tokens; expected 1 to 16,777,216"),
         (7, 4, "sequences: is int; expected a list of rows of integers"),
     ):
         with pytest.raises(InputError, match=text.replace("found ", "(found )?")):
-            Packed(sequences, length)
+            PackedRows(sequences, length)
