@@ -15,6 +15,7 @@ from explorer.errors import (
     shown,
 )
 from explorer.training.sharding.jit_on_mesh import jit_on_mesh
+from explorer.training.step.buffers import without_buffers
 from explorer.training.step.checks import check_optimizer, check_trainable
 from explorer.training.step.extra_arguments import extra_arguments
 from explorer.training.step.finite import check_finite, update_if_finite
@@ -68,9 +69,11 @@ def make_train_step(
 
     The metrics are "loss", "grad_norm" (of all gradients, before the optimizer), "finite",
     "bad" (see `explorer.training.step.finite`), those of the loss function, the learning rate
-    and the scheduled settings of an `optax.inject_hyperparams`, and "watch" where there is one. A step whose loss or gradient is not finite is not taken, and none after
-    it: the state stays as the last good step left it, except for `halted`, and the metrics
-    say so. `state.replace(halted=jnp.array(False))` continues.
+    and the scheduled settings of an `optax.inject_hyperparams`, and "watch" where there is one.
+    A step whose loss or gradient is not finite is not taken, and none after it: the state stays
+    as the last good step left it, except for `halted`, and the metrics say so;
+    `state.replace(halted=jnp.array(False))` continues. Buffers that stand among the parameters
+    and have no gradient keep their values, whatever the optimizer does to all parameters.
 
     Args:
         loss_fn, accumulate, steps_per_call, watch, compute_dtype, remat, donate: as the fields
@@ -144,6 +147,7 @@ def _single(gradient_fn: GradientFn, optimizer: Any, watch: Any) -> PureStep:
             updates, opt_state = optimizer_of_loss.update(
                 grads, state.opt_state, state.params, **of_loss
             )
+            updates = without_buffers(updates, grads)
             params = optax.apply_updates(state.params, updates)
             table = ()
             if watch is not None:
