@@ -301,7 +301,7 @@ RIGHT |= {
     "training.make_eval_step": (training.make_eval_step, _args(
         loss_fn=loss, compute_dtype=None, mesh=None)),
     "training.make_mesh": (training.make_mesh, _args(
-        data=1, fsdp=1, tensor=1, devices=None, expert=1)),
+        data=1, fsdp=1, tensor=1, devices=None, expert=1, sequence=1)),
     "training.make_train_step": (training.make_train_step, _args(
         loss_fn=loss, optimizer=OPTIMIZER, accumulate=1, steps_per_call=1, watch=None,
         compute_dtype=None, remat=None, labels=None, donate=True)),

@@ -18,14 +18,17 @@ from explorer.training.sharding.mesh import batch_sharding
 
 __all__ = ["activations_follow_batch"]
 
+_SEQUENCE = "sequence"
+
 
 def activations_follow_batch(
     mesh: Mesh | None, examples: int | None
 ) -> AbstractContextManager[Any]:
     """Return a context in which what Linen modules return is placed as the batch is.
 
-    That is every float array whose first axis is as long as the batch; its other axes are
-    left to XLA. It says where numbers are, never what they are.
+    That is every float array whose first axis is as long as the batch. Where the mesh splits
+    sequences, the second axis of what has three or more is split too, if it divides; other
+    axes are left to XLA. It says where numbers are, never what they are.
 
     Args:
         mesh: of `make_mesh`; None for a context that does nothing.
@@ -33,14 +36,16 @@ def activations_follow_batch(
     """
     if mesh is None or examples is None:
         return nullcontext()
-    axes = batch_sharding(mesh).spec
+    axes, parts = batch_sharding(mesh).spec, mesh.shape.get(_SEQUENCE, 1)
 
     def place(leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array) or leaf.ndim < 2 or leaf.shape[0] != examples:
             return leaf
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             return leaf
-        rest = (PartitionSpec.UNCONSTRAINED,) * (leaf.ndim - 1)
+        rest: list[Any] = [PartitionSpec.UNCONSTRAINED] * (leaf.ndim - 1)
+        if parts > 1 and leaf.ndim > 2 and leaf.shape[1] % parts == 0:
+            rest[0] = _SEQUENCE
         sharding = NamedSharding(mesh, PartitionSpec(*axes, *rest))
         return lax.with_sharding_constraint(leaf, sharding)
 

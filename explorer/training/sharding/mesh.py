@@ -53,7 +53,8 @@ __all__ = [
     "split_over_mesh",
 ]
 
-AXES = ("data", "fsdp", "tensor", "expert")
+AXES = ("data", "fsdp", "tensor", "expert", "sequence")
+_ALWAYS = ("data", "fsdp", "tensor")
 _BATCH_AXES = ("data", "fsdp")
 _MAX_RANK = 64
 
@@ -65,8 +66,9 @@ def make_mesh(
     devices: Sequence[Any] | None = None,
     *,
     expert: int = 1,
+    sequence: int = 1,
 ) -> Mesh:
-    """Return a mesh with the axes "data", "fsdp" and "tensor", and "expert" where it is split.
+    """Return a mesh with the axes "data", "fsdp" and "tensor", and others that are split.
 
     Args:
         data: copies of the model, each with its part of a batch.
@@ -74,6 +76,8 @@ def make_mesh(
         tensor: parts of each layer. One of all may be -1: as many as are left.
         devices: all there are, if None; the first are used.
         expert: parts of the experts of a mixture.
+        sequence: parts of each sequence: what layers return, [batch, length, ...], is split
+            along its length, and keys and values are gathered.
 
     Raises:
         InputError: a size that is none, or more devices than there are.
@@ -86,9 +90,11 @@ def make_mesh(
         hasattr(d, "platform") for d in devices
     ):
         check_type("devices", devices, (), "a list of devices, or None")
-    for axis, size in zip(AXES, (data, fsdp, tensor, expert), strict=True):
+    given = dict(zip(AXES, (data, fsdp, tensor, expert, sequence), strict=True))
+    for axis, size in given.items():
         check_number(axis, size)
-    sizes = (data, fsdp, tensor) if expert == 1 else (data, fsdp, tensor, expert)
+    axes = [axis for axis, size in given.items() if axis in _ALWAYS or size != 1]
+    sizes = tuple(given[axis] for axis in axes)
     if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
         raise InputError(
             "the mesh",
@@ -105,7 +111,7 @@ def make_mesh(
         )
     # axes that XLA splits, whatever the default of this JAX is
     automatic = (AxisType.Auto,) * len(sizes)
-    return jax.make_mesh(sizes, AXES[: len(sizes)], axis_types=automatic, devices=devices)
+    return jax.make_mesh(sizes, tuple(axes), axis_types=automatic, devices=devices)
 
 
 def shardings_of(

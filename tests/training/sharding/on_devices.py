@@ -75,6 +75,23 @@ def runs() -> Iterator[tuple[str, dict[str, Any]]]:
     experts = (mixture, tiny.next_token(mixture), tiny.tokens(16))
     yield "mixture", run(*experts, None)
     yield "expert", run(*experts, make_mesh(fsdp=2, expert=4))
+    yield "sequence", run(*text, make_mesh(fsdp=2, sequence=4))
+
+
+def long_sequences() -> dict[str, Any]:
+    """Return a loss, and the temporary bytes of each device, of two long sequences."""
+    model, found = tiny.llama(scan=False, layers=1), {}
+    batch = np.random.default_rng(0).integers(0, tiny.LLAMA["vocab_size"], (2, 513))
+    for name, mesh in (
+        ("split", make_mesh(data=2, sequence=4)),
+        ("whole", make_mesh(data=2)),
+    ):
+        step: Any = make_eval_step(tiny.next_token(model), mesh=mesh)
+        state = create_state(model, OPTIMIZER, tiny.KEY, batch[:1, :-1], mesh=mesh)
+        compiled = step.lower(state, batch).compile()
+        bytes_each = compiled.memory_analysis().temp_size_in_bytes
+        found[name] = [float(step(state, batch)["loss"]), bytes_each]
+    return found
 
 
 def evaluated() -> dict[str, Any]:
@@ -195,6 +212,7 @@ if __name__ == "__main__":
     found = {
         "evaluated": evaluated(),
         "loaded": loaded(),
+        "long": long_sequences(),
         "refusals": list(refusals()),
         "recipe": recipe(),
     }

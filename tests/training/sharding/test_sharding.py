@@ -52,6 +52,7 @@ def on_eight_devices():
         ("transformer", "fsdp"),
         ("transformer", "tensor"),
         ("mixture", "expert"),
+        ("transformer", "sequence"),
     ],
 )
 def test_eight_devices_find_what_one_finds(alone, name):
@@ -84,6 +85,12 @@ def test_a_state_is_born_in_parts_and_stays_so(name, parts):
     for path, (size, held) in found["born"].items():
         if "kernel" in path or "embedding" in path:
             assert held == [size // parts] * 8, path
+
+
+def test_devices_of_a_sequence_hold_a_part_of_what_layers_return():
+    (split, split_bytes), (whole, whole_bytes) = on_eight_devices()["long"].values()
+    np.testing.assert_allclose(split, whole, rtol=1e-5)
+    assert split_bytes < whole_bytes / 2
 
 
 def test_experts_are_split_by_their_axis_alone():
