@@ -36,7 +36,8 @@ def activations_follow_batch(
     """
     if mesh is None or examples is None:
         return nullcontext()
-    axes, parts = batch_sharding(mesh).spec, mesh.shape.get(_SEQUENCE, 1)
+    whole = batch_sharding(mesh)
+    own, axes, parts = whole.mesh, whole.spec, mesh.shape.get(_SEQUENCE, 1)
 
     def place(leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array) or leaf.ndim < 2 or leaf.shape[0] != examples:
@@ -46,7 +47,7 @@ def activations_follow_batch(
         rest: list[Any] = [PartitionSpec.UNCONSTRAINED] * (leaf.ndim - 1)
         if parts > 1 and leaf.ndim > 2 and leaf.shape[1] % parts == 0:
             rest[0] = _SEQUENCE
-        sharding = NamedSharding(mesh, PartitionSpec(*axes, *rest))
+        sharding = NamedSharding(own, PartitionSpec(*axes, *rest))
         return lax.with_sharding_constraint(leaf, sharding)
 
     def intercept(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:

@@ -12,6 +12,7 @@ from explorer.training.sharding.arrays import (
     check_arrays,
     check_not_donated,
 )
+from explorer.training.sharding.automatic import automatic, inside
 from explorer.training.sharding.mesh import check_on_mesh
 from explorer.tree.types import Batch, PyTree
 
@@ -59,7 +60,8 @@ class JitOnMesh:
         donated: int | tuple[int, ...],
         base: PyTree = None,
     ):
-        self._fn, self._mesh, self._kind = fn, mesh, kind
+        self._fn, self._kind = fn, kind
+        self._mesh = automatic(mesh) if isinstance(mesh, Mesh) else mesh
         self._constants = () if base is None else (base,)
         self.__wrapped__ = fn  # as of `jax.jit`
         self._returns_state, self._donated = returns_state, donated
@@ -71,7 +73,8 @@ class JitOnMesh:
     def __call__(self, state: PyTree, batch: Batch, /) -> Any:
         jitted = self._for(state, batch)
         try:
-            return jitted(state, batch, *self._constants)
+            with inside(self._mesh):
+                return jitted(state, batch, *self._constants)
         except (RuntimeError, ValueError, TypeError, OverflowError):
             check_arrays("the batch", batch)
             check_not_donated("the state", state)
@@ -81,15 +84,18 @@ class JitOnMesh:
 
     def trace(self, state: PyTree, batch: Batch, /) -> jax.stages.Traced:
         """Trace it for these arguments, real or abstract."""
-        return self._for(state, batch).trace(state, batch, *self._constants)
+        with inside(self._mesh):
+            return self._for(state, batch).trace(state, batch, *self._constants)
 
     def lower(self, state: PyTree, batch: Batch, /) -> jax.stages.Lowered:
         """Lower it for these arguments."""
-        return self._for(state, batch).lower(state, batch, *self._constants)
+        with inside(self._mesh):
+            return self._for(state, batch).lower(state, batch, *self._constants)
 
     def eval_shape(self, state: PyTree, batch: Batch, /) -> Any:
         """Return the shapes of what it returns."""
-        return self._for(state, batch).eval_shape(state, batch, *self._constants)
+        with inside(self._mesh):
+            return self._for(state, batch).eval_shape(state, batch, *self._constants)
 
     def _for(self, state: PyTree, batch: Batch) -> Any:
         check_type("the state", state, self._kind, "what Trainer.init or a step returned")

@@ -26,6 +26,7 @@ from explorer.training.sharding.arrays import (
     check_concrete,
     check_not_donated,
 )
+from explorer.training.sharding.automatic import automatic
 from explorer.training.sharding.rule import Rule, Rules, Spec
 from explorer.training.sharding.rules import (
     DEFAULT_RULES,
@@ -90,7 +91,9 @@ def make_mesh(
         hasattr(d, "platform") for d in devices
     ):
         check_type("devices", devices, (), "a list of devices, or None")
-    given = dict(zip(AXES, (data, fsdp, tensor, expert, sequence), strict=True))
+    given: dict[str, int] = dict(
+        zip(AXES, (data, fsdp, tensor, expert, sequence), strict=True)
+    )
     for axis, size in given.items():
         check_number(axis, size)
     axes = [axis for axis, size in given.items() if axis in _ALWAYS or size != 1]
@@ -144,6 +147,7 @@ def shardings_of(
     """
     check_mesh(mesh)
     check_tree(tree)
+    mesh = automatic(mesh)
     params = _params_of(tree)
     leaves = _leaves(tree if params is None else params)
     rules = rules_for(rules, mesh.axis_names, leaves)
@@ -192,7 +196,7 @@ def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
     check_number("axis", axis)
     if not 0 <= axis < _MAX_RANK:
         raise InputError("axis", found=shown(axis, 30), expected=f"0 to {_MAX_RANK - 1}")
-    return NamedSharding(mesh, PartitionSpec(*(None,) * axis, _BATCH_AXES))
+    return NamedSharding(automatic(mesh), PartitionSpec(*(None,) * axis, _BATCH_AXES))
 
 
 def place_batch(batch: Any, mesh: Mesh, axis: int = 0) -> Any:
@@ -272,8 +276,9 @@ def check_on_mesh(mesh: Mesh, state: Any) -> None:
     Raises:
         InputError: it says how to make one that does.
     """
+    own = automatic(mesh)
     for leaf in jax.tree.leaves(state):
-        if getattr(getattr(leaf, "sharding", None), "mesh", None) != mesh:
+        if getattr(getattr(leaf, "sharding", None), "mesh", None) != own:
             raise InputError(
                 "the state",
                 found="is not placed on the mesh of the step",

@@ -19,6 +19,7 @@ from explorer.training.sharding.arrays import (
     check_arrays,
     check_not_donated,
 )
+from explorer.training.sharding.automatic import automatic, inside
 from explorer.training.sharding.mesh import Rule, Rules
 from explorer.training.sharding.placement import StatePlacement
 from explorer.training.step.checks import (
@@ -223,8 +224,9 @@ def _jitted(begin: _Begin, placed: StatePlacement, *given: Any) -> TrainState:
                 found="hold a tracer of a function that has ended",
                 expected="arrays",
             ) from None
-    shardings = placed.shardings(placed.mesh, jax.eval_shape(begin, *given))
-    return jax.jit(begin, out_shardings=shardings)(*given)
+    with inside(automatic(placed.mesh)):
+        shardings = placed.shardings(placed.mesh, jax.eval_shape(begin, *given))
+        return jax.jit(begin, out_shardings=shardings)(*given)
 
 
 def _first(

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from safetensors.numpy import save_file
 
 import explorer as ex
@@ -91,6 +93,28 @@ def long_sequences() -> dict[str, Any]:
         compiled = step.lower(state, batch).compile()
         bytes_each = compiled.memory_analysis().temp_size_in_bytes
         found[name] = [float(step(state, batch)["loss"]), bytes_each]
+    return found
+
+
+def explicit() -> dict[str, list[float]]:
+    """Return losses on meshes of automatic and of explicit axes, set as the current or not."""
+    model, found = tiny.llama(scan=False, layers=1), {}
+    for name, kind, is_set in (
+        ("automatic", AxisType.Auto, False),
+        ("explicit", AxisType.Explicit, False),
+        ("set", AxisType.Explicit, True),
+    ):
+        mesh = jax.make_mesh((2, 2, 2), ("data", "fsdp", "tensor"), axis_types=(kind,) * 3)
+        with jax.set_mesh(mesh) if is_set else nullcontext():
+            trainer = Trainer(model, tiny.next_token(model), OPTIMIZER, mesh=mesh)
+            state = trainer.init(tiny.KEY, tiny.tokens(16)[:1, :-1])
+            batch = jax.device_put(
+                tiny.tokens(16), NamedSharding(mesh, PartitionSpec("data"))
+            )
+            for _ in range(2):
+                state, metrics = trainer.step(state, batch)
+            evaluated = trainer.eval_step(state, batch)
+        found[name] = [float(metrics["loss"]), float(evaluated["loss"])]
     return found
 
 
@@ -213,6 +237,7 @@ if __name__ == "__main__":
         "evaluated": evaluated(),
         "loaded": loaded(),
         "long": long_sequences(),
+        "explicit": explicit(),
         "refusals": list(refusals()),
         "recipe": recipe(),
     }

@@ -87,6 +87,11 @@ def test_a_state_is_born_in_parts_and_stays_so(name, parts):
             assert held == [size // parts] * 8, path
 
 
+def test_a_mesh_of_explicit_axes_is_taken_as_one_that_xla_splits():
+    automatic, *others = on_eight_devices()["explicit"].values()
+    assert others == [automatic] * 2
+
+
 def test_devices_of_a_sequence_hold_a_part_of_what_layers_return():
     (split, split_bytes), (whole, whole_bytes) = on_eight_devices()["long"].values()
     np.testing.assert_allclose(split, whole, rtol=1e-5)
