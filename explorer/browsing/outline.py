@@ -1,0 +1,187 @@
+"""The rows of one target, or of two side by side, each under a path of positions.
+
+A path says where a row is: `(2, 0)` is the first row below the third. A folded row that is
+split has its copies below it: `(2, -4)` is the fourth of them.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import msgspec
+
+from explorer.analyses.side_by_side import name_of_both, paired_rows
+from explorer.browsing.branches import Branch, FoldedTree, subset
+from explorer.browsing.places import Places
+from explorer.inventory.inventory import Inventory
+from explorer.paths import name_of
+
+__all__ = ["ItemPath", "Outline", "OutlineItem"]
+
+ItemPath = tuple[int, ...]
+
+
+class OutlineItem(msgspec.Struct, frozen=True, eq=False):
+    """A row: one branch for each target, None where that lacks it."""
+
+    sides: tuple[Branch | None, ...]
+
+    @property
+    def first(self) -> Branch:
+        """The branch of the first target that has it."""
+        return next(side for side in self.sides if side is not None)
+
+    @property
+    def name(self) -> str:
+        """The name as `show` prints it, or as `compare` does for two."""
+        if len(self.sides) == 1:
+            return self.first.row.name
+        return name_of_both(*(side and side.row for side in self.sides))
+
+    @property
+    def is_open_to(self) -> bool:
+        """Whether there are rows below it."""
+        return any(side is not None and side.is_open_to for side in self.sides)
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether it can be split into copies: that of one target alone."""
+        return len(self.sides) == 1 and self.first.is_folded
+
+    def parameters(self, side: int = 0) -> int:
+        """Return the parameters that it has in a target."""
+        branch = self.sides[side]
+        return 0 if branch is None else branch.row.parameters
+
+    def nbytes(self, side: int = 0) -> int:
+        """Return the bytes that it takes in a target."""
+        branch = self.sides[side]
+        return 0 if branch is None else branch.row.nbytes
+
+    @property
+    def differs(self) -> bool:
+        """Whether two targets hold something else here: names, shapes, formats or numbers of."""
+        before, after = self.sides[0], self.sides[-1]
+        if before is None or after is None:
+            return before is not after
+        if before is after:
+            return False
+        return before.tree.contents(before) != after.tree.contents(after)
+
+
+class Outline:
+    """The rows of one or two inventories, made when they are asked for and then kept.
+
+    >>> import explorer as ex
+    >>> outline = Outline([ex.explore("gpt2")])
+    >>> outline.item((2,)).name, len(outline.below((2,))), outline.copies((2,))[11]
+    ('layers_[0-11]', 4, (2, -12))
+    """
+
+    def __init__(self, inventories: Sequence[Inventory]):
+        self.inventories = tuple(inventories)
+        self.trees = [FoldedTree(inventory) for inventory in inventories]
+        root = OutlineItem(tuple(tree.root for tree in self.trees))
+        self._items: dict[ItemPath, OutlineItem] = {(): root}
+        self._below: dict[ItemPath, tuple[ItemPath, ...]] = {}
+        self._copies: dict[ItemPath, tuple[ItemPath, ...]] = {}
+        self._firsts: dict[ItemPath, list[dict[str, list[int]]]] = {}
+        self._differs: dict[ItemPath, bool] = {}
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether there are two targets."""
+        return len(self.trees) == 2
+
+    @property
+    def root(self) -> OutlineItem:
+        """Everything."""
+        return self._items[()]
+
+    @property
+    def made(self) -> int:
+        """How many rows were made so far."""
+        return len(self._items)
+
+    def item(self, path: ItemPath) -> OutlineItem:
+        """Return the row of a path; those above it are made too."""
+        if path not in self._items:
+            above = path[:-1]
+            self.copies(above) if path[-1] < 0 else self.below(above)
+        return self._items[path]
+
+    def below(self, path: ItemPath) -> tuple[ItemPath, ...]:
+        """Return the paths of the rows below a row, in the order of the source."""
+        if path not in self._below:
+            sides = self.item(path).sides
+            rows = [() if side is None else side.tree.below(side) for side in sides]
+            if len(rows) == 1:
+                items = [OutlineItem((branch,)) for branch in rows[0]]
+            else:
+                old, new = rows
+                pairs = paired_rows([b.row for b in old], [b.row for b in new])
+                items = [
+                    OutlineItem((None if i is None else old[i], None if j is None else new[j]))
+                    for i, j in pairs
+                ]
+            paths = tuple((*path, number) for number in range(len(items)))
+            self._items.update(zip(paths, items, strict=True))
+            self._below[path] = paths
+        return self._below[path]
+
+    def copies(self, path: ItemPath) -> tuple[ItemPath, ...]:
+        """Return the paths of the rows that a folded row stands for."""
+        if path not in self._copies:
+            item = self.item(path)
+            branches = self._split(item.first) if item.is_folded else []
+            paths = tuple((*path, -1 - number) for number in range(len(branches)))
+            items = (OutlineItem((branch,)) for branch in branches)
+            self._items.update(zip(paths, items, strict=True))
+            self._copies[path] = paths
+        return self._copies[path]
+
+    def differs(self, path: ItemPath) -> bool:
+        """Return whether a row is another one in the second target."""
+        if path not in self._differs:
+            self._differs[path] = self.item(path).differs
+        return self._differs[path]
+
+    @cached_property
+    def places(self) -> tuple[Places, ...]:
+        """Where the tensors of each target are."""
+        return tuple(Places(inventory.columns.keys) for inventory in self.inventories)
+
+    @cached_property
+    def names(self) -> tuple[list[str], ...]:
+        """The names of the tensors of each target, joined by "/"."""
+        return tuple(list(map(name_of, i.columns.keys)) for i in self.inventories)
+
+    def tensors(self, path: ItemPath, side: int = 0) -> list[int]:
+        """Return the numbers of the tensors that a row stands for in a target."""
+        branch = self.item(path).sides[side]
+        return [] if branch is None else self.places[side].tensors(branch.pattern)
+
+    def with_first(self, path: ItemPath, side: int, name: str) -> list[ItemPath]:
+        """Return the rows below a row that may hold tensors with that name on the next level."""
+        if path not in self._firsts:
+            depth = [0 if b is None else len(b.pattern) for b in self.item(path).sides]
+            firsts: list[dict[str, list[int]]] = [{} for _ in self.inventories]
+            for number, below in enumerate(self.below(path)):
+                for which, branch in enumerate(self.item(below).sides):
+                    if branch is not None:
+                        for first in branch.pattern[depth[which]]:
+                            firsts[which].setdefault(first, []).append(number)
+            self._firsts[path] = firsts
+        return [(*path, number) for number in self._firsts[path][side].get(name, [])]
+
+    def _split(self, branch: Branch) -> list[Branch]:
+        """Return the rows that a folded row stands for, each of its own tensors alone."""
+        pattern, (places,) = branch.pattern, self.places
+        start = len(pattern) - branch.own
+        level = next(n for n in range(start, len(pattern)) if len(pattern[n]) > 1)
+        found = []
+        for name in pattern[level]:
+            one = (*pattern[:level], (name,), *pattern[level + 1 :])
+            tree = FoldedTree(subset(self.inventories[0], places.tensors(one)))
+            found.append(tree.at_depth(len(pattern), branch.own))
+        return found
+
