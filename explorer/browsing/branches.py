@@ -19,7 +19,7 @@ from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import PARAMS
 from explorer.inventory.totals import ZERO, Totals, sum_totals
 
-__all__ = ["Branch", "FoldedTree", "Pattern"]
+__all__ = ["Branch", "FoldedTree", "Pattern", "subset"]
 
 # the names of each level from the root: of a folded row, several on one level
 Pattern = tuple[tuple[str, ...], ...]
@@ -92,8 +92,21 @@ class FoldedTree:
 
     def below(self, branch: Branch) -> tuple[Branch, ...]:
         """Return the rows below a row; the parts of a module that is one row."""
-        made = [self._branch(group, branch.pattern) for group in branch.groups]
+        with paused_gc():
+            made = [self._branch(group, branch.pattern) for group in branch.groups]
         return tuple(_in_order(made) if branch.row.parts else made)
+
+    def one_below(self, branch: Branch, number: int) -> Branch:
+        """Return one of the rows below a row, and make no other; not of parts, which are few."""
+        return self._branch(branch.groups[number], branch.pattern)
+
+    def is_whole(self, branch: Branch, number: int) -> bool:
+        """Return whether one of the rows below a row is of tensors, or shows all of its own."""
+        first = next(iter(branch.groups[number].nodes))
+        if self._shapes.is_leaf(first):
+            return True
+        below = self._shapes.children(first).values()
+        return len(below) <= MAX_PARTS and all(map(self._shapes.is_leaf, below))
 
     def at_depth(self, depth: int, own: int) -> Branch:
         """Return the only row so many levels below the root.

@@ -4,7 +4,7 @@ A path says where a row is: `(2, 0)` is the first row below the third. A folded 
 split has its copies below it: `(2, -4)` is the fourth of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import msgspec
@@ -84,7 +84,7 @@ class Outline:
         self._items: dict[ItemPath, OutlineItem] = {(): root}
         self._below: dict[ItemPath, tuple[ItemPath, ...]] = {}
         self._copies: dict[ItemPath, tuple[ItemPath, ...]] = {}
-        self._firsts: dict[ItemPath, list[dict[str, list[int]]]] = {}
+        self._firsts: dict[ItemPath, tuple[dict[str, ItemPath], ...]] = {}
         self._differs: dict[ItemPath, bool] = {}
 
     @property
@@ -105,28 +105,45 @@ class Outline:
     def item(self, path: ItemPath) -> OutlineItem:
         """Return the row of a path; those above it are made too."""
         if path not in self._items:
-            above = path[:-1]
-            self.copies(above) if path[-1] < 0 else self.below(above)
+            above, number = path[:-1], path[-1]
+            if number < 0:
+                self.copies(above)
+            elif (branch := self._lazy(above)) is not None:
+                made = branch.tree.one_below(branch, number)
+                self._items[path] = OutlineItem((made,))
+            else:
+                self.below(above)
         return self._items[path]
 
+    def _lazy(self, path: ItemPath) -> Branch | None:
+        """Return the branch whose rows below are made one by one; None where all are made."""
+        first, *others = self.item(path).sides
+        return None if others or first is None or first.row.parts else first
+
     def below(self, path: ItemPath) -> tuple[ItemPath, ...]:
-        """Return the paths of the rows below a row, in the order of the source."""
+        """Return the paths of the rows below a row, in the order of the source.
+
+        Of one target the rows themselves are not made.
+        """
         if path not in self._below:
-            sides = self.item(path).sides
-            rows = [() if side is None else side.tree.below(side) for side in sides]
-            if len(rows) == 1:
-                items = [OutlineItem((branch,)) for branch in rows[0]]
+            if (branch := self._lazy(path)) is not None:
+                number = len(branch.groups)
             else:
-                old, new = rows
-                pairs = paired_rows([b.row for b in old], [b.row for b in new])
-                items = [
-                    OutlineItem((None if i is None else old[i], None if j is None else new[j]))
-                    for i, j in pairs
-                ]
-            paths = tuple((*path, number) for number in range(len(items)))
-            self._items.update(zip(paths, items, strict=True))
-            self._below[path] = paths
+                items = self._paired(self.item(path))
+                number = len(items)
+                self._items.update({(*path, n): item for n, item in enumerate(items)})
+            self._below[path] = tuple((*path, n) for n in range(number))
         return self._below[path]
+
+    def _paired(self, item: OutlineItem) -> list[OutlineItem]:
+        rows = [() if side is None else side.tree.below(side) for side in item.sides]
+        if len(rows) == 1:
+            return [OutlineItem((branch,)) for branch in rows[0]]
+        old, new = rows
+        return [
+            OutlineItem((None if i is None else old[i], None if j is None else new[j]))
+            for i, j in paired_rows([b.row for b in old], [b.row for b in new])
+        ]
 
     def copies(self, path: ItemPath) -> tuple[ItemPath, ...]:
         """Return the paths of the rows that a folded row stands for."""
@@ -160,24 +177,44 @@ class Outline:
         branch = self.item(path).sides[side]
         return [] if branch is None else self.places[side].tensors(branch.pattern)
 
-    def with_first(self, path: ItemPath, side: int, name: str) -> list[ItemPath]:
-        """Return the rows below a row that may hold tensors with that name on the next level."""
+    def rows_by_name(self, path: ItemPath, side: int) -> dict[str, ItemPath]:
+        """Return the rows below a row by each of the names on the next level in a target."""
         if path not in self._firsts:
-            depth = [0 if b is None else len(b.pattern) for b in self.item(path).sides]
-            firsts: list[dict[str, list[int]]] = [{} for _ in self.inventories]
-            for number, below in enumerate(self.below(path)):
-                for which, branch in enumerate(self.item(below).sides):
-                    if branch is not None:
-                        for first in branch.pattern[depth[which]]:
-                            firsts[which].setdefault(first, []).append(number)
-            self._firsts[path] = firsts
-        return [(*path, number) for number in self._firsts[path][side].get(name, [])]
+            self._firsts[path] = tuple({} for _ in self.inventories)
+            for which, number, names in self._names_below(path):
+                below = (*path, number)
+                self._firsts[path][which].update(dict.fromkeys(names, below))
+        return self._firsts[path][side]
+
+    def copies_by_name(self, path: ItemPath) -> tuple[int, dict[str, ItemPath]]:
+        """Return the level on which the copies of a folded row have different names, and those."""
+        copies = self.copies(path)
+        level = self._level(self.item(path).first)
+        return level, {self.item(p).first.pattern[level][0]: p for p in copies}
+
+    def is_whole(self, path: ItemPath) -> bool:
+        """Return whether a row is of tensors, or shows all of its own: a kernel and its bias."""
+        if path not in self._items and (branch := self._lazy(path[:-1])) is not None:
+            return path[-1] >= 0 and branch.tree.is_whole(branch, path[-1])
+        sides = self.item(path).sides
+        return all(side is None or side.row.parts or not side.groups for side in sides)
+
+    def _names_below(self, path: ItemPath) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+        """Yield a target, the position of a row below, and its names on the next level."""
+        if (branch := self._lazy(path)) is not None:
+            for number, group in enumerate(branch.groups):
+                yield 0, number, group.names
+            return
+        depths = [0 if b is None else len(b.pattern) for b in self.item(path).sides]
+        for number, below in enumerate(self.below(path)):
+            for which, branch in enumerate(self.item(below).sides):
+                if branch is not None:
+                    yield which, number, branch.pattern[depths[which]]
 
     def _split(self, branch: Branch) -> list[Branch]:
         """Return the rows that a folded row stands for, each of its own tensors alone."""
         pattern, (places,) = branch.pattern, self.places
-        start = len(pattern) - branch.own
-        level = next(n for n in range(start, len(pattern)) if len(pattern[n]) > 1)
+        level = self._level(branch)
         found = []
         for name in pattern[level]:
             one = (*pattern[:level], (name,), *pattern[level + 1 :])
@@ -185,3 +222,7 @@ class Outline:
             found.append(tree.at_depth(len(pattern), branch.own))
         return found
 
+    def _level(self, branch: Branch) -> int:
+        """Return the first of a row's own levels that has several names."""
+        start = len(branch.pattern) - branch.own
+        return next(n for n in range(start, len(branch.pattern)) if len(branch.pattern[n]) > 1)

@@ -1,6 +1,6 @@
 """Tensors whose name has a part, and the rows to look at for them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -10,6 +10,9 @@ from explorer.browsing.state import RowView, children_of
 __all__ = ["NameHits", "find", "next_hit"]
 
 
+Hit = tuple[tuple[str, ...], int]
+
+
 class NameHits(msgspec.Struct, frozen=True):
     """What a search found.
 
@@ -17,7 +20,8 @@ class NameHits(msgspec.Struct, frozen=True):
         text: that was searched for.
         tensors: how many tensors have it in their names.
         paths: the rows to look at, in the order of the screen. Each tensor that was found
-            is in one of them: in the first row from the root whose names have the text.
+            is in one of them: in the first row from the root whose names have the text, or
+            in the row that shows it with its module.
     """
 
     text: str = ""
@@ -40,17 +44,16 @@ def find(outline: Outline, view: RowView, text: str) -> NameHits:
     wanted = _plain(text)
     if not wanted:
         return NameHits()
-    paths: dict[ItemPath, None] = {}
+    paths: set[ItemPath] = set()
     number = 0
     for side, names in enumerate(outline.names):
         found = [i for i, name in enumerate(names) if wanted in _plain(name)]
         number += len(found)
         if found:
             trails = outline.places[side].trails()
-            for index in found:
-                paths[_row_of(outline, view, side, trails[index], wanted)] = None
-    ordered = sorted(paths, key=_Places(outline, view).of)
-    return NameHits(text, number, tuple(ordered))
+            hits = [(trails[i], _levels(trails[i], wanted)) for i in found]
+            _collect(outline, view, side, (), hits, paths)
+    return NameHits(text, number, tuple(_ordered(outline, view, (), paths)))
 
 
 def next_hit(
@@ -79,51 +82,71 @@ def _plain(text: str) -> str:
     return text.casefold().replace(".", "/")
 
 
-def _row_of(
-    outline: Outline, view: RowView, side: int, trail: Sequence[str], wanted: str
-) -> ItemPath:
-    """Return the first row from the root whose names have the text, on the way to a tensor."""
-    path: ItemPath = ()
-    while True:
-        depth = _depth(outline, path, side)
-        if path and wanted in _plain("/".join(trail[:depth])):
-            return path
-        below = _below(outline, view, path, side, trail, depth)
-        if below is None:
-            return path
-        path = below
+def _levels(trail: Sequence[str], wanted: str) -> int:
+    """Return how many names of a trail, from the root, have the text between them."""
+    begin = _plain("/".join(trail)).find(wanted)
+    length = -1
+    for level, name in enumerate(trail, 1):
+        length += 1 + len(name.casefold())
+        if begin >= 0 and length >= begin + len(wanted):
+            return level
+    return len(trail)  # in the name as its source spells it alone
 
 
-def _below(
+def _collect(
     outline: Outline,
     view: RowView,
-    path: ItemPath,
     side: int,
-    trail: Sequence[str],
-    depth: int,
-) -> ItemPath | None:
-    """Return the row below a row that has a tensor."""
+    path: ItemPath,
+    hits: list[Hit],
+    found: set[ItemPath],
+) -> None:
+    """Add the first rows from the root that have all names of hits up to their levels.
+
+    Args:
+        outline, view: the rows.
+        side: the target that has the tensors.
+        path: the row in which all of them are.
+        hits: the names that lead to each, and how many of those the row must have.
+        found: to which paths are added.
+    """
+    branch = outline.item(path).sides[side]
+    depth = len(branch.pattern) if branch is not None else 0
+    below: dict[ItemPath | None, list[Hit]] = {}
     if path in view.split:
-        return next(p for p in outline.copies(path) if _has(outline, p, side, trail, 0))
-    if depth >= len(trail):
-        return None
-    candidates = outline.with_first(path, side, trail[depth])
-    return next((p for p in candidates if _has(outline, p, side, trail, depth)), None)
+        at, rows = outline.copies_by_name(path)
+    else:
+        at, rows = depth, outline.rows_by_name(path, side)
+    for hit in hits:
+        trail, levels = hit
+        row = rows.get(trail[at]) if at < len(trail) and (depth < levels or not path) else None
+        below.setdefault(row, []).append(hit)
+    for row, inside in below.items():
+        if row is None:
+            found.add(path)
+        elif outline.is_whole(row):
+            found.add(row)
+        else:
+            _collect(outline, view, side, row, inside, found)
 
 
-def _has(
-    outline: Outline, path: ItemPath, side: int, trail: Sequence[str], depth: int
-) -> bool:
-    branch = outline.item(path).sides[side]
-    return branch is not None and all(
-        at < len(trail) and trail[at] in branch.pattern[at]
-        for at in range(depth, len(branch.pattern))
-    )
-
-
-def _depth(outline: Outline, path: ItemPath, side: int) -> int:
-    branch = outline.item(path).sides[side]
-    return 0 if branch is None else len(branch.pattern)
+def _ordered(
+    outline: Outline, view: RowView, path: ItemPath, paths: set[ItemPath]
+) -> Iterator[ItemPath]:
+    """Yield paths below a row in the order of the screen."""
+    by_row: dict[ItemPath, set[ItemPath]] = {}
+    depth = len(path) + 1
+    for each in paths:
+        if len(each) >= depth:
+            by_row.setdefault(each[:depth], set()).add(each)
+    for row in children_of(outline, view, path) if by_row else ():
+        if row not in by_row:
+            continue
+        inside = by_row[row]
+        if row in inside:
+            yield row
+        if len(inside) > 1 or row not in inside:
+            yield from _ordered(outline, view, row, inside)
 
 
 class _Places:

@@ -49,7 +49,7 @@ def first_view(outline: Outline, most: int = 40) -> RowView:
 
     Args:
         outline: whose rows to show.
-        most: rows that may be shown beyond those of the first level.
+        most: rows that may be shown; those of the first level always are.
 
     >>> import explorer as ex
     >>> outline = Outline([ex.explore("gpt2")])
@@ -59,7 +59,7 @@ def first_view(outline: Outline, most: int = 40) -> RowView:
     opened: set[ItemPath] = {()}
     level = outline.below(())
     shown = len(level)
-    while level:
+    while shown <= most and level:
         modules = [p for p in level if _is_module(outline.item(p))]
         more = sum(_number_below(outline.item(path)) for path in modules)
         if not modules or shown + more > most:
