@@ -55,8 +55,8 @@ class Branch(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def is_open_to(self) -> bool:
-        """Whether there are rows below it."""
-        return bool(self.groups)
+        """Whether there are rows below it to show: more than its one tensor."""
+        return len(self.groups) > 1 or bool(self.groups and not self.row.parts)
 
     @property
     def is_folded(self) -> bool:

@@ -15,7 +15,7 @@ from explorer.browsing.places import Places
 from explorer.inventory.inventory import Inventory
 from explorer.paths import name_of
 
-__all__ = ["ItemPath", "Outline", "OutlineItem"]
+__all__ = ["ItemPath", "Outline", "OutlineItem", "plain_name"]
 
 ItemPath = tuple[int, ...]
 
@@ -169,8 +169,11 @@ class Outline:
 
     @cached_property
     def names(self) -> tuple[list[str], ...]:
-        """The names of the tensors of each target, joined by "/"."""
-        return tuple(list(map(name_of, i.columns.keys)) for i in self.inventories)
+        """The names of the tensors of each target, as they are compared in a search."""
+        return tuple(
+            [plain_name(name_of(key)) for key in each.columns.keys]
+            for each in self.inventories
+        )
 
     def tensors(self, path: ItemPath, side: int = 0) -> list[int]:
         """Return the numbers of the tensors that a row stands for in a target."""
@@ -226,3 +229,12 @@ class Outline:
         """Return the first of a row's own levels that has several names."""
         start = len(branch.pattern) - branch.own
         return next(n for n in range(start, len(branch.pattern)) if len(branch.pattern[n]) > 1)
+
+
+def plain_name(text: str) -> str:
+    """Return a name, or a part of one, in lower case and with "/" between its names.
+
+    >>> plain_name("Encoder.layer")
+    'encoder/layer'
+    """
+    return text.casefold().replace(".", "/")

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from explorer.browsing.outline import ItemPath, Outline
+from explorer.browsing.outline import ItemPath, Outline, plain_name
 from explorer.browsing.state import RowView, children_of
 
-__all__ = ["NameHits", "find", "next_hit"]
+__all__ = ["NameHits", "find", "next_hit", "number_of_hits"]
 
 
 Hit = tuple[tuple[str, ...], int]
@@ -41,19 +41,27 @@ def find(outline: Outline, view: RowView, text: str) -> NameHits:
     >>> found.tensors, [outline.item(path).name for path in found.paths]
     (24, ['query'])
     """
-    wanted = _plain(text)
+    wanted = plain_name(text)
     if not wanted:
         return NameHits()
     paths: set[ItemPath] = set()
     number = 0
     for side, names in enumerate(outline.names):
-        found = [i for i, name in enumerate(names) if wanted in _plain(name)]
+        found = [i for i, name in enumerate(names) if wanted in name]
         number += len(found)
         if found:
             trails = outline.places[side].trails()
             hits = [(trails[i], _levels(trails[i], wanted)) for i in found]
             _collect(outline, view, side, (), hits, paths)
     return NameHits(text, number, tuple(_ordered(outline, view, (), paths)))
+
+
+def number_of_hits(outline: Outline, text: str) -> int:
+    """Return how many tensors have a text in their names, without looking for their rows."""
+    wanted = plain_name(text)
+    if not wanted:
+        return 0
+    return sum(wanted in name for names in outline.names for name in names)
 
 
 def next_hit(
@@ -78,13 +86,9 @@ def next_hit(
     return order[0]
 
 
-def _plain(text: str) -> str:
-    return text.casefold().replace(".", "/")
-
-
 def _levels(trail: Sequence[str], wanted: str) -> int:
     """Return how many names of a trail, from the root, have the text between them."""
-    begin = _plain("/".join(trail)).find(wanted)
+    begin = plain_name("/".join(trail)).find(wanted)
     length = -1
     for level, name in enumerate(trail, 1):
         length += 1 + len(name.casefold())

@@ -21,6 +21,7 @@ __all__ = ["cli", "main"]
 _MODULES = {
     "explain": "explain",
     "show": "show",
+    "browse": "browse",
     "count": "count",
     "plan": "plan",
     "devices": "devices",

@@ -1,0 +1,142 @@
+"""The rows on the screen: a widget that draws those in sight alone, whatever names hold."""
+
+from collections.abc import Callable, Sequence
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from explorer.browsing.cells import Piece
+
+__all__ = ["STYLES", "RowsPane", "strip_of"]
+
+# of components: colours that people distinguish with any colour vision, on a dark ground
+STYLES = {
+    "embedding": "#e69f00",
+    "attention": "#56b4e9",
+    "mlp": "#2fbf91",
+    "experts": "#e08cc0",
+    "router": "#f0e442",
+    "norm": "#b8b8b8",
+    "head": "#ef7a3a",
+    "other": "#9d8cff",
+    "mark": "#9aa4b2",
+    "share": "#6f7a89",
+    "name": "#e6e9ee",
+    "number": "#ffffff",
+    "dim": "#9aa4b2",
+    "title": "#9aa4b2",
+    "equal": "#6f7a89",
+    "more": "#f0b35a",
+    "less": "#56b4e9",
+}
+_CURSOR = Style.parse("on #2d3f5e bold")
+_CURSOR_AWAY = Style.parse("on #262d38")
+_HIT = Style.parse("underline")
+
+
+def strip_of(pieces: Sequence[Piece], around: Style | None = None) -> Strip:
+    """Return pieces as a line of the screen; no text in them is markup.
+
+    Args:
+        pieces: of a line.
+        around: what all of them have beside their colours.
+    """
+    segments = []
+    for text, word in pieces:
+        style = Style(color=STYLES[word]) if word in STYLES else Style()
+        segments.append(Segment(text, style + around if around else style))
+    return Strip(segments)
+
+
+class RowsPane(ScrollView, can_focus=True):
+    """Rows of which one is the current; it asks for the pieces of those in sight.
+
+    Args:
+        draw: returns the pieces of a row by its position and the width.
+        is_hit: whether the row of that position is one of a search.
+    """
+
+    BINDINGS = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home,g", "move(-1000000000)", "First", show=False),
+        Binding("end,G", "move(1000000000)", "Last", show=False),
+    ]
+    DEFAULT_CSS = "RowsPane { scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; }"
+
+    number = reactive(0)
+    current = reactive(0)
+
+    class Moved(Message):
+        """Another row is the current one."""
+
+    class Chosen(Message):
+        """The current row is to be opened or closed."""
+
+    def __init__(
+        self, draw: Callable[[int, int], Sequence[Piece]], is_hit: Callable[[int], bool]
+    ):
+        super().__init__(id="rows")
+        self._draw, self._is_hit = draw, is_hit
+
+    def show(self, number: int, current: int) -> None:
+        """Show that many rows, one of them the current one."""
+        self.number = number
+        self.virtual_size = Size(self.size.width, number)
+        self.current = max(0, min(current, number - 1))
+        self._in_sight()
+        self.refresh()
+        self.post_message(self.Moved())
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one line of the screen."""
+        width, row = self.size.width, self.scroll_offset.y + y
+        if row >= self.number:
+            return Strip.blank(width)
+        around = Style()
+        if self._is_hit(row):
+            around += _HIT
+        if row == self.current:
+            around += _CURSOR if self.has_focus else _CURSOR_AWAY
+        return strip_of(self._draw(row, width), around).adjust_cell_length(width, around)
+
+    def action_move(self, by: int) -> None:
+        """Make another row the current one."""
+        self._go(self.current + by)
+
+    def action_page(self, by: int) -> None:
+        """Move by as many rows as are in sight."""
+        self._go(self.current + by * max(self.size.height - 1, 1))
+
+    def _go(self, row: int) -> None:
+        before, self.current = self.current, max(0, min(row, self.number - 1))
+        if self.current != before:
+            self._in_sight()
+            self.refresh()
+            self.post_message(self.Moved())
+
+    def _in_sight(self) -> None:
+        region = Region(0, self.current, 1, 1)
+        self.scroll_to_region(region, animate=False, force=True)
+
+    def on_click(self, event: events.Click) -> None:
+        """Make the row under the mouse the current one; open or close it if it is that already."""
+        row = self.scroll_offset.y + event.y
+        if row == self.current:
+            self.post_message(self.Chosen())
+        elif row < self.number:
+            self._go(row)
+
+    def on_resize(self) -> None:
+        """Keep the current row in sight."""
+        self.virtual_size = Size(self.size.width, self.number)
+        self._in_sight()

@@ -1,0 +1,36 @@
+"""browse: one target, or two side by side, in a terminal to walk through."""
+
+import sys
+
+import click
+
+from explorer.cli.console import complete_target, path_type
+from explorer.errors import InputError
+
+__all__ = ["browse"]
+
+
+@click.command()
+@click.argument("target", type=path_type, shell_complete=complete_target)
+@click.argument("other", type=path_type, shell_complete=complete_target, required=False)
+def browse(target: str, other: str | None) -> None:
+    """Walk through a target in the terminal: open, search, sort, filter, look at values.
+
+    The rows are those of `show`; of two targets, those of `compare`. Keys are named below
+    them, and ? explains them. Values are read when you ask for their statistics.
+
+    \b
+    Examples:
+      explorer browse model.safetensors
+      explorer browse llama-3.1-8b
+      explorer browse gpt2 gpt2-medium
+    """
+    from explorer.browsing.subject import browsed
+
+    subjects = [browsed(name) for name in (target, other) if name is not None]
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print_it = f"explorer compare {target} {other}" if other else f"explorer show {target}"
+        raise InputError("browse", found="is not in a terminal", cure=f"{print_it} prints the same")
+    from explorer.browsing.app import BrowserApp
+
+    BrowserApp(subjects).run()
