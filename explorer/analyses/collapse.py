@@ -102,7 +102,9 @@ def _merge(name: str, nodes: dict[int, int], shapes: Shapes, fold: bool) -> Row:
         return leaf_row(
             name, copies, [(shapes.leaf(n), count) for n, count in nodes.items()]
         )
-    groups = folded_names(shapes, first) if fold else [(n, [n]) for n in shapes.names(first)]
+    groups = (
+        folded_names(shapes, first) if fold else [(n, [n]) for n in shapes.names(first)]
+    )
     children = []
     for label, names in groups:
         below: dict[int, int] = {}

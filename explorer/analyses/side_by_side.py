@@ -58,7 +58,9 @@ def name_of_both(before: Row | None, after: Row | None) -> str:
     return f"{first} -> {changed[0] if changed else last}"
 
 
-def paired_rows(before: Sequence[Row], after: Sequence[Row]) -> list[tuple[int | None, int | None]]:
+def paired_rows(
+    before: Sequence[Row], after: Sequence[Row]
+) -> list[tuple[int | None, int | None]]:
     """Return which row of the one is which of the other, by index; None where it is missing."""
     old, new = _by_name(before), _by_name(after)
     keys = [*old, *(key for key in new if key not in old)]

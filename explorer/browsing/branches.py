@@ -78,6 +78,7 @@ class FoldedTree:
         self.made = 0
         self._totals: dict[int, Totals] = {}
         self._collections: dict[int, frozenset[str]] = {}
+        self._components: dict[int, Counter[str]] = {}
         self._digests: dict[int, int] = {}
         with paused_gc():
             self._shapes = Shapes(inventory.columns)
@@ -115,13 +116,17 @@ class FoldedTree:
             depth: levels; on each above it there is one name, or names that fold.
             own: how many of the last ones make its name.
         """
-        nodes, pattern, labels = self.nodes, (), []
+        nodes, names = self.nodes, ()
+        above: Pattern = ()
+        pattern: Pattern = ()
+        labels: list[str] = []
         for _ in range(depth):
             (group,) = self._groups(nodes)
-            nodes, pattern = group.nodes, (*pattern, group.names)
+            nodes, names, above = group.nodes, group.names, pattern
+            pattern = (*above, names)
             labels.append(group.label)
         name = "/".join(filter(None, labels[depth - own :]))
-        made = self._branch(_Group(name, pattern[-1], nodes), pattern[:-1])
+        made = self._branch(_Group(name, names, nodes), above)
         return Branch(made.row, self, made.pattern, own, made.groups, made.nodes)
 
     def _branch(self, group: _Group, above: Pattern) -> Branch:
@@ -192,6 +197,27 @@ class FoldedTree:
             found = frozenset().union(*map(self._collections_of, below))
             self._collections[node] = found
         return self._collections[node]
+
+    def components(self, branch: Branch) -> Counter[str]:
+        """Return the parameters of each component in a row."""
+        found: Counter[str] = Counter()
+        for node, count in branch.nodes.items():
+            for name, number in self._components_of(node).items():
+                found[name] += number * count
+        return found
+
+    def _components_of(self, node: int) -> Counter[str]:
+        if self._shapes.is_leaf(node):
+            leaf = self._shapes.leaf(node)
+            number = leaf.totals.parameters
+            return Counter({leaf.kind.component: number} if number else {})
+        if node not in self._components:
+            found: Counter[str] = Counter()
+            for below, count in Counter(self._shapes.children(node).values()).items():
+                for name, number in self._components_of(below).items():
+                    found[name] += number * count
+            self._components[node] = found
+        return self._components[node]
 
     def contents(self, branch: Branch) -> Counter[int]:
         """Return what a row holds as numbers that are equal where contents are, of any tree."""

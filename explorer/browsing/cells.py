@@ -1,6 +1,6 @@
 """Rows as pieces of text that line up, each with the word that decides its colour."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from explorer.analyses.collapse import Row
@@ -55,7 +55,7 @@ def _fields(outline: Outline, width: int) -> list[_Field]:
         order = (0, 2, 3)
     given_up = iter(order)
     kept = list(range(len(wanted)))
-    least = _LEAST + 20 * (not outline.is_pair)
+    least = _LEAST + 2 * (not outline.is_pair)
     while sum(wanted[n].width + 2 for n in kept) + least > width and len(kept) > 1:
         kept.remove(next(given_up))
         least = _LEAST
@@ -84,32 +84,34 @@ def row_pieces(outline: Outline, view: RowView, path: ItemPath, width: int) -> l
     item = outline.item(path)
     fields = _fields(outline, width)
     names = width - sum(field.width + 2 for field in fields)
-    component = "" if outline.is_pair else component_of(item.first.row)
+    components = {} if outline.is_pair else _components(item)
+    component = next(iter(components)) if len(components) == 1 else ""
     is_equal = outline.is_pair and not outline.differs(path)
     mark = "▾ " if path in view.opened else "▸ " if item.is_open_to else "  "
     indent = "  " * (len(path) - 1)
     name = clip(printable(item.name or '""', _LONGEST), max(names - len(indent) - 2, 4))
     pieces = [
         Piece(f"{indent}{mark}", component or "mark"),
-        Piece(_left(name, names - len(indent) - 2), "equal" if is_equal else "name"),
+        Piece(name, "equal" if is_equal else "name"),
+        Piece(" " * (names - len(indent) - 2 - width_of(name))),
     ]
     for field in fields:
-        text, word = _field(outline, item, field, component)
-        pieces.append(Piece(f"  {text}", "equal" if is_equal and word != "share" else word))
+        if field.title == "share":
+            pieces += [Piece("  "), *_bar(components, outline.root.parameters())]
+        else:
+            text, word = _figure(item, field)
+            pieces.append(Piece(f"  {text}", "equal" if is_equal else word))
     return pieces
 
 
-def _field(
-    outline: Outline, item: OutlineItem, field: _Field, component: str
-) -> tuple[str, str]:
+def _figure(item: OutlineItem, field: _Field) -> tuple[str, str]:
+    """Return a cell of a column, and the word for its colour."""
     row, width = item.first.row, field.width
     match field.title:
         case "shape":
             return _left(clip(_shapes(row), width), width), "dim"
         case "parameters":
             return _right(f"{row.parameters:,}", width), "number"
-        case "share":
-            return _bar(row.parameters, outline.root.parameters()), component or "share"
         case "bytes":
             return _right(units.size(row.nbytes), width), "dim"
         case "parameters A" | "parameters B":
@@ -126,11 +128,10 @@ def _field(
             return _right(units.change(more) or "=", width), word
 
 
-def component_of(row: Row) -> str:
-    """Return the component of a row's tensors, "" where they are of several or of modules."""
-    parts = [part for part in row.parts if part.collection == "params"] or [row]
-    found = {part.component for part in parts}
-    return found.pop() if len(found) == 1 else ""
+def _components(item: OutlineItem) -> dict[str, int]:
+    """Return the parameters of each component in a row, the largest first."""
+    branch = item.first
+    return dict(branch.tree.components(branch).most_common())
 
 
 def _shapes(row: Row) -> str:
@@ -138,11 +139,22 @@ def _shapes(row: Row) -> str:
     return " + ".join(units.shape(part.shape, part.stack) for part in parts)
 
 
-def _bar(part: int, whole: int) -> str:
-    """Return a bar of a share; what is there is seen, however little."""
+def _bar(components: Mapping[str, int], whole: int) -> list[Piece]:
+    """Return a bar of a share, each cell in the colour of the component that is there.
+
+    What is there is seen, however little.
+    """
+    part = sum(components.values())
     eighths = max(round(8 * _BAR * part / whole), 1) if part and whole else 0
     full, rest = divmod(eighths, 8)
-    return f"{'█' * full}{_EIGHTHS[rest] if rest else ''}".ljust(_BAR)
+    cells = "█" * full + (_EIGHTHS[rest] if rest else "")
+    words = [
+        piece.word
+        for piece in share_strip([*components.items()], len(cells))
+        for _ in piece.text
+    ]
+    pieces = [Piece(cell, word) for cell, word in zip(cells, words, strict=True)]
+    return [*pieces, Piece(" " * (_BAR - len(cells)))]
 
 
 def share_strip(shares: Sequence[tuple[str, int]], width: int) -> list[Piece]:

@@ -10,22 +10,19 @@ from explorer.browsing.outline import ItemPath, Outline
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import TensorSpec
 from explorer.views import units
-from explorer.views.stats import magnitude_span
 
 if TYPE_CHECKING:
     from explorer.formats.spans import TensorSpans
-    from explorer.values.records import Description, Statistics
 
-__all__ = ["DetailLine", "chart_of", "details_of", "name_at", "place_lines", "value_lines"]
+__all__ = ["DetailLine", "details_of", "name_at", "place_lines"]
 
 _ROLES = {
-    "kernel": "a weight: multiplies its input",
-    "embedding": "a weight: a row for each token or position",
-    "scale": "a weight: multiplies each channel",
-    "bias": "added to the output",
+    "kernel": "a weight, multiplies its input",
+    "embedding": "a weight, a row for each token or position",
+    "scale": "a weight, multiplies each channel",
+    "bias": "is added to the output",
 }
 _SHOWN = 4  # tensors that are named
-_BARS = " ▁▂▃▄▅▆▇█"
 
 
 class DetailLine(NamedTuple):
@@ -51,33 +48,48 @@ def name_at(outline: Outline, path: ItemPath) -> str:
     return "/".join(names)
 
 
-def details_of(outline: Outline, path: ItemPath) -> list[DetailLine]:
-    """Return what is known of a row without reading a value."""
-    title = DetailLine("", name_at(outline, path) or "everything", "title")
-    item = outline.item(path)
-    lines = [title]
-    for side, branch in enumerate(item.sides):
-        if len(item.sides) > 1:
-            lines.append(DetailLine("", f"{'AB'[side]}: {outline.inventories[side].target}", "head"))
+def details_of(
+    outline: Outline, path: ItemPath, found: Sequence[DetailLine] = ()
+) -> list[DetailLine]:
+    """Return what is known of a row, its figures first, then what its tensors are.
+
+    Args:
+        outline: the rows.
+        path: of the row.
+        found: what is known of its values and its place, between both.
+    """
+    lines = [DetailLine("", name_at(outline, path) or "everything", "title")]
+    sides = outline.item(path).sides
+    for side, branch in enumerate(sides):
+        if len(sides) > 1:
+            target = outline.inventories[side].target
+            lines.append(DetailLine("", f"{'AB'[side]}: {target}", "head"))
         if branch is None:
             lines.append(DetailLine("", "is not there", "note"))
             continue
-        lines += _of_row(branch.row, outline.inventories[side])
-        lines += _of_tensors(outline, path, side)
-    if len(item.sides) > 1:
-        lines += _difference(item.parameters(1) - item.parameters(0), item.nbytes(1) - item.nbytes(0))
-    return lines
+        lines += _of_row(branch.row, outline, side)
+        if len(sides) > 1:
+            lines += _of_tensors(outline, path, side)
+    if len(sides) > 1:
+        return [*lines, *_difference(outline, path), *found]
+    return [*lines, *found, *_of_tensors(outline, path, 0)]
 
 
-def _of_row(row: Row, inventory: Inventory) -> Iterator[DetailLine]:
-    share = units.share(row.parameters, inventory.num_parameters)
-    yield DetailLine("parameters", f"{row.parameters:,} ({share} of all)")
+def _of_row(row: Row, outline: Outline, side: int) -> Iterator[DetailLine]:
+    share = units.share(row.parameters, outline.root.parameters(side))
+    whole = "what is shown" if outline.is_part else "all"
+    yield DetailLine("parameters", f"{row.parameters:,} ({share} of {whole})")
     if row.biases and row.weights:
-        yield DetailLine("", f"{units.count(row.weights, 'weight')}, {units.count(row.biases, 'bias', 'biases')}")
+        yield DetailLine("  weights", f"{row.weights:,}")
+        yield DetailLine("  biases", f"{row.biases:,}")
+    if row.shape is None:
+        yield DetailLine("tensors", f"{row.tensors:,}")
     if row.elements > row.parameters:
-        yield DetailLine("state", f"{units.count(row.elements - row.parameters, 'element')} that training does not change")
-    bits = f", {8 * row.nbytes / row.parameters:.2f} bits each" if row.parameters == row.elements else ""
-    yield DetailLine("bytes", f"{row.nbytes:,} ({units.size(row.nbytes)}{bits if row.parameters else ''})")
+        state = units.count(row.elements - row.parameters, "element")
+        yield DetailLine("state", f"{state}, not learned")
+    yield DetailLine("bytes", f"{row.nbytes:,} ({units.size(row.nbytes)})")
+    if row.parameters and row.parameters == row.elements:
+        yield DetailLine("bits each", units.bits(8 * row.nbytes / row.parameters))
 
 
 def _of_tensors(outline: Outline, path: ItemPath, side: int) -> Iterator[DetailLine]:
@@ -87,26 +99,28 @@ def _of_tensors(outline: Outline, path: ItemPath, side: int) -> Iterator[DetailL
     row, inventory = branch.row, outline.inventories[side]
     parts = row.parts or ((row,) if row.shape is not None else ())
     if not parts:
-        yield DetailLine("tensors", f"{row.tensors:,}")
         return
     indices = outline.tensors(path, side)
     specs = [inventory.columns.spec(index) for index in indices]
     for part in parts:
-        if len(parts) > 1:
-            yield DetailLine("", part.name, "head")
+        yield DetailLine("", part.name if row.parts else "tensor", "head")
         yield from _of_part(part, specs, inventory)
     yield from _named(specs)
 
 
-def _of_part(part: Row, specs: Sequence[TensorSpec], inventory: Inventory) -> Iterator[DetailLine]:
-    yield DetailLine("shape", units.shape(part.shape, part.stack) or "of several tensors")
+def _of_part(
+    part: Row, specs: Sequence[TensorSpec], inventory: Inventory
+) -> Iterator[DetailLine]:
+    shape = units.shape(part.shape, part.stack) or "of several tensors"
+    yield DetailLine("shape", shape)
     yield DetailLine("dtype", ", ".join(part.dtypes))
     spec = next((s for s in specs if s.shape == part.shape and s.role == part.role), None)
     if spec is None:
         return
+    component = units.component(spec.component, spec.role, spec.name)
     yield DetailLine("role", _role(part, spec))
     yield DetailLine("known", _reason(part, spec, inventory))
-    yield DetailLine("component", units.component(spec.component, spec.role, spec.name))
+    yield DetailLine("component", component)
     if part.sharding:
         yield DetailLine("sharding", part.sharding)
 
@@ -115,34 +129,38 @@ def _role(part: Row, spec: TensorSpec) -> str:
     job = job_of(spec.kind)
     if part.collection != "params":
         return f"{job}: state, not a parameter"
-    return f"{job}, {_ROLES[job]}" if job in _ROLES else job
+    return f"{job}: {_ROLES[job]}" if job in _ROLES else job
 
 
 def _reason(part: Row, spec: TensorSpec, inventory: Inventory) -> str:
     """Return why a tensor has its role."""
     if part.alias:
         tie = next((tie for tie in inventory.ties if spec.key in tie.keys), None)
-        return f"a second name, counted once ({tie.by})" if tie else "a second name, counted once"
+        return f"a second name, counted once{f' ({tie.by})' if tie else ''}"
     if part.collection != "params":
         return f"inferred ({spec.kind.rule})" if spec.kind.rule else "its source says so"
     if inventory.role_by == "use":
         return "by what the traced program does with it"
-    last = spec.name.rpartition("/")[2]
     rule = f"; {spec.kind.rule}" if spec.kind.rule else ""
-    return f"inferred (by its name, “{last}”, and its shape{rule})"
+    return f"inferred (by its name and shape{rule})"
 
 
 def _named(specs: Sequence[TensorSpec]) -> Iterator[DetailLine]:
-    title = units.count(len(specs), "tensor")
-    yield DetailLine("", title, "head")
+    yield DetailLine("", units.count(len(specs), "tensor"), "head")
     for spec in specs[:_SHOWN]:
         yield DetailLine("", spec.source_name, "name")
     if len(specs) > _SHOWN:
         yield DetailLine("", f"and {len(specs) - _SHOWN:,} more", "note")
 
 
-def _difference(parameters: int, nbytes: int) -> Iterator[DetailLine]:
+def _difference(outline: Outline, path: ItemPath) -> Iterator[DetailLine]:
+    item = outline.item(path)
+    parameters = item.parameters(1) - item.parameters(0)
+    nbytes = item.nbytes(1) - item.nbytes(0)
     yield DetailLine("", "B - A", "head")
+    if not outline.differs(path):
+        yield DetailLine("", "equal in both: names, shapes and formats", "note")
+        return
     yield DetailLine("parameters", f"{parameters:+,}" if parameters else "as many")
     yield DetailLine("bytes", units.change(nbytes) or "as many")
 
@@ -161,62 +179,10 @@ def place_lines(outline: Outline, path: ItemPath, spans: "TensorSpans") -> list[
     if found:
         begin, end = min(b for _, b, _ in found), max(e for _, _, e in found)
         whole = sum(e - b for _, b, e in found) == end - begin
-        lines.append(DetailLine("at bytes", f"{begin:,} to {end:,}{'' if whole else ', with others between'}"))
+        lines.append(
+            DetailLine(
+                "at bytes",
+                f"{begin:,} to {end:,}{'' if whole else ', with others between'}",
+            )
+        )
     return lines
-
-
-def value_lines(found: "Description", width: int) -> list[DetailLine]:
-    """Return what the numbers of tensors look like, with a picture of their magnitudes.
-
-    Args:
-        found: statistics of all of them.
-        width: cells of a line.
-    """
-    total = found.totals if found.totals.count else _of_state(found)
-    lines = [DetailLine("", f"values of {units.count(len(found.tensors), 'tensor')}", "head")]
-    if total is None:
-        return lines
-    wrong = f"{total.nan:,} NaN, {total.inf:,} infinite" if total.nan or total.inf else "all finite"
-    lines.append(DetailLine("numbers", f"{total.count:,}, {wrong}"))
-    if total.mean is not None and total.std is not None:
-        lines.append(DetailLine("mean", f"{total.mean:.4g}, std {total.std:.4g}"))
-        lines.append(DetailLine("range", f"{total.min:.4g} to {total.max:.4g}"))
-    lines.append(DetailLine("zeros", f"{total.zeros:,} ({units.share(total.zeros, total.count)})"))
-    if {"1", "50", "99"} <= total.quantiles.keys():
-        low, middle, high = (total.quantiles[share] for share in ("1", "50", "99"))
-        lines.append(DetailLine("1, 50, 99%", f"{low:.3g}, {middle:.3g}, {high:.3g}"))
-    return [*lines, *(DetailLine("", line, "picture") for line in chart_of(total.histogram, width))]
-
-
-def _of_state(found: "Description") -> "Statistics | None":
-    """Return the statistics of tensors that are not parameters, where there is one."""
-    return found.tensors[0].statistics if len(found.tensors) == 1 else None
-
-
-def chart_of(histogram: dict[int, int], width: int, height: int = 4) -> list[str]:
-    """Return bars of magnitudes, the smallest on the left, and a line of what they are.
-
-    Args:
-        histogram: elements by the exponent of their magnitude.
-        width: cells; a bar takes one or more.
-        height: lines of the bars.
-
-    >>> chart_of({-3: 2, -2: 4, -1: 1}, 6, 1)
-    ['▄▄██▂▂', '2^-3 to 2^0']
-    """
-    span = magnitude_span([histogram])
-    if span is None:
-        return []
-    low, high = span
-    bins = min(high - low + 1, width)
-    counts = [0] * bins
-    for exponent, number in histogram.items():
-        counts[(min(max(exponent, low), high) - low) * bins // (high - low + 1)] += number
-    cells, most = max(1, min(3, width // bins)), max(counts)
-    # what is there is seen, however little
-    heights = [max(round(8 * height * n / most), n > 0) for n in counts]
-    lines = [
-        "".join(_BARS[min(max(each - 8 * level, 0), 8)] * cells for each in heights)
-        for level in reversed(range(height))
-    ]
-    return [*lines, f"2^{low} to 2^{high + 1}"]

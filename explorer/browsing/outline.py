@@ -77,8 +77,9 @@ class Outline:
     ('layers_[0-11]', 4, (2, -12))
     """
 
-    def __init__(self, inventories: Sequence[Inventory]):
+    def __init__(self, inventories: Sequence[Inventory], is_part: bool = False):
         self.inventories = tuple(inventories)
+        self.is_part = is_part  # of the tensors of a target, some
         self.trees = [FoldedTree(inventory) for inventory in inventories]
         root = OutlineItem(tuple(tree.root for tree in self.trees))
         self._items: dict[ItemPath, OutlineItem] = {(): root}
@@ -228,7 +229,9 @@ class Outline:
     def _level(self, branch: Branch) -> int:
         """Return the first of a row's own levels that has several names."""
         start = len(branch.pattern) - branch.own
-        return next(n for n in range(start, len(branch.pattern)) if len(branch.pattern[n]) > 1)
+        return next(
+            n for n in range(start, len(branch.pattern)) if len(branch.pattern[n]) > 1
+        )
 
 
 def plain_name(text: str) -> str:

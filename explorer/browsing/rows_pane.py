@@ -1,8 +1,8 @@
 """The rows on the screen: a widget that draws those in sight alone, whatever names hold."""
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
-from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding
@@ -13,46 +13,12 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from explorer.browsing.cells import Piece
+from explorer.browsing.drawing import strip_of
 
-__all__ = ["STYLES", "RowsPane", "strip_of"]
+__all__ = ["RowsPane"]
 
-# of components: colours that people distinguish with any colour vision, on a dark ground
-STYLES = {
-    "embedding": "#e69f00",
-    "attention": "#56b4e9",
-    "mlp": "#2fbf91",
-    "experts": "#e08cc0",
-    "router": "#f0e442",
-    "norm": "#b8b8b8",
-    "head": "#ef7a3a",
-    "other": "#9d8cff",
-    "mark": "#9aa4b2",
-    "share": "#6f7a89",
-    "name": "#e6e9ee",
-    "number": "#ffffff",
-    "dim": "#9aa4b2",
-    "title": "#9aa4b2",
-    "equal": "#6f7a89",
-    "more": "#f0b35a",
-    "less": "#56b4e9",
-}
 _CURSOR = Style.parse("on #2d3f5e bold")
 _CURSOR_AWAY = Style.parse("on #262d38")
-_HIT = Style.parse("underline")
-
-
-def strip_of(pieces: Sequence[Piece], around: Style | None = None) -> Strip:
-    """Return pieces as a line of the screen; no text in them is markup.
-
-    Args:
-        pieces: of a line.
-        around: what all of them have beside their colours.
-    """
-    segments = []
-    for text, word in pieces:
-        style = Style(color=STYLES[word]) if word in STYLES else Style()
-        segments.append(Segment(text, style + around if around else style))
-    return Strip(segments)
 
 
 class RowsPane(ScrollView, can_focus=True):
@@ -63,7 +29,7 @@ class RowsPane(ScrollView, can_focus=True):
         is_hit: whether the row of that position is one of a search.
     """
 
-    BINDINGS = [
+    BINDINGS: ClassVar = [
         Binding("up,k", "move(-1)", "Up", show=False),
         Binding("down,j", "move(1)", "Down", show=False),
         Binding("pageup", "page(-1)", "Page up", show=False),
@@ -71,7 +37,9 @@ class RowsPane(ScrollView, can_focus=True):
         Binding("home,g", "move(-1000000000)", "First", show=False),
         Binding("end,G", "move(1000000000)", "Last", show=False),
     ]
-    DEFAULT_CSS = "RowsPane { scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; }"
+    DEFAULT_CSS = """
+    RowsPane { scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; scrollbar-gutter: stable; }
+    """
 
     number = reactive(0)
     current = reactive(0)
@@ -88,10 +56,15 @@ class RowsPane(ScrollView, can_focus=True):
         super().__init__(id="rows")
         self._draw, self._is_hit = draw, is_hit
 
+    @property
+    def width(self) -> int:
+        """Cells of a row: those beside the scroll bar."""
+        return max(self.scrollable_content_region.width, 20)
+
     def show(self, number: int, current: int) -> None:
         """Show that many rows, one of them the current one."""
         self.number = number
-        self.virtual_size = Size(self.size.width, number)
+        self.virtual_size = Size(self.width, number)
         self.current = max(0, min(current, number - 1))
         self._in_sight()
         self.refresh()
@@ -99,15 +72,14 @@ class RowsPane(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Draw one line of the screen."""
-        width, row = self.size.width, self.scroll_offset.y + y
+        width, row = self.width, self.scroll_offset.y + y
         if row >= self.number:
-            return Strip.blank(width)
-        around = Style()
-        if self._is_hit(row):
-            around += _HIT
+            return Strip.blank(width, self.rich_style)
+        around = self.rich_style
         if row == self.current:
             around += _CURSOR if self.has_focus else _CURSOR_AWAY
-        return strip_of(self._draw(row, width), around).adjust_cell_length(width, around)
+        strip = strip_of(self._draw(row, width), around, self._is_hit(row))
+        return strip.adjust_cell_length(width, around)
 
     def action_move(self, by: int) -> None:
         """Make another row the current one."""
@@ -138,5 +110,5 @@ class RowsPane(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         """Keep the current row in sight."""
-        self.virtual_size = Size(self.size.width, self.number)
+        self.virtual_size = Size(self.width, self.number)
         self._in_sight()

@@ -123,7 +123,11 @@ def _collect(
         at, rows = depth, outline.rows_by_name(path, side)
     for hit in hits:
         trail, levels = hit
-        row = rows.get(trail[at]) if at < len(trail) and (depth < levels or not path) else None
+        row = (
+            rows.get(trail[at])
+            if at < len(trail) and (depth < levels or not path)
+            else None
+        )
         below.setdefault(row, []).append(hit)
     for row, inside in below.items():
         if row is None:

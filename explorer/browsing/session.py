@@ -19,6 +19,7 @@ from explorer.browsing.state import (
     toggled,
 )
 from explorer.browsing.subject import BrowsedTarget
+from explorer.document.records import Paragraph
 from explorer.inventory.tensor import Kind
 from explorer.views import units
 from explorer.views.ledger import ledger_document
@@ -45,15 +46,21 @@ class BrowsingSession:
         self._show(self.whole)
 
     def _show(self, outline: Outline) -> None:
-        self.outline, self.hits = outline, NameHits()
+        self.outline = outline
         self.view = first_view(outline)
         self.rows = rows_of(outline, self.view)
+        self.search("")
+
+    def search(self, text: str) -> None:
+        """Search names for a text; "" ends a search."""
+        self.hits = find(self.outline, self.view, text) if text else NameHits()
+        self.hit_rows = frozenset(self.hits.paths)
 
     def _headline(self) -> list[str]:
         """Return a title and the sentences below it, as `show` or `compare` has them."""
         documents = [ledger_document(ledger_of(each.inventory)) for each in self.subjects]
         if len(documents) == 1:
-            texts = [block.text for block in documents[0].blocks[:2] if hasattr(block, "text")]
+            texts = [b.text for b in documents[0].blocks[:2] if isinstance(b, Paragraph)]
             return [documents[0].title, *texts]
         titles = [f"{side}: {d.title}" for side, d in zip("AB", documents, strict=True)]
         before, after = (each and each.row for each in self.whole.root.sides)
@@ -75,21 +82,21 @@ class BrowsingSession:
     def split(self, path: ItemPath) -> int:
         """Show the copies of a folded row one by one, or fold them again."""
         row = self.with_view(split_at(self.outline, self.view, path), path)
-        self.hits = find(self.outline, self.view, self.hits.text)
+        self.search(self.hits.text)
         return row
 
     def reorder(self, path: ItemPath) -> int:
         """Show rows in the next order."""
         order = ORDERS[(ORDERS.index(self.view.order) + 1) % len(ORDERS)]
         row = self.with_view(replace(self.view, order=order), path)
-        self.hits = find(self.outline, self.view, self.hits.text)
+        self.search(self.hits.text)
         return row
 
     def only_changes(self, path: ItemPath) -> int:
         """Leave out what is equal in both targets, or show it again."""
         changed = not self.view.changes_only and self.outline.is_pair
         row = self.with_view(replace(self.view, changes_only=changed), path)
-        self.hits = find(self.outline, self.view, self.hits.text)
+        self.search(self.hits.text)
         return row
 
     def filter_by(self, word: str) -> None:
@@ -119,9 +126,9 @@ class BrowsingSession:
             self._show(self.whole)
         else:
             found = [filtered(each.inventory, self.wanted) for each in self.subjects]
-            self._show(Outline(found))
+            self._show(Outline(found, is_part=True))
         self.with_view(replace(self.view, order=order), ())
-        self.hits = find(self.outline, self.view, text)
+        self.search(text)
 
     def go_to_hit(self, path: ItemPath, step: int) -> int | None:
         """Return where the next hit is, all rows above it open; None without any."""
@@ -137,7 +144,10 @@ class BrowsingSession:
         legend: list[Piece] = []
         for word, number in shares:
             share = units.share(number, ledger.parameters)
-            legend += [Piece("■ ", word), Piece(f"{units.component(word)} {share}   ", "dim")]
+            legend += [
+                Piece("■ ", word),
+                Piece(f"{units.component(word)} {share}   ", "dim"),
+            ]
         return share_strip(shares, width), legend
 
     def status(self, row: int) -> str:
@@ -167,11 +177,11 @@ class BrowsingSession:
         hits, here = self.hits, self.rows[row] if row < len(self.rows) else ()
         if not hits.tensors:
             return f"no name has “{hits.text}”"
-        at = f", {hits.paths.index(here) + 1:,} of them" if here in hits.paths else ""
-        rows = units.count(len(hits.paths), "row")
-        return f"“{hits.text}”: {units.count(hits.tensors, 'tensor')} in {rows}{at}"
+        at = f"{hits.paths.index(here) + 1:,} of " if here in self.hit_rows else ""
+        rows = f"{at}{units.count(len(hits.paths), 'row')}"
+        found = f"“{hits.text}”: {units.count(hits.tensors, 'tensor')} in {rows}"
+        return f"{found} (n: next)" if len(hits.paths) > 1 else found
 
 
 def _component_of(kind: Kind) -> str:
     return kind.component
-

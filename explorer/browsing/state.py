@@ -1,7 +1,7 @@
 """Which rows are on the screen and in which order: one record, and functions to the next one."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -21,7 +21,7 @@ __all__ = [
 
 RowOrder = Literal["source", "name", "parameters", "bytes"]
 ORDERS: tuple[RowOrder, ...] = ("source", "parameters", "bytes", "name")
-_KEYS: dict[str, Callable[[OutlineItem], object]] = {
+_KEYS: dict[str, Callable[[OutlineItem], Any]] = {
     "name": lambda item: item.name,
     "parameters": lambda item: -max(map(item.parameters, range(len(item.sides)))),
     "bytes": lambda item: -max(map(item.nbytes, range(len(item.sides)))),
@@ -125,7 +125,9 @@ def opened_to(view: RowView, path: ItemPath) -> RowView:
 
 def _is_module(item: OutlineItem) -> bool:
     """Return whether `show` has rows below it: parts of a module are in its own row."""
-    return any(side is not None and side.groups and not side.row.parts for side in item.sides)
+    return any(
+        side is not None and side.groups and not side.row.parts for side in item.sides
+    )
 
 
 def _number_below(item: OutlineItem) -> int:
