@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from explorer.browsing.cells import Piece, header_pieces, row_pieces
+from explorer.browsing.cells import CellText, header_pieces, row_pieces
 from explorer.browsing.details import DetailLine, details_of, place_lines
 from explorer.browsing.measuring import UnwantedError, measured_lines
 from explorer.browsing.outline import ItemPath, Outline
@@ -102,7 +102,7 @@ class BrowserApp(App[None]):
         rows = self.session.rows
         return rows[min(self.pane.current, len(rows) - 1)] if rows else ()
 
-    def _draw(self, row: int, width: int) -> list[Piece]:
+    def _draw(self, row: int, width: int) -> list[CellText]:
         session = self.session
         return row_pieces(session.outline, session.view, session.rows[row], width)
 

@@ -10,7 +10,7 @@ from explorer.document.layout import clip, width_of
 from explorer.errors import printable
 from explorer.views import units
 
-__all__ = ["Piece", "header_pieces", "row_pieces", "share_strip"]
+__all__ = ["CellText", "header_pieces", "row_pieces", "share_strip"]
 
 _BAR = 8  # cells of the bar of a share
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -19,7 +19,7 @@ _LEAST = 24  # cells of a name
 _LONGEST = 400  # characters of a name that are looked at
 
 
-class Piece(NamedTuple):
+class CellText(NamedTuple):
     """A piece of a line: its text, and a component, or a word for what it is."""
 
     text: str
@@ -62,18 +62,20 @@ def _fields(outline: Outline, width: int) -> list[_Field]:
     return [wanted[n] for n in kept]
 
 
-def header_pieces(outline: Outline, width: int) -> list[Piece]:
+def header_pieces(outline: Outline, width: int) -> list[CellText]:
     """Return the titles of the columns."""
     fields = _fields(outline, width)
     names = width - sum(field.width + 2 for field in fields)
-    pieces = [Piece(_left("  name", names), "title")]
+    pieces = [CellText(_left("  name", names), "title")]
     for field in fields:
         side = _left if field.title in ("shape", "share") else _right
-        pieces.append(Piece(f"  {side(field.title, field.width)}", "title"))
+        pieces.append(CellText(f"  {side(field.title, field.width)}", "title"))
     return pieces
 
 
-def row_pieces(outline: Outline, view: RowView, path: ItemPath, width: int) -> list[Piece]:
+def row_pieces(
+    outline: Outline, view: RowView, path: ItemPath, width: int
+) -> list[CellText]:
     """Return a row as pieces that fill a line: its name below its level, then its figures.
 
     Args:
@@ -91,16 +93,16 @@ def row_pieces(outline: Outline, view: RowView, path: ItemPath, width: int) -> l
     indent = "  " * (len(path) - 1)
     name = clip(printable(item.name or '""', _LONGEST), max(names - len(indent) - 2, 4))
     pieces = [
-        Piece(f"{indent}{mark}", component or "mark"),
-        Piece(name, "equal" if is_equal else "name"),
-        Piece(" " * (names - len(indent) - 2 - width_of(name))),
+        CellText(f"{indent}{mark}", component or "mark"),
+        CellText(name, "equal" if is_equal else "name"),
+        CellText(" " * (names - len(indent) - 2 - width_of(name))),
     ]
     for field in fields:
         if field.title == "share":
-            pieces += [Piece("  "), *_bar(components, outline.root.parameters())]
+            pieces += [CellText("  "), *_bar(components, outline.root.parameters())]
         else:
             text, word = _figure(item, field)
-            pieces.append(Piece(f"  {text}", "equal" if is_equal else word))
+            pieces.append(CellText(f"  {text}", "equal" if is_equal else word))
     return pieces
 
 
@@ -139,7 +141,7 @@ def _shapes(row: Row) -> str:
     return " + ".join(units.shape(part.shape, part.stack) for part in parts)
 
 
-def _bar(components: Mapping[str, int], whole: int) -> list[Piece]:
+def _bar(components: Mapping[str, int], whole: int) -> list[CellText]:
     """Return a bar of a share, each cell in the colour of the component that is there.
 
     What is there is seen, however little.
@@ -153,11 +155,11 @@ def _bar(components: Mapping[str, int], whole: int) -> list[Piece]:
         for piece in share_strip([*components.items()], len(cells))
         for _ in piece.text
     ]
-    pieces = [Piece(cell, word) for cell, word in zip(cells, words, strict=True)]
-    return [*pieces, Piece(" " * (_BAR - len(cells)))]
+    pieces = [CellText(cell, word) for cell, word in zip(cells, words, strict=True)]
+    return [*pieces, CellText(" " * (_BAR - len(cells)))]
 
 
-def share_strip(shares: Sequence[tuple[str, int]], width: int) -> list[Piece]:
+def share_strip(shares: Sequence[tuple[str, int]], width: int) -> list[CellText]:
     """Return groups as one bar of all cells, each group with as many as its share.
 
     >>> [(len(piece.text), piece.word) for piece in share_strip([("mlp", 3), ("norm", 1)], 8)]
@@ -169,7 +171,7 @@ def share_strip(shares: Sequence[tuple[str, int]], width: int) -> list[Piece]:
         done += number
         end = round(width * done / total) if total else 0
         if end > before:
-            pieces.append(Piece("▀" * (end - before), word))
+            pieces.append(CellText("▀" * (end - before), word))
         before = end
     return pieces
 

@@ -78,7 +78,8 @@ def details_of(
 def _of_row(row: Row, outline: Outline, side: int) -> Iterator[DetailLine]:
     share = units.share(row.parameters, outline.root.parameters(side))
     whole = "what is shown" if outline.is_part else "all"
-    yield DetailLine("parameters", f"{row.parameters:,} ({share} of {whole})")
+    of_whole = f" ({share} of {whole})" if row.parameters else ""
+    yield DetailLine("parameters", f"{row.parameters:,}{of_whole}")
     if row.biases and row.weights:
         yield DetailLine("  weights", f"{row.weights:,}")
         yield DetailLine("  biases", f"{row.biases:,}")
@@ -98,10 +99,13 @@ def _of_tensors(outline: Outline, path: ItemPath, side: int) -> Iterator[DetailL
     assert branch is not None
     row, inventory = branch.row, outline.inventories[side]
     parts = row.parts or ((row,) if row.shape is not None else ())
-    if not parts:
+    if not parts and branch.groups:
         return
-    indices = outline.tensors(path, side)
-    specs = [inventory.columns.spec(index) for index in indices]
+    specs = [inventory.columns.spec(index) for index in outline.tensors(path, side)]
+    if not parts:  # a module of state, in one row
+        yield DetailLine("", "state", "head")
+        yield DetailLine("role", _role(row, specs[0]))
+        yield DetailLine("known", _reason(row, specs[0], inventory))
     for part in parts:
         yield DetailLine("", part.name if row.parts else "tensor", "head")
         yield from _of_part(part, specs, inventory)

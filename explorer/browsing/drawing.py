@@ -8,7 +8,7 @@ from rich.style import Style
 from rich.text import Text
 from textual.strip import Strip
 
-from explorer.browsing.cells import Piece
+from explorer.browsing.cells import CellText
 from explorer.browsing.details import DetailLine
 from explorer.document.layout import distinct
 from explorer.errors import printable
@@ -48,7 +48,7 @@ _NAMES = ("name", "equal")
 _HIT = Style(underline=True)
 
 
-def strip_of(pieces: Sequence[Piece], around: Style, is_hit: bool = False) -> Strip:
+def strip_of(pieces: Sequence[CellText], around: Style, is_hit: bool = False) -> Strip:
     """Return pieces as a line of the screen.
 
     Args:
@@ -63,7 +63,7 @@ def strip_of(pieces: Sequence[Piece], around: Style, is_hit: bool = False) -> St
     return Strip(segments)
 
 
-def text_of_pieces(pieces: Sequence[Piece]) -> Text:
+def text_of_pieces(pieces: Sequence[CellText]) -> Text:
     """Return pieces as one line of text."""
     text = Text(no_wrap=True)
     for piece, word in pieces:

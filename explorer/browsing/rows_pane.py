@@ -12,7 +12,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from explorer.browsing.cells import Piece
+from explorer.browsing.cells import CellText
 from explorer.browsing.drawing import strip_of
 
 __all__ = ["RowsPane"]
@@ -51,7 +51,7 @@ class RowsPane(ScrollView, can_focus=True):
         """The current row is to be opened or closed."""
 
     def __init__(
-        self, draw: Callable[[int, int], Sequence[Piece]], is_hit: Callable[[int], bool]
+        self, draw: Callable[[int, int], Sequence[CellText]], is_hit: Callable[[int], bool]
     ):
         super().__init__(id="rows")
         self._draw, self._is_hit = draw, is_hit

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from explorer.analyses.ledger import ledger_of
-from explorer.browsing.cells import Piece, share_strip
+from explorer.browsing.cells import CellText, share_strip
 from explorer.browsing.filtering import TensorFilter, filtered, job_of, words_of
 from explorer.browsing.outline import ItemPath, Outline
 from explorer.browsing.search import NameHits, find, next_hit
@@ -137,16 +137,16 @@ class BrowsingSession:
             return None
         return self.with_view(opened_to(self.view, hit), hit)
 
-    def strip(self, width: int) -> tuple[list[Piece], list[Piece]]:
+    def strip(self, width: int) -> tuple[list[CellText], list[CellText]]:
         """Return the components of a target as a bar, and which colour is which."""
         ledger = ledger_of(self.subjects[0].inventory)
         shares = list(ledger.components.items())
-        legend: list[Piece] = []
+        legend: list[CellText] = []
         for word, number in shares:
             share = units.share(number, ledger.parameters)
             legend += [
-                Piece("■ ", word),
-                Piece(f"{units.component(word)} {share}   ", "dim"),
+                CellText("■ ", word),
+                CellText(f"{units.component(word)} {share}   ", "dim"),
             ]
         return share_strip(shares, width), legend
 
