@@ -113,7 +113,7 @@ class BrowserApp(App[None]):
         self.pane.show(len(self.session.rows), row)
 
     def _put(self, place: str, text: Text) -> None:
-        self.query_one(place, Static).update(text)
+        self.query_one(place, Static).update(text, layout=place == "#said")
 
     def _titles(self) -> None:
         session = self.session

@@ -102,7 +102,7 @@ def _of_tensors(outline: Outline, path: ItemPath, side: int) -> Iterator[DetailL
     if not parts and branch.groups:
         return
     specs = [inventory.columns.spec(index) for index in outline.tensors(path, side)]
-    if not parts:  # a module of state, in one row
+    if not parts and specs:  # a module of state, in one row
         yield DetailLine("", "state", "head")
         yield DetailLine("role", _role(row, specs[0]))
         yield DetailLine("known", _reason(row, specs[0], inventory))

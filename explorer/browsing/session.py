@@ -116,9 +116,12 @@ class BrowsingSession:
         self._filter()
 
     def words(self, word: str) -> tuple[str, ...]:
-        """Return the roles, or the components, that there are."""
+        """Return the roles, or the components, of the tensors that the other filter shows."""
         chosen = job_of if word == "role" else _component_of
-        return words_of([each.inventory for each in self.subjects], chosen)
+        others = replace(self.wanted, **{word: ""})
+        return words_of(
+            [filtered(each.inventory, others) for each in self.subjects], chosen
+        )
 
     def _filter(self) -> None:
         text, order = self.hits.text, self.view.order

@@ -29,12 +29,12 @@ def browse(target: str, other: str | None) -> None:
 
     subjects = [browsed(name) for name in (target, other) if name is not None]
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        print_it = (
-            f"explorer compare {target} {other}" if other else f"explorer show {target}"
+        instead = f"compare {target} {other}" if other is not None else f"show {target}"
+        found, cure = (
+            "needs a terminal, which this is not",
+            f"print it with: explorer {instead}",
         )
-        raise InputError(
-            "browse", found="is not in a terminal", cure=f"{print_it} prints the same"
-        )
+        raise InputError("browse", found=found, cure=cure)
     from explorer.browsing.app import BrowserApp
 
     BrowserApp(subjects).run()

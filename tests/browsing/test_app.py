@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from explorer.browsing.app import BrowserApp
 from explorer.browsing.details import name_at
-from tests.browsing.layouts import HOSTILE, experts, hostile_file
+from tests.browsing.layouts import hostile_file, unequal
 from tests.browsing.screens import browse, lines_of, settled
 
 SHOWN = Path(__file__).parents[1] / "data" / "browsing"
@@ -25,7 +25,19 @@ def screen(app: BrowserApp) -> list[str]:
 
 
 def status(app: BrowserApp) -> str:
-    return screen(app)[-2].strip()
+    return str(app.query_one("#status", Static).content)
+
+
+async def search(pilot: Pilot, app: BrowserApp, text: str) -> None:
+    """Search for a text, put into the field at once: each key takes a while."""
+    await pilot.press("slash")
+    app.query_one("#search", Input).value = text
+    await pilot.press("enter")
+
+
+def pane(app: BrowserApp) -> str:
+    """Return what the pane says, without its line ends."""
+    return " ".join(str(app.query_one("#said", Static).content).split())
 
 
 @pytest.fixture
@@ -64,7 +76,7 @@ def test_keys_move_open_and_close():
         assert len(app.session.rows) == 4
         await pilot.press("right", "right", "down")
         assert here(app) == "layers_[0-11]/attention"
-        await pilot.press("right", "right", "enter", "down")
+        await pilot.press("right", "enter", "down")
         assert here(app) == "layers_[0-11]/attention/query/kernel"
         await pilot.press("left", "left", "left", "left")
         assert here(app) == "layers_[0-11]/attention"
@@ -79,7 +91,7 @@ def test_keys_move_open_and_close():
 def test_a_search_goes_from_hit_to_hit():
     async def script(pilot: Pilot, app: BrowserApp) -> None:
         await pilot.press("slash", *"norm")
-        assert status(app) == "52 tensors: enter to go there, escape to leave"
+        assert status(app) == "50 tensors: enter to go there, escape to leave"
         await pilot.press("enter")
         assert here(app) == "layers_[0-11]/attention_norm"
         assert status(app) == "row 4 of 14 · “norm”: 50 tensors in 1 of 3 rows (n: next)"
@@ -94,7 +106,7 @@ def test_a_search_goes_from_hit_to_hit():
         assert app.session.hits.text == "norm"
         await pilot.press("escape")
         assert status(app) == "row 14 of 14"
-        await pilot.press("home", "slash", *"QUERY", "enter")
+        await search(pilot, app, "QUERY")
         assert here(app) == "layers_[0-11]/attention/query"
 
     browse(["gpt2"], script)
@@ -112,8 +124,12 @@ def test_a_filter_shows_one_role_then_the_next_then_all():
         assert status(app).endswith(
             "only kernel, mlp: 56,623,104 of 124,439,808 parameters"
         )
-        await pilot.press("c", "c")  # no kernel is an embedding; of attention there are
+        await pilot.press(
+            "c"
+        )  # no kernel is an embedding: the next component that has some
         assert app.session.outline.root.parameters() == 12 * 4 * 768 * 768
+        await pilot.press("c", "c")
+        assert app.session.wanted.component == "mlp"
         await pilot.press("escape")
         assert app.session.wanted.is_any
         assert len(app.session.rows) == 14
@@ -121,18 +137,18 @@ def test_a_filter_shows_one_role_then_the_next_then_all():
     browse(["gpt2"], script)
 
 
-def test_a_filter_that_nothing_passes_shows_no_row():
+def test_a_target_without_tensors_has_no_row(tmp_path: Path):
+    save_file({}, tmp_path / "none.safetensors")
+
     async def script(pilot: Pilot, app: BrowserApp) -> None:
-        await pilot.press("r", "c", "c")
-        assert (app.session.wanted.role, app.session.wanted.component) == (
-            "kernel",
-            "embedding",
-        )
         assert app.session.rows == []
-        await pilot.press("enter", "s", "down", "left", "right", "u", "o", "n")
+        await pilot.press(
+            "enter", "s", "down", "left", "right", "u", "o", "n", "r", "c", "escape"
+        )
+        await settled(pilot, app)
         assert status(app).startswith("row 0 of 0")
 
-    browse(["gpt2"], script)
+    browse([str(tmp_path / "none.safetensors")], script)
 
 
 def test_rows_are_sorted():
@@ -154,15 +170,15 @@ def test_values_are_those_of_numpy(small):
     path, arrays = small
 
     async def script(pilot: Pilot, app: BrowserApp) -> None:
-        await pilot.press("slash", *"layers", "enter")
+        await search(pilot, app, "layers")
         assert here(app) == "layers/[0-2]/mlp/up"
-        assert any("s: statistics" in line for line in screen(app))
+        assert "s: statistics" in pane(app)
         await pilot.press("s")
         await settled(pilot, app)
         wide = np.concatenate(
             [arrays[k].ravel().astype("float64") for k in arrays if k.startswith("layers")]
         )
-        shown = "\n".join(screen(app))
+        shown = pane(app)
         assert "values of 6 tensors" in shown
         assert f"{wide.size:,}, all finite" in shown
         assert f"{wide.mean():.4g}, std {wide.std():.4g}" in shown
@@ -174,7 +190,7 @@ def test_values_are_those_of_numpy(small):
         one = np.concatenate(
             [arrays["layers.1.mlp.up.weight"].ravel(), np.zeros(16)]
         ).astype("float64")
-        assert f"{one.mean():.4g}, std {one.std():.4g}" in "\n".join(screen(app))
+        assert f"{one.mean():.4g}, std {one.std():.4g}" in pane(app)
 
     browse([path], script)
 
@@ -185,11 +201,11 @@ def test_many_bytes_are_read_after_a_second_key_alone(small, monkeypatch):
     async def script(pilot: Pilot, app: BrowserApp) -> None:
         await pilot.press("s")
         await settled(pilot, app)
-        assert "1.3 kB are to be read: s" in "\n".join(screen(app))
+        assert "1.3 kB are to be read: s" in pane(app)
         assert not app.said
         await pilot.press("s")
         await settled(pilot, app)
-        assert "320, all finite" in "\n".join(screen(app))
+        assert "320, all finite" in pane(app)
 
     browse([small[0]], script)
 
@@ -199,7 +215,7 @@ def test_a_file_that_is_gone_is_said_in_the_pane(small):
         Path(small[0]).unlink()
         await pilot.press("s")
         await settled(pilot, app)
-        assert "no such file" in " ".join(" ".join(screen(app)).split())
+        assert "cannot be read: No such file" in pane(app)
 
     browse([small[0]], script)
 
@@ -208,7 +224,7 @@ def test_an_architecture_says_that_it_has_no_values():
     async def script(pilot: Pilot, app: BrowserApp) -> None:
         await pilot.press("s")
         await settled(pilot, app)
-        assert "none: this is an architecture" in "\n".join(screen(app))
+        assert "none: this is an architecture" in pane(app)
 
     browse(["gpt2"], script)
 
@@ -222,11 +238,12 @@ def test_two_targets_are_side_by_side():
             .startswith("A has 124,439,808 parameters (497.8 MB), B has 354,823,168")
         )
         row = next(line for line in shown if "layers_[0-11] -> [0-23]" in line)
-        assert "302,309,376  +217,254,912" in row
+        assert "302,309,376   +217,254,912    +869.0 MB" in row
         keys = {each.binding.key for each in app.screen.active_bindings.values()}
         assert "d" in keys
         assert "u" not in keys
-        await pilot.press("d", "slash", *"query", "enter")
+        await pilot.press("d")
+        await search(pilot, app, "query")
         assert here(app).endswith("attention/query")
         await pilot.press("o", "r", "s")
         await settled(pilot, app)
@@ -242,15 +259,15 @@ def test_values_of_two_targets(small, tmp_path: Path):
     async def script(pilot: Pilot, app: BrowserApp) -> None:
         await pilot.press("s")
         await settled(pilot, app)
-        assert "none: it is not there" in "\n".join(screen(app))
+        assert "none: it is not there" in pane(app)
         await pilot.press("down", "s")
         await settled(pilot, app)
-        shown = "\n".join(screen(app))
+        shown = pane(app)
         for side in (arrays, other):
             wide = np.concatenate([side[k].ravel().astype("float64") for k in other])
             assert f"{wide.mean():.4g}, std {wide.std():.4g}" in shown
 
-    browse([path, str(tmp_path / "other.safetensors")], script, (140, 60))
+    browse([path, str(tmp_path / "other.safetensors")], script, (140, 40))
 
 
 def test_names_are_never_markup(tmp_path: Path):
@@ -266,10 +283,10 @@ def test_names_are_never_markup(tmp_path: Path):
             "<script>alert(1)</script>",
         ):
             assert name in shown, name
-        for _ in HOSTILE:
-            await pilot.press("down", "s")
-            await settled(pilot, app)
-        await pilot.press("slash", *"[bold", "enter")
+        await pilot.press("end", "s")
+        await settled(pilot, app)
+        assert "4, all finite" in pane(app)
+        await search(pilot, app, "[bold")
         assert "1 tensor in 1 of 1 row" in status(app)
 
     browse([hostile_file(tmp_path)], script)
@@ -305,15 +322,13 @@ def test_it_quits(key: str):
     assert browse(["gpt2"], script).return_code == 0
 
 
-def test_of_100_000_tensors_few_rows_are_made_for_the_screen(tmp_path: Path):
+def test_of_many_tensors_few_rows_are_made_for_the_screen(tmp_path: Path):
     async def script(pilot: Pilot, app: BrowserApp) -> None:
-        assert app.session.outline.inventories[0].num_tensors == 100_000
-        await pilot.press("end", "pageup", "home")
-        assert app.session.outline.made < 30
-        await pilot.press("u")
-        assert app.session.outline.made < 200
+        assert len(app.session.rows) == 200
+        await pilot.press("end", "home")
+        assert app.session.outline.made < 100
 
-    browse([experts(tmp_path, 100_000)], script)
+    browse([unequal(tmp_path, 20_000)], script)
 
 
 def test_a_tensor_without_elements(tmp_path: Path):
@@ -322,6 +337,6 @@ def test_a_tensor_without_elements(tmp_path: Path):
     async def script(pilot: Pilot, app: BrowserApp) -> None:
         await pilot.press("s")
         await settled(pilot, app)
-        assert "0, all finite" in "\n".join(screen(app))
+        assert "0, all finite" in pane(app)
 
     browse([str(tmp_path / "m.safetensors")], script)

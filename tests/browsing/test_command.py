@@ -1,0 +1,89 @@
+"""explorer browse as a command: without a terminal, without textual, and of bad targets."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from explorer.errors import MissingPackageError
+from tests.cli.in_process import run
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (["gpt2"], "explorer show gpt2"),
+        (["gpt2", "gpt2-medium"], "explorer compare gpt2 gpt2-medium"),
+    ],
+)
+def test_without_a_terminal_it_names_the_command_that_prints(
+    words: list[str], instead: str
+):
+    done = run("browse", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr
+        == f"explorer: browse: needs a terminal, which this is not; print it with: {instead}\n"
+    )
+
+
+@pytest.mark.parametrize("target", ["no-such-model", "gpt-4", "tests"])
+def test_bad_targets_are_refused_as_by_show(target: str):
+    assert run("browse", target)[:3] == run("show", target)[:3]
+    assert run("browse", target).returncode == 2
+
+
+def test_without_textual_it_says_what_to_install(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("explorer.browsing.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "textual.app", None)
+    with pytest.raises(MissingPackageError) as caught:
+        __import__("explorer.browsing.app")
+    assert str(caught.value) == (
+        "browse: needs textual, which is not installed; pip install -e '.[tui]' in the repository"
+    )
+
+
+@pytest.mark.process
+def test_in_a_terminal_it_opens_and_quits(tmp_path: Path):
+    """In a terminal of its own: the rows are drawn, and `q` gives the screen back."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "110", "LINES": "30"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "explorer", "browse", "gpt2"],
+        stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=environment,
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    try:
+        while b"final_norm" not in seen:
+            seen += os.read(ours, 1 << 16)
+        os.write(ours, b"q")
+        while process.poll() is None:  # what it writes at the end must be read
+            try:
+                seen += os.read(ours, 1 << 16)
+            except OSError:  # it has closed the terminal
+                break
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        os.close(ours)
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    assert b"\x1b[?1049h" in seen  # the other screen
+    assert b"\x1b[?1049l" in seen  # and back
+
+
+def test_browsing_loads_no_array_library():
+    script = (
+        "import sys\n"
+        "from explorer.browsing.session import BrowsingSession\n"
+        "from explorer.browsing.subject import browsed\n"
+        "import explorer.browsing.app\n"
+        "BrowsingSession([browsed('gpt2')])\n"
+        "assert not {'jax', 'numpy', 'flax'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
