@@ -28,7 +28,10 @@ def browse(target: str, other: str | None) -> None:
     from explorer.browsing.subject import browsed
 
     subjects = [browsed(name) for name in (target, other) if name is not None]
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    # keys come from standard input, and textual draws on standard error
+    if not all(
+        each is not None and each.isatty() for each in (sys.stdin, sys.stdout, sys.stderr)
+    ):
         instead = f"compare {target} {other}" if other is not None else f"show {target}"
         found, cure = (
             "needs a terminal, which this is not",
