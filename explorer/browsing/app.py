@@ -126,7 +126,7 @@ class BrowserApp(App[None]):
             self._put("#legend", text_of_pieces(legend))
         self._say()
 
-    def on_rows_pane_moved(self) -> None:
+    def on_rows_pane_row_moved(self) -> None:
         """Say what is known of the row that is now the current one."""
         self.asked = None
         self._say()
@@ -165,7 +165,7 @@ class BrowserApp(App[None]):
         if self.here:
             self._show(self.session.toggle(self.here))
 
-    on_rows_pane_chosen = action_turn
+    on_rows_pane_row_chosen = action_turn
 
     def action_open(self) -> None:
         """Open the current row; go into it where it is open."""

@@ -44,10 +44,10 @@ class RowsPane(ScrollView, can_focus=True):
     number = reactive(0)
     current = reactive(0)
 
-    class Moved(Message):
+    class RowMoved(Message):
         """Another row is the current one."""
 
-    class Chosen(Message):
+    class RowChosen(Message):
         """The current row is to be opened or closed."""
 
     def __init__(
@@ -68,7 +68,7 @@ class RowsPane(ScrollView, can_focus=True):
         self.current = max(0, min(current, number - 1))
         self._in_sight()
         self.refresh()
-        self.post_message(self.Moved())
+        self.post_message(self.RowMoved())
 
     def render_line(self, y: int) -> Strip:
         """Draw one line of the screen."""
@@ -94,7 +94,7 @@ class RowsPane(ScrollView, can_focus=True):
         if self.current != before:
             self._in_sight()
             self.refresh()
-            self.post_message(self.Moved())
+            self.post_message(self.RowMoved())
 
     def _in_sight(self) -> None:
         region = Region(0, self.current, 1, 1)
@@ -104,7 +104,7 @@ class RowsPane(ScrollView, can_focus=True):
         """Make the row under the mouse the current one; open or close it if it is that already."""
         row = self.scroll_offset.y + event.y
         if row == self.current:
-            self.post_message(self.Chosen())
+            self.post_message(self.RowChosen())
         elif row < self.number:
             self._go(row)
 

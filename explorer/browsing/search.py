@@ -6,6 +6,7 @@ import msgspec
 
 from explorer.browsing.outline import ItemPath, Outline, plain_name
 from explorer.browsing.state import RowView, children_of
+from explorer.inventory.gc_pause import paused_gc
 
 __all__ = ["NameHits", "find", "next_hit", "number_of_hits"]
 
@@ -29,6 +30,7 @@ class NameHits(msgspec.Struct, frozen=True):
     paths: tuple[ItemPath, ...] = ()
 
 
+@paused_gc()
 def find(outline: Outline, view: RowView, text: str) -> NameHits:
     """Return the tensors whose name has a text in it, in upper or lower case.
 
