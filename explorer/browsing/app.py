@@ -77,7 +77,7 @@ class BrowserApp(App[None]):
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
-        """Show the rows; look up where tensors lie meanwhile."""
+        """Show the rows; look up where tensors are stored meanwhile."""
         self.pane = self.query_one(RowsPane)
         self.pane.show(len(self.session.rows), 0)
         self.pane.focus()
@@ -290,7 +290,7 @@ class BrowserApp(App[None]):
             self._say()
 
     def _find_spans(self) -> None:
-        """Look up where tensors lie, in a thread of its own: headers may be long."""
+        """Look up where tensors are stored, in a thread of its own: headers may be long."""
         try:
             spans = spans_of(self.session.subjects[0])
         except InputError:  # the files are not what they were: nothing is said of places

@@ -26,7 +26,7 @@ Pattern = tuple[tuple[str, ...], ...]
 _QUANTISATION = frozenset(["quantization"])
 
 
-class _Group(NamedTuple):
+class _Below(NamedTuple):
     """What a row below stands for: its label, the names on its level, distinct subtrees."""
 
     label: str
@@ -50,7 +50,7 @@ class Branch(msgspec.Struct, frozen=True, eq=False):
     tree: "FoldedTree"
     pattern: Pattern
     own: int
-    groups: tuple[_Group, ...]
+    groups: tuple[_Below, ...]
     nodes: dict[int, int]
 
     @property
@@ -126,11 +126,11 @@ class FoldedTree:
             pattern = (*above, names)
             labels.append(group.label)
         name = "/".join(filter(None, labels[depth - own :]))
-        made = self._branch(_Group(name, names, nodes), above)
+        made = self._branch(_Below(name, names, nodes), above)
         return Branch(made.row, self, made.pattern, own, made.groups, made.nodes)
 
-    def _branch(self, group: _Group, above: Pattern) -> Branch:
-        """Return the row of a group; what is below is only looked at."""
+    def _branch(self, group: _Below, above: Pattern) -> Branch:
+        """Return the row of a group; of what is below only the names are read."""
         self.made += 1
         name, names, nodes = group
         first, copies = next(iter(nodes)), sum(nodes.values())
@@ -158,7 +158,7 @@ class FoldedTree:
             return Branch(row, self, only.pattern, only.own + 1, only.groups, only.nodes)
         return Branch(row, self, pattern, 1, groups, nodes)
 
-    def _groups(self, nodes: dict[int, int]) -> tuple[_Group, ...]:
+    def _groups(self, nodes: dict[int, int]) -> tuple[_Below, ...]:
         """Return what is below subtrees that fold, by the names of the first of them."""
         found = []
         for label, names in folded_names(self._shapes, next(iter(nodes))):
@@ -167,13 +167,13 @@ class FoldedTree:
                 child_of = self._shapes.children(node)
                 for name in names:
                     below[child_of[name]] += count
-            found.append(_Group(label, tuple(names), dict(below)))
+            found.append(_Below(label, tuple(names), dict(below)))
         return tuple(found)
 
-    def _is_above(self, group: _Group) -> bool:
+    def _is_above(self, group: _Below) -> bool:
         return not self._shapes.is_leaf(next(iter(group.nodes)))
 
-    def _is_module(self, group: _Group) -> bool:
+    def _is_module(self, group: _Below) -> bool:
         first = next(iter(group.nodes))
         return self._is_above(group) and self._collections_of(first) != _QUANTISATION
 

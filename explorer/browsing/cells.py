@@ -16,7 +16,7 @@ _BAR = 8  # cells of the bar of a share
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _BYTES = 8
 _LEAST = 24  # cells of a name
-_LONGEST = 400  # characters of a name that are looked at
+_LONGEST = 400  # characters of a name that are read
 
 
 class CellText(NamedTuple):

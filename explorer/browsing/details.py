@@ -170,7 +170,7 @@ def _difference(outline: Outline, path: ItemPath) -> Iterator[DetailLine]:
 
 
 def place_lines(outline: Outline, path: ItemPath, spans: "TensorSpans") -> list[DetailLine]:
-    """Return where the tensors of a row lie: files and bytes; of several, from the first to the last."""
+    """Return where the tensors of a row are stored: files and bytes; of several, from the first to the last."""
     keys = outline.inventories[0].columns.keys
     indices = outline.tensors(path)
     found = [spans.known[keys[index]] for index in indices if keys[index] in spans.known]

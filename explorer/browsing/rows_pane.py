@@ -1,4 +1,4 @@
-"""The rows on the screen: a widget that draws those in sight alone, whatever names hold."""
+"""The rows on the screen: a widget that draws the visible ones alone, whatever names hold."""
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -22,7 +22,7 @@ _CURSOR_AWAY = Style.parse("on #262d38")
 
 
 class RowsPane(ScrollView, can_focus=True):
-    """Rows of which one is the current; it asks for the pieces of those in sight.
+    """Rows of which one is the current; it asks for the pieces of the visible ones.
 
     Args:
         draw: returns the pieces of a row by its position and the width.
@@ -66,7 +66,7 @@ class RowsPane(ScrollView, can_focus=True):
         self.number = number
         self.virtual_size = Size(self.width, number)
         self.current = max(0, min(current, number - 1))
-        self._in_sight()
+        self._scroll_to_current()
         self.refresh()
         self.post_message(self.RowMoved())
 
@@ -86,17 +86,17 @@ class RowsPane(ScrollView, can_focus=True):
         self._go(self.current + by)
 
     def action_page(self, by: int) -> None:
-        """Move by as many rows as are in sight."""
+        """Move by as many rows as are visible."""
         self._go(self.current + by * max(self.size.height - 1, 1))
 
     def _go(self, row: int) -> None:
         before, self.current = self.current, max(0, min(row, self.number - 1))
         if self.current != before:
-            self._in_sight()
+            self._scroll_to_current()
             self.refresh()
             self.post_message(self.RowMoved())
 
-    def _in_sight(self) -> None:
+    def _scroll_to_current(self) -> None:
         region = Region(0, self.current, 1, 1)
         self.scroll_to_region(region, animate=False, force=True)
 
@@ -109,6 +109,6 @@ class RowsPane(ScrollView, can_focus=True):
             self._go(row)
 
     def on_resize(self) -> None:
-        """Keep the current row in sight."""
+        """Keep the current row visible."""
         self.virtual_size = Size(self.width, self.number)
-        self._in_sight()
+        self._scroll_to_current()

@@ -78,7 +78,7 @@ def measured(
 
 
 def spans_of(subject: BrowsedTarget) -> "TensorSpans | None":
-    """Return where tensors lie in files; None of a target that is no file.
+    """Return where tensors are stored; None of a target without files.
 
     Raises:
         InputError: as `explore`.

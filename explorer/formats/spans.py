@@ -1,4 +1,4 @@
-"""Where tensors lie: the file of each, and its bytes where the format has them in one place."""
+"""Where tensors are stored: the file of each, and its bytes where the format has them in one place."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ __all__ = ["TensorSpans", "spans_of_path"]
 
 
 class TensorSpans(NamedTuple):
-    """Where the tensors of a path lie.
+    """Where the tensors of a path are stored.
 
     Attributes:
         sources: the files, and the folders of many files, that hold them.
@@ -25,7 +25,7 @@ class TensorSpans(NamedTuple):
 
 
 def spans_of_path(path: str, store: Store = LOCAL) -> TensorSpans:
-    """Return where the tensors of a file or folder lie; the headers are read again.
+    """Return where the tensors of a file or folder are stored; the headers are read again.
 
     Raises:
         InputError: as `list_path`.

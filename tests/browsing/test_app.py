@@ -55,7 +55,7 @@ def small(tmp_path: Path) -> tuple[str, dict[str, np.ndarray]]:
 
 
 @pytest.mark.parametrize("size", [(132, 30), (80, 24)])
-def test_the_screen_is_as_it_was_looked_at(size: tuple[int, int]):
+def test_the_screen_is_the_one_that_was_kept(size: tuple[int, int]):
     """Compared are lines of text: identifiers and colours of the picture change with textual."""
 
     async def script(pilot: Pilot, app: BrowserApp) -> None:

@@ -1,4 +1,4 @@
-"""Where tensors lie, against the bytes themselves and the reference readers."""
+"""Where tensors are stored, against the bytes themselves and the reference readers."""
 
 import json
 import struct
