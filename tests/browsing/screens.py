@@ -22,7 +22,7 @@ _CELL = 12.2  # units of the picture for one cell
 def browse(
     targets: list[str],
     script: Callable[[Pilot, BrowserApp], Awaitable[None]],
-    size: tuple[int, int] = (120, 36),
+    size: tuple[int, int] = (110, 24),
 ) -> BrowserApp:
     """Run a browser headless, and a script of keys and checks in it."""
 
