@@ -1,10 +1,13 @@
 """The terminal browser: a thin rim of keys and panes around a session, which has no screen."""
 
+import asyncio
+import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from explorer.browsing.cells import CellText, header_pieces, row_pieces
 from explorer.browsing.details import DetailLine, details_of, place_lines
-from explorer.browsing.measuring import UnwantedError, measured_lines
+from explorer.browsing.measuring import UnwantedError, measured_lines, unmeasured_line
 from explorer.browsing.outline import ItemPath, Outline
 from explorer.browsing.search import number_of_hits
 from explorer.browsing.session import BrowsingSession
@@ -30,8 +33,9 @@ from explorer.browsing.drawing import details_text, text_of_pieces
 from explorer.browsing.keys import KEYS, HelpScreen
 from explorer.browsing.rows_pane import RowsPane
 
-__all__ = ["BrowserApp"]
+__all__ = ["TERMINATED", "BrowserApp"]
 
+TERMINATED = 143  # the code with which it ends after SIGTERM
 _ASKED_ABOVE = 1_000_000_000  # bytes of values that are read after a second key alone
 _MOST_PLACED = 5000  # tensors of a row whose place in files is looked up
 _NARROW, _SHORT = 100, 30  # cells and lines below which panes give way
@@ -77,7 +81,12 @@ class BrowserApp(App[None]):
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
-        """Show the rows; look up where tensors are stored meanwhile."""
+        """Show the rows; look up where tensors are stored meanwhile. SIGTERM quits in order."""
+        loop = asyncio.get_running_loop()
+        with suppress(NotImplementedError):  # of systems that do not have it
+            loop.add_signal_handler(
+                signal.SIGTERM, lambda: self.exit(return_code=TERMINATED)
+            )
         self.pane = self.query_one(RowsPane)
         self.pane.show(len(self.session.rows), 0)
         self.pane.focus()
@@ -147,14 +156,8 @@ class BrowserApp(App[None]):
         return max(self.query_one("#said").size.width - 1, 16)
 
     def _unsaid(self, path: ItemPath) -> DetailLine:
-        """Return what stands in the place of statistics."""
-        whys = [no_values(each) for each in self.session.subjects]
-        if all(whys):
-            return DetailLine("values", whys[0], "note")
-        if path == self.asked:
-            size = units.size(self._bytes_of(path))
-            return DetailLine("values", f"{size} are to be read: s again to do so", "note")
-        return DetailLine("values", "s: statistics", "note")
+        asked = self._bytes_of(path) if path == self.asked else None
+        return unmeasured_line(self.session.subjects, asked)
 
     def _bytes_of(self, path: ItemPath) -> int:
         item = self.session.outline.item(path)

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 
 from explorer.browsing.details import DetailLine
 from explorer.browsing.outline import ItemPath, Outline
-from explorer.browsing.subject import BrowsedTarget, measured
+from explorer.browsing.subject import BrowsedTarget, measured, no_values
 from explorer.browsing.value_details import value_lines
 from explorer.errors import InputError, printable
 from explorer.views import units
 
-__all__ = ["UnwantedError", "measured_lines"]
+__all__ = ["UnwantedError", "measured_lines", "unmeasured_line"]
 
 _EVERY = 0.2  # seconds between two words of how far it is
 _LONGEST = 400  # characters of an error
@@ -56,6 +56,22 @@ def measured_lines(
         except InputError as error:
             lines.append(DetailLine("values", printable(error, _LONGEST), "note"))
     return lines
+
+
+def unmeasured_line(subjects: Sequence[BrowsedTarget], asked: int | None) -> DetailLine:
+    """Return what stands in the place of statistics that were not read.
+
+    Args:
+        subjects: the targets.
+        asked: bytes of the row, where it is asked whether to read so many.
+    """
+    whys = [no_values(each) for each in subjects]
+    if all(whys):
+        return DetailLine("values", whys[0], "note")
+    if asked is not None:
+        text = f"{units.size(asked)} are to be read: s again to do so"
+        return DetailLine("values", text, "note")
+    return DetailLine("values", "s: statistics", "note")
 
 
 def _progress(

@@ -5,6 +5,7 @@ import sys
 import click
 
 from explorer.cli.console import complete_target, path_type
+from explorer.cli.terminating import Terminated
 from explorer.errors import InputError
 
 __all__ = ["browse"]
@@ -13,7 +14,8 @@ __all__ = ["browse"]
 @click.command()
 @click.argument("target", type=path_type, shell_complete=complete_target)
 @click.argument("other", type=path_type, shell_complete=complete_target, required=False)
-def browse(target: str, other: str | None) -> None:
+@click.pass_context
+def browse(ctx: click.Context, target: str, other: str | None) -> None:
     """Walk through a target in the terminal: open, search, sort, filter, look at values.
 
     The rows are those of `show`; of two targets, those of `compare`. Keys are named below
@@ -38,6 +40,10 @@ def browse(target: str, other: str | None) -> None:
             f"print it with: explorer {instead}",
         )
         raise InputError("browse", found=found, cure=cure)
-    from explorer.browsing.app import BrowserApp
+    from explorer.browsing.app import TERMINATED, BrowserApp
 
-    BrowserApp(subjects).run()
+    app = BrowserApp(subjects)
+    app.run()
+    if app.return_code == TERMINATED:
+        raise Terminated
+    ctx.exit(app.return_code or 0)

@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -65,8 +66,8 @@ def _read(terminal: int, until: bytes = b"\0 never") -> bytes:
 
 
 @pytest.mark.process
-def test_in_a_terminal_it_opens_and_quits():
-    """In a terminal of its own: the rows are drawn, and `q` gives the screen back."""
+@pytest.mark.parametrize(("ends", "code"), [(b"q", 0), (signal.SIGTERM, 143)])
+def test_in_a_terminal_it_opens_and_gives_the_screen_back(ends, code: int):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 110, 0, 0))
     process = subprocess.Popen(
@@ -79,13 +80,16 @@ def test_in_a_terminal_it_opens_and_quits():
     os.close(theirs)
     try:
         seen = _read(ours, b"final_norm")
-        os.write(ours, b"q")
+        if isinstance(ends, bytes):
+            os.write(ours, ends)
+        else:
+            process.send_signal(ends)
         seen += _read(ours)
         process.wait(30)
     finally:
         process.kill()
         os.close(ours)
-    assert process.returncode == 0
+    assert process.returncode == code
     assert b"Traceback" not in seen
     assert b"\x1b[?1049h" in seen  # the other screen
     assert b"\x1b[?1049l" in seen  # and back
