@@ -156,12 +156,8 @@ class BrowserApp(App[None]):
         return max(self.query_one("#said").size.width - 1, 16)
 
     def _unsaid(self, path: ItemPath) -> DetailLine:
-        asked = self._bytes_of(path) if path == self.asked else None
+        asked = self.session.nbytes(path) if path == self.asked else None
         return unmeasured_line(self.session.subjects, asked)
-
-    def _bytes_of(self, path: ItemPath) -> int:
-        item = self.session.outline.item(path)
-        return sum(item.nbytes(side) for side in range(len(item.sides)))
 
     def action_turn(self) -> None:
         """Open the current row, or close it; so does a click on it."""
@@ -256,7 +252,7 @@ class BrowserApp(App[None]):
         path, outline = self.here, self.session.outline
         if all(map(no_values, self.session.subjects)):
             return
-        if self._bytes_of(path) > _ASKED_ABOVE and self.asked != path:
+        if self.session.nbytes(path) > _ASKED_ABOVE and self.asked != path:
             self.asked = path
             self._say()
             return

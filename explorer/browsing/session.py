@@ -140,6 +140,11 @@ class BrowsingSession:
             return None
         return self.with_view(opened_to(self.view, hit), hit)
 
+    def nbytes(self, path: ItemPath) -> int:
+        """Return the bytes of a row in all targets."""
+        item = self.outline.item(path)
+        return sum(item.nbytes(side) for side in range(len(item.sides)))
+
     def strip(self, width: int) -> tuple[list[CellText], list[CellText]]:
         """Return the components of a target as a bar, and which colour is which."""
         ledger = ledger_of(self.subjects[0].inventory)

@@ -189,9 +189,10 @@ def test_the_next_hit_goes_round(order):
     view = RowView(order=order)
     hits = find(outline, view, "norm")
     assert len(hits.paths) == 3
-    path, visited = (), []
+    visited: list[ItemPath] = []
     for _ in range(4):
-        path = next_hit(outline, view, hits, path, 1)
+        path = next_hit(outline, view, hits, visited[-1] if visited else (), 1)
+        assert path is not None
         visited.append(path)
     assert visited == [*hits.paths, hits.paths[0]]
     assert next_hit(outline, view, hits, hits.paths[0], -1) == hits.paths[2]
