@@ -73,7 +73,7 @@ class BrowserApp(App[None]):
         with Horizontal(id="body"):
             with Vertical(id="left"):
                 yield Static(id="header")
-                yield RowsPane(self._draw, self._is_hit)
+                yield RowsPane(self._draw, lambda row: self.session.is_hit(row))
             with VerticalScroll(id="details"):
                 yield Static(id="said")
         yield Static(id="status")
@@ -114,9 +114,6 @@ class BrowserApp(App[None]):
     def _draw(self, row: int, width: int) -> list[CellText]:
         session = self.session
         return row_pieces(session.outline, session.view, session.rows[row], width)
-
-    def _is_hit(self, row: int) -> bool:
-        return self.session.rows[row] in self.session.hit_rows
 
     def _show(self, row: int) -> None:
         self.pane.show(len(self.session.rows), row)

@@ -56,6 +56,10 @@ class BrowsingSession:
         self.hits = find(self.outline, self.view, text) if text else NameHits()
         self.hit_rows = frozenset(self.hits.paths)
 
+    def is_hit(self, row: int) -> bool:
+        """Return whether the search found the row at a position."""
+        return self.rows[row] in self.hit_rows
+
     def _headline(self) -> list[str]:
         """Return a title and the sentences below it, as `show` or `compare` has them."""
         documents = [ledger_document(ledger_of(each.inventory)) for each in self.subjects]
