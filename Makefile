@@ -112,7 +112,7 @@ $(VENV)/core: pyproject.toml
 	@touch $@
 
 $(VENV)/dev: $(VENV)/core
-	$(SAY) "installing the test tools: $$($(PYTHON) -c '$(LISTED)' gguf text report plot recipes test dev) (about a minute)"
+	$(SAY) "installing the test tools: $$($(PYTHON) -c '$(LISTED)' gguf text report plot tui recipes test dev) (about a minute)"
 	@$(BIN)/python $(PIP) --editable '.[dev]'
 	@touch $@
 

@@ -24,7 +24,7 @@ FLOORS = [
     {"cli"},
     {"recipes", "testing"},
     {"api"},
-    {"conversion", "explaining", "generation"},
+    {"browsing", "conversion", "explaining", "generation"},
     {"targets"},
     {"pretrained", "views"},
     {"transforms"},
@@ -43,7 +43,7 @@ FLOORS = [
 ]
 # rooms whose modules, and all that they import, load without an array library
 JAX_FREE = {
-    "analyses", "api", "architectures", "arguments", "cli", "conversion", "document", "dtypes", "errors", "explaining",
+    "analyses", "api", "architectures", "arguments", "browsing", "cli", "conversion", "document", "dtypes", "errors", "explaining",
     "formats", "identify", "inventory", "paths", "sizing", "storage", "targets", "testing", "views",
 }  # fmt: skip
 ARRAY_LIBRARIES = {"jax", "jaxlib", "flax", "optax", "chex", "numpy", "ml_dtypes"}

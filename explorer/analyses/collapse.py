@@ -17,9 +17,9 @@ from explorer.inventory.tensor import PARAMS
 from explorer.inventory.totals import Totals, sum_totals
 from explorer.paths import runs_of
 
-__all__ = ["Row", "collapse", "compact", "walk"]
+__all__ = ["MAX_PARTS", "Row", "collapse", "compact", "folded_names", "leaf_row", "walk"]
 
-_MAX_PARTS = 6  # tensors that one row can name
+MAX_PARTS = 6  # tensors that one row can name
 _NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
 
 
@@ -76,7 +76,7 @@ def _compacted(row: Row) -> Row:
         return msgspec.structs.replace(row, children=(), collection=collections.pop())
     children = tuple(map(_compacted, row.children))
     modules = [c for c in children if c.shape is None and c.collection != "quantization"]
-    if not modules and len(children) <= _MAX_PARTS:
+    if not modules and len(children) <= MAX_PARTS:
         # a kernel before its bias, parameters before their scales, whatever the file's order
         parts = sorted(children, key=lambda part: (not part.parameters, part.biases > 0))
         return msgspec.structs.replace(row, children=(), parts=tuple(parts))
@@ -99,10 +99,12 @@ def _merge(name: str, nodes: dict[int, int], shapes: Shapes, fold: bool) -> Row:
     first = next(iter(nodes))
     copies = sum(nodes.values())
     if shapes.is_leaf(first):
-        return _leaf_row(
+        return leaf_row(
             name, copies, [(shapes.leaf(n), count) for n, count in nodes.items()]
         )
-    groups = _groups(shapes, first) if fold else [(n, [n]) for n in shapes.names(first)]
+    groups = (
+        folded_names(shapes, first) if fold else [(n, [n]) for n in shapes.names(first)]
+    )
     children = []
     for label, names in groups:
         below: dict[int, int] = {}
@@ -116,7 +118,8 @@ def _merge(name: str, nodes: dict[int, int], shapes: Shapes, fold: bool) -> Row:
     return Row(**totals, name=name, copies=copies, children=tuple(children))
 
 
-def _leaf_row(name: str, copies: int, leaves: list[tuple[Leaf, int]]) -> Row:
+def leaf_row(name: str, copies: int, leaves: list[tuple[Leaf, int]]) -> Row:
+    """Return the row of equal tensors, each given with its number of copies."""
     totals = sum_totals(leaf.totals * count for leaf, count in leaves)
     first, kind = leaves[0][0], leaves[0][0].kind
     return Row(
@@ -134,8 +137,8 @@ def _leaf_row(name: str, copies: int, leaves: list[tuple[Leaf, int]]) -> Row:
     )
 
 
-def _groups(shapes: Shapes, node: int) -> list[tuple[str, list[str]]]:
-    """Return labels and the children's names that each stands for, in order."""
+def folded_names(shapes: Shapes, node: int) -> list[tuple[str, list[str]]]:
+    """Return the labels of a subtree's rows and the children's names that each stands for, in order."""
     groups: dict[object, list[tuple[str, str, int, str]]] = {}
     for name, child in shapes.children(node).items():
         match = _NUMBERED.fullmatch(name)

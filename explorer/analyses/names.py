@@ -9,18 +9,32 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress, count, pairwise, repeat
 from operator import ne
+from typing import Protocol
 
-from explorer.analyses.shapes import Shapes, Tree
+from explorer.analyses.shapes import Tree
 from explorer.inventory.listing import number
 from explorer.paths import Key, path_of
 
-__all__ = ["nested"]
+__all__ = ["BlockNumbers", "nested"]
 
 _MAX_DEPTH = 40  # a name may have 10,000 parts: the rest of it stays one name
 _OWN = "."  # a tensor below its own name, where that is also a path
 
 
-def nested(keys: Sequence[Key], shapes: Shapes) -> Tree:
+class BlockNumbers(Protocol):
+    """Numbers for tensors and for blocks of them: those of `Shapes`, or one for each."""
+
+    @property
+    def leaves(self) -> list[int]:
+        """The number of every tensor, below zero."""
+        ...
+
+    def add(self, tree: Tree) -> int:
+        """Return the number of a block."""
+        ...
+
+
+def nested(keys: Sequence[Key], shapes: BlockNumbers) -> Tree:
     """Return the tree of names, each tensor given by its leaf number.
 
     Args:
@@ -42,14 +56,14 @@ def nested(keys: Sequence[Key], shapes: Shapes) -> Tree:
     return root
 
 
-def _numbered(keys: Sequence[Key], shapes: Shapes) -> Iterator[tuple[Key, int]]:
+def _numbered(keys: Sequence[Key], shapes: BlockNumbers) -> Iterator[tuple[Key, int]]:
     """Yield names in order: of a block of neighbours, or of one tensor."""
     if set(map(type, keys)) != {str} or "/" in "".join(keys):  # pyright: ignore
         return zip(keys, shapes.leaves, strict=True)
     return _blocks(keys, shapes)  # pyright: ignore
 
 
-def _blocks(keys: Sequence[str], shapes: Shapes) -> Iterator[tuple[str, int]]:
+def _blocks(keys: Sequence[str], shapes: BlockNumbers) -> Iterator[tuple[str, int]]:
     """Yield each block, the tensors two levels below one name, and all other tensors."""
     heads = [key.rpartition(".")[0].rpartition(".")[0] for key in keys]
     tails = [key[len(head) :] for key, head in zip(keys, heads, strict=True)]

@@ -37,6 +37,7 @@ _EXTRAS = {
     "tensorboard": "event files of a run",
     "report": "explorer report: one HTML file",
     "plot": "pictures of plans, statistics and runs",
+    "tui": "explorer browse: a model in the terminal",
     "tpu-aot": "plan --compile for TPUs, without one",
     "qwix": "quantised trees as qwix's arrays",
     "recipes": "the digits of train digits",

@@ -21,6 +21,7 @@ __all__ = ["cli", "main"]
 _MODULES = {
     "explain": "explain",
     "show": "show",
+    "browse": "browse",
     "count": "count",
     "plan": "plan",
     "devices": "devices",
@@ -166,6 +167,7 @@ def cli(ctx: click.Context, no_pager: bool) -> None:
     Examples:
       explorer explain bias
       explorer show model.safetensors
+      explorer browse llama-3.1-8b
       explorer count model-a/ model-b.gguf llama-2-70b
       explorer plan llama-3.1-8b --quantize Q4_K_M --device rtx-4090
       explorer diff model/ model.gguf

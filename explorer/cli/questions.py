@@ -6,6 +6,7 @@ __all__ = ["QUESTIONS", "questions_document"]
 
 QUESTIONS = (
     ("What is in this file?", "explorer show model.safetensors"),
+    ("How do I look around in it?", "explorer browse model/"),
     ("How many parameters?", "explorer count llama-2-7b model.gguf"),
     ("Is 8B the number of tensors?", "explorer explain tensor"),
     ("What is a bias?", "explorer explain bias"),

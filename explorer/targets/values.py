@@ -32,6 +32,7 @@ def values_of(
     known: "Mapping[Key, NamedValues] | None" = None,
     progress: Progress | None = None,
     tied_too: bool = False,
+    keys: Container[Key] | None = None,
 ) -> "Iterator[NamedValues]":
     """Yield the arrays of a target with their keys, in the order of its source.
 
@@ -43,6 +44,7 @@ def values_of(
         progress: called with the elements that were read, and those of all tensors.
         tied_too: of a checkpoint, whether second tensors come too that are stored in full though
             the model ties them.
+        keys: of the tensors that are wanted, beside what `select` says; None for all.
 
     Raises:
         InputError: a target without values, or nothing that matches; when all were given, that
@@ -54,11 +56,11 @@ def values_of(
         case Checkpoint(path):
             inventory = inventory_of(target)
             tied = _tied(inventory) if tied_too else {}
-            wanted = _selected(inventory, path, select, tied)
+            wanted = _selected(inventory, path, select, tied, keys)
             files = _of_file(target, inventory, wanted, in_pieces, known or {}, progress)
             return (each._replace(tied_to=tied.get(each.key)) for each in files)
         case Tree():
-            return _of_tree(target, select)
+            return _of_tree(target, select, keys)
     raise TreeError(
         getattr(target, "name", "") or type(target).__name__,
         found="has shapes and no values",
@@ -88,13 +90,18 @@ def _tied(inventory: Inventory) -> dict[Key, Key]:
 
 
 def _selected(
-    inventory: Inventory, place: str, select: str | None, kept: Container[Key] = ()
+    inventory: Inventory,
+    place: str,
+    select: str | None,
+    kept: Container[Key] = (),
+    keys: Container[Key] | None = None,
 ) -> list[int]:
     """Return the numbers of the tensors that a glob matches, second names left out.
 
     Args:
         inventory, place, select: of the target.
         kept: second names that are not left out.
+        keys: all that may be chosen; None for any.
     """
     columns = inventory.columns
     found = [
@@ -102,6 +109,7 @@ def _selected(
         for index, key in enumerate(columns.keys)
         if (index not in columns.aliases or key in kept)
         and (select is None or matches(key, select))
+        and (keys is None or key in keys)
     ]
     if not found and select is not None:
         raise nothing_matches(place, select, map(name_of, columns.keys))
@@ -219,13 +227,15 @@ def _batches(inventory: Inventory, wanted: list[int]) -> Iterator[list[int]]:
         yield batch
 
 
-def _of_tree(target: Tree, select: str | None) -> "Iterator[NamedValues]":
+def _of_tree(
+    target: Tree, select: str | None, keys: Container[Key] | None
+) -> "Iterator[NamedValues]":
     from explorer.objects.pytree import arrays_of
     from explorer.values.describe import NamedValues
 
     inventory = inventory_of(target)
     leaves: dict[Key, Any] = dict(arrays_of(target.value))
-    for index in _selected(inventory, target.name or "the tree", select):
+    for index in _selected(inventory, target.name or "the tree", select, (), keys):
         path = inventory.columns.keys[index]
         array = _concrete(path, leaves[path])
         kind = inventory.columns.kind(index)

@@ -7,7 +7,7 @@ from explorer.analyses.side_by_side import Pair
 from explorer.document.records import Block, Cell, Column, Paragraph, Table
 from explorer.views import units
 
-__all__ = ["side_by_side_blocks"]
+__all__ = ["side_by_side_blocks", "totals_sentence"]
 
 _COLUMNS = (
     Column("name", least=24),
@@ -33,7 +33,7 @@ def side_by_side_blocks(root: Pair) -> tuple[Block, ...]:
     rows = [_cells("  " * level + pair.name, pair) for pair, level in _walk(root, 0)]
     total = _cells("total", root)
     table = Table(_COLUMNS, [*rows, total], total=True).without_empty_columns()
-    return Paragraph(_totals(root)), table
+    return Paragraph(totals_sentence(root.before, root.after)), table
 
 
 def _walk(pair: Pair, level: int) -> Iterator[tuple[Pair, int]]:
@@ -80,8 +80,8 @@ def _signed(number: int) -> str:
     return f"{number:+,}" if number else "="
 
 
-def _totals(root: Pair) -> str:
-    a, b = root.before, root.after
+def totals_sentence(a: Row | None, b: Row | None) -> str:
+    """Return what two models add up to, and the difference, from the roots of their trees."""
     old, new = (0 if row is None else row.parameters for row in (a, b))
     old_bytes, new_bytes = (0 if row is None else row.nbytes for row in (a, b))
     more = f" ({(new - old) / old:+.1%})" if old and new != old else ""

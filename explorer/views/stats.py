@@ -24,6 +24,7 @@ __all__ = [
     "check_document",
     "finding_records",
     "group_records",
+    "magnitude_span",
     "stats_document",
     "stats_records",
 ]
@@ -55,7 +56,7 @@ def stats_document(found: Description, every: bool = False, nest: bool = True) -
         nest: whether names are below one another, or whole in each row.
     """
     shown = found.tensors if every else found.groups
-    span = _span([each.statistics.histogram for each in shown])
+    span = magnitude_span([each.statistics.histogram for each in shown])
     rows = [_row(each, span) for each in shown]
     names = [each.name for each in shown]
     rows = (nested if nest else named)(names, rows)
@@ -169,8 +170,12 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
-def _span(histograms: list[dict[int, int]]) -> tuple[int, int] | None:
-    """Return the exponents that hold all but a thousandth of the elements at either end."""
+def magnitude_span(histograms: list[dict[int, int]]) -> tuple[int, int] | None:
+    """Return the exponents that hold all but a thousandth of the elements at either end.
+
+    >>> magnitude_span([{-3: 10_000, -2: 20_000, 5: 1}])
+    (-3, -2)
+    """
     sums: dict[int, int] = {}
     for histogram in histograms:
         for exponent, number in histogram.items():

@@ -94,6 +94,7 @@ def test_doctor_reports_a_jax_that_does_not_answer(monkeypatch, script, last):
     ("words", "incomplete", "expected"),
     [
         (["show"], "llama-2-7", "llama-2-7b"),
+        (["browse", "gpt2"], "gpt2-x", "gpt2-xl"),
         (["explain", "gpt2"], "qu", "quantisation"),
         (["explain"], "gpt2-x", "gpt2-xl"),
         (["plan", "gpt2", "--device"], "rtx-40", "rtx-4090"),

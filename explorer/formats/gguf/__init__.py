@@ -32,7 +32,7 @@ from explorer.storage.window import Bytes, indexed
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["StoredBlocks", "blocks", "part_paths", "pieces", "read", "values"]
+__all__ = ["StoredBlocks", "blocks", "part_paths", "pieces", "read", "spans", "values"]
 
 _PART = re.compile(r"(.*)-([0-9]{5})-of-([0-9]{5})(\.gguf)", re.DOTALL | re.IGNORECASE)
 
@@ -109,6 +109,15 @@ def pieces(
                     as_array = _plain if layout.dtype.block == 1 else dequantised
                     arrays[key] = as_array(data, offset, part, key, layout)
     return arrays
+
+
+def spans(path: str, store: Store = LOCAL) -> dict[Key, tuple[str, int, int]]:
+    """Return the file of each tensor, and its first byte and that after its last."""
+    return {
+        key: (part.path, offset, offset + layout.nbytes)
+        for part in _read_parts(path, store)
+        for key, layout, offset in zip(part.keys, part.layouts, part.offsets, strict=True)
+    }
 
 
 def part_paths(path: str, store: Store = LOCAL) -> list[str]:

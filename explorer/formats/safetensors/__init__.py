@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from explorer.formats.safetensors.entries import Entry
     from explorer.storage.window import Bytes
 
-__all__ = ["pieces", "read", "values"]
+__all__ = ["pieces", "read", "spans", "values"]
 
 
 def read(path: str, store: Store = LOCAL, promised: Sequence[str] = ()) -> Listing:
@@ -102,6 +102,19 @@ def pieces(
                 begin = header.data_start + entry.data_offsets[0]
                 arrays[name] = _as_array(path, name, entry, data, begin)
     return arrays
+
+
+def spans(path: str, store: Store = LOCAL) -> dict[Key, tuple[str, int, int]]:
+    """Return the file of each tensor, and its first byte and that after its last."""
+    from explorer.formats.safetensors.header import decode_header
+
+    with store.blob(path) as blob:
+        header = decode_header(blob, read_json(blob))
+    start = header.data_start
+    return {
+        name: (path, start + entry.data_offsets[0], start + entry.data_offsets[1])
+        for name, entry in header.entries.items()
+    }
 
 
 def _as_array(

@@ -1,0 +1,95 @@
+"""Pieces and lines as text of the screen, in which nothing is markup."""
+
+from collections.abc import Sequence
+from textwrap import wrap
+
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual.strip import Strip
+
+from explorer.browsing.cells import CellText
+from explorer.browsing.details import DetailLine
+from explorer.document.layout import distinct
+from explorer.errors import printable
+
+__all__ = ["details_text", "strip_of", "text_of_pieces"]
+
+# of components: colours that people distinguish with any colour vision, on a dark ground
+_STYLES = {
+    "embedding": "#e69f00",
+    "attention": "#56b4e9",
+    "mlp": "#2fbf91",
+    "experts": "#e08cc0",
+    "router": "#f0e442",
+    "norm": "#b8b8b8",
+    "head": "#ef7a3a",
+    "other": "#9d8cff",
+    "mark": "#9aa4b2",
+    "share": "#6f7a89",
+    "name": "#e6e9ee",
+    "number": "#ffffff",
+    "dim": "#9aa4b2",
+    "title": "#9aa4b2",
+    "equal": "#6f7a89",
+    "more": "#f0b35a",
+    "less": "#56b4e9",
+}
+_KINDS = {
+    "title": "bold #ffffff",
+    "head": "bold #56b4e9",
+    "note": "#9aa4b2",
+    "name": "#c8d0da",
+    "picture": "#2fbf91",
+}
+_TERM = 12  # cells of a term
+_LONGEST = 600  # characters of a text
+_NAMES = ("name", "equal")
+_HIT = Style(underline=True)
+
+
+def strip_of(pieces: Sequence[CellText], around: Style, is_hit: bool = False) -> Strip:
+    """Return pieces as a line of the screen.
+
+    Args:
+        pieces: of a line.
+        around: what all of them have beside their colours.
+        is_hit: whether a search found it.
+    """
+    segments = []
+    for text, word in pieces:
+        style = around + Style(color=_STYLES[word]) if word in _STYLES else around
+        segments.append(Segment(text, style + _HIT if is_hit and word in _NAMES else style))
+    return Strip(segments)
+
+
+def text_of_pieces(pieces: Sequence[CellText]) -> Text:
+    """Return pieces as one line of text."""
+    text = Text(no_wrap=True)
+    for piece, word in pieces:
+        text.append(piece, _STYLES.get(word, ""))
+    return text
+
+
+def details_text(lines: Sequence[DetailLine], width: int) -> Text:
+    """Return lines of a pane: terms, and beside them their texts, which are wrapped there.
+
+    Args:
+        lines: what is said.
+        width: cells.
+    """
+    text = Text()
+    said = [printable(line.text, _LONGEST) for line in lines if line.kind == "name"]
+    names = iter(distinct(said, width))
+    for term, said, kind in lines:
+        if kind == "picture":
+            text.append(f"{said}\n", _KINDS[kind])
+            continue
+        if kind == "head" and text:
+            text.append("\n")
+        indent = _TERM if kind == "figure" or term else 0
+        text.append(f"{term:<{indent}}", _STYLES["dim"])
+        shown = next(names) if kind == "name" else printable(said, _LONGEST)
+        parts = wrap(shown, max(width - indent, 8), break_on_hyphens=False) or [""]
+        text.append(f"\n{' ' * indent}".join(parts) + "\n", _KINDS.get(kind, ""))
+    return text
