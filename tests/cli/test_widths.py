@@ -1,7 +1,6 @@
 """Tables at four widths: what is hidden is named, names differ, columns add up; the pager."""
 
 import fcntl
-import json
 import os
 import pty
 import re

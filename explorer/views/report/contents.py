@@ -5,6 +5,7 @@ from typing import Any
 
 from explorer.analyses.collapse import Row, collapse
 from explorer.analyses.ledger import Ledger, ledger_of
+from explorer.document.palette import COLOURS
 from explorer.document.records import Block, Column, Paragraph, Table
 from explorer.document.words import counted
 from explorer.errors import printable
@@ -50,6 +51,7 @@ def contents_of(report: ModelReport, nodes: int, rows: int, name: int) -> dict[s
                 for model, root in zip(report.models, roots, strict=True)
             ],
             "devices": device_data(),
+            "colours": {word: colour.code for word, colour in COLOURS.items()},
         },
     }
 
