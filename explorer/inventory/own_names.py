@@ -1,12 +1,14 @@
 """What a tensor is part of, where it is not a component of transformers: its module's own name."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import get_args
 
 from explorer.errors import printable
 from explorer.inventory.columns import Columns
-from explorer.inventory.tensor import Component, Kind
+from explorer.inventory.tensor import Component
 from explorer.inventory.totals import ZERO, Totals
 from explorer.paths import path_of
 
@@ -43,10 +45,17 @@ def component_word(component: str, role: str = "", path: Sequence[str] = ()) -> 
     if component != "other":
         return component
     for part in reversed(path[:-1]):
-        word = _NUMBERED.sub("", part).casefold()
-        if len(word) > 1 and word not in _NOT_NAMES:
-            return printable(word, _LONGEST)
+        if word := _own_name(part):
+            return word
     return "dense" if role in ("kernel", "bias") else "unclassified"
+
+
+@lru_cache(4096)
+def _own_name(part: str) -> str:
+    """Return a module's name without its number; empty where it says only where it is."""
+    word = _NUMBERED.sub("", part).casefold()
+    is_name = len(word) > 1 and word not in _NOT_NAMES
+    return printable(word, _LONGEST) if is_name else ""
 
 
 def component_totals(columns: Columns) -> dict[str, Totals]:
@@ -60,8 +69,8 @@ def component_totals(columns: Columns) -> dict[str, Totals]:
             word = kind.component
             known[word] = known.get(word, ZERO) + Totals.of(kind, named, unique)
     others: dict[str, Totals] = {}
-    for word, kind, is_alias in _unclassified(columns):
-        totals = Totals.of(kind, 1, 0 if is_alias else 1)
+    for (word, number, is_alias), named in _unclassified(columns).items():
+        totals = Totals.of(columns.kinds[number], named, 0 if is_alias else named)
         others[word] = others.get(word, ZERO) + totals
     ordered = sorted(others, key=lambda w: (-others[w].parameters, -others[w].elements, w))
     for place, word in enumerate(ordered):
@@ -70,11 +79,17 @@ def component_totals(columns: Columns) -> dict[str, Totals]:
     return known
 
 
-def _unclassified(columns: Columns) -> Iterator[tuple[str, Kind, bool]]:
-    """Yield the word, the kind, and whether it is an alias, of each tensor of no component."""
-    kinds = columns.kinds
-    for index, number in enumerate(columns.numbers):
-        kind = kinds[number]
-        if kind.component == "other":
-            word = component_word("other", kind.role, path_of(columns.keys[index]))
-            yield word, kind, index in columns.aliases
+def _unclassified(columns: Columns) -> Counter[tuple[str, int, bool]]:
+    """Return how many tensors of no component have a word, a kind, and a storage elsewhere."""
+    roles = {n: k.role for n, k in enumerate(columns.kinds) if k.component == "other"}
+    if not roles:
+        return Counter()
+    return Counter(
+        (
+            component_word("other", roles[number], path_of(columns.keys[index])),
+            number,
+            index in columns.aliases,
+        )
+        for index, number in enumerate(columns.numbers)
+        if number in roles
+    )

@@ -44,8 +44,8 @@ def share(part: int, whole: int) -> str:
 def shares(parts: Sequence[int]) -> list[str]:
     """Return the parts of a whole as percentages whose tenths add up to 100.
 
-    What rounding leaves goes to the parts that lost the most; "<0.1%" counts as 0, ">99.9%"
-    as 100.
+    Each is rounded as `share` does, a "<0.1%" being what is missing from 100. Where that does
+    not add up, what is left goes to the parts that rounding down takes the most of.
 
     >>> shares([1, 1, 1]), shares([10**9, 1]), shares([5]), shares([0, 0])
     (['33.4%', '33.3%', '33.3%'], ['>99.9%', '<0.1%'], ['100%'], ['0%', '0%'])
@@ -53,10 +53,13 @@ def shares(parts: Sequence[int]) -> list[str]:
     whole = sum(parts)
     if not whole:
         return ["0%"] * len(parts)
-    tenths = [1000 * part // whole for part in parts]
-    lost = sorted(range(len(parts)), key=lambda i: -(1000 * parts[i] % whole))
-    for i in lost[: 1000 - sum(tenths)]:
-        tenths[i] += 1
+    tenths = [(2000 * part + whole) // (2 * whole) for part in parts]
+    small = sum(part > 0 and not number for part, number in zip(parts, tenths, strict=True))
+    if not 1000 - small <= sum(tenths) <= 1000:
+        tenths = [1000 * part // whole for part in parts]
+        lost = sorted(range(len(parts)), key=lambda i: -(1000 * parts[i] % whole))
+        for i in lost[: 1000 - sum(tenths)]:
+            tenths[i] += 1
     return [
         _tenths(part, whole, number) for part, number in zip(parts, tenths, strict=True)
     ]

@@ -98,15 +98,16 @@ def test_a_pipe_is_not_cut(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("other", "word"),
+    ("other", "shape", "word"),
     [
-        ("pooler/dense/kernel", "pooler"),
-        ("top/kernel", "dense"),
-        ("mystery", "unclassified"),
+        ("pooler/dense/kernel", (4, 3), "pooler"),
+        ("species_2/kernel", (4, 3), "species"),
+        ("blocks/0/linear_1/kernel", (4, 3), "dense"),
+        ("mystery", (4,), "unclassified"),
     ],
 )
-def test_a_component_that_is_not_known_has_a_word(tmp_path, other, word):
-    np.savez(tmp_path / "model.npz", **{other: np.ones((4, 3), "float32")})  # pyright: ignore[reportArgumentType]
+def test_a_component_that_is_not_known_has_a_word(tmp_path, other, shape, word):
+    np.savez(tmp_path / "model.npz", **{other: np.ones(shape, "float32")})  # pyright: ignore[reportArgumentType]
     shown = run("show", tmp_path / "model.npz", COLUMNS="160").stdout
     assert word in shown
     assert (
