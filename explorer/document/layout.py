@@ -9,11 +9,16 @@ from explorer.document.palette import escape_of
 from explorer.document.records import Column, Table, shown
 from explorer.errors import printable
 
-__all__ = ["PLAIN", "Style", "clip", "distinct", "table_lines", "width_of"]
+__all__ = ["PLAIN", "TERMINAL", "Style", "clip", "distinct", "table_lines", "width_of"]
 
 
 class Style(NamedTuple):
-    """The escape sequences of a terminal; empty for any other output."""
+    """The escape sequences of a terminal; empty for any other output.
+
+    Attributes:
+        bold, dim, reset: what begins and ends a text of that kind.
+        coloured: whether components have their colours.
+    """
 
     bold: str = ""
     dim: str = ""
@@ -31,6 +36,7 @@ class Style(NamedTuple):
 
 
 PLAIN = Style()
+TERMINAL = Style(bold="\x1b[1m", dim="\x1b[2m", reset="\x1b[0m", coloured=True)
 _GAP = "  "
 _LEAST = 24  # cells of the first column, where no other one is to be narrowed
 _NARROWEST = 8  # cells of a text in several lines

@@ -10,7 +10,9 @@ __all__ = ["COLOURS", "OTHER", "Colour", "colour_of", "escape_of"]
 
 
 class Colour(NamedTuple):
-    """A colour for pages and pictures, and the nearest of a terminal that is legible there.
+    """A colour for pages and pictures, and one of a terminal that is near it and legible there.
+
+    Those of a terminal differ from each other in any colour vision, on black and on white.
 
     Attributes:
         code: "#rrggbb".
@@ -22,13 +24,13 @@ class Colour(NamedTuple):
 
 
 COLOURS = {
-    "embedding": Colour("#0072B2", 32),
-    "attention": Colour("#E69F00", 172),
+    "embedding": Colour("#0072B2", 25),
+    "attention": Colour("#E69F00", 208),
     "mlp": Colour("#009E73", 36),
     "experts": Colour("#CC79A7", 175),
     "router": Colour("#D55E00", 166),
-    "norm": Colour("#56B4E9", 74),
-    "head": Colour("#F0E442", 142),  # darker in a terminal: it may be white
+    "norm": Colour("#56B4E9", 75),
+    "head": Colour("#F0E442", 143),  # darker in a terminal: it may be white
 }
 OTHER = Colour("#A0A8B0", 246)
 

@@ -1,12 +1,7 @@
-"""Tables at four widths: what is hidden is named, names differ, columns add up; the pager."""
+"""Tables at four widths: what is hidden is named, names differ, columns add up."""
 
-import fcntl
 import os
-import pty
 import re
-import struct
-import sys
-import termios
 from pathlib import Path
 
 import numpy as np
@@ -128,37 +123,3 @@ def test_compare_exits_with_0_if_asked():
     assert run("compare", "gpt2", "gpt2-medium").returncode == 1
     assert run("compare", "gpt2", "gpt2-medium", "--no-exit-code").returncode == 0
     assert run("compare", "gpt2", "gpt2").returncode == 0
-
-
-def in_terminal(tmp_path: Path, *args: str, pager: str) -> str:
-    """Return what a command prints in a terminal of 24 lines, through a pager that marks it."""
-    script = tmp_path / "pager"
-    script.write_text("#!/bin/sh\necho PAGED\ncat\n")
-    script.chmod(0o755)
-    pid, master = pty.fork()
-    if pid == 0:  # the child
-        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        os.environ |= {
-            "PAGER": str(script) if pager == "script" else pager,
-            "TERM": "xterm",
-        }
-        os.environ.pop("COLUMNS", None)
-        os.execv(sys.executable, [sys.executable, "-m", "explorer", *args])
-    chunks = []
-    try:
-        while chunk := os.read(master, 1 << 16):
-            chunks.append(chunk)
-    except OSError:  # the terminal is closed
-        pass
-    os.waitpid(pid, 0)
-    return b"".join(chunks).decode()
-
-
-@pytest.mark.process
-def test_a_long_result_is_paged_in_a_terminal(tmp_path):
-    assert "PAGED" in in_terminal(tmp_path, "show", "gpt2", pager="script")
-    assert "PAGED" not in in_terminal(tmp_path, "count", "gpt2", pager="script")
-    assert "PAGED" not in in_terminal(
-        tmp_path, "--no-pager", "show", "gpt2", pager="script"
-    )
-    assert "PAGED" not in in_terminal(tmp_path, "show", "gpt2", pager="cat")
