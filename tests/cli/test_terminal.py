@@ -154,7 +154,7 @@ def test_the_exit_code_is_that_of_the_command(pager):
 
 
 @pytest.mark.process
-def test_a_pager_that_ends_early_is_no_error(tmp_path):
+def test_a_pager_that_ends_early_raises_nothing(tmp_path):
     script = tmp_path / "pager"
     script.write_text("#!/bin/sh\nhead -n 1\n")
     script.chmod(0o755)
