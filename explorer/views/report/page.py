@@ -27,7 +27,7 @@ __all__ = ["MOST_BYTES", "Limits", "html_of_report"]
 
 MOST_BYTES = 500_000
 _HERE = Path(__file__).parent / "templates"
-_SCRIPTS = ("map.js", "memory.js")
+_SCRIPTS = ("map.js", "memory.js", "training.js")
 _LARGEST = 1 << 20  # bytes of a template
 _LONGEST_TEXT = 2000
 _DEEPEST = 8  # levels that are indented
