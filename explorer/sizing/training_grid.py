@@ -24,7 +24,8 @@ _PRECISIONS: tuple[tuple[str, dict[str, str]], ...] = (
 )
 _REMATS = ("none", "full")
 _DEVICES = (1, 2, 4, 8, 16, 32, 64)
-_MOST_PLACED = 1000  # tensors that are placed on many devices: each takes microseconds
+_MOST_PLACED = 1500  # tensors that are placed on many devices: each takes microseconds
+_MOST_KINDS = 2000  # shapes and formats for which every optimizer is tried
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
 _ALONE = Placement()
 
@@ -51,7 +52,7 @@ class TrainingGrid(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         precisions: dtypes of parameters, masters and activations.
-        optimizers: by name.
+        optimizers: by name; one alone where shapes are very many.
         remats: what is computed again in the backward pass.
         devices: along the axis "fsdp"; one alone where tensors are very many, or where
             nothing says what the layers are.
@@ -111,6 +112,8 @@ def training_grid_of(subject: Subject) -> TrainingGrid:
     context = settled(subject, Workload(train=True)).context if known else None
     contexts = contexts_of(subject, context)
     devices = _DEVICES if known and len(subject.inventory) <= _MOST_PLACED else (1,)
+    is_small = len(subject.inventory.kinds) <= _MOST_KINDS
+    optimizers = _OPTIMIZERS if is_small else _OPTIMIZERS[:1]
     tables: list[tuple[tuple[GridPoint, ...], ...]] = []
     precisions, fixed = [], []
     for label, settings in _PRECISIONS:
@@ -121,12 +124,10 @@ def training_grid_of(subject: Subject) -> TrainingGrid:
                 tables.append(table)
             places.append(tables.index(table))
         precisions.append(Precision(label=label, settings=settings, tables=tuple(places)))
-        fixed.append(
-            tuple(_fixed(subject, settings, name, devices) for name in _OPTIMIZERS)
-        )
+        fixed.append(tuple(_fixed(subject, settings, name, devices) for name in optimizers))
     return TrainingGrid(
         precisions=tuple(precisions),
-        optimizers=_OPTIMIZERS,
+        optimizers=optimizers,
         remats=_REMATS if contexts else _REMATS[:1],
         devices=devices,
         contexts=contexts,
