@@ -66,6 +66,7 @@ refresh: sheet $(MINILM) checkpoints/all
 # the reference's outputs again; then what explorer writes, opened and run by transformers
 conformance: $(REFERENCE)/ready $(VENV)/dev $(MINILM)
 	OMP_NUM_THREADS=1 $(REFERENCE)/bin/python -m tests.conformance.live
+	$(REFERENCE)/bin/python -m tests.conformance.frames
 	@rm -rf $(WRITTEN) && mkdir -p $(WRITTEN)/saved $(WRITTEN)/quantised $(WRITTEN)/minilm
 	$(BIN)/python -m tests.conformance.saved write $(WRITTEN)/saved
 	$(BIN)/python -m tests.conformance.quantised write $(WRITTEN)/quantised

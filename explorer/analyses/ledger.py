@@ -9,6 +9,7 @@ from explorer.analyses.widths import WIDTHS, bytes_at
 from explorer.document.exporting import Exportable
 from explorer.inventory.card import Advertised, Agreement
 from explorer.inventory.inventory import Inventory
+from explorer.inventory.own_names import component_totals
 from explorer.inventory.tensor import PARAMS, Kind
 from explorer.inventory.totals import ZERO, Totals
 from explorer.paths import name_of
@@ -20,7 +21,7 @@ class Ledger(Exportable, frozen=True, kw_only=True):
     """What `explorer count` prints of one target; every count and byte total is an int.
 
     `roles` and `components` add up to `parameters`; `dtypes` and `collections` to all
-    unique elements. `active_parameters` is None where no architecture says how many experts
+    unique elements. Parameters of no known component are under their modules' own names. `active_parameters` is None where no architecture says how many experts
     a token uses; `advertised` what the publisher claims, `agreement` how a checkpoint fits
     its config, `checkpoint_tensors` how many tensors its checkpoints have. `bytes_at` is what the
     parameters take at numbers of bits each. `provenance` says of each figure whether it is
@@ -77,7 +78,7 @@ def ledger_of(inventory: Inventory, widths: Sequence[str] = WIDTHS) -> Ledger:
         bits_per_weight=bits_per_weight(inventory),
         bytes_at=bytes_at(inventory.num_parameters, widths),
         roles=_group(inventory, lambda kind: kind.role, parameters_only=True),
-        components=_group(inventory, lambda kind: kind.component, parameters_only=True),
+        components=_components(inventory),
         dtypes=_group(inventory, lambda kind: kind.dtype),
         collections=_group(inventory, lambda kind: kind.collection),
         tied=[[name_of(key) for key in tie.keys] for tie in inventory.ties],
@@ -111,5 +112,16 @@ def _group(
     for kind, named, unique in inventory.kinds:
         if unique and (kind.is_parameter or not parameters_only):
             sums[word(kind)] = sums.get(word(kind), ZERO) + Totals.of(kind, named, unique)
-    elements = {name: totals.elements for name, totals in sums.items()}
+    return _ordered({name: totals.elements for name, totals in sums.items()})
+
+
+def _components(inventory: Inventory) -> dict[str, int]:
+    """Return parameters by component; what is of none, by the names of its modules."""
+    found = component_totals(inventory.columns)
+    return _ordered(
+        {name: sums.parameters for name, sums in found.items() if sums.parameters}
+    )
+
+
+def _ordered(elements: dict[str, int]) -> dict[str, int]:
     return dict(sorted(elements.items(), key=lambda item: (-item[1], item[0])))

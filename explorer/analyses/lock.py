@@ -8,6 +8,7 @@ A name with anything but visible ASCII in it is written as a JSON string.
 
 import json
 import re
+from typing import Any
 
 from explorer.errors import FormatError, printable, shown
 from explorer.inventory.columns import Columns
@@ -15,7 +16,7 @@ from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import Kind, TensorSpec
 from explorer.paths import name_of
 
-__all__ = ["LOCK_HEADER", "lock_text", "parse_lock"]
+__all__ = ["LOCK_HEADER", "lock_records", "lock_text", "parse_lock"]
 
 LOCK_HEADER = "# explorer lock 1"
 _LINE = re.compile(r"([\w<>]+)\[([0-9,]*)\] (.+)", re.ASCII)
@@ -32,6 +33,19 @@ def lock_text(inventory: Inventory) -> str:
         shown = name if _PLAIN.fullmatch(name) else json.dumps(name)
         lines.append(f"{formats[number]} {shown}")
     return "\n".join(lines) + "\n"
+
+
+def lock_records(inventory: Inventory) -> list[dict[str, Any]]:
+    """Return the lock of an inventory for other programs: a record for each line."""
+    columns = inventory.columns
+    return [
+        {
+            "path": name_of(key),
+            "dtype": columns.kinds[number].dtype,
+            "shape": [*columns.kinds[number].shape],
+        }
+        for key, number in zip(columns.keys, columns.numbers, strict=True)
+    ]
 
 
 def parse_lock(text: str, place: str) -> Inventory:

@@ -9,6 +9,7 @@ import msgspec
 from explorer.document.exporting import Exportable
 from explorer.errors import InputError, check_number, check_type, shown
 from explorer.inventory.inventory import Inventory
+from explorer.inventory.own_names import component_totals, component_word
 from explorer.inventory.tensor import Kind
 from explorer.inventory.totals import ZERO, Totals, sum_totals
 from explorer.paths import Key, path_of
@@ -56,7 +57,8 @@ def summarize(
 
     Args:
         inventory: what to group.
-        by: role, component, module, dtype or collection; several make joint groups.
+        by: role, component, module, dtype or collection; several make joint groups. What is
+            of no known component is grouped by its module's own name.
         depth: for modules, how many names of the path make one.
 
     Raises:
@@ -72,8 +74,10 @@ def summarize(
         raise InputError("by", found=shown(by, 60), expected=" or ".join(choices))
     if depth < 1:
         raise InputError("depth", found=str(depth), expected="1 or more")
-    if "module" in words:
-        sums = _by_module(inventory, words, depth)
+    if words == ("component",):
+        sums = component_totals(inventory.columns)
+    elif "module" in words or "component" in words:
+        sums = _by_path(inventory, words, depth)
     else:
         sums = {}
         for kind, named, unique in inventory.kinds:
@@ -89,22 +93,24 @@ def summarize(
     )
 
 
-def _by_module(inventory: Inventory, words: Sequence[str], depth: int) -> dict[str, Totals]:
-    """Return totals by the words of tensors, in the order of the source."""
-    columns = inventory.columns
-    counts: Counter[tuple[str, int, bool]] = Counter(
-        (_module(key, depth), number, index in columns.aliases)
-        for index, (key, number) in enumerate(
-            zip(columns.keys, columns.numbers, strict=True)
-        )
-    )
+def _by_path(inventory: Inventory, words: Sequence[str], depth: int) -> dict[str, Totals]:
+    """Return totals by words that follow from paths, in the order of the source."""
+    columns, kinds = inventory.columns, inventory.columns.kinds
+    counts: Counter[tuple[str, str, int, bool]] = Counter()
+    for index, (key, number) in enumerate(zip(columns.keys, columns.numbers, strict=True)):
+        module = _module(key, depth) if "module" in words else ""
+        component = ""
+        if "component" in words:
+            kind = kinds[number]
+            is_known = kind.component != "other"
+            path = () if is_known else path_of(key)
+            component = component_word(kind.component, kind.role, path)
+        counts[module, component, number, index in columns.aliases] += 1
     sums: dict[str, Totals] = {}
-    for (module, number, alias), count in counts.items():
-        kind = columns.kinds[number]
-        name = " ".join(
-            module if word == "module" else _WORDS[word](kind) for word in words
-        )
-        totals = Totals.of(kind, count, 0 if alias else count)
+    for (module, component, number, alias), count in counts.items():
+        found = {"module": module, "component": component}
+        name = " ".join(found.get(word) or _WORDS[word](kinds[number]) for word in words)
+        totals = Totals.of(kinds[number], count, 0 if alias else count)
         sums[name] = sums.get(name, ZERO) + totals
     return sums
 
@@ -117,7 +123,7 @@ def _module(key: Key, depth: int) -> str:
 _WORDS: dict[str, Callable[[Kind], str]] = {
     # state has no role: its collection says what it is
     "role": lambda kind: kind.role if kind.is_parameter else kind.collection,
-    "component": lambda kind: kind.component,
+    "module": lambda kind: "",
     "dtype": lambda kind: kind.dtype,
     "collection": lambda kind: kind.collection,
 }

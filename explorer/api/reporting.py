@@ -1,6 +1,7 @@
 """One target or two as an HTML file that needs no network."""
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from explorer.arguments import check_kinds
@@ -76,19 +77,23 @@ def _reported(target: Any, values: bool | None, roles: bool) -> "ReportedModel":
     from explorer.api.models import report_roles
     from explorer.api.plans import subject_of
     from explorer.sizing.grid import grid_of
+    from explorer.sizing.training_grid import training_grid_of
     from explorer.views.report.records import ReportedModel
 
     subject = subject_of(target, ())
-    grid, no_grid = None, ""
+    grid, no_grid, training = None, "", None
     try:
         grid = grid_of(subject)
     except InputError as error:
         no_grid = f"Nothing can be planned of it: {error}"
+    with suppress(InputError):  # weights that have no gradients: no sliders of training
+        training = training_grid_of(subject)
     described, no_values = _described(target, subject, values)
     return ReportedModel(
         inventory=subject.inventory,
         grid=grid,
         no_grid=no_grid,
+        training=training,
         described=described,
         no_values=no_values,
         roles=report_roles(target) if roles else None,

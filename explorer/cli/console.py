@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
-from explorer.document.layout import Style
+from explorer.document.layout import PLAIN, TERMINAL, Style
 from explorer.document.records import Document
 from explorer.errors import InputError
 
@@ -127,11 +127,33 @@ def _most() -> int | None:
 
 
 def style() -> Style:
-    """Return a terminal's escape sequences; none for a pipe, NO_COLOR or a dumb TERM."""
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    if plain or not sys.stdout.isatty():
-        return Style()
-    return Style(bold="\x1b[1m", dim="\x1b[2m", reset="\x1b[0m")
+    """Return a terminal's escape sequences; none for a pipe or a dumb TERM, unless asked for.
+
+    --color and --no-color decide; then NO_COLOR, FORCE_COLOR or CLICOLOR_FORCE, and CLICOLOR.
+    """
+    wanted = _of_root("color")
+    if wanted is None:
+        wanted = _by_environment()
+    if wanted is None:
+        wanted = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return TERMINAL if wanted else PLAIN
+
+
+def _by_environment() -> bool | None:
+    """Return what variables say of colours, which are conventions of many programs."""
+    said = os.environ.get
+    if said("NO_COLOR"):  # no-color.org: whatever it is
+        return False
+    for name in ("FORCE_COLOR", "CLICOLOR_FORCE"):
+        if value := said(name):
+            return value.casefold() not in ("0", "false")
+    return False if said("CLICOLOR") == "0" else None
+
+
+def _of_root(option: str) -> Any:
+    """Return an option of `explorer` itself; None outside a command."""
+    context = click.get_current_context(True)
+    return None if context is None else context.find_root().params.get(option)
 
 
 def echo(text: str) -> None:
@@ -163,6 +185,8 @@ def echo_document(document: Document) -> None:
 
     text = text_of(document, width(), style(), _most())
     if _is_paged(text):
+        # colours as they are; what fits after all is left on the screen
+        os.environ.setdefault("LESS", "-FRX")
         click.echo_via_pager(text + "\n")
     else:
         echo(text)
@@ -171,10 +195,8 @@ def echo_document(document: Document) -> None:
 def _is_paged(text: str) -> bool:
     """Return whether a text is longer than the terminal, and no option or variable refuses
     a pager: --no-pager; PAGER empty or "cat"."""
-    context = click.get_current_context(True)  # None outside a command
-    refused = context is not None and context.find_root().params.get("no_pager", False)
     unwanted = os.environ.get("PAGER", "less") in ("", "cat")
-    if refused or unwanted or not (sys.stdout.isatty() and sys.stdin.isatty()):
+    if _of_root("no_pager") or unwanted or not (sys.stdout.isatty() and sys.stdin.isatty()):
         return False
     lines = os.get_terminal_size(sys.stdout.fileno()).lines
     return 0 < lines < text.count("\n") + 2  # 0: not known

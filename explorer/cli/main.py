@@ -155,8 +155,13 @@ def _leave(message: str, code: int) -> NoReturn:
 )
 @click.version_option(package_name="jax-explorer", prog_name="explorer")
 @click.option("--no-pager", is_flag=True, help="Print long results as they are.")
+@click.option(
+    "--color/--no-color",
+    default=None,
+    help="Colours and bold text; by default in a terminal alone.",
+)
 @click.pass_context
-def cli(ctx: click.Context, no_pager: bool) -> None:
+def cli(ctx: click.Context, no_pager: bool, color: bool | None) -> None:
     """What is in this model? Tensors, parameters, weights and biases, counted right.
 
     A TARGET is a checkpoint file or folder (safetensors, GGUF, PyTorch, Orbax, Flax

@@ -10,7 +10,7 @@ import msgspec
 from explorer.document.layout import clip
 from explorer.document.records import Document, Paragraph
 from explorer.document.words import counted
-from explorer.errors import MissingPackageError, printable
+from explorer.errors import printable
 
 __all__ = ["Exportable"]
 
@@ -99,35 +99,38 @@ class Exportable(msgspec.Struct, frozen=True):
         """
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if isinstance(value, tuple | list) and value and _is_record(value[0]):
-                return [msgspec.to_builtins(item) for item in value]
-            if (
-                isinstance(value, Mapping)
-                and value
-                and _is_record(next(iter(value.values())))
-            ):
-                return [
-                    {"name": key, **msgspec.to_builtins(item)}
-                    for key, item in value.items()
-                ]
+            if _first_record(value) is None:
+                continue
+            if isinstance(value, Mapping):
+                pairs = value.items()
+                return [{"name": key, **msgspec.to_builtins(item)} for key, item in pairs]
+            return [msgspec.to_builtins(item) for item in value]
         return [self.to_dict()]
 
     def to_pandas(self) -> Any:
-        """Return `to_rows` as a data frame of pandas, which is imported here alone.
+        """Return `to_rows` as a data frame of pandas, a column for each field.
+
+        Integers stay integers, also where some are missing (`Int64`); what is missing is
+        `pandas.NA`. The index is the number of the row, and is named after what a row is.
 
         Raises:
             MissingPackageError: pandas is not installed.
         """
-        try:
-            pandas = import_module("pandas")
-        except ImportError:
-            raise MissingPackageError(
-                "to_pandas",
-                found="needs pandas, which is not installed",
-                cure="pip install pandas",
-            ) from None
-        return pandas.DataFrame(self.to_rows())
+        from explorer.document.frames import frame_of
+
+        return frame_of(self.to_rows(), self._row_kind())
+
+    def _row_kind(self) -> str:
+        """Return what a row is: the name of the record's field of records, else "record"."""
+        for name in self.__struct_fields__:
+            if _first_record(getattr(self, name)) is not None:
+                return name.removesuffix("s")
+        return "record"
 
 
-def _is_record(value: Any) -> bool:
-    return isinstance(value, msgspec.Struct)
+def _first_record(value: Any) -> Any:
+    """Return the first of several records; None for any other value."""
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    first = value[0] if isinstance(value, tuple | list) and value else None
+    return first if isinstance(first, msgspec.Struct) else None

@@ -9,6 +9,7 @@ GitHub, is still a table with its levels.
 from collections.abc import Iterable
 from html import escape
 
+from explorer.document.palette import colour_of
 from explorer.document.records import (
     Block,
     Column,
@@ -74,9 +75,9 @@ def _block(block: Block, max_rows: int) -> str:
 
 
 def _table(table: Table, max_rows: int) -> str:
-    columns, rows = table.columns, list(table.rows)
+    columns, rows = table.columns, [*table.shown_once()]
     foot = [rows.pop()] if table.total and rows else []
-    bars = [_bar(share) for share in table.bars] or [""] * len(rows)
+    bars = [*map(_bar, table.bars, table.hues())] or [""] * len(rows)
     lines = [
         f"<tr>{_cells(columns, row)}{bar}</tr>"
         for row, bar in zip(rows[:max_rows], bars, strict=False)
@@ -95,8 +96,11 @@ def _table(table: Table, max_rows: int) -> str:
     return f"<details open><summary>{len(rows):,} rows</summary>{text}</details>"
 
 
-def _bar(share: float) -> str:
-    return f'<td class="bar"><span style="width:{_BAR * share:.2f}em"></span></td>'
+def _bar(share: float, word: str) -> str:
+    """Return a bar, in the colour that its row's word has."""
+    colour = colour_of(word)
+    hue = f";background:{colour.code};opacity:1" if colour else ""
+    return f'<td class="bar"><span style="width:{_BAR * share:.2f}em{hue}"></span></td>'
 
 
 def _cells(columns: tuple[Column, ...], row: Iterable[object], tag: str = "td") -> str:

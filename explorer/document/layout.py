@@ -2,28 +2,47 @@
 
 import textwrap
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
+from explorer.document.palette import escape_of
 from explorer.document.records import Column, Table, shown
 from explorer.errors import printable
 
-__all__ = ["PLAIN", "Style", "clip", "distinct", "table_lines", "width_of"]
+__all__ = ["PLAIN", "TERMINAL", "Style", "clip", "distinct", "table_lines", "width_of"]
 
 
 class Style(NamedTuple):
-    """The escape sequences of a terminal; empty for any other output."""
+    """The escape sequences of a terminal; empty for any other output.
+
+    Attributes:
+        bold, dim, reset: what begins and ends a text of that kind.
+        coloured: whether components have their colours.
+    """
 
     bold: str = ""
     dim: str = ""
     reset: str = ""
+    coloured: bool = False
+
+    def hue(self, word: str, text: str) -> str:
+        r"""Return a text in the colour of a component; as it is where there are none.
+
+        >>> Style(reset="\x1b[0m", coloured=True).hue("mlp", "ab")
+        '\x1b[38;5;36mab\x1b[0m'
+        """
+        begin = escape_of(word) if self.coloured and text else ""
+        return f"{begin}{text}{self.reset}" if begin else text
 
 
 PLAIN = Style()
+TERMINAL = Style(bold="\x1b[1m", dim="\x1b[2m", reset="\x1b[0m", coloured=True)
 _GAP = "  "
 _LEAST = 24  # cells of the first column, where no other one is to be narrowed
 _NARROWEST = 8  # cells of a text in several lines
 _LONGEST_BAR, _SHORTEST_BAR = 40, 8  # cells of the terminal
 _GAP_AND_BAR = len(_GAP) + 12  # cells that long texts leave to bars
+_MARK = "▌"  # beside a word that has a colour
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 
 
@@ -130,8 +149,9 @@ def table_lines(
     limits = [longest if column.lines == 1 else 600 for column in columns]
     cells = [
         [printable(shown(cell), limit) for cell, limit in zip(row, limits, strict=True)]
-        for row in table.rows
+        for row in table.shown_once()
     ]
+    hues = table.hues()
     if most is not None:
         width = _grown(columns, cells, width, most)
     # long texts and columns of a rank give way to bars
@@ -145,12 +165,15 @@ def table_lines(
         row[named] = name
     lines = [_line(columns, [c.title for c in columns], kept, widths).rstrip()]
     lines[0] = f"{style.dim}{lines[0]}{style.reset}"
-    bars = iter(_bars(table.bars, width - _length(kept, widths) - len(_GAP)))
+    room = width - _length(kept, widths) - len(_GAP)
+    bars = iter(_bars(table.bars, room, table.parts))
+    words = iter(hues)
     for number, row in enumerate(cells):
+        bar, word = (next(bars, ""), next(words)) if begins[number] else ("", "")
         if not begins[number] and not any(row[i] for i in kept):
             continue  # the column that it continues is left out
-        bar = next(bars, "") if begins[number] else ""
-        line = f"{_line(columns, row, kept, widths)}{_GAP}{bar}".rstrip()
+        line = _line(columns, row, kept, widths, style, word)
+        line = f"{line}{_GAP}{style.hue(word, bar)}".rstrip()
         if table.total and number == len(cells) - 1:
             lines.append(_GAP.join("─" * widths[i] for i in kept))
             line = f"{style.bold}{line}{style.reset}"
@@ -230,24 +253,45 @@ def _length(kept: list[int], widths: list[int]) -> int:
 
 
 def _line(
-    columns: Sequence[Column], row: Sequence[str], kept: list[int], widths: list[int]
+    columns: Sequence[Column],
+    row: Sequence[str],
+    kept: list[int],
+    widths: list[int],
+    style: Style = PLAIN,
+    word: str = "",
 ) -> str:
-    cells = []
-    for i in kept:
+    """Return a line; before a word that has a colour, half of the gap is drawn in it."""
+    line = ""
+    for place, i in enumerate(kept):
         text = clip(row[i], widths[i])
         space = " " * (widths[i] - width_of(text))
-        cells.append(space + text if columns[i].align == "right" else text + space)
-    return _GAP.join(cells)
+        marked = columns[i].hued and style.hue(word, _MARK) != _MARK
+        gap = " " + style.hue(word, _MARK) if marked else _GAP
+        line += gap if place else ""
+        line += space + text if columns[i].align == "right" else text + space
+    return line
 
 
-def _bars(shares: Sequence[float], room: int) -> list[str]:
+def _bars(shares: Sequence[float], room: int, parts: bool = False) -> list[str]:
     """Return a bar for each share; none where there is no room for a bar of 8 cells.
+
+    Args:
+        shares: from 0 to 1.
+        room: cells of the longest bar.
+        parts: whether they are parts of wholes: each bar then ends where the sum does, so that
+            the bars of a whole are together as long as its own would be.
 
     >>> _bars([1.0, 0.5, 0.32], 10)
     ['██████████', '█████', '███▎']
+    >>> _bars([1 / 3, 1 / 3, 1 / 3], 10, parts=True)
+    ['███▍', '███▎', '███▍']
     """
     longest = min(_LONGEST_BAR, room)
     if longest < _SHORTEST_BAR:
         return []
-    eighths = [round(8 * longest * share) for share in shares]
+    if parts:
+        ends = [0, *(round(8 * longest * end) for end in accumulate(shares))]
+        eighths = [end - start for start, end in pairwise(ends)]
+    else:
+        eighths = [round(8 * longest * share) for share in shares]
     return ["█" * (number // 8) + _EIGHTHS[number % 8] for number in eighths]

@@ -37,6 +37,8 @@ class Column(msgspec.Struct, frozen=True):
         least: cells that this column keeps while it is narrowed before others are left
             out; 0 where it is not narrowed. At most one column of a table has it.
         lines: how many lines of text one cell may take.
+        once: whether a word that the row above has too is not shown again, to readers.
+        hued: whether its words have colours, such as components: see `palette`.
     """
 
     title: str
@@ -44,6 +46,8 @@ class Column(msgspec.Struct, frozen=True):
     rank: int = 0
     least: int = 0
     lines: int = 1
+    once: bool = False
+    hued: bool = False
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -54,12 +58,14 @@ class Table(msgspec.Struct, frozen=True):
         rows: the cells. Spaces before a name show its level in a tree.
         total: whether the last row is the total of the others.
         bars: numbers from 0 to 1, one for each row, drawn beside it: a plot of a column.
+        parts: whether the bars are parts of wholes, so that what is drawn adds up as well.
     """
 
     columns: tuple[Column, ...]
     rows: Sequence[Sequence[Cell]]
     total: bool = False
     bars: tuple[float, ...] = ()
+    parts: bool = False
 
     def without_empty_columns(self) -> "Table":
         """Return the table without those columns of rank 1 or more that are empty.
@@ -77,7 +83,29 @@ class Table(msgspec.Struct, frozen=True):
             return self
         columns = tuple(self.columns[i] for i in kept)
         rows = [tuple(row[i] for i in kept) for row in self.rows]
-        return Table(columns, rows, self.total, self.bars)
+        return msgspec.structs.replace(self, columns=columns, rows=rows)
+
+    def shown_once(self) -> list[tuple[Cell, ...]]:
+        """Return the rows for people: a word that the row above has too is left empty.
+
+        >>> table = Table((Column("by", once=True), Column("n")), [("role", 1), ("role", 2)])
+        >>> table.shown_once()
+        [('role', 1), ('', 2)]
+        """
+        above: Sequence[Cell] = (None,) * len(self.columns)
+        rows: list[tuple[Cell, ...]] = []
+        for row in self.rows:
+            pairs = zip(self.columns, row, above, strict=True)
+            rows.append(
+                tuple("" if c.once and cell == old else cell for c, cell, old in pairs)
+            )
+            above = row
+        return rows
+
+    def hues(self) -> list[str]:
+        """Return the word of each row that has a colour; empty where no column has such words."""
+        at = next((i for i, column in enumerate(self.columns) if column.hued), None)
+        return ["" if at is None else shown(row[at]) for row in self.rows]
 
 
 class Paragraph(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from explorer.sizing.subject import Subject
 from explorer.sizing.terms import Built, build, settled, varying_terms
 from explorer.sizing.training.batch import image_tokens
 
-__all__ = ["GridPoint", "PlanGrid", "StoredAs", "grid_of"]
+__all__ = ["GridPoint", "PlanGrid", "StoredAs", "contexts_of", "grid_of"]
 
 # ways to store the weights that are tried; those that a model cannot have are left out
 _DTYPES = ("float32", "bfloat16")
@@ -95,7 +95,7 @@ def grid_of(subject: Subject) -> PlanGrid:
     """
     first = build(subject, settled(subject, Workload()), _ALONE)
     context = settled(subject, Workload()).context if first.model is not None else None
-    contexts = _contexts(subject, first, context)
+    contexts = contexts_of(subject, context)
     ways, tables = [], []
     for label, settings in _ways(subject, first):
         try:
@@ -130,8 +130,8 @@ def _ways(subject: Subject, first: Built) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def _contexts(subject: Subject, built: Built, context: int | None) -> tuple[int, ...]:
-    """Return powers of two up to the positions of a model, and these."""
+def contexts_of(subject: Subject, context: int | None) -> tuple[int, ...]:
+    """Return powers of two up to the positions of a model, these, and a context; or nothing."""
     if context is None:
         return ()
     if image_tokens(subject.architecture):

@@ -6,6 +6,7 @@ from typing import Literal
 
 from explorer.errors import first_few
 from explorer.inventory.gc_pause import paused_gc
+from explorer.inventory.own_names import component_word
 from explorer.paths import name_of
 from explorer.values.arrays import (
     NamedValues,
@@ -145,7 +146,11 @@ def _numeric(arrays: Iterable[NamedValues], notes: list[str]) -> Iterator[NamedV
 
 def _group_of(name: str, named: NamedValues, by: GroupBy) -> str:
     """Return what the arrays of a group have in common."""
-    return pattern_of(name) if by == "name" else getattr(named, by) or "other"
+    if by == "name":
+        return pattern_of(name)
+    if by == "component":
+        return component_word(named.component or "other", named.role, name.split("/"))
+    return getattr(named, by) or "other"
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from explorer.errors import TreeError
+from explorer.inventory.own_names import component_word
 from explorer.paths import Key, name_of
 from explorer.values.blocks import widened
 from explorer.values.changes import changes_of
@@ -45,8 +46,9 @@ def learned_of(
         there = old.pop(named.key, None)
         if there is None or there.array.shape != named.array.shape:
             raise _unlike(named.key, names[0])
-        block = _block_of(name_of(named.key))
-        sums = parts.setdefault((block, named.component or "other"), _LearnedSums())
+        name = name_of(named.key)
+        part = component_word(named.component or "other", named.role, name.split("/"))
+        sums = parts.setdefault((_block_of(name), part), _LearnedSums())
         sums.add(np.asarray(there.array), np.asarray(named.array))
     if old:
         raise _unlike(next(iter(old)), names[1])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from explorer.analyses.ledger import Ledger
-from explorer.document.records import Column, Document, Table, Terms
+from explorer.document.records import Column, Document, Table
 from explorer.views import units
 
 __all__ = ["counts_document"]
@@ -56,15 +56,22 @@ def counts_document(ledgers: Sequence[Ledger]) -> Document:
         at = columns.index(_KNOWN)
         columns = columns[:at] + columns[at + 1 :]
         rows = [row[:at] + row[at + 1 :] for row in rows]
-    counted = [each for each in ledgers if each.parameters]
-    alone = len(counted) == 1
-    items = tuple(
-        ("in memory" if alone else each.target, units.in_memory(each.bytes_at))
-        for each in counted
-    )
-    width = max((len(name) for name, _ in items), default=0)
-    memory = [Terms(items, min(width, 24))] if items else []
+    memory = _memory([each for each in ledgers if each.parameters])
     return Document(blocks=(Table(columns, rows).without_empty_columns(), *memory))
+
+
+def _memory(ledgers: Sequence[Ledger]) -> list[Table]:
+    """Return what the parameters of each take at numbers of bits."""
+    if not ledgers:
+        return []
+    widths = [*ledgers[0].bytes_at]
+    titles = [f"{width} bits" for width in widths]
+    columns = (Column("in memory", least=24), *(Column(title, "right") for title in titles))
+    rows = [
+        (each.target, *(units.size(each.bytes_at[width]) for width in widths))
+        for each in ledgers
+    ]
+    return [Table(columns, rows)]
 
 
 def _mark(ledger: Ledger) -> str | None:

@@ -3,17 +3,23 @@
 from collections.abc import Iterator
 
 from explorer.analyses.ledger import Ledger
-from explorer.document.records import Cell, Column, Document, Notes, Paragraph, Table, Terms
+from explorer.document.records import Cell, Column, Document, Notes, Paragraph, Table
 from explorer.inventory.card import Agreement
 from explorer.views import units
 
-__all__ = ["ledger_document"]
+__all__ = ["groups_table", "ledger_document"]
 
 _Row = tuple[str, Cell, str]
 _COLUMNS = (
     Column("figure"),
     Column("value", "right"),
     Column("how it is known", least=24, lines=2),
+)
+_GROUPS = (
+    Column("by", once=True),
+    Column("part", least=12, hued=True),
+    Column("elements", "right"),
+    Column("share", "right", rank=1),
 )
 
 
@@ -22,7 +28,7 @@ def ledger_document(ledger: Ledger) -> Document:
     size = "" if ledger.file_bytes is None else units.size(ledger.file_bytes)
     where = ", ".join(filter(None, (ledger.source, size)))
     figures = [*_counted(ledger), *_active(ledger), *_stored(ledger)]
-    groups = tuple(_groups(ledger))
+    groups = groups_table(ledger)
     notes = Notes((*_agreement(ledger.agreement), *ledger.notes))
     return Document(
         f"{ledger.target} ({where})" if ledger.target else where,
@@ -35,7 +41,7 @@ def ledger_document(ledger: Ledger) -> Document:
             ),
             *_in_memory(ledger),
             Table(_COLUMNS, figures),
-            *([Terms(groups, len("components"))] if groups else []),
+            *([groups] if groups.rows else []),
             *([notes] if notes.items else []),
         ),
     )
@@ -119,24 +125,25 @@ def _active(ledger: Ledger) -> Iterator[_Row]:
             yield f"  {title}", number, ""
 
 
-def _groups(ledger: Ledger) -> Iterator[tuple[str, str]]:
-    """Yield each grouping: its words, each with its count and its share."""
-    for title, groups in (
-        ("roles", ledger.roles),
-        ("components", ledger.components),
-        ("dtypes", ledger.dtypes),
+def groups_table(ledger: Ledger) -> Table:
+    """Return roles, components and dtypes, each with its elements, its share and a bar.
+
+    The rows of each of the three add up: those of roles and of components to the parameters,
+    those of dtypes to all unique elements.
+    """
+    rows: list[tuple[Cell, ...]] = []
+    bars: list[float] = []
+    for by, groups in (
+        ("role", ledger.roles),
+        ("component", ledger.components),
+        ("dtype", ledger.dtypes),
     ):
-        if groups:
-            total = sum(groups.values())
-            words = (
-                f"{_shown(title, name)} {number:,} ({units.share(number, total)})"
-                for name, number in groups.items()
-            )
-            yield title, ", ".join(words)
-
-
-def _shown(title: str, name: str) -> str:
-    return units.component(name) if title == "components" else name
+        numbers = [*groups.values()]
+        whole = sum(numbers) or 1
+        shares = units.shares(numbers)
+        rows += [(by, *row) for row in zip(groups, numbers, shares, strict=True)]
+        bars += [number / whole for number in numbers]
+    return Table(_GROUPS, rows, bars=tuple(bars), parts=True)
 
 
 def _agreement(agreement: Agreement | None) -> Iterator[str]:

@@ -26,15 +26,16 @@ def roles_document(report: RoleReport) -> Document:
 
 
 def _roles(report: RoleReport) -> Table:
+    shares = units.shares([total.parameters for total in report.roles])
     rows = [
         (
             total.role,
             total.tensors,
             total.parameters,
-            units.share(total.parameters, report.parameters),
+            share,
             _flops(report, total.macs),
         )
-        for total in report.roles
+        for total, share in zip(report.roles, shares, strict=True)
     ]
     last = (
         "total",
@@ -52,17 +53,25 @@ def _roles(report: RoleReport) -> Table:
         Column("share", "right"),
         Column(_unit(report), "right"),
     )
-    return Table(columns, [*rows, last], total=True)
+    whole = report.parameters
+    bars = tuple(each.parameters / whole for each in report.roles) if whole else ()
+    return Table(columns, [*rows, last], total=True, bars=bars, parts=True)
 
 
 def _work(report: RoleReport) -> Table:
+    shares = units.shares([each.macs for each in report.work])
     rows = [
-        (each.component, _flops(report, each.macs), units.share(each.macs, report.macs))
-        for each in report.work
+        (each.component, _flops(report, each.macs), share)
+        for each, share in zip(report.work, shares, strict=True)
     ]
-    columns = (Column("work"), Column(_unit(report), "right"), Column("share", "right"))
+    columns = (
+        Column("work", hued=True),
+        Column(_unit(report), "right"),
+        Column("share", "right"),
+    )
     last = ("total", _flops(report, report.macs), "100%")
-    return Table(columns, [*rows, last], total=True)
+    bars = tuple(each.macs / report.macs for each in report.work) if report.macs else ()
+    return Table(columns, [*rows, last], total=True, bars=bars, parts=True)
 
 
 def _unit(report: RoleReport) -> str:

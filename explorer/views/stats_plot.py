@@ -3,10 +3,11 @@
 import os
 import re
 from math import ceil, floor, hypot, log10
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
+from explorer.document.palette import OTHER, colour_of
 from explorer.errors import printable
-from explorer.inventory.tensor import Component
+from explorer.inventory.own_names import component_word
 from explorer.values.records import Description, TensorStatistics
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_stats"]
 
 _MARK = "explorer: statistics of values"
+_DARK = {"head": "#8C6D1F"}  # yellow lines on white are not seen
 _MOST_ROWS = 60
 _NAME = 40  # characters of a name
 _NUMBER = re.compile(r"(?:^|[/._])(\d+)(?=$|[/._])")
@@ -39,7 +41,10 @@ def plot_stats(found: Description, path: str | os.PathLike | None = None) -> "Fi
     parts: dict[str, list[TensorStatistics]] = {}
     for each in found.tensors:
         if each.is_parameter and each.statistics.finite:
-            parts.setdefault(each.component or "other", []).append(each)
+            word = component_word(
+                each.component or "other", each.role, each.name.split("/")
+            )
+            parts.setdefault(word, []).append(each)
     with in_style():
         figure = Picture(layout="constrained")
         rows = _outliers(found)
@@ -117,11 +122,11 @@ def _draw_depth(panel: "Axes", parts: dict[str, list[TensorStatistics]]) -> None
 
 
 def _colour_of(component: str) -> str:
-    """Return the colour of a component: the same one in every figure."""
-    from explorer.document.figures import COLOURS
-
-    known = get_args(Component)
-    return COLOURS[(known.index(component) if component in known else -1) % len(COLOURS)]
+    """Return the colour of a component: that of every other picture, dark enough for lines."""
+    found = colour_of(component)
+    if found is None:
+        return OTHER.code
+    return _DARK.get(component, found.code)
 
 
 def _round_numbers(low: float, high: float) -> list[float]:

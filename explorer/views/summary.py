@@ -12,7 +12,7 @@ def summary_document(summary: Summary) -> Document:
     # the first to be left out: what is 0 throughout, or equal to another column
     total = summary.total
     columns = (
-        Column(summary.by, least=24),
+        Column(summary.by, least=24, hued=summary.by == "component"),
         Column("tensors", "right", rank=3),
         Column("parameters", "right"),
         Column("share", "right", rank=2),
@@ -21,17 +21,20 @@ def summary_document(summary: Summary) -> Document:
         Column("elements", "right", rank=5 if total.elements != total.parameters else 6),
         Column("bytes", "right", rank=1),
     )
+    numbers = [group.parameters for group in summary.groups]
+    shares = (*units.shares(numbers), units.share(total.parameters, total.parameters))
     rows = [
         (
-            units.component(group.name) if summary.by == "component" else group.name,
+            group.name,
             group.tensors,
             group.parameters,
-            units.share(group.parameters, summary.total.parameters),
+            share,
             group.weights,
             group.biases,
             group.elements,
             units.size(group.nbytes),
         )
-        for group in (*summary.groups, summary.total)
+        for group, share in zip((*summary.groups, total), shares, strict=True)
     ]
-    return Document(blocks=(Table(columns, rows, total=True),))
+    bars = tuple(n / total.parameters for n in numbers) if total.parameters else ()
+    return Document(blocks=(Table(columns, rows, total=True, bars=bars, parts=True),))

@@ -8,6 +8,7 @@ from explorer.analyses.collapse import Row, collapse, compact, walk
 from explorer.document.layout import clip
 from explorer.document.records import Cell, Column, Table
 from explorer.inventory.inventory import Inventory
+from explorer.inventory.own_names import component_word
 from explorer.inventory.tensor import TensorSpec
 from explorer.views import units
 
@@ -19,7 +20,7 @@ _COLUMNS = (
     Column("shape", rank=2),
     Column("dtype", rank=5),
     Column("role", rank=3),
-    Column("component", rank=7),
+    Column("component", rank=7, hued=True),
     Column("sharding", rank=4),
     Column("tensors", "right", rank=6),
     Column("parameters", "right"),
@@ -45,8 +46,12 @@ def tree_table(
     """
     root = _sorted(compact(root or collapse(inventory)), sort)
     total = msgspec.structs.replace(root, name="total", children=())
-    rows = [_row(row, level) for row, level in walk(root) if depth is None or level < depth]
-    return _table([*rows, _row(total, 0)])
+    rows, path = [], []
+    for row, level in walk(root):
+        path[level:] = [row.name]
+        if depth is None or level < depth:
+            rows.append(_row(row, path))
+    return _table([*rows, _row(total, ["total"])])
 
 
 def tensors_table(inventory: Inventory, keys: bool = False) -> Table:
@@ -62,7 +67,7 @@ def tensors_table(inventory: Inventory, keys: bool = False) -> Table:
             units.shape(tensor.shape, tensor.kind.stack),
             tensor.dtype,
             _job(tensor),
-            units.component(tensor.component, tensor.role, tensor.name),
+            component_word(tensor.component, tensor.role, tensor.path),
             tensor.sharding,
             1,
             0 if tensor.alias or not tensor.kind.is_parameter else tensor.size,
@@ -84,17 +89,22 @@ def _table(rows: list[tuple[Cell, ...]]) -> Table:
     return Table(_COLUMNS, rows, total=True).without_empty_columns()
 
 
-def _row(row: Row, level: int) -> tuple[Cell, ...]:
-    """Return the cells of a module or of a tensor; bytes on a device where it is sharded."""
+def _row(row: Row, path: Sequence[str]) -> tuple[Cell, ...]:
+    """Return the cells of a module or of a tensor; bytes on a device where it is sharded.
+
+    Args:
+        row: of the folded tree.
+        path: the names of what it is in, then its own.
+    """
     parts = row.parts or ((row,) if row.collection else ())
     # scales and the like are added to their row and named once, after the parameters
     shown = [part for part in parts if part.collection == "params"] or parts
     return (
-        "  " * level + (row.name or '""'),
+        "  " * (len(path) - 1) + (row.name or '""'),
         " + ".join(units.shape(part.shape, part.stack) for part in shown),
         _dtypes(tuple(dict.fromkeys(name for part in shown for name in part.dtypes))),
         " + ".join(dict.fromkeys(_job(part) for part in parts)),
-        ", ".join(dict.fromkeys(_component(part, row.name) for part in shown)),
+        ", ".join(dict.fromkeys(_component(part, path) for part in shown)),
         next((clip(part.sharding, 40) for part in shown if part.sharding), ""),
         row.tensors,
         row.parameters,
@@ -103,8 +113,9 @@ def _row(row: Row, level: int) -> tuple[Cell, ...]:
     )
 
 
-def _component(part: Row, name: str) -> str:
-    return units.component(part.component, part.role, f"{name}/{part.name}")
+def _component(part: Row, path: Sequence[str]) -> str:
+    names = [name for each in path for name in each.split("/")]
+    return component_word(part.component, part.role, [*names, part.name])
 
 
 def _job(row: Row | TensorSpec) -> str:

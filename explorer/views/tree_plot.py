@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from explorer.analyses.collapse import collapse
+from explorer.document.palette import OTHER, colour_of
 from explorer.document.words import counted
 from explorer.errors import InputError, printable
 from explorer.inventory.inventory import Inventory
@@ -22,11 +23,6 @@ _WIDTH, _HEIGHT = 10.0, 5.6  # inches
 _ROOT = 0.45  # of a column's width
 _LINE = 0.034  # of the height, that a line of text needs
 _MIXED = "#D5DADF"
-_COMPONENTS = {
-    "embedding": "#0072B2", "attention": "#E69F00", "mlp": "#009E73", "experts": "#CC79A7",
-    "router": "#D55E00", "norm": "#56B4E9", "head": "#F0E442",
-}  # fmt: skip
-_OTHER = "#A0A8B0"
 
 
 def plot_tree(inventory: Inventory, path: str | os.PathLike | None = None) -> "Figure":
@@ -122,7 +118,7 @@ def _part(
     )
     if height < _LINE:
         return
-    ink = "white" if colour == _COMPONENTS["embedding"] else "black"
+    ink = "white" if word == "embedding" else "black"
     name = (
         _clipped(node[0], 21 if width <= 1 else 60) if width >= 1 else _clipped(node[0], 9)
     )
@@ -138,7 +134,7 @@ def _part(
 
 
 def _colour(word: str) -> str:
-    return _MIXED if word == MIXED else _COMPONENTS.get(word, _OTHER)
+    return _MIXED if word == MIXED else (colour_of(word) or OTHER).code
 
 
 def _clipped(text: str, most: int) -> str:
@@ -149,11 +145,11 @@ def _legend(panel: "Axes", shown: dict[str, int]) -> None:
     """Say which colour is which component, and its share."""
     from matplotlib.patches import Patch
 
-    total = sum(shown.values())
     ordered = sorted(shown.items(), key=lambda item: -item[1])
+    shares = units.shares([number for _, number in ordered])
     patches = [
-        Patch(facecolor=_colour(word), label=f"{word} {units.share(number, total)}")
-        for word, number in ordered
+        Patch(facecolor=_colour(word), label=f"{word} {share}")
+        for (word, _), share in zip(ordered, shares, strict=True)
     ]
     panel.legend(
         handles=patches,

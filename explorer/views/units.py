@@ -1,13 +1,10 @@
 """Figures as text: decimal sizes, percentages, shapes, bits for one weight."""
 
-import re
+from collections.abc import Sequence
 
-__all__ = ["bits", "component", "count", "in_memory", "shape", "share", "size"]
+__all__ = ["bits", "count", "in_memory", "shape", "share", "shares", "size"]
 
 _UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
-
-
-_POOLER = re.compile(r"(^|[/._])pooler($|[/._])")
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
@@ -17,21 +14,6 @@ def count(number: int, noun: str, plural: str = "") -> str:
     ('1 weight', '2,000 biases')
     """
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
-
-
-def component(word: str, role: str = "", name: str = "") -> str:
-    """Return a component as people read it: what is known of one that is not a part of its own.
-
-    >>> component("mlp"), component("other", "kernel"), component("other", "kernel", "pooler/dense")
-    ('mlp', 'dense', 'pooler')
-    >>> component("other")
-    'unclassified'
-    """
-    if word != "other":
-        return word
-    if _POOLER.search(name.casefold()):
-        return "pooler"
-    return "dense" if role in ("kernel", "bias") else "unclassified"
 
 
 def size(nbytes: int) -> str:
@@ -54,16 +36,40 @@ def share(part: int, whole: int) -> str:
     >>> share(1, 3), share(1, 10**9), share(10**9 - 1, 10**9), share(0, 5)
     ('33.3%', '<0.1%', '>99.9%', '0%')
     """
-    if not part or not whole:
+    if not whole:
         return "0%"
-    if part == whole:
-        return "100%"
-    per_mille = (2000 * part + whole) // (2 * whole)
-    if per_mille == 0:
-        return "<0.1%"
-    if per_mille == 1000:
-        return ">99.9%"
-    return f"{per_mille // 10}.{per_mille % 10}%"
+    return _tenths(part, whole, (2000 * part + whole) // (2 * whole))
+
+
+def shares(parts: Sequence[int]) -> list[str]:
+    """Return the parts of a whole as percentages whose tenths add up to 100.
+
+    Each is rounded as `share` does, a "<0.1%" being what is missing from 100. Where that does
+    not add up, what is left goes to the parts that rounding down takes the most of.
+
+    >>> shares([1, 1, 1]), shares([10**9, 1]), shares([5]), shares([0, 0])
+    (['33.4%', '33.3%', '33.3%'], ['>99.9%', '<0.1%'], ['100%'], ['0%', '0%'])
+    """
+    whole = sum(parts)
+    if not whole:
+        return ["0%"] * len(parts)
+    tenths = [(2000 * part + whole) // (2 * whole) for part in parts]
+    small = sum(part > 0 and not number for part, number in zip(parts, tenths, strict=True))
+    if not 1000 - small <= sum(tenths) <= 1000:
+        tenths = [1000 * part // whole for part in parts]
+        lost = sorted(range(len(parts)), key=lambda i: -(1000 * parts[i] % whole))
+        for i in lost[: 1000 - sum(tenths)]:
+            tenths[i] += 1
+    return [
+        _tenths(part, whole, number) for part, number in zip(parts, tenths, strict=True)
+    ]
+
+
+def _tenths(part: int, whole: int, number: int) -> str:
+    if part in (0, whole):
+        return "100%" if part else "0%"
+    words = {0: "<0.1%", 1000: ">99.9%"}
+    return words.get(number, f"{number // 10}.{number % 10}%")
 
 
 def shape(sizes: tuple[int, ...] | None, stack: tuple[int, ...] = ()) -> str:

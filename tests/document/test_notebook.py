@@ -44,6 +44,8 @@ def test_every_cell_says_its_alignment_and_levels_are_never_joined():
         text for _, text in named if text.strip() in ("layers_[0-11]", "attention")
     ) == ("layers_[0-11]", "\N{NO-BREAK SPACE}" * 4 + "attention")
     for attributes, text in parser.cells:
+        if attributes["class"] == "bar":
+            continue
         if text.replace(",", "").isdecimal():
             assert attributes["align"] == "right"
         assert attributes["style"] == f"text-align:{attributes['align']}"

@@ -5,6 +5,7 @@ from typing import Any
 
 from explorer.analyses.collapse import Row, collapse
 from explorer.analyses.ledger import Ledger, ledger_of
+from explorer.document.palette import COLOURS
 from explorer.document.records import Block, Column, Paragraph, Table
 from explorer.document.words import counted
 from explorer.errors import printable
@@ -15,6 +16,7 @@ from explorer.views.ledger import ledger_document
 from explorer.views.report.memory import device_data, grid_data, need_of
 from explorer.views.report.nodes import map_of
 from explorer.views.report.records import Flops, ModelReport, ReportedModel
+from explorer.views.report.training import training_data, training_need_of
 from explorer.views.tree import tree_table
 
 __all__ = ["contents_of"]
@@ -50,6 +52,7 @@ def contents_of(report: ModelReport, nodes: int, rows: int, name: int) -> dict[s
                 for model, root in zip(report.models, roots, strict=True)
             ],
             "devices": device_data(),
+            "colours": {word: colour.code for word, colour in COLOURS.items()},
         },
     }
 
@@ -86,6 +89,8 @@ def _model(
         "grid": model.grid,
         "no_grid": model.no_grid,
         "need": model.grid and need_of(model.grid, name),
+        "training": model.training,
+        "training_need": model.training and training_need_of(model.training, name),
         "statistics": statistics,
         "no_values": model.no_values,
         "work": _work(model, most),
@@ -113,6 +118,7 @@ def _data(model: ReportedModel, drawn: dict[str, Any]) -> dict[str, Any]:
         "target": shlex.quote(printable(model.inventory.target or "TARGET", 200)),
         "map": drawn,
         "grid": None if model.grid is None else grid_data(model.grid),
+        "training": None if model.training is None else training_data(model.training),
     }
 
 

@@ -1,6 +1,7 @@
 """The grid of a plan as data for the sliders, and its first point in words."""
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from explorer.sizing.devices.catalog import COMMON, devices
@@ -8,32 +9,60 @@ from explorer.sizing.grid import PlanGrid, StoredAs
 from explorer.sizing.records import Term
 from explorer.views import units
 
-__all__ = ["device_data", "first_point", "grid_data", "need_of"]
+__all__ = [
+    "TermWords",
+    "device_data",
+    "first_point",
+    "grid_data",
+    "need_of",
+    "options_of",
+    "term_rows",
+]
+
+
+class TermWords:
+    """Terms as lists of numbers; their names and notes are kept once."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, int] = {}
+        self.notes: dict[str, int] = {}
+
+    def of(self, each: Term) -> list[int]:
+        """Return a term as [name, bytes, low, high, note]."""
+        name = self.names.setdefault(each.name.replace("_", " "), len(self.names))
+        note = self.notes.setdefault(each.note or each.provenance, len(self.notes))
+        return [name, each.bytes, each.low, each.high, note]
+
+
+def term_rows(terms: Sequence[Term]) -> list[dict[str, Any]]:
+    """Return terms and their total in words, for readers without a script."""
+    total = sum(term.bytes for term in terms)
+    last = {
+        "name": "total",
+        "size": units.size(total),
+        "bytes": total,
+        "span": "",
+        "note": "",
+    }
+    return [*map(_row, terms), last]
 
 
 def grid_data(grid: PlanGrid) -> dict[str, Any]:
     """Return a grid as lists: a term is [name, bytes, low, high, note], words are indices."""
-    names: dict[str, int] = {}
-    notes: dict[str, int] = {}
-
-    def term(each: Term) -> list[int]:
-        name = names.setdefault(each.name.replace("_", " "), len(names))
-        note = notes.setdefault(each.note or each.provenance, len(notes))
-        return [name, each.bytes, each.low, each.high, note]
-
+    words = TermWords()
     stored = [
         {
             "label": way.label,
             "bits": _bits(way),
-            "words": _words(way),
-            "before": [term(each) for each in way.before],
-            "after": [term(each) for each in way.after],
+            "words": options_of(way.settings),
+            "before": [words.of(each) for each in way.before],
+            "after": [words.of(each) for each in way.after],
             "table": way.table,
         }
         for way in grid.stored
     ]
     tables = [
-        [[[term(each) for each in point.terms] for point in row] for row in table]
+        [[[words.of(each) for each in point.terms] for point in row] for row in table]
         for table in grid.tables
     ]
     place = dict(zip(("stored", "context", "batch"), first_point(grid), strict=True))
@@ -42,8 +71,8 @@ def grid_data(grid: PlanGrid) -> dict[str, Any]:
         "batches": grid.batches,
         "stored": stored,
         "tables": tables,
-        "names": list(names),
-        "notes": list(notes),
+        "names": list(words.names),
+        "notes": list(words.notes),
         "first": place,
     }
 
@@ -59,14 +88,10 @@ def need_of(grid: PlanGrid, target: str) -> dict[str, Any]:
     """Return the first point in words, for readers without a script."""
     terms = grid.terms(*first_point(grid))
     total = sum(term.bytes for term in terms)
-    rows = [_row(term) for term in terms]
-    rows.append(
-        {"name": "total", "size": units.size(total), "bytes": total, "span": "", "note": ""}
-    )
     context = "" if grid.context is None else f" --context {grid.context}"
     return {
         "total": units.size(total),
-        "terms": rows,
+        "terms": term_rows(terms),
         "command": f"explorer plan {shlex.quote(target)}{context}",
     }
 
@@ -101,5 +126,14 @@ def _bits(way: StoredAs) -> str:
     return f"{way.bits:.2f}".removesuffix(".00")
 
 
-def _words(way: StoredAs) -> list[str]:
-    return [word for name, value in way.settings.items() for word in (f"--{name}", value)]
+def options_of(settings: dict[str, str]) -> list[str]:
+    """Return settings of a plan as words of the command line.
+
+    >>> options_of({"compute_dtype": "float32"})
+    ['--compute-dtype', 'float32']
+    """
+    return [
+        word
+        for name, value in settings.items()
+        for word in (f"--{name.replace('_', '-')}", value)
+    ]

@@ -8,6 +8,7 @@ import msgspec
 
 from explorer.analyses.collapse import Row
 from explorer.errors import printable
+from explorer.inventory.own_names import component_word
 from explorer.views import units
 
 __all__ = ["MIXED", "map_of"]
@@ -45,14 +46,24 @@ def map_of(root: Row, most: int, name_length: int) -> dict[str, Any]:
     return {"words": list(words), "nodes": rows}
 
 
-def _joined(row: Row) -> Row:
-    """Return a row in which a module with one child is one part with it: "query/kernel"."""
+def _joined(row: Row, above: tuple[str, ...] = ()) -> Row:
+    """Return a row in which a module with one child is one part with it: "query/kernel".
+
+    A tensor of no known component has its module's own name: `above` are the names that the
+    row is below.
+    """
     names = [row.name or '""']
     while len(row.children) == 1:
         (row,) = row.children
         names.append(row.name or '""')
-    children = tuple(map(_joined, row.children))
-    return msgspec.structs.replace(row, name="/".join(names), children=children)
+    path = (*above, *names)
+    word = row.component if row.children else component_word(row.component, row.role, path)
+    return msgspec.structs.replace(
+        row,
+        name="/".join(names),
+        children=tuple(_joined(child, path) for child in row.children),
+        component=word,
+    )
 
 
 def _kept(root: Row, most: int) -> list[_Node]:

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from explorer.document.palette import colour_of
 from explorer.document.records import shown
 from explorer.errors import MissingPackageError, printable
 from explorer.storage.local import read_whole
@@ -27,7 +28,7 @@ __all__ = ["MOST_BYTES", "Limits", "html_of_report"]
 
 MOST_BYTES = 500_000
 _HERE = Path(__file__).parent / "templates"
-_SCRIPTS = ("map.js", "memory.js")
+_SCRIPTS = ("map.js", "memory.js", "training.js")
 _LARGEST = 1 << 20  # bytes of a template
 _LONGEST_TEXT = 2000
 _DEEPEST = 8  # levels that are indented
@@ -78,6 +79,7 @@ def _template() -> Template:
     filters: dict[str, Callable[..., Any]] = {
         "shown": shown,
         "level": _level,
+        "hue": lambda word: found.code if (found := colour_of(word)) else "",
         "kind": lambda block: type(block).__name__,
     }
     environment.filters.update(filters)

@@ -6,6 +6,7 @@ from explorer.analyses.comparison import Comparison
 from explorer.inventory.inventory import Inventory
 from explorer.roles.report import RoleReport
 from explorer.sizing.grid import PlanGrid
+from explorer.sizing.training_grid import TrainingGrid
 from explorer.values.records import Description
 
 __all__ = ["Flops", "ModelReport", "ReportedModel"]
@@ -24,6 +25,7 @@ class ReportedModel(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         inventory: its tensors.
         grid: its memory; None where nothing can be planned, for the reason `no_grid`.
+        training: its memory in training; None where nothing can be planned.
         described: statistics of its values; None for the reason `no_values`.
         roles: by use; None where they were not asked for.
         flops: of one token; None where no architecture says them.
@@ -32,6 +34,7 @@ class ReportedModel(msgspec.Struct, frozen=True, kw_only=True):
     inventory: Inventory
     grid: PlanGrid | None = None
     no_grid: str = ""
+    training: TrainingGrid | None = None
     described: Description | None = None
     no_values: str = ""
     roles: RoleReport | None = None

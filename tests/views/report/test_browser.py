@@ -63,13 +63,13 @@ def test_the_sliders_show_what_a_plan_says(report: Path):
             plan = ex.plan("llama-3.1-8b", context=grid["contexts"][context],
                            batch=grid["batches"][batch], **settings)  # fmt: skip
             rows = page.evaluate(
-                "[...document.querySelectorAll('.terms tbody tr')].map(row => row.children[2].textContent)"
+                "[...document.querySelectorAll('.memory:not(.training) .terms tbody tr')].map(row => row.children[2].textContent)"
             )
             assert rows == [f"{term.bytes:,}" for term in plan.terms] + [
                 f"{plan.total_bytes:,}"
             ]
             shown = page.evaluate(
-                "[...document.querySelectorAll('.fits span')].map(e => e.textContent)"
+                "[...document.querySelectorAll('.memory:not(.training) .fits span')].map(e => e.textContent)"
             )
             marks = {each.name: "✓" if each.fits else "✗" for each in plan.devices}
             assert sorted(shown) == sorted(f"{mark} {name}" for name, mark in marks.items())

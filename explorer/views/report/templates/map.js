@@ -3,8 +3,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const data = JSON.parse(document.getElementById("data").textContent);
 // Okabe and Ito's colours, which people distinguish with any colour vision
 const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#8C6D1F"];
-const FIXED = {embedding: "#0072B2", attention: "#E69F00", mlp: "#009E73", experts: "#CC79A7", router: "#D55E00",
-  norm: "#56B4E9", head: "#F0E442", kernel: "#009E73", scale: "#CC79A7", bias: "#D55E00", bfloat16: "#0072B2",
+const FIXED = {...data.colours, kernel: "#009E73", scale: "#CC79A7", bias: "#D55E00", bfloat16: "#0072B2",
   float32: "#56B4E9", float16: "#009E73"};
 const NAME = 0, PARENT = 1, PARAMETERS = 2, BYTES = 3, TENSORS = 4, SHAPE = 8;
 const WORDS = {component: 5, role: 6, dtype: 7};

@@ -4,10 +4,10 @@ class Memory {
   constructor(section, grid, target) {
     [this.section, this.grid, this.target] = [section, grid, target];
     this.inputs = {};
-    for (const name of ["stored", "context", "batch"]) {
+    for (const name of this.settings()) {
       const input = section.querySelector(`.${name}`);
       if (!input) continue;
-      input.value = grid.first[name];
+      input.value = grid.first[name] ?? 0;
       this.inputs[name] = input;
       input.addEventListener("input", () => this.draw());
     }
@@ -16,23 +16,28 @@ class Memory {
     onWidth(section, () => this.draw());
   }
 
+  settings() {
+    return ["stored", "context", "batch"];
+  }
+
   at(name) {
     return this.inputs[name] ? Number(this.inputs[name].value) : 0;
   }
 
-  terms() {
+  lists() {
     const way = this.grid.stored[this.at("stored")];
-    return [...way.before, ...this.grid.tables[way.table][this.at("context")][this.at("batch")], ...way.after]
-      .map(([name, bytes, low, high, note]) => ({name: this.grid.names[name], bytes, low, high, note: this.grid.notes[note]}));
+    return [...way.before, ...this.grid.tables[way.table][this.at("context")][this.at("batch")], ...way.after];
+  }
+
+  terms() {
+    return this.lists().map(([name, bytes, low, high, note]) => ({name: this.grid.names[name], bytes, low, high, note: this.grid.notes[note]}));
   }
 
   draw() {
-    const terms = this.terms(), way = this.grid.stored[this.at("stored")];
+    const terms = this.terms();
     const total = terms.reduce((sum, term) => sum + term.bytes, 0);
     const context = this.grid.contexts[this.at("context")], batch = this.grid.batches[this.at("batch")];
-    this.say("stored", `${way.label} (${way.bits} bits each)`);
-    this.say("context", `${grouped(context || 0)} tokens`);
-    this.say("batch", String(batch));
+    this.describe(context, batch);
     const device = data.devices.find((each) => each.key === this.device.value);
     const verdict = this.section.querySelector(".verdict");
     verdict.replaceChildren();
@@ -41,13 +46,28 @@ class Memory {
     if (low < high) verdict.append(`(${size(low)} to ${size(high)}) `);
     if (device) {
       const fits = total <= device.memory;
-      html("span", verdict, `${fits ? "✓ fits" : "✗ does not fit"} one ${device.key} (${device.printed})`, fits ? "fit" : "no");
+      html("span", verdict, `${fits ? "✓ fits" : "✗ does not fit"} ${this.each()} ${device.key} (${device.printed})`, fits ? "fit" : "no");
     }
     this.table(terms, total);
     this.stack(terms, total, device);
     this.fits(total);
-    const words = [...way.words, ...(context ? ["--context", context] : []), ...(batch > 1 ? ["--batch", batch] : []), ...(device ? ["--device", device.key] : [])];
-    this.section.querySelector(".command").textContent = ["explorer plan", this.target, ...words].join(" ");
+    this.section.querySelector(".command").textContent = ["explorer plan", this.target, ...this.words(context, batch, device)].join(" ");
+  }
+
+  describe(context, batch) {
+    const way = this.grid.stored[this.at("stored")];
+    this.say("stored", `${way.label} (${way.bits} bits each)`);
+    this.say("context", `${grouped(context || 0)} tokens`);
+    this.say("batch", String(batch));
+  }
+
+  words(context, batch, device) {
+    const way = this.grid.stored[this.at("stored")];
+    return [...way.words, ...(context ? ["--context", context] : []), ...(batch > 1 ? ["--batch", batch] : []), ...(device ? ["--device", device.key] : [])];
+  }
+
+  each() {
+    return "one";
   }
 
   say(name, text) {
@@ -93,16 +113,10 @@ class Memory {
 
   fits(total) {
     const place = this.section.querySelector(".fits");
-    place.replaceChildren("one of these suffices: ");
+    place.replaceChildren(`${this.each()} of these suffices: `);
     for (const device of data.devices.filter((each) => each.common)) {
       const fits = total <= device.memory;
       html("span", place, `${fits ? "✓" : "✗"} ${device.key}`, fits ? "fit" : "no");
     }
   }
-}
-
-for (const section of document.querySelectorAll("section.map")) new Icicle(section, data.models[section.dataset.model]);
-for (const section of document.querySelectorAll("section.memory")) {
-  const {grid, target} = data.models[section.dataset.model];
-  if (grid) new Memory(section, grid, target);
 }

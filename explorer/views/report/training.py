@@ -1,0 +1,58 @@
+"""The grid of training as data for the sliders, and its first point in words."""
+
+import shlex
+from typing import Any
+
+from explorer.sizing.training_grid import TrainingGrid
+from explorer.views import units
+from explorer.views.report.memory import TermWords, options_of, term_rows
+
+__all__ = ["first_training_point", "training_data", "training_need_of"]
+
+
+def training_data(grid: TrainingGrid) -> dict[str, Any]:
+    """Return a grid as lists: a term is [name, bytes, low, high, note], words are indices."""
+    words = TermWords()
+    precisions = [
+        {"label": each.label, "words": options_of(each.settings), "tables": each.tables}
+        for each in grid.precisions
+    ]
+    fixed = [
+        [[[words.of(term) for term in terms] for terms in row] for row in table]
+        for table in grid.fixed
+    ]
+    tables = [
+        [[[words.of(term) for term in point.terms] for point in row] for row in table]
+        for table in grid.tables
+    ]
+    return {
+        "precisions": precisions,
+        "optimizers": grid.optimizers,
+        "remats": grid.remats,
+        "devices": grid.devices,
+        "contexts": grid.contexts,
+        "batches": grid.batches,
+        "fixed": fixed,
+        "tables": tables,
+        "names": list(words.names),
+        "notes": list(words.notes),
+        "first": {"context": first_training_point(grid)[4], "batch": 0},
+    }
+
+
+def first_training_point(grid: TrainingGrid) -> tuple[int, int, int, int, int, int]:
+    """Return where the sliders are at first: what `plan --train` gives unasked."""
+    context = 0 if grid.context is None else grid.contexts.index(grid.context)
+    return 0, 0, 0, 0, context, 0
+
+
+def training_need_of(grid: TrainingGrid, target: str) -> dict[str, Any]:
+    """Return the first point in words, for readers without a script."""
+    terms = grid.terms(*first_training_point(grid))
+    total = sum(term.bytes for term in terms)
+    context = "" if grid.context is None else f" --context {grid.context}"
+    return {
+        "total": units.size(total),
+        "terms": term_rows(terms),
+        "command": f"explorer plan {shlex.quote(target)} --train{context}",
+    }
