@@ -8,6 +8,7 @@ from explorer.analyses.collapse import Row
 from explorer.browsing.filtering import job_of
 from explorer.browsing.outline import ItemPath, Outline
 from explorer.inventory.inventory import Inventory
+from explorer.inventory.own_names import component_word
 from explorer.inventory.tensor import TensorSpec
 from explorer.views import units
 
@@ -121,7 +122,7 @@ def _of_part(
     spec = next((s for s in specs if s.shape == part.shape and s.role == part.role), None)
     if spec is None:
         return
-    component = units.component(spec.component, spec.role, spec.name)
+    component = component_word(spec.component, spec.role, spec.path)
     yield DetailLine("role", _role(part, spec))
     yield DetailLine("known", _reason(part, spec, inventory))
     yield DetailLine("component", component)

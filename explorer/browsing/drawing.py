@@ -11,20 +11,14 @@ from textual.strip import Strip
 from explorer.browsing.cells import CellText
 from explorer.browsing.details import DetailLine
 from explorer.document.layout import distinct
+from explorer.document.palette import COLOURS, OTHER
 from explorer.errors import printable
 
 __all__ = ["details_text", "strip_of", "text_of_pieces"]
 
-# of components: colours that people distinguish with any colour vision, on a dark ground
 _STYLES = {
-    "embedding": "#e69f00",
-    "attention": "#56b4e9",
-    "mlp": "#2fbf91",
-    "experts": "#e08cc0",
-    "router": "#f0e442",
-    "norm": "#b8b8b8",
-    "head": "#ef7a3a",
-    "other": "#9d8cff",
+    **{word: colour.code for word, colour in COLOURS.items()},
+    "other": OTHER.code,
     "mark": "#9aa4b2",
     "share": "#6f7a89",
     "name": "#e6e9ee",

@@ -19,7 +19,9 @@ from explorer.browsing.state import (
     toggled,
 )
 from explorer.browsing.subject import BrowsedTarget
+from explorer.document.palette import colour_of
 from explorer.document.records import Paragraph
+from explorer.inventory.own_names import component_word
 from explorer.inventory.tensor import Kind
 from explorer.views import units
 from explorer.views.ledger import ledger_document
@@ -152,14 +154,13 @@ class BrowsingSession:
     def strip(self, width: int) -> tuple[list[CellText], list[CellText]]:
         """Return the components of a target as a bar, and which colour is which."""
         ledger = ledger_of(self.subjects[0].inventory)
-        shares = list(ledger.components.items())
+        shares: list[tuple[str, int]] = []
         legend: list[CellText] = []
-        for word, number in shares:
+        for word, number in ledger.components.items():
             share = units.share(number, ledger.parameters)
-            legend += [
-                CellText("■ ", word),
-                CellText(f"{units.component(word)} {share}   ", "dim"),
-            ]
+            colour = "other" if colour_of(word) is None else word
+            shares.append((colour, number))
+            legend += [CellText("■ ", colour), CellText(f"{word} {share}   ", "dim")]
         return share_strip(shares, width), legend
 
     def status(self, row: int) -> str:
@@ -176,7 +177,7 @@ class BrowsingSession:
         return " · ".join(parts)
 
     def _shown(self) -> str:
-        role, component = self.wanted.role, units.component(self.wanted.component or "mlp")
+        role, component = self.wanted.role, component_word(self.wanted.component or "mlp")
         words = [role] * bool(role) + [component] * bool(self.wanted.component)
         root, whole = self.outline.root, self.whole.root
         numbers = [
