@@ -10,10 +10,12 @@ import numpy as np
 from explorer.roles.names import classify
 
 __all__ = [
+    "STACKED",
     "Curve",
     "Run",
     "StepRecord",
     "component_of",
+    "depth_of",
     "joined_curve",
     "layer_of",
     "metric_curve",
@@ -23,6 +25,8 @@ __all__ = [
     "watched_curve",
 ]  # fmt: skip
 
+# the end of the name of a part of a stacked tensor
+STACKED = re.compile(r"\[([0-9]+)(?:,[0-9]+)*\]$")
 _LENGTHS = ("norm", "grad_norm", "distance")
 
 
@@ -166,13 +170,24 @@ def layer_of(row: str) -> str:
     ['layers_7', 'h/3', 'blocks[5]', 'embed']
     """
     names = row.removeprefix("params/").split("/")
-    stacked = _STACKED.search(row)
+    stacked = STACKED.search(row)
     if stacked:
-        return f"{names[0]}[{stacked[1]}]"
+        return f"{STACKED.sub('', names[0])}[{stacked[1]}]"
     for end, name in enumerate(names[:-1], start=1):
         if name[-1:].isdecimal():
             return "/".join(names[:end])
     return names[0]
+
+
+def depth_of(layer: str) -> int:
+    """Return 0 for an embedding, 1 for a layer with a number, 2 for what is after these.
+
+    >>> depth_of("embed"), depth_of("layers_7"), depth_of("final_norm")
+    (0, 1, 2)
+    """
+    if layer[-1:].isdecimal() or layer.endswith("]"):
+        return 1
+    return 0 if component_of(f"{layer}/kernel") == "embedding" else 2
 
 
 def component_of(row: str) -> str:
@@ -181,7 +196,4 @@ def component_of(row: str) -> str:
     >>> component_of("layers_7/attention/query/kernel"), component_of("blocks/mlp/up/kernel[3]")
     ('attention', 'mlp')
     """
-    return classify(tuple(_STACKED.sub("", row).split("/")), (1, 1))[1]
-
-
-_STACKED = re.compile(r"\[([0-9]+)(?:,[0-9]+)*\]$")
+    return classify(tuple(STACKED.sub("", row).split("/")), (1, 1))[1]

@@ -16,6 +16,7 @@ from explorer.training.logging.curves import (
     Run,
     StepRecord,
     component_of,
+    depth_of,
     joined_curve,
     layer_of,
     metric_curve,
@@ -151,7 +152,7 @@ def _legend(panel: Axes, lines: int) -> None:
 def _draw_heat(panel: Axes, run: Run, column: str) -> None:
     """Draw the values of layers as colours over the steps, the input's layers on top."""
     layers, heat = joined_curve(run, column, layer_of)
-    order = sorted(range(len(layers)), key=lambda n: _depth(layers[n]))
+    order = sorted(range(len(layers)), key=lambda n: depth_of(layers[n]))
     values = np.where(np.isfinite(heat.values), heat.values, np.nan)
     norm, colours = _scale(values, column)
     is_log = isinstance(norm, LogNorm)
@@ -175,13 +176,6 @@ def _draw_heat(panel: Axes, run: Run, column: str) -> None:
     bar = panel.inset_axes((1.015, 0.0, 0.018, 1.0))
     is_cut = is_log and np.nanmin(cells) < norm.vmin
     panel.figure.colorbar(mesh, cax=bar, extend="min" if is_cut else "neither")
-
-
-def _depth(layer: str) -> int:
-    """Return 0 for an embedding, 1 for a layer with a number, 2 for what is after these."""
-    if layer[-1:].isdecimal() or layer.endswith("]"):
-        return 1
-    return 0 if component_of(f"{layer}/kernel") == "embedding" else 2
 
 
 def _scale(values: np.ndarray, column: str) -> tuple[Any, Any]:

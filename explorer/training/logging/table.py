@@ -10,6 +10,7 @@ from explorer.document.records import Block, Column, Document, Paragraph, Table
 from explorer.document.text import text_of
 from explorer.errors import printable
 from explorer.training.logging.curves import Run, StepRecord, metric_names
+from explorer.training.logging.folding import TreeLine, furthest, lines_of
 
 __all__ = ["history_document", "history_text"]
 
@@ -43,8 +44,8 @@ def history_document(run: Run, chosen: Sequence[int], last: int | None = None) -
     newest = next((r for r in reversed(records) if r.watch is not None), None)
     if newest is not None and newest.watch is not None and len(chosen):
         names = [printable(run.rows[row], 200) for row in chosen]
-        table = _statistics(names, run.columns, newest.watch[list(chosen)])
-        blocks += [Paragraph(f"step {newest.step:,}"), table]
+        blocks.append(Paragraph(f"step {newest.step:,}"))
+        blocks += _watched(names, run.columns, newest.watch[list(chosen)])
     return Document(blocks=tuple(blocks))
 
 
@@ -83,10 +84,45 @@ def _shares(values: list[float]) -> tuple[float, ...]:
     return tuple(v / highest if isfinite(v) and v > 0 else 0.0 for v in values)
 
 
-def _statistics(names: list[str], columns: Sequence[str], table: np.ndarray) -> Table:
-    """Return a row for each watched row; columns that are NaN throughout are left out."""
+def _watched(names: list[str], columns: Sequence[str], table: np.ndarray) -> list[Block]:
+    """Return the statistics as a tree, and which layer is furthest from those like it."""
+    lines = lines_of(names)
+    values = np.stack([_median(table[list(line.rows)]) for line in lines])
+    blocks: list[Block] = [_statistics(lines, columns, values)]
+    # a mean may be next to 0, and a fraction is 0 as a rule: neither is compared by ratio
+    sized = [n for n, name in enumerate(columns) if name not in (*_FRACTIONS, "mean")]
+    found = furthest(lines, table[:, sized], values[:, sized])
+    if found is not None:
+        row, column, times = found[0], sized[found[1]], found[2]
+        value = _shown(float(table[row, column]))
+        blocks.append(
+            Paragraph(
+                f"numbers of several layers are medians; furthest from its own, {times:.3g} "
+                f"times: {columns[column]} {value} of {names[row]}"
+            )
+        )
+    return blocks
+
+
+def _median(rows: np.ndarray) -> np.ndarray:
+    """Return the medians of columns, of the numbers that there are; NaN where there is none."""
+    known = ~np.isnan(rows)
+    ordered = np.sort(rows, axis=0)  # NaN last
+    count = known.sum(0)
+    if not len(rows):
+        return np.full(rows.shape[1], nan)
+    low, high = np.maximum(count - 1, 0) // 2, count // 2
+    places = np.arange(rows.shape[1])
+    middle = (ordered[low, places] + ordered[np.minimum(high, len(rows) - 1), places]) / 2
+    return np.where(count > 0, middle, nan)
+
+
+def _statistics(
+    lines: Sequence[TreeLine], columns: Sequence[str], table: np.ndarray
+) -> Table:
+    """Return a row for each line; columns that are NaN throughout are left out."""
     shown = [Column("tensor", least=_NAME)]
-    cells: list[Sequence[str]] = [names]
+    cells: list[Sequence[str]] = [[line.name for line in lines]]
     for column, values in zip(columns, table.T.tolist(), strict=True):
         if all(map(isnan, values)):
             continue
