@@ -80,13 +80,13 @@ def _folded(
     names: Sequence[str], layers: dict[str, list[int]]
 ) -> Iterator[tuple[str, dict[str, tuple[int, ...]]]]:
     """Yield the labels of layers, or of several as one, and the rows by their other names."""
-    alike: dict[tuple, list[str]] = {}
+    equal: dict[tuple, list[str]] = {}
     for layer in sorted(layers, key=depth_of):
         rests = tuple(_rest(names[row], layer) for row in layers[layer])
         numbered = depth_of(layer) == 1
         kind = _NUMBER.sub("#", layer) if numbered else layer
-        alike.setdefault((kind, rests), []).append(layer)
-    for (_, rests), members in alike.items():
+        equal.setdefault((kind, rests), []).append(layer)
+    for (_, rests), members in equal.items():
         several = [members] if len(members) >= _FEWEST else [[each] for each in members]
         for group in several:
             rows = zip(*(layers[layer] for layer in group), strict=True)

@@ -121,7 +121,7 @@ def iterator_of(batches: Iterable[Any]) -> Iterator[Any]:
         raise TreeError("batches", found=found, expected="an iterable of them") from None
 
 
-def copied(evaluation: Any) -> Mapping[str, jax.Array]:
+def copied(evaluation: Any) -> Mapping[str, jax.Array | np.ndarray]:
     """Return what `evaluate` returned, in arrays of its own.
 
     The next step may take over what is a part of the state.
@@ -146,11 +146,13 @@ def _shown(value: Any) -> str:
         return f"a {type(value).__name__}"
 
 
-def _number(name: Any, value: Any) -> jax.Array:
+def _number(name: Any, value: Any) -> jax.Array | np.ndarray:
     found = shown(value, 60)
     try:
-        array = jnp.array(value)
-        found = f"{array.dtype} of shape {array.shape}"
+        # what the host has stays there
+        array = jnp.array(value) if isinstance(value, jax.Array) else np.array(value)
+        if array.dtype.kind not in "OSU":
+            found = f"{array.dtype} of shape {array.shape}"
         if not array.ndim and jnp.isdtype(array.dtype, _REAL):
             return array
     except (TypeError, ValueError):  # of no kind that arrays are made of
