@@ -257,10 +257,11 @@ class _Run:
 
     def save_unless_wrong(self) -> str:
         """Save the state and the position behind it, or return what is not finite."""
-        wrong = _wrong_with(self.state, self.queue)
-        if self.checkpoints and not wrong:
-            position = position_of(self.positioned)
-            with self.stopwatch.stopped("saving"):
+        self.queue.drain()
+        with self.stopwatch.stopped("saving"):
+            wrong = _wrong_with(self.state, self.queue)
+            if self.checkpoints and not wrong:
+                position = position_of(self.positioned)
                 self.checkpoints.save(self.state, position, self.queue.metrics)
         return wrong
 
@@ -280,8 +281,7 @@ def _is_due(done: int, count: int, every: int) -> bool:
 
 
 def _wrong_with(state: TrainState, queue: MetricQueue) -> str:
-    """Return in words what is not finite of the steps so far; empty where all is."""
-    queue.drain()
+    """Return in words what is not finite of the steps, which are drained; empty where all is."""
     # an update that caused it comes before the loss that shows it
     if names := names_of_bad(state.params, _not_finite(state.params)):
         where = ", ".join(names)
