@@ -32,6 +32,7 @@ from explorer.training.loop.process_agreement import ProcessAgreement
 from explorer.training.loop.progress import Progress, waited_for
 from explorer.training.loop.stopping import stop_signals
 from explorer.training.loop.stopwatch import Stopwatch, TimeSpent
+from explorer.training.sharding.automatic import inside, mesh_of
 from explorer.training.step.finite import MAX_NAMED, names_of_bad
 from explorer.training.step.state import TrainState
 from explorer.training.watch.watch import Watch
@@ -283,7 +284,9 @@ def _is_due(done: int, count: int, every: int) -> bool:
 def _wrong_with(state: TrainState, queue: MetricQueue) -> str:
     """Return in words what is not finite of the steps, which are drained; empty where all is."""
     # an update that caused it comes before the loss that shows it
-    if names := names_of_bad(state.params, _not_finite(state.params)):
+    with inside(mesh_of(state.params)):
+        bad = _not_finite(state.params)
+    if names := names_of_bad(state.params, bad):
         where = ", ".join(names)
         return f"step {int(state.step):,}: parameters are not finite in {where}"
     return "" if queue.fault is None else queue.describe_fault(state.params)
