@@ -5,17 +5,27 @@ XLA implements there). On a CPU, where `ragged_dot` multiplies every row by the 
 group, this does it block by block, each row once but for the ends of the groups. On a GPU it is
 `ragged_dot`, which multiplies every row by every matrix unless JAX is configured with
 `jax_ragged_dot_use_gpu_pallas_triton_lowering`.
+
+A loop whose number of turns is known when it runs has no derivative that goes backwards in JAX. Two
+primitives stand for the loops of a CPU. Both are linear in each of two arguments, and the transpose
+of each is one of the two: derivatives of any order, in any direction, are made of them.
 """
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import ShapedArray
+from jax.custom_derivatives import SymbolicZero
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from explorer.models.grouped_loops import products_of_groups, rows_times_groups
 
 __all__ = ["grouped_product"]
-
-# rows that are multiplied together on a CPU: fewer read a matrix too often, more reach too far
-# into the next group
-_LEAST, _MOST = 8, 128
 
 
 def grouped_product(x: jax.Array, kernel: jax.Array, sizes: jax.Array) -> jax.Array:
@@ -35,87 +45,98 @@ def grouped_product(x: jax.Array, kernel: jax.Array, sizes: jax.Array) -> jax.Ar
     )
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def _product_by_blocks(x: jax.Array, kernel: jax.Array, sizes: jax.Array) -> jax.Array:
-    return _multiplied(x, kernel, sizes, contracted=0)
+    return rows_times_groups(x, kernel, sizes, contracted=0, dtype=_wide(x, kernel))
 
 
-def _multiplied(
-    x: jax.Array, kernel: jax.Array, sizes: jax.Array, *, contracted: int
-) -> jax.Array:
-    """Return rows of x times the matrix of each, whose axis 0 or 1 is contracted."""
-    blocks = _Blocks(x.shape[0], sizes)
-    padded = blocks.padded(x)
-
-    def multiply(index: jax.Array, found: jax.Array) -> jax.Array:
-        group, start = blocks.at(index)
-        rows = lax.dynamic_slice_in_dim(padded, start, blocks.size)
-        matrix = lax.dynamic_index_in_dim(kernel, group, keepdims=False)
-        product = lax.dot_general(rows, matrix, (((1,), (contracted,)), ((), ())))
-        # what reaches into the next group is written over by it: starts only rise
-        return lax.dynamic_update_slice_in_dim(found, product, start, 0)
-
-    found = jnp.zeros((padded.shape[0], kernel.shape[2 - contracted]), x.dtype)
-    return lax.fori_loop(0, blocks.count, multiply, found)[: x.shape[0]]
+@partial(_product_by_blocks.defjvp, symbolic_zeros=True)
+def _product_and_change(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    x, kernel, sizes = primals
+    product = partial(_rows.bind, contracted=0, dtype=_wide(x, kernel))
+    found = product(x, kernel, sizes)
+    # what is frozen has no change, and costs nothing
+    to_x, to_kernel = (not isinstance(each, SymbolicZero) for each in tangents[:2])
+    change = product(tangents[0], kernel, sizes) if to_x else jnp.zeros_like(found)
+    if to_kernel:
+        of_kernel = product(x, tangents[1], sizes)
+        change = change + of_kernel if to_x else of_kernel
+    return found, change
 
 
-def _forward(
-    x: jax.Array, kernel: jax.Array, sizes: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
-    return _product_by_blocks(x, kernel, sizes), (x, kernel, sizes)
+def _wide(x: jax.Array, kernel: jax.Array) -> Any:
+    return jnp.promote_types(x.dtype, kernel.dtype)
 
 
-def _backward(
-    kept: tuple[jax.Array, jax.Array, jax.Array], change: jax.Array
-) -> tuple[jax.Array, jax.Array, None]:
-    x, kernel, sizes = kept
-    to_x = _multiplied(change, kernel, sizes, contracted=1)
-    return to_x, _products_of_groups(x, change, sizes).astype(kernel.dtype), None
+def _shape_of_rows(x: Any, kernel: Any, sizes: Any, *, contracted: int, dtype: Any) -> Any:
+    return ShapedArray((x.shape[0], kernel.shape[2 - contracted]), dtype)
 
 
-def _products_of_groups(x: jax.Array, y: jax.Array, sizes: jax.Array) -> jax.Array:
-    """Return [groups, inputs, outputs]: of each group, the transpose of its x times its y."""
-    blocks = _Blocks(x.shape[0], sizes)
-    left, right = blocks.padded(x), blocks.padded(y)
-    ends = jnp.cumsum(sizes)
-
-    def add(index: jax.Array, found: jax.Array) -> jax.Array:
-        group, start = blocks.at(index)
-        rows = lax.dynamic_slice_in_dim(left, start, blocks.size)
-        others = lax.dynamic_slice_in_dim(right, start, blocks.size)
-        own = start + jnp.arange(blocks.size) < ends[group]
-        product = jnp.where(own[:, None], rows, 0).T @ jnp.where(own[:, None], others, 0)
-        return found.at[group].add(product)
-
-    shape = (sizes.shape[0], x.shape[1], y.shape[1])
-    return lax.fori_loop(0, blocks.count, add, jnp.zeros(shape, y.dtype))
+def _shape_of_products(x: Any, y: Any, sizes: Any, *, dtype: Any) -> Any:
+    return ShapedArray((sizes.shape[0], x.shape[1], y.shape[1]), dtype)
 
 
-_product_by_blocks.defvjp(_forward, _backward)
+def _rows_backward(
+    change: Any, x: Any, kernel: Any, sizes: Any, *, contracted: int, dtype: Any
+) -> list[Any]:
+    if ad.is_undefined_primal(x):
+        settings = {"contracted": 1 - contracted, "dtype": x.aval.dtype}
+        return [_rows.bind(change, kernel, sizes, **settings), None, None]
+    sides = (change, x) if contracted else (x, change)
+    return [None, _products.bind(*sides, sizes, dtype=kernel.aval.dtype), None]
 
 
-class _Blocks:
-    """Blocks of equally many rows, each of one group, but for what reaches into the next.
+def _products_backward(change: Any, x: Any, y: Any, sizes: Any, *, dtype: Any) -> list[Any]:
+    if ad.is_undefined_primal(x):
+        to_x = _rows.bind(y, change, sizes, contracted=1, dtype=x.aval.dtype)
+        return [to_x, None, None]
+    return [None, _rows.bind(x, change, sizes, contracted=0, dtype=y.aval.dtype), None]
 
-    Attributes:
-        size: rows of a block, about those of a group.
-        count: of the blocks, known when it runs.
+
+def _bilinear(
+    name: str, compute: Callable[..., jax.Array], shape: Any, backward: Any
+) -> Primitive:
+    """Return a primitive that is linear in the first and in the second of three arguments.
+
+    Args:
+        name: of the primitive.
+        compute: what it computes, of arrays and settings that are named.
+        shape: returns the shape of that.
+        backward: returns the cotangents of the one argument that is unknown.
     """
+    made = Primitive(name)
+    made.def_impl(compute)
+    made.def_abstract_eval(shape)
+    mlir.register_lowering(made, mlir.lower_fun(compute, multiple_results=False))
+    ad.defjvp(
+        made,
+        lambda change, x, y, sizes, **settings: made.bind(change, y, sizes, **settings),
+        lambda change, x, y, sizes, **settings: made.bind(x, change, sizes, **settings),
+        None,
+    )
 
-    def __init__(self, rows: int, sizes: jax.Array):
-        each = -(-rows // max(1, sizes.shape[0]))
-        self.size = min(_MOST, max(_LEAST, 1 << (each - 1).bit_length()))
-        of_groups = -(-sizes // self.size)
-        self._ends = jnp.cumsum(of_groups)
-        # the row that block 0 would start at, if all before were of this group
-        self._origins = jnp.cumsum(sizes) - sizes - (self._ends - of_groups) * self.size
-        self.count = self._ends[-1] if sizes.shape[0] else 0
+    def transposed(change: Any, *args: Any, **settings: Any) -> list[Any]:
+        if isinstance(change, ad.Zero):
+            return [None] * len(args)
+        return backward(change, *args, **settings)
 
-    def at(self, index: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the group of a block and its first row."""
-        group = jnp.searchsorted(self._ends, index, side="right")
-        return group, self._origins[group] + index * self.size
+    def batched(args: Sequence[Any], axes: Sequence[Any], **settings: Any) -> Any:
+        """Compute one after the other: their blocks differ."""
+        several = [jnp.moveaxis(a, n, 0) for a, n in zip(args, axes) if n is not None]
 
-    def padded(self, x: jax.Array) -> jax.Array:
-        """Return x with rows after it for the last block to reach into."""
-        return jnp.pad(x, ((0, self.size), (0, 0)))
+        def one(own: list[Any]) -> jax.Array:
+            left = iter(own)
+            given = [a if n is None else next(left) for a, n in zip(args, axes)]
+            return made.bind(*given, **settings)
+
+        return lax.map(one, several), 0
+
+    ad.primitive_transposes[made] = transposed
+    batching.primitive_batchers[made] = batched
+    return made
+
+
+_rows = _bilinear("rows_times_groups", rows_times_groups, _shape_of_rows, _rows_backward)
+_products = _bilinear(
+    "products_of_groups", products_of_groups, _shape_of_products, _products_backward
+)

@@ -1,5 +1,7 @@
 """Products of groups of rows against NumPy, group by group, and what they cost."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -140,3 +142,78 @@ def test_blocks_are_as_the_whole_under_vmap_and_remat():
     remat = jax.grad(lambda k: jax.checkpoint(grouped_product)(rows, k, sizes[0]).sum())
     plain = jax.grad(lambda k: grouped_product(rows, k, sizes[0]).sum())
     np.testing.assert_array_equal(remat(matrices), plain(matrices))
+
+
+def test_forward_mode_and_second_derivatives_are_those_of_gathered_matrices():
+    x, kernel, _ = (jnp.float32(each) for each in operands([5, 0, 20, 7]))
+    sizes, groups = jnp.array([5, 0, 20, 7]), np.repeat(np.arange(4), [5, 0, 20, 7])
+    along = jax.tree.map(jnp.cos, (x, kernel))
+
+    def by_gather(x: jax.Array, kernel: jax.Array, sizes: jax.Array) -> jax.Array:
+        return jnp.einsum("ri,rio->ro", x, kernel[groups])
+
+    def forward(product, x: jax.Array, kernel: jax.Array):
+        def loss(x: jax.Array, kernel: jax.Array) -> jax.Array:
+            return (product(x, kernel, sizes) ** 3).sum()
+
+        both = (x, kernel)
+        of_product = jax.jvp(lambda x, kernel: product(x, kernel, sizes), both, along)
+        return of_product, jax.jvp(jax.grad(loss, (0, 1)), both, along)
+
+    def backward(product, x: jax.Array, kernel: jax.Array):
+        def slope(x: jax.Array, kernel: jax.Array) -> jax.Array:
+            loss = lambda x, kernel: (product(x, kernel, sizes) ** 3).sum()  # noqa: E731
+            found = jax.grad(loss, (0, 1))(x, kernel)
+            return sum(jnp.vdot(*pair) for pair in zip(found, along))
+
+        return jax.grad(slope, (0, 1))(x, kernel)
+
+    for derive, product in ((forward, grouped_product), (backward, _product_by_blocks)):
+        found = jax.jit(partial(derive, product))(x, kernel)
+        expected = jax.jit(partial(derive, by_gather))(x, kernel)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-3),
+            found,
+            expected,
+        )
+
+
+def test_gradients_of_several_at_once_are_those_of_each():
+    x, kernel, _ = operands([6, 2])
+    rows, matrices = jnp.float32(np.stack([x, 2 * x])), jnp.float32(kernel)
+    sizes = jnp.array([[6, 2], [1, 7]])
+
+    def total(matrices: jax.Array) -> jax.Array:
+        several = jax.vmap(_product_by_blocks, (0, None, 0))(rows, matrices, sizes)
+        return jnp.square(several).sum()
+
+    expected = 0
+    for own, of in zip((x, 2 * x), sizes.tolist()):
+        change, ends = 2 * by_group(own, kernel, of), np.cumsum(of)
+        expected += np.stack(
+            [own[e - s : e].T @ change[e - s : e] for e, s in zip(ends, of)]
+        )
+    np.testing.assert_allclose(jax.jit(jax.grad(total))(matrices), expected, rtol=1e-4)
+
+
+def test_a_product_of_two_precisions_has_the_wider_one():
+    x, kernel, _ = operands([4, 9])
+    for left, right in (("bfloat16", "float32"), ("float32", "bfloat16")):
+        both = jnp.asarray(x, left), jnp.asarray(kernel, right)
+        found = grouped_product(*both, jnp.array([4, 9]))
+        expected = by_group(*(np.asarray(each, np.float64) for each in both), [4, 9])
+        assert found.dtype == jnp.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+        grads = jax.grad(lambda *b: grouped_product(*b, jnp.array([4, 9])).sum(), (0, 1))(
+            *both
+        )
+        assert [each.dtype.name for each in grads] == [left, right]
+
+
+def test_matrices_that_are_frozen_cost_no_gradient():
+    x, kernel, _ = (jnp.float32(each) for each in operands([4, 9]))
+    loss = lambda x, kernel: _product_by_blocks(x, kernel, jnp.array([4, 9])).sum()  # noqa: E731
+    frozen = str(jax.make_jaxpr(jax.grad(loss))(x, kernel))
+    assert frozen.count("products_of_groups") == 0
+    learned = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(x, kernel))
+    assert learned.count("products_of_groups") == 1

@@ -13,6 +13,7 @@ from explorer.training.sharding.arrays import check_arrays
 __all__ = ["PackedRows", "next_tokens"]
 
 _LONGEST = 1 << 24
+_TOKEN = "a token of 32 bits"
 
 
 class PackedRows:
@@ -30,7 +31,8 @@ class PackedRows:
         place: named in errors.
 
     Raises:
-        InputError: no token, a sequence that is not a row of integers, a length below 1.
+        InputError: no token, a sequence that is not a row of integers, one that 32 bits cannot
+            hold, a length below 1.
 
     >>> packed = PackedRows([[5, 6], [7, 7, 7], [8]], 4)
     >>> batch = packed[np.arange(len(packed))]
@@ -52,6 +54,8 @@ class PackedRows:
     ):
         check_number("length", length)
         check_number("pad", pad)
+        if not _fits(np.asarray(pad)):
+            raise InputError("pad", found=str(pad), expected=_TOKEN)
         if not 1 <= length <= _LONGEST:
             found, expected = f"{length:,} tokens", f"1 to {_LONGEST:,}"
             raise InputError("length", found=found, expected=expected)
@@ -108,7 +112,8 @@ def next_tokens(tokens: Any, segment_ids: Any) -> tuple[jax.Array, jax.Array]:
             found, wanted = f"shape {np.shape(array)}", "[batch, length], as the tokens"
             raise InputError(name, found=found, expected=wanted)
         check_arrays(name, array)
-    after = jnp.roll(segment_ids, -1, axis=1).at[:, -1].set(0)
+    # behind the last there is padding
+    after = jnp.pad(segment_ids, ((0, 0), (0, 1)))[:, 1:]
     same = (after == segment_ids) & (after != 0)
     return jnp.roll(tokens, -1, axis=1), same.astype(jnp.float32)
 
@@ -126,8 +131,17 @@ def _parts(sequences: Iterable[Any], length: int, place: str) -> Iterable[np.nda
         if sequence.ndim != 1 or not whole:
             found = f"{sequence.dtype} of shape {sequence.shape}"
             raise InputError(f"{place}[{number}]", found=found, expected=wanted)
+        if not _fits(sequence):
+            found = f"tokens from {sequence.min():,} to {sequence.max():,}"
+            raise InputError(f"{place}[{number}]", found=found, expected=f"each {_TOKEN}")
         for start in range(0, sequence.size, length):
             yield sequence[start : start + length]
+
+
+def _fits(tokens: np.ndarray) -> bool:
+    """Return whether rows of int32 can hold these integers."""
+    limits = np.iinfo(np.int32)
+    return not tokens.size or bool(limits.min <= tokens.min() <= tokens.max() <= limits.max)
 
 
 def _rows_of(lengths: Sequence[int], length: int) -> list[list[int]]:

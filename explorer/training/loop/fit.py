@@ -32,6 +32,7 @@ from explorer.training.loop.process_agreement import ProcessAgreement
 from explorer.training.loop.progress import Progress, waited_for
 from explorer.training.loop.stopping import stop_signals
 from explorer.training.loop.stopwatch import Stopwatch, TimeSpent
+from explorer.training.sharding.automatic import inside, mesh_of
 from explorer.training.step.finite import MAX_NAMED, names_of_bad
 from explorer.training.step.state import TrainState
 from explorer.training.watch.watch import Watch
@@ -257,10 +258,11 @@ class _Run:
 
     def save_unless_wrong(self) -> str:
         """Save the state and the position behind it, or return what is not finite."""
-        wrong = _wrong_with(self.state, self.queue)
-        if self.checkpoints and not wrong:
-            position = position_of(self.positioned)
-            with self.stopwatch.stopped("saving"):
+        self.queue.drain()
+        with self.stopwatch.stopped("saving"):
+            wrong = _wrong_with(self.state, self.queue)
+            if self.checkpoints and not wrong:
+                position = position_of(self.positioned)
                 self.checkpoints.save(self.state, position, self.queue.metrics)
         return wrong
 
@@ -280,10 +282,11 @@ def _is_due(done: int, count: int, every: int) -> bool:
 
 
 def _wrong_with(state: TrainState, queue: MetricQueue) -> str:
-    """Return in words what is not finite of the steps so far; empty where all is."""
-    queue.drain()
+    """Return in words what is not finite of the steps, which are drained; empty where all is."""
     # an update that caused it comes before the loss that shows it
-    if names := names_of_bad(state.params, _not_finite(state.params)):
+    with inside(mesh_of(state.params)):
+        bad = _not_finite(state.params)
+    if names := names_of_bad(state.params, bad):
         where = ", ".join(names)
         return f"step {int(state.step):,}: parameters are not finite in {where}"
     return "" if queue.fault is None else queue.describe_fault(state.params)

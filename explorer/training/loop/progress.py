@@ -167,8 +167,12 @@ def waited_for(progress: Progress | None) -> Iterator[None]:
 
     Args:
         progress: receives a note after a second, and now and then; None for no output.
+
+    Raises:
+        Exception: what `progress` raised, once the step is taken.
     """
     over = threading.Event()
+    raised: list[Exception] = []
 
     def note() -> None:
         assert progress is not None, "there is no thread without one"
@@ -177,9 +181,12 @@ def waited_for(progress: Progress | None) -> Iterator[None]:
             if over.wait(_PATIENCE[min(number, len(_PATIENCE) - 1)]):
                 return
             seconds = time.monotonic() - start
-            progress.note(
-                f"compiling the step, and taking it for the first time: {seconds:.0f} s"
-            )
+            text = f"compiling the step, and taking it for the first time: {seconds:.0f} s"
+            try:
+                progress.note(text)
+            except Exception as error:  # of whatever kind: raised below, where it is seen
+                raised.append(error)
+                return
 
     if progress is None:
         yield
@@ -191,6 +198,8 @@ def waited_for(progress: Progress | None) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+    if raised:
+        raise raised[0]
 
 
 def _is_live(stream: TextIO) -> bool:

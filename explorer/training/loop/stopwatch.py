@@ -17,11 +17,12 @@ class TimeSpent(NamedTuple):
         steps: to feed the device with steps, and to wait for them, without the first.
         first_step: the first call of the step, in which it is compiled where it was not.
         evaluation: to evaluate, compilation included.
-        saving: that the steps stood still for checkpoints; what is written beside the steps,
-            as Orbax does, is not counted.
+        saving: that the steps stood still for checkpoints, and to check, before each and at the
+            end, that parameters are finite; what is written beside the steps, as Orbax does, is
+            not counted.
 
     >>> print(TimeSpent(steps=61.25, first_step=4.0, saving=0.0625))
-    steps 61.2 s, the first 4.00 s, saving 0.06 s
+    steps 61.2 s, the first 4.00 s, checks and saves 0.06 s
     """
 
     steps: float = 0.0
@@ -33,7 +34,10 @@ class TimeSpent(NamedTuple):
         parts = [f"steps {_seconds(self.steps)}", f"the first {_seconds(self.first_step)}"]
         parts += [
             f"{name} {_seconds(spent)}"
-            for name, spent in (("evaluation", self.evaluation), ("saving", self.saving))
+            for name, spent in (
+                ("evaluation", self.evaluation),
+                ("checks and saves", self.saving),
+            )
             if spent
         ]
         return ", ".join(parts)

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from jax.sharding import AbstractMesh, AxisType, Mesh, get_abstract_mesh
 
-__all__ = ["automatic", "inside"]
+__all__ = ["automatic", "inside", "mesh_of"]
 
 
 def automatic(mesh: Any) -> Any:
@@ -29,6 +29,17 @@ def automatic(mesh: Any) -> Any:
     if isinstance(mesh, AbstractMesh):
         return AbstractMesh(mesh.axis_sizes, mesh.axis_names, axis_types=types)
     return Mesh(mesh.devices, mesh.axis_names, axis_types=types)
+
+
+def mesh_of(tree: Any) -> Any:
+    """Return the mesh that arrays are placed on; None where they are on none.
+
+    >>> mesh_of({"kernel": jax.numpy.ones(2)}) is None
+    True
+    """
+    shardings = (getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(tree))
+    meshes = (getattr(each, "mesh", None) for each in shardings)
+    return next((mesh for mesh in meshes if isinstance(mesh, Mesh)), None)
 
 
 @contextmanager

@@ -7,20 +7,28 @@ import jax.numpy as jnp
 from jax import tree_util
 
 from explorer.identify.state import state_of
-from explorer.tree.walk import names_of
+from explorer.tree.walk import Path, names_of
 
 __all__ = ["without_buffers"]
 
 
-def without_buffers(updates: Any, grads: Any) -> Any:
+# what `optax.MultiSteps` keeps of gradients; moments are of what decays too
+_SUMS = "acc_grads"
+
+
+def without_buffers(updates: Any, grads: Any, opt_state: Any = ()) -> Any:
     """Return updates that leave buffers as they are.
 
     A buffer is what is named as one, as DeepSeek's correction of its router
-    (`e_score_correction_bias`), and has no gradient: what is called so and has one is learned.
+    (`e_score_correction_bias`), and has no gradient: what is called so and has one is learned,
+    also where it had one in a batch before that `optax.MultiSteps` sums. Moments do not tell:
+    decay may be in them. So what is learned and called so stands still in a step without any
+    gradient, and moves on with the next.
 
     Args:
         updates: what an optimizer adds to the parameters, by weight decay too.
         grads: in the same structure.
+        opt_state: of the optimizer, before these updates.
 
     >>> updates = {"router": {"e_score_correction_bias": jnp.ones(2), "kernel": jnp.ones(2)}}
     >>> still = without_buffers(updates, jax.tree.map(jnp.zeros_like, updates))["router"]
@@ -29,8 +37,23 @@ def without_buffers(updates: Any, grads: Any) -> Any:
     """
 
     def still(keys: Any, update: jax.Array, grad: jax.Array) -> jax.Array:
-        if state_of(names_of(keys), grad.shape, grad.dtype.name) is None:
+        path = names_of(keys)
+        if state_of(path, grad.shape, grad.dtype.name) is None:
             return update
-        return jnp.where(jnp.any(grad != 0), update, jnp.zeros_like(update))
+        is_learned = jnp.any(grad != 0)
+        for kept in _summed(opt_state, path, grad.shape):
+            is_learned |= jnp.any(kept != 0)
+        return jnp.where(is_learned, update, jnp.zeros_like(update))
 
     return tree_util.tree_map_with_path(still, updates, grads)
+
+
+def _summed(opt_state: Any, path: Path, shape: tuple[int, ...]) -> list[jax.Array]:
+    """Return the sums of the gradients of one parameter that an optimizer keeps."""
+    found = []
+    for keys, leaf in tree_util.tree_leaves_with_path(opt_state):
+        names = names_of(keys)
+        own = names[-len(path) :] == path and getattr(leaf, "shape", None) == shape
+        if own and _SUMS in names[: -len(path)]:
+            found.append(leaf)
+    return found

@@ -147,7 +147,7 @@ def _single(gradient_fn: GradientFn, optimizer: Any, watch: Any) -> PureStep:
             updates, opt_state = optimizer_of_loss.update(
                 grads, state.opt_state, state.params, **of_loss
             )
-            updates = without_buffers(updates, grads)
+            updates = without_buffers(updates, grads, state.opt_state)
             params = optax.apply_updates(state.params, updates)
             table = ()
             if watch is not None:

@@ -110,7 +110,31 @@ def test_what_cannot_be_packed_is_refused():
         ([[[1, 2]]], 4, r"sequences\[0\]: found int64 of shape \(1, 2\)"),
         ([[1, [2]]], 4, r"sequences\[0\]: found \[1, \[2\]\]; expected a row of integers"),
         ([[1]], 0, "length: found 0 tokens; expected 1 to 16,777,216"),
+        (
+            [[1], [5, 2**31]],
+            4,
+            r"sequences\[1\]: found tokens from 5 to 2,147,483,648; expected",
+        ),
+        (
+            [np.array([2**32 - 1], np.uint32)],
+            4,
+            "to 4,294,967,295; expected each a token of 32",
+        ),
         (7, 4, "sequences: is int; expected a list of rows of integers"),
     ):
         with pytest.raises(InputError, match=text.replace("found ", "(found )?")):
             PackedRows(sequences, length)
+    with pytest.raises(InputError, match="pad: 1099511627776; expected a token of 32"):
+        PackedRows([[1]], 4, pad=2**40)
+
+
+def test_tokens_of_the_widest_numbers_stay_as_they_are():
+    limits = np.iinfo(np.int32)
+    packed = PackedRows([[limits.min, limits.max]], 3, pad=limits.min)
+    tokens = packed[np.arange(1)]["tokens"].tolist()
+    assert tokens == [[limits.min, limits.max, limits.min]]
+
+
+def test_rows_without_tokens_have_no_targets():
+    targets, weights = next_tokens(np.zeros((2, 0), int), np.zeros((2, 0), int))
+    assert targets.shape == weights.shape == (2, 0)

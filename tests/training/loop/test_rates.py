@@ -16,7 +16,7 @@ from explorer.training.loop.stopwatch import Stopwatch, TimeSpent
 from tests.training.loop.test_loop import created
 from tests.training.tiny import Steps
 
-FIRST, STEP, EVALUATION, SAVING = 90.0, 0.5, 40.0, 7.0
+FIRST, STEP, EVALUATION, SAVING, CHECK = 90.0, 0.5, 40.0, 7.0, 1.0
 
 
 class Clock:
@@ -124,6 +124,11 @@ def timed_run(
         clock.passes(EVALUATION)
         return {"loss": 1.0}
 
+    def not_finite(params: Any) -> np.ndarray:
+        clock.passes(CHECK)  # as long as it takes to compile it, say
+        return np.array([-1])
+
+    monkeypatch.setattr(loop, "_not_finite", not_finite)
     checkpoints: Any = saved if every else None
     batches = Endless()
     result = fit(
@@ -158,11 +163,11 @@ def test_time_is_divided_among_what_it_was_spent_on(monkeypatch: pytest.MonkeyPa
         steps=59 * STEP,
         first_step=FIRST,
         evaluation=6 * EVALUATION,
-        saving=saved.saves * SAVING,
+        saving=saved.saves * (CHECK + SAVING),
     )
     assert (
         str(result.spent)
-        == "steps 29.5 s, the first 90.0 s, evaluation 240.0 s, saving 28.0 s"
+        == "steps 29.5 s, the first 90.0 s, evaluation 240.0 s, checks and saves 32.0 s"
     )
 
 
@@ -182,6 +187,32 @@ def test_a_first_step_that_takes_long_says_so_now_and_then(monkeypatch: pytest.M
     assert notes[0] == "compiling the step, and taking it for the first time: 0 s"
     assert not [t for t in threading.enumerate() if t.name == "progress of the first step"]
     assert len(notes) == count
+
+
+class Raises(Reports):
+    """Progress whose stream is closed."""
+
+    def __init__(self) -> None:
+        self.noted = threading.Event()
+
+    def note(self, text: str) -> None:
+        self.noted.set()
+        raise BrokenPipeError(text)
+
+
+def test_a_note_that_cannot_be_written_ends_the_run_as_a_report_would(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(progress_module, "_PATIENCE", (0.0,))
+    unseen = []
+    monkeypatch.setattr(threading, "excepthook", unseen.append)
+    closed = Raises()
+    with pytest.raises(BrokenPipeError, match="compiling"), waited_for(closed):
+        assert closed.noted.wait(60)
+    closed = Raises()
+    with pytest.raises(KeyError), waited_for(closed):  # what the step raises comes first
+        {}[closed.noted.wait(60)]
+    assert not unseen
 
 
 def test_a_first_step_without_progress_is_waited_for_quietly(capsys: pytest.CaptureFixture):

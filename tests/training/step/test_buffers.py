@@ -47,3 +47,25 @@ def test_what_has_a_gradient_is_learned_whatever_it_is_called():
     found = without_buffers(updates, still)["gate"]
     np.testing.assert_array_equal(found[NAME], 0)
     np.testing.assert_array_equal(found["kernel"], 1)
+
+
+def test_what_was_learned_from_another_batch_that_is_summed_is_moved():
+    optimizer = optax.MultiSteps(optax.adam(0.1), 2)
+    params = {
+        "gate": {NAME: jnp.ones(3), "kernel": jnp.ones(3)},
+        "other": {NAME: jnp.ones(3)},
+    }
+
+    def loss_fn(params: Any, batch: Any, context: Any) -> jax.Array:
+        gate = params["gate"]
+        return (batch * (gate[NAME] + gate["kernel"])).mean()
+
+    trainer = Trainer(None, loss_fn, optimizer, donate=False)
+    state = trainer.init_from(params, jax.random.key(0))
+    for batch in (jnp.ones(3), jnp.zeros(3)):  # the second has no gradient
+        before = state.params
+        state, _ = trainer.step(state, batch)
+    gate = state.params["gate"]
+    assert (gate[NAME] != before["gate"][NAME]).all()
+    np.testing.assert_array_equal(gate[NAME], gate["kernel"])
+    np.testing.assert_array_equal(state.params["other"][NAME], 1)
