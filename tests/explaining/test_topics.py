@@ -74,6 +74,34 @@ def test_numbers_are_those_of_the_ledger(name):
         assert f"{ledger.parameters:,}" in explained[topic].brief
 
 
+@pytest.mark.parametrize("name", ["gpt2", "llama-2-7b", "mixtral-8x7b", "deepseek-v3"])
+def test_operations_are_two_for_each_parameter_that_multiplies(name):
+    active = ex.ledger(name).active_parameters
+    assert active is not None
+    without = active.without_input_embedding
+    facts = {fact.name: fact.value for fact in ex.explain(name, "speed").topics[0].facts}
+    multiplied = active.with_embedding_and_head if without is None else without
+    assert facts["operations for a token"] == 2 * multiplied
+    page = ex.report(name, values=False)
+    assert f"One token multiplies {multiplied:,} parameters" in page
+
+
+def test_memory_says_how_a_model_is_kept_where_that_is_not_16_bits():
+    def said(name: str) -> str:
+        return ex.explain(name, "memory").topics[0].brief
+
+    assert "As it is kept, at 8.03 bits for each, deepseek-v3 takes 673.2 GB." in said(
+        "deepseek-v3"
+    )
+    assert "As it is kept, at 32 bits for each, gpt2 takes 497.8 MB." in said("gpt2")
+    assert "As it is kept" not in said("llama-2-7b")
+
+
+def test_the_adapter_by_hand_is_on_a_kernel_of_attention():
+    details = " ".join(ex.explain("llama-3.1-8b", "LoRA").topics[0].details)
+    assert "Beside a kernel of 4,096 x 4,096 = 16,777,216 weights" in details
+
+
 def test_headline_is_books_and_shelves():
     assert ex.explain("llama-2-7b").headline == (
         "llama-2-7b has 6,738,415,616 parameters (books) kept in 291 tensors (shelves). All are "
