@@ -58,7 +58,7 @@ FILES = {
 MODULE = re.compile(r"explorer(\.\w+)+")
 # a record prints itself through its view, which it finds by name when it is printed
 PRINTED_BY = {
-    "inventory.inventory": {"views.inventory"},
+    "inventory.shown": {"views.inventory"},
     "transforms.sensitivity": {"views.sensitivity"},
     "transforms.written": {"views.saved"},
     "document.exporting": {

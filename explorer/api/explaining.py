@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["explain"]
 
+# names of folders that say nothing of the model in them
+_BARE = {"checkpoint", "model", "weights"}
+
 
 def explain(
     target: Any = None, word: str | None = None, *, run: "LearningRun | None" = None
@@ -73,6 +76,9 @@ def _facts(target: Any, name: str = "") -> "Facts":
 
 
 def _called(target: str) -> str:
-    """Return how sentences call a target: a path by its last part."""
-    last = os.path.basename(target.rstrip("/"))
-    return last if os.path.lexists(target) else target
+    """Return how sentences call a target: a path by its last part, which "model" alone is not."""
+    if not os.path.lexists(target):
+        return target
+    above, last = os.path.split(os.path.abspath(target))
+    is_bare = last.lower() in _BARE and os.path.basename(above)
+    return f"{os.path.basename(above)}/{last}" if is_bare else last

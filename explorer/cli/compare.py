@@ -69,5 +69,7 @@ def compare(
             "changes": records(),
         }
 
-    echo_result(form, document=document, records=records, value=value)
+    from explorer.views.comparison import CHANGE_FIELDS
+
+    echo_result(form, document=document, records=records, value=value, fields=CHANGE_FIELDS)
     ctx.exit(1 if by_exit_code and not found.identical else 0)

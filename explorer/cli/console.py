@@ -209,6 +209,7 @@ def echo_result(
     records: Callable[[], Sequence[Any]],
     value: Callable[[], Any] | None = None,
     markdown: Callable[[], Document] | None = None,
+    fields: Sequence[str] = (),
 ) -> None:
     """Print a result in a form of --format; only what that form needs is made.
 
@@ -218,6 +219,7 @@ def echo_result(
         records: make the rows of CSV and Markdown: structs or dicts of equal fields, exact.
         value: makes what JSON holds, where that is more than the records.
         markdown: makes what Markdown holds, where that is not a table of the records.
+        fields: the header of CSV and Markdown where there is no record.
     """
     from explorer.views.exports import json_text, records_document
 
@@ -231,17 +233,17 @@ def echo_result(
         from explorer.document.csv import csv_of
 
         made = csv_of((markdown or document)())  # without a table, the records
-        echo(made or csv_of(records_document([*map(_fields, records())])))
+        echo(made or csv_of(records_document([*map(_fields, records())], fields)))
     elif form == "json":
         echo(json_text((value or records)()))
     elif form == "csv":
         from explorer.document.csv import csv_of
 
-        echo(csv_of(records_document([*map(_fields, records())])))
+        echo(csv_of(records_document([*map(_fields, records())], fields)))
     else:
         from explorer.document.markdown import markdown_of
 
-        table = markdown or (lambda: records_document([*map(_fields, records())]))
+        table = markdown or (lambda: records_document([*map(_fields, records())], fields))
         echo(markdown_of(table()))
 
 

@@ -13,6 +13,7 @@ from urllib.request import url2pathname
 
 import click
 
+from explorer import __file__ as package
 from explorer import __version__
 from explorer.cli.console import echo_result, format_option
 from explorer.document.records import Column, Document, Paragraph, Table, Terms
@@ -78,6 +79,7 @@ def _found(devices: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "explorer": __version__,
         "repository": repository,
+        "read_from": _folder(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "extras": extras,
@@ -92,6 +94,11 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _folder() -> str:
+    """Return the folder that the running package is in."""
+    return os.path.dirname(os.path.dirname(os.path.abspath(package)))
 
 
 def _repository() -> str | None:
@@ -153,8 +160,9 @@ def _devices() -> dict[str, Any]:
 
 
 def _document(found: dict[str, Any]) -> Document:
-    where = f", read from {found['repository']}" if found["repository"] else ""
-    head = Paragraph(f"explorer {found['explorer']}{where}; Python {found['python']}")
+    head = Paragraph(
+        f"explorer {found['explorer']}, read from {found['read_from']}; Python {found['python']}"
+    )
     packages = ", ".join(
         f"{name} {version or 'is missing'}" for name, version in found["packages"].items()
     )

@@ -7,11 +7,10 @@ import click
 
 from explorer.api.explaining import explain as explain_words
 from explorer.cli.completion import complete_word
-from explorer.cli.console import complete_target, echo, echo_document, path_type
-from explorer.errors import InputError
-from explorer.explaining.document import explanation_document
-from explorer.explaining.words import find_topic, is_word, nearest_word
-from explorer.views.exports import json_text
+from explorer.cli.console import complete_target, echo_result, format_option, path_type
+from explorer.errors import InputError, TargetError, printable
+from explorer.explaining.document import explanation_document, fact_records
+from explorer.explaining.words import TOPICS, find_topic, is_word, nearest_word
 
 if TYPE_CHECKING:
     from explorer.explaining.learning_run import LearningRun
@@ -25,14 +24,7 @@ __all__ = ["explain"]
 @click.option(
     "--run", is_flag=True, help="Train the line of the topic learning now; loads JAX."
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "md"]),
-    default="text",
-    show_default=True,
-    help="How to print.",
-)
+@format_option
 def explain(target: str | None, word: str | None, run: bool, form: str) -> None:
     """Explain the words of the field on a real model: tensor, parameter, weight, bias,
     embedding, hyperparameter, learning, quantisation, pruning, mixture of experts, LoRA,
@@ -51,15 +43,25 @@ def explain(target: str | None, word: str | None, run: bool, form: str) -> None:
     """
     if word is None and target is not None and _means_word(target):
         target, word = None, target
-    found = explain_words(target, word, run=_measured(word) if run else None)
-    if form == "json":
-        echo(json_text(found))
-    elif form == "md":
-        from explorer.document.markdown import markdown_of
-
-        echo(markdown_of(explanation_document(found)))
-    else:
-        echo_document(explanation_document(found))
+    run_now = _measured(word) if run else None
+    try:
+        found = explain_words(target, word, run=run_now)
+    except TargetError as error:
+        is_name = target is not None and not os.path.lexists(target)
+        if error.cure or word is not None or not is_name or {*target} & {*"/.:"}:
+            raise
+        raise InputError(
+            printable(target, 60),
+            found="is neither a word that is explained nor a target",
+            expected=f"one of {', '.join(TOPICS)}, a path, or a name of `explorer catalog`",
+        ) from None
+    echo_result(
+        form,
+        document=lambda: explanation_document(found),
+        records=lambda: fact_records(found),
+        value=lambda: found,
+        markdown=lambda: explanation_document(found),
+    )
 
 
 def _means_word(text: str) -> bool:

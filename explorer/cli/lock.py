@@ -99,5 +99,6 @@ def check(ctx: click.Context, target: str, lock_file: str, form: str) -> None:
             document=lambda: locks.differences_document(comparison),
             records=lambda: locks.differences_records(comparison),
             value=lambda: locks.differences_value(comparison, target, lock_file),
+            fields=locks.differences_fields(comparison),
         )
     ctx.exit(0 if comparison.identical else 1)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from explorer.cli.completion import complete_scheme
 from explorer.cli.console import (
     echo_result,
     evaluate_options,
@@ -22,7 +23,13 @@ __all__ = ["quantize"]
 
 @click.command()
 @target_argument
-@click.option("--to", "scheme", required=True, help="Q4_K_M, Q8_0, nf4, int4:g64, fp8, ...")
+@click.option(
+    "--to",
+    "scheme",
+    required=True,
+    shell_complete=complete_scheme,
+    help="Q4_K_M, Q8_0, nf4, int4:g64, fp8, ...",
+)
 @click.option(
     "--by", "method", metavar="METHOD", help="gptq or awq, on --calibrate TEXT.txt."
 )

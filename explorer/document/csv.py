@@ -15,6 +15,9 @@ _SIGNS = r"=+\-@＝＋－＠﹦﹢﹣﹫−"
 _FORMULA = re.compile(rf'(^|[;,|\t])([ "]*[{_SIGNS}])')
 # the same within JSON; a negative number is not a formula
 _IN_JSON = re.compile(rf'([;,|\t][ "\\]*)([{_SIGNS}])(?![\d.eE+-]+"?[,:\]}}])')
+# a number with its sign, as a text that a view wrote; perhaps with the unit of a size
+_NUMBER = re.compile(r"[+-]\d[\d,]*(\.\d+)?(e[+-]?\d+)?%?")
+_SIZE = re.compile(r"[+-]\d+(\.\d+)? [kMGTPE]?B")
 
 
 def csv_of(document: Document) -> str:
@@ -42,5 +45,9 @@ def _guarded(cell: Cell) -> str | int | float | None:
     if not isinstance(value, str):
         return value
     if isinstance(cell, str):
+        if _NUMBER.fullmatch(cell):
+            return cell.replace(",", "").removeprefix("+")
+        if _SIZE.fullmatch(cell):
+            return cell
         return _FORMULA.sub(r"\1'\2", printable(value, 2000))
     return _IN_JSON.sub(lambda sign: f"{sign[1]}\\u{ord(sign[2]):04x}", value)

@@ -55,6 +55,13 @@ class Exportable(msgspec.Struct, frozen=True):
         words = filter(None, (str(getattr(self, "target", "")), self._words()))
         return f"{type(self).__name__}({clip(printable(': '.join(words), 200), _LONGEST)})"
 
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows: the record's document; None for its repr."""
+        from explorer.document.html import html_of
+
+        shown = self._document()
+        return None if shown is None else html_of(shown)
+
     def _document(self) -> Document | None:
         """Return the document that shows the record; None where it has no view."""
         module, _, name = _SHOWN_BY.get(type(self).__name__, "").partition(":")

@@ -32,7 +32,11 @@ def _block(block: Block) -> str:
         case Paragraph(text):
             return _line(text)
         case Terms(items, _, closing):
-            lines = [f"- **{_escaped(term)}** {_escaped(text)}" for term, text in items]
+            lines = [
+                # a text without a term continues the item above it
+                f"- **{_escaped(term)}** {_escaped(text)}" if term else f"  {_line(text)}"
+                for term, text in items
+            ]
             return "\n".join(lines) + (f"\n\n{_line(closing)}" if closing else "")
         case Notes(items):
             return "\n".join(f"- {_line(text)}" for text in items)

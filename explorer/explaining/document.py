@@ -1,6 +1,7 @@
 """An explanation as a document: a headline, topics with their numbers, commands for more."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from explorer.document.records import (
     Block,
@@ -13,7 +14,7 @@ from explorer.document.records import (
 )
 from explorer.explaining.records import Explanation, Topic
 
-__all__ = ["explanation_document"]
+__all__ = ["explanation_document", "fact_records"]
 
 _COLUMNS = (
     Column("figure", least=20),
@@ -50,3 +51,23 @@ def _whole(topic: Topic) -> Iterator[Block]:
         ]
         yield Table(_COLUMNS, rows).without_empty_columns()
     yield Paragraph(f"-> {topic.command}")
+
+
+def fact_records(explanation: Explanation) -> list[dict[str, Any]]:
+    """Return one record for each figure of each topic, its value exact; of topics in brief,
+    one for each topic."""
+    facts = [
+        {
+            "topic": topic.word,
+            "figure": fact.name,
+            "value": fact.value,
+            "shown": fact.shown or shown(fact.value),
+            "note": fact.how,
+        }
+        for topic in explanation.topics
+        for fact in topic.facts
+    ]
+    return facts or [
+        {"topic": topic.word, "text": topic.brief, "command": topic.command}
+        for topic in explanation.topics
+    ]

@@ -191,9 +191,9 @@ def lora(facts: Facts) -> Topic:
 
 
 def _by_hand(facts: Facts) -> str:
-    """Return the arithmetic of one adapter, on the largest kernel of a model."""
+    """Return the arithmetic of one adapter, on the largest kernel of attention, where there is one."""
     shapes = [
-        kind.shape[-2:]
+        (kind.component == "attention", kind.shape[-2:])
         for kind, _, _ in facts.inventory.kinds
         if kind.is_parameter
         and kind.role == "kernel"
@@ -201,7 +201,7 @@ def _by_hand(facts: Facts) -> str:
     ]
     if not shapes:
         return ""
-    one, other = max(shapes, key=lambda shape: shape[0] * shape[1])
+    _, (one, other) = max(shapes, key=lambda found: (found[0], found[1][0] * found[1][1]))
     return (
         f"Beside a kernel of {one:,} x {other:,} = {one * other:,} weights, an adapter of rank {_RANK} "
         f"has {_RANK} x ({one:,} + {other:,}) = {_RANK * (one + other):,}."

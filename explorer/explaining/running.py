@@ -17,16 +17,16 @@ def memory(facts: Facts) -> Topic:
     at = facts.ledger.bytes_at
     brief = (
         f"Memory is parameters times bytes for each: {facts.ledger.parameters:,} x 2 bytes (16 bits) = "
-        f"{units.size(at['16'])}, or {units.size(at['4'])} at 4 bits. A cache for the text and working "
-        "space come on top. "
+        f"{units.size(at['16'])}, or {units.size(at['4'])} at 4 bits. "
     )
     details = list(_ON_MEMORY)
     table: list[Fact] = []
     plan = planned(facts)
     if isinstance(plan, str):
+        brief += _ON_TOP
         details.append(plan)
     else:
-        brief += _fits(facts, plan)
+        brief += _as_stored(facts, plan) + _ON_TOP + _fits(facts, plan)
         names = {
             "kv_cache": "cache of one text",
             "workspace": "working space",
@@ -50,6 +50,7 @@ def memory(facts: Facts) -> Topic:
     )  # fmt: skip
 
 
+_ON_TOP = "A cache for the text and working space come on top. "
 _ON_MEMORY: tuple[str, ...] = (
     "This is why people ask for the number of parameters: it decides which computer can run a model. "
     "The cache holds what the model has read (keys and values of each token) and grows with the "
@@ -57,6 +58,17 @@ _ON_MEMORY: tuple[str, ...] = (
     "Training takes several times as much: a gradient for each parameter, and two further numbers of "
     "the optimizer Adam.",
 )
+
+
+def _as_stored(facts: Facts, plan: MemoryPlan) -> str:
+    """Return what the parameters take as they are kept, where that is not 16 bits each."""
+    stored, number = bytes_of(plan, "parameters", "quantization"), facts.ledger.parameters
+    if not number or 15 < 8 * stored / number < 17:
+        return ""
+    return (
+        f"As it is kept, at {8 * stored / number:.3g} bits for each, {facts.name} takes "
+        f"{units.size(stored)}. "
+    )
 
 
 def _fits(facts: Facts, plan: MemoryPlan) -> str:
@@ -89,19 +101,19 @@ def _trained(facts: Facts) -> list[Fact]:
 
 def speed(facts: Facts) -> Topic:
     """Return how fast memory and arithmetic allow a model to answer."""
-    active = _active(facts)
+    multiplied, which = _multiplied(facts)
     brief = (
         "For each token that a model writes, its parameters are read from memory and multiplied once: "
-        f"about {in_words(2 * active)} operations for {facts.name}. More parameters take more time. "
+        f"about {in_words(2 * multiplied)} operations for {facts.name}. More parameters take more time. "
     )
     details, table = (
         list(_ON_SPEED),
         [
             Fact(
                 "operations for a token",
-                2 * active,
-                in_words(2 * active),
-                "2 for each active parameter",
+                2 * multiplied,
+                in_words(2 * multiplied),
+                which,
             )
         ],
     )
@@ -144,9 +156,15 @@ def _small(facts: Facts) -> list[Fact]:
     return [Fact("the same at 4 bits (Q4_K_M)", bound, units.rate(bound), "at most")]
 
 
-def _active(facts: Facts) -> int:
+def _multiplied(facts: Facts) -> tuple[int, str]:
+    """Return the parameters that multiply a token, and how they become operations."""
     active = facts.ledger.active_parameters
-    return facts.ledger.parameters if active is None else active.with_embedding_and_head
+    if active is None:
+        return facts.ledger.parameters, "2 for each parameter"
+    if active.without_input_embedding is None:
+        return active.with_embedding_and_head, "2 for each active parameter"
+    how = "2 for each active parameter; of the embedding a row is read"
+    return active.without_input_embedding, how
 
 
 def cost(facts: Facts) -> Topic:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from importlib import import_module
 from typing import Literal
 
 import msgspec
@@ -15,6 +14,7 @@ from explorer.inventory.selection import (
     no_such_tensor,
     nothing_matches,
 )
+from explorer.inventory.shown import Shown
 from explorer.inventory.tensor import BUFFER_COLLECTIONS, Kind, TensorSpec, Tie
 from explorer.inventory.totals import Totals, sum_totals
 from explorer.paths import matches, name_of
@@ -27,7 +27,7 @@ __all__ = ["Basis", "Inventory"]
 Basis = Literal["source", "model", "collection", "name", "use", "format"]
 
 
-class Inventory(msgspec.Struct, frozen=True, dict=True, eq=False):
+class Inventory(Shown, frozen=True, dict=True, eq=False):
     """The tensors of one target, with exact totals (Python ints).
 
     Indexing, iteration and `len` are over tensors. Totals come from the columns; the
@@ -67,7 +67,7 @@ class Inventory(msgspec.Struct, frozen=True, dict=True, eq=False):
     rules: tuple[str, ...] = ()
     assumptions: tuple[tuple[str, str], ...] = ()
     card: Card | None = None
-    metadata: dict[str, str] = {}
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
     is_packing_said: bool = False
 
     def __eq__(self, other: object) -> bool:
@@ -259,9 +259,6 @@ class Inventory(msgspec.Struct, frozen=True, dict=True, eq=False):
             card=None,
         )
 
-    def __str__(self) -> str:
-        return _render("text", self)
-
     def __repr__(self) -> str:
         return (
             f"Inventory({self.target or self.source}: {self.num_tensors:,} tensor{'s' * (self.num_tensors != 1)}, "
@@ -270,16 +267,6 @@ class Inventory(msgspec.Struct, frozen=True, dict=True, eq=False):
             f"{self.num_biases:,} bias{'es' * (self.num_biases != 1)})"
         )
 
-    def _repr_html_(self) -> str:
-        return _render("html", self)
-
 
 def _is_path(name: object) -> bool:
     return isinstance(name, tuple) and all(isinstance(part, str) for part in name)
-
-
-def _render(form: str, inventory: Inventory) -> str:
-    # The views stand above this room and import it. They are found by name when an
-    # inventory is shown, so that what it shows does not depend on what was imported before.
-    views = import_module("explorer.views.inventory")
-    return getattr(views, f"inventory_{form}")(inventory)

@@ -9,6 +9,7 @@ from explorer.values.groups import pattern_of, range_name
 from explorer.views import units
 
 __all__ = [
+    "CHANGE_FIELDS",
     "comparison_document",
     "comparison_records",
     "comparison_table",
@@ -62,6 +63,11 @@ def comparison_table(comparison: Comparison, title: str = "") -> Document:
     head = Paragraph(_counts(comparison))
     table = [Table(_COLUMNS, rows).without_empty_columns()] if rows else []
     return Document(title, (head, *table))
+
+
+CHANGE_FIELDS = (
+    "change", "before", "after", "dtype_before", "shape_before", "dtype_after", "shape_after",
+)  # fmt: skip
 
 
 def comparison_records(comparison: Comparison) -> list[dict[str, Any]]:

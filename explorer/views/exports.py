@@ -24,10 +24,18 @@ def json_text(value: Any) -> str:
     return json.dumps(msgspec.to_builtins(value), indent=2)
 
 
-def records_document(records: Sequence[dict[str, Any]]) -> Document:
-    """Return records of equal fields as one table, to be lowered to CSV or Markdown."""
+def records_document(
+    records: Sequence[dict[str, Any]], fields: Sequence[str] = ()
+) -> Document:
+    """Return records of equal fields as one table, to be lowered to CSV or Markdown.
+
+    Args:
+        records: the rows.
+        fields: the columns where there is no record; without them there is no table then.
+    """
     if not records:
-        return Document()
+        columns = tuple(map(Column, fields))
+        return Document(blocks=(Table(columns, []),) if columns else ())
     columns = tuple(
         Column(name, "right" if isinstance(value, int | float) else "left")
         for name, value in records[0].items()

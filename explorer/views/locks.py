@@ -4,13 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.analyses.comparison import Comparison
 from explorer.document.records import Document
-from explorer.views.comparison import comparison_records, comparison_table
+from explorer.views.comparison import CHANGE_FIELDS, comparison_records, comparison_table
 
 if TYPE_CHECKING:  # comparing values needs NumPy, comparing structures does not
     from explorer.values.compare_digests import DigestComparison
     from explorer.values.digest import TensorDigest
 
-__all__ = ["differences_document", "differences_records", "differences_value"]
+__all__ = [
+    "differences_document",
+    "differences_fields",
+    "differences_records",
+    "differences_value",
+]
 
 
 def differences_document(comparison: "Comparison | DigestComparison") -> Document:
@@ -47,6 +52,18 @@ def differences_records(
         }
         for change in comparison.changes
     ]
+
+
+def differences_fields(comparison: "Comparison | DigestComparison") -> tuple[str, ...]:
+    """Return the fields of those records, which are known without any.
+
+    >>> differences_fields(Comparison(unchanged=1))[:3]
+    ('change', 'before', 'after')
+    """
+    if isinstance(comparison, Comparison):
+        return CHANGE_FIELDS
+    sides = (*_side("before", None), *_side("after", None))
+    return ("change", "before", "after", *sides)
 
 
 def differences_value(

@@ -12,7 +12,7 @@ __all__ = ["side_by_side_blocks", "totals_sentence"]
 _COLUMNS = (
     Column("name", least=24),
     Column("shape", rank=4),
-    Column("parameters A", "right", rank=1),
+    Column("parameters A", "right"),
     Column("parameters B", "right"),
     Column("B - A", "right", rank=1),
     Column("bytes A", "right", rank=3),

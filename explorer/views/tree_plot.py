@@ -50,9 +50,10 @@ def plot_tree(inventory: Inventory, path: str | os.PathLike | None = None) -> "F
         figure.set_size_inches(_WIDTH, _HEIGHT)
         panel = figure.subplots()
         _draw(panel, drawn, size)
+        tensors = inventory.num_parameter_tensors or inventory.num_tensors
         held = (
             f"{counted(inventory.num_parameters, 'parameter')} in "
-            f"{counted(inventory.num_tensors, 'tensor')}"
+            f"{counted(tensors, 'tensor')}"
         )
         title = f"{printable(inventory.target or inventory.source, 80)}: {held}"
         panel.set_title(title, parse_math=False)
@@ -120,7 +121,9 @@ def _part(
         return
     ink = "white" if word == "embedding" else "black"
     name = (
-        _clipped(node[0], 21 if width <= 1 else 60) if width >= 1 else _clipped(node[0], 9)
+        _clipped(node[0], 21 if width <= 1 else 60)
+        if width >= 1
+        else _clipped(node[0].rstrip("/").rpartition("/")[2], 9)
     )
     lines = [name]
     if height > 2 * _LINE:

@@ -57,6 +57,13 @@ def test_doctor_names_what_is_missing(monkeypatch):
     assert "pip install -e '.[qwix]' in the repository" in printed("doctor", "--no-devices")
 
 
+def test_doctor_says_which_copy_runs():
+    import explorer
+
+    found = json.loads(printed("doctor", "--no-devices", "--format", "json"))
+    assert Path(explorer.__file__).parent.parent == Path(found["read_from"])
+
+
 def test_doctor_knows_every_extra_of_users():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
@@ -99,6 +106,7 @@ def test_doctor_reports_a_jax_that_does_not_answer(monkeypatch, script, last):
         (["explain"], "gpt2-x", "gpt2-xl"),
         (["plan", "gpt2", "--device"], "rtx-40", "rtx-4090"),
         (["plan", "gpt2", "--quantize"], "Q4_K", "Q4_K_M"),
+        (["quantize", "gpt2", "--to"], "Q4_K", "Q4_K_M"),
         (["train"], "lin", "linear"),
         (["train", "linear", "--set"], "poi", "points="),
         ([], "expl", "explain"),

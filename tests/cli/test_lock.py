@@ -42,6 +42,18 @@ def test_the_exit_code_is_the_same_in_every_form(files: Path, lock: str, form: t
     assert checked(files, "new", lock, *form).returncode == 1
 
 
+@pytest.mark.parametrize("lock", ["params", "values"])
+def test_without_a_difference_csv_still_has_its_header(files: Path, lock: str):
+    same, differ = (
+        checked(files, model, lock, "--format", "csv").stdout.splitlines()
+        for model in ("old", "new")
+    )
+    assert same == differ[:1]
+    assert same[0].startswith("change,before,after,dtype_before,shape_before")
+    compared = run("compare", files / "old.npz", files / "old.npz", "--format", "csv")
+    assert compared.stdout.splitlines()[0].startswith("change,before,after,")
+
+
 def test_differences_of_structure_are_records(files: Path):
     found = json.loads(checked(files, "new", "params", "--json").stdout)
     assert (found["identical"], found["unchanged"]) == (False, 1)

@@ -75,6 +75,13 @@ def test_hidden_columns_are_named(width):
     assert {"name", "parameters", "bytes"} <= set(header.split())
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_comparison_keeps_both_counts(width):
+    text = run("compare", "gpt2", "gpt2-medium", COLUMNS=str(width)).stdout
+    (header,) = [line for line in text.splitlines() if line.startswith("name ")]
+    assert re.split(r"  +", header)[1:3] == ["parameters A", "parameters B"]
+
+
 def test_names_that_are_cut_differ():
     names = [
         f"transformer/h/{n}/attention/{word}/kernel" for n in (1, 2, 11) for word in "qkv"

@@ -15,7 +15,7 @@ __all__ = ["FILE"]
 
 FILE = ROOT / "docs" / "report.png"
 MODEL, SCHEME, DEVICE = "llama-3.1-8b", "Q4_K_M", "rtx-4090"
-WIDTH, HEIGHT = 1180, 1045
+WIDTH, HEIGHT = 1180, 1592
 _SET = """(() => {
   const stored = data.models[0].grid.stored.findIndex((way) => way.label === %r);
   for (const [name, value, kind] of [['stored', stored, 'input'], ['device', %r, 'change']]) {

@@ -7,7 +7,7 @@ import pytest
 
 from explorer.document.csv import csv_of
 from explorer.document.markdown import markdown_of
-from explorer.document.records import Column, Document, Notes, Paragraph, Table
+from explorer.document.records import Column, Document, Notes, Paragraph, Table, Terms
 from explorer.views.exports import records_document
 
 
@@ -20,6 +20,19 @@ def test_a_cell_is_not_a_formula():
         {"name": "'=HYPERLINK(1)", "count": "-3"},
         {"name": 'a,"b"\\n', "count": "4"},
     ]
+
+
+def test_signed_numbers_are_numbers():
+    cells = ["-1.09", "+12,865,792", "-4.1e-05", "+51.5 MB", "-1+cmd", "+1.5 MB=x", "-"]
+    table = Table((Column("n"),), [(cell,) for cell in cells])
+    rows = [row["n"] for row in csv.DictReader(io.StringIO(csv_of(Document("", (table,)))))]
+    assert rows[:4] == ["-1.09", "12865792", "-4.1e-05", "+51.5 MB"]
+    assert rows[4:] == ["'-1+cmd", "'+1.5 MB=x", "'-"]
+
+
+def test_a_text_without_a_term_continues_the_item_above_it():
+    terms = Terms((("fits", "one"), ("", "- another")), 4)
+    assert markdown_of(Document("", (terms,))) == "- **fits** one\n  \\- another"
 
 
 def test_markdown_names_are_literal():

@@ -1,6 +1,8 @@
 """Every public record: a text that its view shows, a short repr, dicts, JSON, a data frame."""
 
+import html
 import json
+import re
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -18,6 +20,7 @@ OTHER = {
     "dense": {"kernel": 2 * np.eye(4, dtype="float32"), "scale": np.ones(4, "float32")}
 }
 RECORDS = {
+    "inventory": lambda: ex.explore(TREE),
     "ledger": lambda: ex.ledger(TREE),
     "summary": lambda: ex.summarize(TREE, by="role"),
     "comparison": lambda: ex.compare(TREE, OTHER),
@@ -47,6 +50,19 @@ def test_text_and_repr_are_for_people(record):
     for field in record.__struct_fields__:
         assert f"{field}=" not in short
         assert f"{field}=" not in text
+
+
+def test_a_notebook_shows_what_the_text_says(record):
+    page = record._repr_html_()
+    if type(record).__name__ == "Digests":
+        assert page is None  # lines for files, which a notebook's repr counts
+        return
+    assert page.startswith('<div class="explorer-document">')
+    plain = html.unescape(re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL))
+    words = re.findall(r"[a-z]{5,}", str(record).partition("(hidden at")[0])
+    assert words
+    missing = set(words) - set(re.findall(r"[a-z]{5,}", plain))
+    assert missing <= {"notes"}
 
 
 def test_dict_and_json_are_the_same(record):

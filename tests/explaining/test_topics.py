@@ -1,5 +1,6 @@
 """Every word has its topic, every number is the target's own, every command runs."""
 
+import csv
 import json
 import re
 import shlex
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import explorer as ex
 from explorer.document.text import text_of
@@ -72,6 +74,34 @@ def test_numbers_are_those_of_the_ledger(name):
     assert weights == ledger.weights
     for topic in ("tensor", "parameter", "weight", "bias"):
         assert f"{ledger.parameters:,}" in explained[topic].brief
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama-2-7b", "mixtral-8x7b", "deepseek-v3"])
+def test_operations_are_two_for_each_parameter_that_multiplies(name):
+    active = ex.ledger(name).active_parameters
+    assert active is not None
+    without = active.without_input_embedding
+    facts = {fact.name: fact.value for fact in ex.explain(name, "speed").topics[0].facts}
+    multiplied = active.with_embedding_and_head if without is None else without
+    assert facts["operations for a token"] == 2 * multiplied
+    page = ex.report(name, values=False)
+    assert f"One token multiplies {multiplied:,} parameters" in page
+
+
+def test_memory_says_how_a_model_is_kept_where_that_is_not_16_bits():
+    def said(name: str) -> str:
+        return ex.explain(name, "memory").topics[0].brief
+
+    assert "As it is kept, at 8.03 bits for each, deepseek-v3 takes 673.2 GB." in said(
+        "deepseek-v3"
+    )
+    assert "As it is kept, at 32 bits for each, gpt2 takes 497.8 MB." in said("gpt2")
+    assert "As it is kept" not in said("llama-2-7b")
+
+
+def test_the_adapter_by_hand_is_on_a_kernel_of_attention():
+    details = " ".join(ex.explain("llama-3.1-8b", "LoRA").topics[0].details)
+    assert "Beside a kernel of 4,096 x 4,096 = 16,777,216 weights" in details
 
 
 def test_headline_is_books_and_shelves():
@@ -153,6 +183,39 @@ def test_one_argument_is_a_word_or_a_target():
     assert run("explain", "gpt2").stdout.startswith("gpt2\n")
     assert "did you mean gradient?" in run("explain", "grdient").stderr
     assert "did you mean llama-2-7b?" in run("explain", "lama-2-7b").stderr
+
+
+def test_what_is_neither_a_word_nor_a_target_is_said_to_be_neither():
+    done = run("explain", "qqqqqqq")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "qqqqqqq: is neither a word that is explained nor a target; expected one of" in (
+        done.stderr
+    )
+    assert "is neither a word" not in run("explain", "no_such.safetensors").stderr
+
+
+def test_csv_has_the_figures_of_a_topic_or_the_topics():
+    def rows(*args: str) -> list[dict[str, str]]:
+        return list(csv.DictReader(run("explain", "gpt2", *args).stdout.splitlines()))
+
+    values = {row["figure"]: row["value"] for row in rows("bias", "--format", "csv")}
+    assert values == {"biases of gpt2": "102144"}
+    assert rows("bias", "--csv") == [
+        {
+            "figure": "biases of gpt2",
+            "amount": "102,144",
+            "note": "inferred (roles by name)",
+        }
+    ]
+    assert [row["topic"] for row in rows("--csv")] == list(TOPICS)
+
+
+def test_a_folder_called_model_is_named_with_the_one_above_it(tmp_path):
+    place = tmp_path / "minilm" / "model"
+    place.mkdir(parents=True)
+    save_file({"w": np.ones((4, 3), "float32")}, place / "model.safetensors")
+    brief = ex.explain(place, "bias").topics[0].brief
+    assert "None of the 12 parameters of minilm/model is a bias" in brief
 
 
 def test_json_is_the_record():

@@ -27,6 +27,18 @@ def test_heights_are_parameters():
     assert legend[:2] == ["mlp 70.2%", "attention 16.7%"]
 
 
+def test_the_title_counts_the_tensors_that_hold_parameters():
+    tree = {"params": {"w": np.ones((4, 3))}, "batch_stats": {"mean": np.ones(3)}}
+    (panel,) = plot_tree(ex.explore(tree)).axes
+    assert panel.get_title(loc="left").endswith("12 parameters in 1 tensor")
+
+
+def test_the_root_of_a_folder_has_its_last_name(tmp_path: Path):
+    np.savez(tmp_path / "tiny.npz", kernel=np.ones((4, 3), "float32"))
+    (panel,) = plot_tree(ex.explore(tmp_path / "tiny.npz")).axes
+    assert panel.texts[0].get_text().startswith("tiny.npz\n")
+
+
 def test_names_are_never_markup():
     (panel,) = plot_tree(ex.explore({"$x^2$": np.ones(3), "b": np.ones(2)})).axes
     assert any("$x^2$" in text.get_text() for text in panel.texts)

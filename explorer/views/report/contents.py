@@ -4,7 +4,9 @@ import shlex
 from typing import Any
 
 from explorer.analyses.collapse import Row, collapse
+from explorer.analyses.comparison import Comparison
 from explorer.analyses.ledger import Ledger, ledger_of
+from explorer.analyses.side_by_side import side_by_side
 from explorer.document.palette import COLOURS
 from explorer.document.records import Block, Column, Paragraph, Table
 from explorer.document.words import counted
@@ -17,6 +19,7 @@ from explorer.views.report.memory import device_data, grid_data, need_of
 from explorer.views.report.nodes import map_of
 from explorer.views.report.records import Flops, ModelReport, ReportedModel
 from explorer.views.report.training import training_data, training_need_of
+from explorer.views.side_by_side import side_by_side_blocks
 from explorer.views.tree import tree_table
 
 __all__ = ["contents_of"]
@@ -42,7 +45,7 @@ def contents_of(report: ModelReport, nodes: int, rows: int, name: int) -> dict[s
     return {
         "title": " and ".join(printable(each, 200) for each in names),
         "models": models,
-        "comparison": compared and _cut_blocks(comparison_table(compared).blocks, rows),
+        "comparison": compared and _differences(report, compared, rows),
         "counts": counts_document(ledgers) if compared else None,
         "devices": device_data(),
         "made_by": f"explorer {report.version}: explorer report {_targets(report)}",
@@ -55,6 +58,18 @@ def contents_of(report: ModelReport, nodes: int, rows: int, name: int) -> dict[s
             "colours": {word: colour.code for word, colour in COLOURS.items()},
         },
     }
+
+
+def _differences(report: ModelReport, compared: Comparison, most: int) -> list[Block]:
+    """Return the trees side by side where they differ, as `explorer compare` has them, and
+    below them what changed."""
+    first, second = (model.inventory for model in report.models)
+    changes = comparison_table(compared).blocks
+    if compared.identical:
+        return _cut_blocks(changes, most)
+    a, b = (printable(each.target or each.source, 200) for each in (first, second))
+    trees = side_by_side_blocks(side_by_side(first, second))
+    return _cut_blocks((Paragraph(f"A: {a}, B: {b}"), *trees, *changes), most)
 
 
 def _targets(report: ModelReport) -> str:
@@ -100,9 +115,12 @@ def _model(
 def _tiles(ledger: Ledger) -> list[tuple[str, str, str]]:
     """Return the figures that are asked for first, each with how it is known."""
     known = ledger.provenance
+    tensors, holding = known["tensors"], ledger.parameter_tensors
+    if holding != ledger.tensors:
+        tensors += f"; {holding:,} hold{'s' * (holding == 1)} parameters"
     tiles = [
         ("parameters", f"{ledger.parameters:,}", known["parameters"]),
-        ("tensors", f"{ledger.tensors:,}", known["tensors"]),
+        ("tensors", f"{ledger.tensors:,}", tensors),
         ("weights", f"{ledger.weights:,}", known["weights"]),
         ("biases", f"{ledger.biases:,}", known["biases"]),
         ("bytes", units.size(ledger.nbytes), known["nbytes"]),

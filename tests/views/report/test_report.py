@@ -151,6 +151,17 @@ def test_two_targets_are_compared():
     compared = ex.compare("gpt2", "gpt2-medium")
     text = " ".join(found.text)
     assert f"{len(compared.added):,} added, {len(compared.reshaped):,} reshaped" in text
+    a, b = (ex.count_parameters(name) for name in ("gpt2", "gpt2-medium"))
+    assert "A: gpt2, B: gpt2-medium" in text
+    assert f"A has {a:,} parameters" in text
+    assert f"total {a:,} {b:,} +{b - a:,}" in " ".join(text.split())
+
+
+def test_the_tile_of_tensors_says_how_many_hold_parameters():
+    tree = {"params": {"w": np.ones((4, 3))}, "batch_stats": {"mean": np.ones(3)}}
+    text = " ".join(read_report(ex.report(tree)).text)
+    assert "exact; 1 holds parameters" in text
+    assert "hold parameters" not in " ".join(read_report(ex.report("gpt2")).text)
 
 
 def test_roles_by_use_are_there_where_they_are_asked_for():
