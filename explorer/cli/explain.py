@@ -47,8 +47,9 @@ def explain(target: str | None, word: str | None, run: bool, form: str) -> None:
     try:
         found = explain_words(target, word, run=run_now)
     except TargetError as error:
-        is_name = target is not None and not os.path.lexists(target)
-        if error.cure or word is not None or not is_name or {*target} & {*"/.:"}:
+        if error.cure or word is not None or target is None:
+            raise
+        if os.path.lexists(target) or {*target} & {*"/.:"}:
             raise
         raise InputError(
             printable(target, 60),

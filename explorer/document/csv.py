@@ -36,18 +36,20 @@ def _table(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([_guarded(column.title) for column in table.columns])
-    writer.writerows([_guarded(cell) for cell in row] for row in table.rows)
+    signed = [column.align == "right" for column in table.columns]
+    writer.writerows(map(_guarded, row, signed) for row in table.rows)
     return out.getvalue().removesuffix("\n")
 
 
-def _guarded(cell: Cell) -> str | int | float | None:
+def _guarded(cell: Cell, signed: bool = False) -> str | int | float | None:
+    """Return a cell that no spreadsheet runs; in a column of numbers, these stay numbers."""
     value = exact(cell)
     if not isinstance(value, str):
         return value
     if isinstance(cell, str):
-        if _NUMBER.fullmatch(cell):
+        if signed and _NUMBER.fullmatch(cell):
             return cell.replace(",", "").removeprefix("+")
-        if _SIZE.fullmatch(cell):
+        if signed and _SIZE.fullmatch(cell):
             return cell
         return _FORMULA.sub(r"\1'\2", printable(value, 2000))
     return _IN_JSON.sub(lambda sign: f"{sign[1]}\\u{ord(sign[2]):04x}", value)

@@ -20,7 +20,7 @@ from explorer.training.sharding.arrays import (
     check_not_donated,
 )
 from explorer.training.sharding.automatic import automatic, inside
-from explorer.training.sharding.mesh import Rule, Rules
+from explorer.training.sharding.mesh import Rule, Rules, check_mesh
 from explorer.training.sharding.placement import StatePlacement
 from explorer.training.step.checks import (
     check_float,
@@ -224,6 +224,7 @@ def _jitted(begin: _Begin, placed: StatePlacement, *given: Any) -> TrainState:
                 found="hold a tracer of a function that has ended",
                 expected="arrays",
             ) from None
+    check_mesh(placed.mesh)
     with inside(automatic(placed.mesh)):
         shardings = placed.shardings(placed.mesh, jax.eval_shape(begin, *given))
         return jax.jit(begin, out_shardings=shardings)(*given)
