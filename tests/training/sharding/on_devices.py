@@ -23,7 +23,7 @@ import explorer as ex
 from explorer.errors import InputError
 from explorer.models.small import MultilayerPerceptron
 from explorer.recipes import running, settings_of
-from explorer.training import Arrays, Epoch, Trainer, evaluate
+from explorer.training import Arrays, Epoch, Trainer, evaluate, fit
 from explorer.training.sharding.mesh import make_mesh, place_batch, shardings_of
 from explorer.training.step.evaluation import make_eval_step
 from explorer.training.step.state import create_state
@@ -111,10 +111,10 @@ def explicit() -> dict[str, list[float]]:
             batch = jax.device_put(
                 tiny.tokens(16), NamedSharding(mesh, PartitionSpec("data"))
             )
-            for _ in range(2):
-                state, metrics = trainer.step(state, batch)
-            evaluated = trainer.eval_step(state, batch)
-        found[name] = [float(metrics["loss"]), float(evaluated["loss"])]
+            history = trainer.history(state)
+            result = fit(trainer, state, iter([batch] * 2), steps=2, history=history)
+            evaluated = trainer.eval_step(result.state, batch)
+        found[name] = [*history.metric("loss").values, float(evaluated["loss"])]
     return found
 
 
