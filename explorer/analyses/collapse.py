@@ -138,7 +138,7 @@ def leaf_row(name: str, copies: int, leaves: list[tuple[Leaf, int]]) -> Row:
 
 
 def folded_names(shapes: Shapes, node: int) -> list[tuple[str, list[str]]]:
-    """Return the labels of a subtree's rows and the children's names that each stands for, in order."""
+    """Return the labels of a subtree's rows, in order, and the children that each stands for."""
     groups: dict[object, list[tuple[str, str, int, str]]] = {}
     for name, child in shapes.children(node).items():
         match = _NUMBERED.fullmatch(name)

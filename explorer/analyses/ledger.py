@@ -21,8 +21,8 @@ class Ledger(Exportable, frozen=True, kw_only=True):
     """What `explorer count` prints of one target; every count and byte total is an int.
 
     `roles` and `components` add up to `parameters`; `dtypes` and `collections` to all
-    unique elements. Parameters of no known component are under their modules' own names. `active_parameters` is None where no architecture says how many experts
-    a token uses; `advertised` what the publisher claims, `agreement` how a checkpoint fits
+    unique elements. Parameters of no known component are under their modules' own names.
+    `active_parameters` is None where no architecture says how many experts a token uses; `advertised` what the publisher claims, `agreement` how a checkpoint fits
     its config, `checkpoint_tensors` how many tensors its checkpoints have. `bytes_at` is what the
     parameters take at numbers of bits each. `provenance` says of each figure whether it is
     "exact", "inferred (rule)" or "assumed (why)".

@@ -156,8 +156,8 @@ class BrowsingSession:
         ledger = ledger_of(self.subjects[0].inventory)
         shares: list[tuple[str, int]] = []
         legend: list[CellText] = []
-        for word, number in ledger.components.items():
-            share = units.share(number, ledger.parameters)
+        texts = units.shares([*ledger.components.values()])
+        for (word, number), share in zip(ledger.components.items(), texts, strict=True):
             colour = "other" if colour_of(word) is None else word
             shares.append((colour, number))
             legend += [CellText("■ ", colour), CellText(f"{word} {share}   ", "dim")]

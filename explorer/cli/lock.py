@@ -48,24 +48,30 @@ def lock(target: str, values: bool, algorithm: "Algorithm", form: str) -> None:
         from explorer.values.digest import value_lock_text
 
         found = digest(target, algorithm=algorithm)
-        _print(form, lambda: value_lock_text(found), found.to_dict()["tensors"])
+        _print(form, lambda: value_lock_text(found), lambda: found.to_dict()["tensors"])
         for note in found.notes:
             click.echo(f"explorer: {note}", err=True)
         return
     from explorer.analyses.lock import lock_records, lock_text
 
     inventory = explore(target)
-    _print(form, lambda: lock_text(inventory).removesuffix("\n"), lock_records(inventory))
+    _print(
+        form,
+        lambda: lock_text(inventory).removesuffix("\n"),
+        lambda: lock_records(inventory),
+    )
 
 
-def _print(form: str, text: Callable[[], str], records: list[dict[str, Any]]) -> None:
+def _print(
+    form: str, text: Callable[[], str], records: Callable[[], list[dict[str, Any]]]
+) -> None:
     """Print a lock: lines that other programs read, however long, or its records."""
     if form == "text":
         echo(text())
         return
     from explorer.views.exports import records_document
 
-    echo_result(form, document=lambda: records_document(records), records=lambda: records)
+    echo_result(form, document=lambda: records_document(records()), records=records)
 
 
 @click.command()

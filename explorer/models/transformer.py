@@ -264,6 +264,10 @@ def _check_kind(ids: jax.Array) -> None:
 
 
 def _check_shape(name: str, array: jax.Array | None, *shapes: tuple[int, ...]) -> None:
-    if array is not None and array.shape not in shapes:
+    if array is None:
+        return
+    shape = getattr(array, "shape", None)
+    if shape not in shapes:
+        found = f"a {type(array).__name__}" if shape is None else f"shape {shape}"
         allowed = " or ".join(map(str, shapes))
-        raise InputError(name, found=f"shape {array.shape}", expected=f"shape {allowed}")
+        raise InputError(name, found=found, expected=f"shape {allowed}")

@@ -61,11 +61,9 @@ def prune_target(
 
     from explorer.packed.loading import load_dequantised
 
-    arrays: Target = target
+    arrays: Target = target  # which those that shrink or calibrate read themselves
     if not (shrinks(target, settings) or settings.by in _CALIBRATED):
-        arrays = Tree(
-            load_dequantised(target.path), name
-        )  # those read the model themselves
+        arrays = Tree(load_dequantised(target.path), name)
     found, change = _pruned(arrays, name, settings, select, given)
     note = "packed weights dequantised; `explorer quantize` stores the result in few bits"
     return found, replace(change, notes=(*change.notes, note))

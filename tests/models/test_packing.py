@@ -51,7 +51,14 @@ def test_layers_that_are_stacked_agree():
             {"attention_mask": SEGMENTS > 0},
             "given with attention_mask; expected without; 0 in",
         ),
-        ({"segment_ids": SEGMENTS[:, :4]}, r"shape \(2, 4\); expected shape \(2, 16\)"),
+        (
+            {"segment_ids": SEGMENTS[:, :4]},
+            r"shape \(2, 4\); expected shape \(2, 16\)",
+        ),
+        (
+            {"segment_ids": SEGMENTS.tolist()},
+            r"segment_ids: a list; expected shape",
+        ),
     ],
 )
 def test_what_contradicts_is_refused(more: dict, text: str):

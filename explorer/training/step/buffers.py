@@ -11,7 +11,6 @@ from explorer.tree.walk import Path, names_of
 
 __all__ = ["without_buffers"]
 
-
 # what `optax.MultiSteps` keeps of gradients; moments are of what decays too
 _SUMS = "acc_grads"
 
