@@ -22,12 +22,20 @@ def test_a_cell_is_not_a_formula():
     ]
 
 
+def cells_of(cells: list[str], align: str) -> list[str]:
+    table = Table((Column("n", align),), [(cell,) for cell in cells])  # pyright: ignore
+    return [row["n"] for row in csv.DictReader(io.StringIO(csv_of(Document("", (table,)))))]
+
+
 def test_signed_numbers_are_numbers():
     cells = ["-1.09", "+12,865,792", "-4.1e-05", "+51.5 MB", "-1+cmd", "+1.5 MB=x", "-"]
-    table = Table((Column("n"),), [(cell,) for cell in cells])
-    rows = [row["n"] for row in csv.DictReader(io.StringIO(csv_of(Document("", (table,)))))]
+    rows = cells_of(cells, "right")
     assert rows[:4] == ["-1.09", "12865792", "-4.1e-05", "+51.5 MB"]
     assert rows[4:] == ["'-1+cmd", "'+1.5 MB=x", "'-"]
+
+
+def test_names_that_look_like_numbers_stay_names():
+    assert cells_of(["+3", "-1.09", "+1,024"], "left") == ["'+3", "'-1.09", "'+1,024"]
 
 
 def test_a_text_without_a_term_continues_the_item_above_it():
