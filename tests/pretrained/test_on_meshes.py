@@ -39,6 +39,18 @@ def test_of_a_leaf_there_is_memory_for_the_parts_of_this_process():
     assert held.ctypes.data % 64 == 0
 
 
+@pytest.mark.parametrize("kept", ["bfloat16", "float32", "float64", "int8"])
+@pytest.mark.parametrize("shape", [(1, 7), (130, 1030), (2500, 1801)])
+def test_a_transposed_matrix_is_set_as_one_of_its_elements(
+    kept: str, shape: tuple[int, int]
+):
+    stored = np.random.default_rng(0).integers(-99, 99, shape).astype("float32")
+    parts = LeafParts(shape[::-1], jax.numpy.dtype(kept))
+    parts.write((), stored.T)
+    (held,) = parts._parts.values()
+    np.testing.assert_array_equal(held.astype("float32"), stored.T)
+
+
 def folder_of(path: Path) -> Path:
     config = tiny.LLAMA | {"num_hidden_layers": 2}
     model = ex.build_model(config)
