@@ -3,8 +3,6 @@
 A watched step gives the host one small array; one that is not pays for a comparison.
 """
 
-import math
-from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -19,7 +17,8 @@ from explorer.errors import (
     shown,
 )
 from explorer.training.sharding.arrays import check_not_donated
-from explorer.training.watch.rows import Plan, Stacks, plan_rows, stacks_of
+from explorer.training.watch.rows import Stacks, plan_rows, stacks_of
+from explorer.training.watch.statistics import Columns, statistics
 from explorer.tree.nesting import check_tree
 
 __all__ = ["Watch"]
@@ -56,10 +55,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     ('ScanBlock_0/Dense_0/kernel[0]', 'ScanBlock_0/Dense_0/kernel[1]')
     """
 
-    COLUMNS: ClassVar[tuple[str, ...]] = (
-        "norm", "rms", "mean", "std", "grad_norm", "update_ratio", "zeros", "dead_rows",
-        "distance",
-    )  # fmt: skip
+    COLUMNS: ClassVar[tuple[str, ...]] = Columns._fields
 
     every: int = 50
     glob: str = "**"
@@ -153,17 +149,14 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
             first = _leaves_like(jax.eval_shape(self.init, params), "kept", kept)
 
         def table() -> jax.Array:
-            chosen = ([tree[tensor.leaf] for tensor in plan.tensors] for tree in leaves)
-            return _table(plan, *chosen, first=first)[np.array(plan.order)]
+            chosen = [[tree[tensor.leaf] for tensor in plan.tensors] for tree in leaves]
+            return statistics(plan, *chosen, first=first)[np.array(plan.order)]
 
         if self.every == 1:
             return table()
         unwatched = np.full((len(plan.names), len(self.COLUMNS)), np.nan, np.float32)
         is_watched = jnp.asarray(step) % self.every == 0
         return lax.cond(is_watched, table, lambda: jnp.asarray(unwatched))
-
-
-_ZEROS = Watch.COLUMNS.index("zeros")
 
 
 def _leaves_like(params: Any, place: str, tree: Any) -> list[Any]:
@@ -174,95 +167,3 @@ def _leaves_like(params: Any, place: str, tree: Any) -> list[Any]:
             expected=f"the structure of the parameters, {len(jax.tree.leaves(params))} leaves",
         )
     return jax.tree.leaves(tree)
-
-
-def _table(
-    plan: Plan, params: list[Any], grads: list[Any], updates: list[Any], *, first: list[Any]
-) -> jax.Array:
-    """Return the statistics of tensors, their rows one after another."""
-    stacks = [tensor.axes for tensor in plan.tensors]
-    axes = [tensor.units for tensor in plan.tensors]
-    table = jnp.concatenate(list(map(_statistics, params, grads, updates, first, stacks)))
-    units = [
-        _units(x.shape[stack:], of)
-        for x, stack, of in zip(params, stacks, axes, strict=True)
-    ]
-    rows = [math.prod(x.shape[:axes]) for x, axes in zip(params, stacks, strict=True)]
-    least = np.repeat([1 / n if n else np.inf for n in units], rows)
-    alive = np.repeat([0.0 if n else np.nan for n in units], rows).astype(np.float32)
-
-    def dead() -> jax.Array:
-        return jnp.concatenate(list(map(_dead_rows, params, stacks, axes)))
-
-    # Sums over all but some axes are expensive: they are taken only where there are zeros
-    # enough for a unit to be dead, or (where a value is NaN) it is unknown.
-    enough = ~(table[:, _ZEROS] < 0.99 * least)
-    column = lax.cond(jnp.any(enough), dead, lambda: jnp.asarray(alive))
-    before, after = jnp.split(table, [_ZEROS + 1], axis=1)
-    return jnp.concatenate([before, column[:, None], after], axis=1)
-
-
-@partial(jax.jit, static_argnums=4)  # tensors of one shape are traced once
-def _statistics(
-    params: jax.Array, grads: jax.Array, updates: jax.Array, first: Any, stack: int
-) -> jax.Array:
-    """Return [rows, columns] of one tensor, without dead rows.
-
-    The mean is taken from one of the values, and the deviation from the mean: both keep
-    their digits however far the values are from 0, and equal values deviate by exactly 0. A
-    second pass for the deviation costs nothing on a CPU, where XLA makes one for each sum,
-    and one reading of the parameters elsewhere.
-    """
-    x, within = _wide(params), tuple(range(stack, params.ndim))
-    size = math.prod(params.shape[stack:])
-    norm, update = _norm(x, within), _norm(_wide(updates), within)
-    mean = std = zeros = jnp.full_like(norm, jnp.nan)
-    if size:
-        pivot = _one_of(x, stack)
-        mean = pivot + jnp.mean(x - jnp.expand_dims(pivot, within), within)
-        std = _norm(x - jnp.expand_dims(mean, within), within) / math.sqrt(size)
-        # not x == 0: XLA's CPU backend counts a comparison ten times slower
-        zeros = jnp.mean(1 - jnp.square(jnp.sign(x)), within)
-    columns = (
-        norm,
-        norm / math.sqrt(size) if size else mean,
-        mean,
-        std,
-        _norm(_wide(grads), within),
-        jnp.where(update == 0, 0, update / norm),
-        zeros,
-        jnp.full_like(norm, jnp.nan) if first is None else _norm(x - _wide(first), within),
-    )
-    return jnp.stack(columns, -1).reshape(-1, len(columns)).astype(jnp.float32)
-
-
-def _one_of(x: jax.Array, stack: int) -> jax.Array:
-    """Return one value of each row: of its first, middle and last the one between."""
-    sizes = x.shape[stack:]
-    places = ([0] * len(sizes), [size // 2 for size in sizes], [-1] * len(sizes))
-    first, middle, last = (x[(..., *place)] for place in places)
-    low, high = jnp.minimum(first, middle), jnp.maximum(first, middle)
-    return jnp.maximum(low, jnp.minimum(high, last))
-
-
-def _dead_rows(x: jax.Array, stack: int, axes: tuple[int, ...]) -> jax.Array:
-    """Return [rows]: the fraction of units whose weights are all 0."""
-    rows = math.prod(x.shape[:stack])
-    if not _units(x.shape[stack:], axes):
-        return jnp.full(rows, jnp.nan, jnp.float32)
-    others = [axis for axis in range(x.ndim - stack) if axis not in axes]
-    dead = jnp.all(x == 0, tuple(stack + axis for axis in others)).reshape(rows, -1)
-    return jnp.mean(dead, -1, dtype=jnp.float32)
-
-
-def _units(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
-    """Return how many units a tensor has; 0 for a vector, or where all is empty."""
-    return math.prod(shape[axis] for axis in axes) if axes and math.prod(shape) else 0
-
-
-def _wide(array: jax.Array) -> jax.Array:
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
-
-
-def _norm(array: jax.Array, within: tuple[int, ...]) -> jax.Array:
-    return jnp.sqrt(jnp.sum(jnp.square(array), within))

@@ -101,6 +101,41 @@ def close(table, wanted):
         )
 
 
+def layers(count: int) -> dict[str, np.ndarray]:
+    """Tensors of six types, as many of each as layers; those of a type have other values."""
+    names = ("sparse", "bfloat16", "conv", "vector", "empty", "zeros")
+    return {
+        f"{name}_{at}": np.asarray(ZOO[name] * (at - 1), ZOO[name].dtype)
+        for at in range(count)
+        for name in names
+    }
+
+
+def measure_layers(count: int, distance: bool = True):
+    params, (grads, updates, first) = layers(count), (layers(count) for _ in range(3))
+    return jax.jit(Watch(every=1, distance=distance).measure).lower(
+        0, params, grads, updates, first
+    )
+
+
+def test_tensors_of_one_type_have_each_its_own_figures():
+    params = layers(5)
+    trees = [
+        {name: np.asarray(array * scale, array.dtype) for name, array in params.items()}
+        for scale in (2, 0.5, -1)
+    ]
+    watch = Watch(every=1, distance=True)
+    table = np.asarray(watch.measure(0, params, *trees))
+    for name, row in zip(watch.rows(params), table, strict=True):
+        close(row, expected(params[name], *(tree[name] for tree in trees)))
+
+
+@pytest.mark.parametrize("distance", [False, True])
+def test_more_layers_make_no_more_sums_to_compile(distance: bool):
+    few, many = (measure_layers(count, distance).as_text() for count in (5, 20))
+    assert many.count("stablehlo.reduce(") == few.count("stablehlo.reduce(") > 0
+
+
 class Figures(chex.TestCase):
     """With jit and without."""
 
