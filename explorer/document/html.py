@@ -65,7 +65,7 @@ def _block(block: Block, max_rows: int) -> str:
             return _table(block.without_empty_columns(), max_rows)
         case Paragraph(text):
             return f"<p>{_escaped(text)}</p>"
-        case Terms(items, _, closing):
+        case Terms(items, _, closing, _):
             rows = (
                 f"<tr>{_cell('th', 'text', 'left', term)}{_cell('td', 'text', 'left', text)}</tr>"
                 for term, text in items
