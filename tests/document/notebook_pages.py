@@ -19,7 +19,7 @@ body{font-family:Roboto,sans-serif;font-size:14px;line-height:1.5}
 .rendered_html th{font-weight:bold}
 .rendered_html ul{list-style:disc;margin:0 2em;padding-left:0}
 """
-# what VS Code's page of outputs says of tables: they end where the cell does, unless told
+# what VS Code's page of outputs says of tables: wide, and to the right
 _VS_CODE = """
 table,thead,tr,th,td,tbody{border:none!important;border-color:transparent;border-spacing:0;border-collapse:collapse}
 table,th,tr{vertical-align:middle;text-align:right}
