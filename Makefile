@@ -67,6 +67,7 @@ refresh: sheet $(MINILM) checkpoints/all
 conformance: $(REFERENCE)/ready $(VENV)/dev $(MINILM)
 	OMP_NUM_THREADS=1 $(REFERENCE)/bin/python -m tests.conformance.live
 	$(REFERENCE)/bin/python -m tests.conformance.frames
+	$(REFERENCE)/bin/python -m tests.conformance.notebooks
 	@rm -rf $(WRITTEN) && mkdir -p $(WRITTEN)/saved $(WRITTEN)/quantised $(WRITTEN)/minilm
 	$(BIN)/python -m tests.conformance.saved write $(WRITTEN)/saved
 	$(BIN)/python -m tests.conformance.quantised write $(WRITTEN)/quantised

@@ -71,9 +71,8 @@ def compact(row: Row) -> Row:
 def _compacted(row: Row) -> Row:
     if not row.children:
         return row
-    collections = {leaf.collection for leaf, _ in walk(row) if leaf.shape is not None}
-    if len(collections) == 1 and PARAMS not in collections:  # of state its size is asked
-        return msgspec.structs.replace(row, children=(), collection=collections.pop())
+    if collection := _state_of(row):  # of state its size is asked
+        return msgspec.structs.replace(row, children=(), collection=collection)
     children = tuple(map(_compacted, row.children))
     modules = [c for c in children if c.shape is None and c.collection != "quantization"]
     if not modules and len(children) <= MAX_PARTS:
@@ -85,6 +84,17 @@ def _compacted(row: Row) -> Row:
         copies = max(row.copies, only.copies)
         return msgspec.structs.replace(only, name=name, copies=copies)
     return msgspec.structs.replace(row, children=children)
+
+
+def _state_of(row: Row) -> str:
+    """Return the one collection that all tensors in a row are of; "" if any is a parameter."""
+    found = ""
+    for leaf, _ in walk(row):
+        if leaf.shape is not None:
+            if leaf.collection == PARAMS or (found and leaf.collection != found):
+                return ""
+            found = leaf.collection
+    return found
 
 
 def walk(row: Row, depth: int = 0) -> Iterator[tuple[Row, int]]:
@@ -120,7 +130,10 @@ def _merge(name: str, nodes: dict[int, int], shapes: Shapes, fold: bool) -> Row:
 
 def leaf_row(name: str, copies: int, leaves: list[tuple[Leaf, int]]) -> Row:
     """Return the row of equal tensors, each given with its number of copies."""
-    totals = sum_totals(leaf.totals * count for leaf, count in leaves)
+    (one, count), *others = leaves
+    totals = one.totals if count == 1 else one.totals * count
+    if others:
+        totals = sum_totals((totals, *(leaf.totals * number for leaf, number in others)))
     first, kind = leaves[0][0], leaves[0][0].kind
     return Row(
         **msgspec.structs.asdict(totals),
@@ -141,7 +154,7 @@ def folded_names(shapes: Shapes, node: int) -> list[tuple[str, list[str]]]:
     """Return the labels of a subtree's rows, in order, and the children that each stands for."""
     groups: dict[object, list[tuple[str, str, int, str]]] = {}
     for name, child in shapes.children(node).items():
-        match = _NUMBERED.fullmatch(name)
+        match = None if name.isalpha() else _NUMBERED.fullmatch(name)
         if match is None or len(match[2]) > 9:
             groups[name] = [(name, "", 0, "")]
         else:

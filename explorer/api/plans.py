@@ -100,14 +100,14 @@ def planner_of(
     optimizer: Any = None,
 ) -> "Callable[[dict[str, Any]], MemoryPlan]":
     """Return what plans a subject for settings."""
-    from explorer.sizing.plan import plan_of
-    from explorer.sizing.workloads import settings_of
-
     named: dict[str, Any] = {}
     if isinstance(optimizer, str):
         named, optimizer = {"optimizer": optimizer}, None
 
     def plan_for(settings: dict[str, Any]) -> "MemoryPlan":
+        from explorer.sizing.plan import plan_of  # many explanations plan nothing
+        from explorer.sizing.workloads import settings_of
+
         settings = named | settings
         where = settings.get("device", device)
         rest = {name: value for name, value in settings.items() if name != "device"}

@@ -1,14 +1,16 @@
 """Which tensors are shown: those of one role, of one component, or of both."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 import msgspec
 
 from explorer.browsing.branches import subset
 from explorer.inventory.inventory import Inventory
+from explorer.inventory.own_names import group_words, own_names
 from explorer.inventory.tensor import Kind
 
-__all__ = ["TensorFilter", "filtered", "job_of", "words_of"]
+__all__ = ["TensorFilter", "components_of", "filtered", "job_of", "names_of", "roles_of"]
 
 
 class TensorFilter(msgspec.Struct, frozen=True):
@@ -32,8 +34,20 @@ def job_of(kind: Kind) -> str:
     return kind.role if kind.is_parameter else kind.collection
 
 
-def filtered(inventory: Inventory, wanted: TensorFilter) -> Inventory:
+def names_of(inventories: Iterable[Inventory]) -> frozenset[str]:
+    """Return the modules' own names that are components, as the legend has them."""
+    return frozenset().union(*(own_names(each.columns) for each in inventories))
+
+
+def filtered(
+    inventory: Inventory, wanted: TensorFilter, names: Set[str] | None = None
+) -> Inventory:
     """Return the inventory of the tensors that are shown; the rows of all roles add up to all.
+
+    Args:
+        inventory: all tensors.
+        wanted: what they must have.
+        names: modules' own names that are components; None for those of the inventory.
 
     >>> import explorer as ex
     >>> filtered(ex.explore("gpt2"), TensorFilter(role="bias")).num_parameters
@@ -42,27 +56,49 @@ def filtered(inventory: Inventory, wanted: TensorFilter) -> Inventory:
     if wanted.is_any:
         return inventory
     columns = inventory.columns
-    fitting = [
-        wanted.role in ("", job_of(kind)) and wanted.component in ("", kind.component)
-        for kind in columns.kinds
-    ]
-    return subset(
-        inventory, (i for i, number in enumerate(columns.numbers) if fitting[number])
-    )
+    names = names_of([inventory]) if names is None else names
+    fitting = [wanted.role in ("", job_of(kind)) for kind in columns.kinds]
+    places: Iterator[int] = (i for i, n in enumerate(columns.numbers) if fitting[n])
+    if wanted.component:
+        words = [*group_words(columns, names)]
+        places = (i for i in places if words[i] == wanted.component)
+    return subset(inventory, places)
 
 
-def words_of(
-    inventories: Sequence[Inventory], word: Callable[[Kind], str]
-) -> tuple[str, ...]:
-    """Return the words that tensors have, those of the most parameters first, then of state.
+def roles_of(inventories: Sequence[Inventory]) -> tuple[str, ...]:
+    """Return the roles that tensors have, those of the most parameters first, then of state.
 
     >>> import explorer as ex
-    >>> words_of([ex.explore("gpt2")], job_of)
+    >>> roles_of([ex.explore("gpt2")])
     ('kernel', 'embedding', 'bias', 'scale')
     """
-    sizes: dict[str, int] = {}
+    sizes: Counter[str] = Counter()
     for inventory in inventories:
         for kind, named, _ in inventory.kinds:
-            size = kind.size * named if kind.is_parameter else 0
-            sizes[word(kind)] = sizes.get(word(kind), 0) + size
-    return tuple(sorted(sizes, key=lambda name: (-sizes[name], name)))
+            sizes[job_of(kind)] += kind.size * named if kind.is_parameter else 0
+    return _ordered(sizes)
+
+
+def components_of(inventories: Sequence[Inventory], names: Set[str]) -> tuple[str, ...]:
+    """Return the components that tensors have, those of the most parameters first.
+
+    Args:
+        inventories: of which tensors.
+        names: modules' own names that are components.
+
+    >>> import explorer as ex
+    >>> components_of([ex.explore("gpt2")], frozenset())
+    ('mlp', 'embedding', 'attention', 'norm')
+    """
+    sizes: Counter[str] = Counter()
+    for inventory in inventories:
+        columns = inventory.columns
+        words = group_words(columns, names)
+        for (number, word), named in Counter(zip(columns.numbers, words)).items():
+            kind = columns.kinds[number]
+            sizes[word] += kind.size * named if kind.is_parameter else 0
+    return _ordered(sizes)
+
+
+def _ordered(sizes: Counter[str]) -> tuple[str, ...]:
+    return tuple(sorted(sizes, key=lambda word: (-sizes[word], word)))

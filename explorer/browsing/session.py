@@ -6,7 +6,13 @@ from msgspec.structs import replace
 
 from explorer.analyses.ledger import ledger_of
 from explorer.browsing.cells import CellText, share_strip
-from explorer.browsing.filtering import TensorFilter, filtered, job_of, words_of
+from explorer.browsing.filtering import (
+    TensorFilter,
+    components_of,
+    filtered,
+    names_of,
+    roles_of,
+)
 from explorer.browsing.outline import ItemPath, Outline
 from explorer.browsing.search import NameHits, find, next_hit
 from explorer.browsing.state import (
@@ -21,8 +27,7 @@ from explorer.browsing.state import (
 from explorer.browsing.subject import BrowsedTarget
 from explorer.document.palette import colour_of
 from explorer.document.records import Paragraph
-from explorer.inventory.own_names import component_word
-from explorer.inventory.tensor import Kind
+from explorer.inventory.inventory import Inventory
 from explorer.views import units
 from explorer.views.ledger import ledger_document
 from explorer.views.side_by_side import totals_sentence
@@ -43,6 +48,7 @@ class BrowsingSession:
         self.subjects = tuple(subjects)
         self.wanted = TensorFilter()
         self.hits = NameHits()
+        self.names = names_of(each.inventory for each in subjects)
         self.whole = Outline([each.inventory for each in subjects])
         self.headline = self._headline()
         self._show(self.whole)
@@ -123,19 +129,18 @@ class BrowsingSession:
 
     def words(self, word: str) -> tuple[str, ...]:
         """Return the roles, or the components, of the tensors that the other filter shows."""
-        chosen = job_of if word == "role" else _component_of
-        others = replace(self.wanted, **{word: ""})
-        return words_of(
-            [filtered(each.inventory, others) for each in self.subjects], chosen
-        )
+        shown = self._filtered(replace(self.wanted, **{word: ""}))
+        return roles_of(shown) if word == "role" else components_of(shown, self.names)
+
+    def _filtered(self, wanted: TensorFilter) -> list[Inventory]:
+        return [filtered(each.inventory, wanted, self.names) for each in self.subjects]
 
     def _filter(self) -> None:
         text, order = self.hits.text, self.view.order
         if self.wanted.is_any:
             self._show(self.whole)
         else:
-            found = [filtered(each.inventory, self.wanted) for each in self.subjects]
-            self._show(Outline(found, is_part=True))
+            self._show(Outline(self._filtered(self.wanted), is_part=True))
         self.with_view(replace(self.view, order=order), ())
         self.search(text)
 
@@ -177,8 +182,7 @@ class BrowsingSession:
         return " · ".join(parts)
 
     def _shown(self) -> str:
-        role, component = self.wanted.role, component_word(self.wanted.component or "mlp")
-        words = [role] * bool(role) + [component] * bool(self.wanted.component)
+        words = [word for word in (self.wanted.role, self.wanted.component) if word]
         root, whole = self.outline.root, self.whole.root
         numbers = [
             f"{root.parameters(side):,} of {whole.parameters(side):,}"
@@ -194,7 +198,3 @@ class BrowsingSession:
         rows = f"{at}{units.count(len(hits.paths), 'row')}"
         found = f"“{hits.text}”: {units.count(hits.tensors, 'tensor')} in {rows}"
         return f"{found} (n: next)" if len(hits.paths) > 1 else found
-
-
-def _component_of(kind: Kind) -> str:
-    return kind.component

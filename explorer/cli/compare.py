@@ -4,7 +4,13 @@ import click
 
 from explorer.analyses.comparison import compare as compare_inventories
 from explorer.api.structure import explore
-from explorer.cli.console import complete_target, echo_result, format_option, path_type
+from explorer.cli.console import (
+    complete_target,
+    echo_result,
+    exit_code_option,
+    format_option,
+    path_type,
+)
 from explorer.document.records import Document, Paragraph
 
 __all__ = ["compare"]
@@ -15,27 +21,22 @@ _MOST = 40  # differences that are listed below the tree
 @click.command()
 @click.argument("a", type=path_type, shell_complete=complete_target)
 @click.argument("b", type=path_type, shell_complete=complete_target)
-@click.option(
-    "--exit-code/--no-exit-code",
-    "by_exit_code",
-    default=True,
-    show_default=True,
-    help="Exit 1 if they differ.",
-)
+@exit_code_option(False)
 @click.option("--all", "every", is_flag=True, help="Every difference, however many.")
 @format_option
 @click.pass_context
 def compare(
     ctx: click.Context, a: str, b: str, by_exit_code: bool, every: bool, form: str
 ) -> None:
-    """Print two models side by side and how the structure of B differs; exit 1 if it does.
+    """Print two models side by side and how the structure of B differs.
 
-    The tree is folded as that of `show`; what is equal in both is not opened. Paths, shapes and dtypes, never values: those are compared by `explorer diff`.
+    The tree is folded as that of `show`; what is equal in both is not opened. Paths, shapes and dtypes, never values: those are compared by `explorer diff`. With --exit-code, exit 1 if they differ.
 
     \b
     Examples:
       explorer compare gpt2 gpt2-medium
       explorer compare old/ new/ --format json
+      explorer compare old/ new/ --exit-code > changes.txt
     """
     old, new = explore(a), explore(b)
     found = compare_inventories(old, new)

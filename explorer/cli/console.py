@@ -20,6 +20,7 @@ __all__ = [
     "echo_part",
     "echo_result",
     "evaluate_options",
+    "exit_code_option",
     "format_option",
     "leave_with",
     "path_type",
@@ -96,6 +97,17 @@ def evaluate_options(function: Callable) -> Callable:
     ):
         function = option(function)
     return function
+
+
+def exit_code_option(default: bool) -> Callable[[Callable], Callable]:
+    """Return what adds --exit-code, "exit 1 if they differ", to a command that compares."""
+    return click.option(
+        "--exit-code/--no-exit-code",
+        "by_exit_code",
+        default=default,
+        show_default=True,
+        help="Whether to exit 1 if they differ.",
+    )
 
 
 def widths_options(function: Callable) -> Callable:

@@ -4,7 +4,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from explorer.cli.console import complete_target, echo_result, format_option, path_type
+from explorer.cli.console import (
+    complete_target,
+    echo_result,
+    exit_code_option,
+    format_option,
+    path_type,
+)
 from explorer.cli.writing_progress import reading_bar
 from explorer.document.records import Document
 from explorer.errors import InputError
@@ -31,6 +37,7 @@ __all__ = ["diff"]
 @click.option(
     "--digests", is_flag=True, help="A and B are files that `explorer digest` printed."
 )
+@exit_code_option(True)
 @format_option
 @click.pass_context
 def diff(
@@ -41,6 +48,7 @@ def diff(
     atol: float,
     matches: tuple[str, ...],
     digests: bool,
+    by_exit_code: bool,
     form: str,
 ) -> None:
     """Print what changed from A to B, tensor by tensor; exit 1 if something did.
@@ -48,7 +56,7 @@ def diff(
     A and B may be of other formats, and name and lay out their tensors in other ways. Each
     tensor is identical; or the other one rounded, quantized, plus an update of low rank, or in
     another order; or different, missing or added. With a tolerance, exit 1 only if a number
-    is beyond it.
+    is beyond it; with --no-exit-code, never.
 
     \b
     Examples:
@@ -56,18 +64,20 @@ def diff(
       explorer diff model/ model.gguf --format json
       explorer diff a.safetensors b.npz --atol 1e-6
       explorer diff --digests a.txt b.txt
+      explorer diff a.npz b.npz --no-exit-code
     """
     if digests:
         if rtol or atol or matches:
             raise click.UsageError("--digests takes no tolerance and no --match", ctx)
-        ctx.exit(_compare_digests(a, b, form))
+        same = _compare_digests(a, b, form)
+        ctx.exit(1 if by_exit_code and not same else 0)
     from explorer.api.values import diff as diff_of
 
     renamed = _renamed(ctx, matches)
     with reading_bar() as progress:
         found = diff_of(a, b, match=renamed, rtol=rtol, atol=atol, progress=progress)
     _print(found, form)
-    ctx.exit(0 if found.within_tolerance else 1)
+    ctx.exit(1 if by_exit_code and not found.within_tolerance else 0)
 
 
 def _renamed(ctx: click.Context, matches: tuple[str, ...]) -> dict[str, str] | None:
@@ -97,7 +107,8 @@ def _print(found: "Difference", form: str) -> None:
     echo_result(form, document=document, records=records, value=value, markdown=document)
 
 
-def _compare_digests(a: str, b: str, form: str) -> int:
+def _compare_digests(a: str, b: str, form: str) -> bool:
+    """Print what differs between two lists of hashes; return whether nothing does."""
     from explorer.storage.local import read_whole
     from explorer.values.compare_digests import compare_digests
     from explorer.values.digest import read_digests
@@ -120,7 +131,7 @@ def _compare_digests(a: str, b: str, form: str) -> int:
         records=lambda: found.changes,
         value=lambda: views.digest_changes_value(found),
     )
-    return 0 if found.identical else 1
+    return found.identical
 
 
 _MOST = 1 << 30  # bytes of a list of hashes

@@ -48,6 +48,7 @@ _REQUIREMENT = re.compile(r"([\w.-]+).*extra\s*==\s*['\"]([\w-]+)['\"]")
 _SECONDS = 60
 _LARGEST = 1 << 16  # bytes of what an installer says
 _ASK_JAX = "import json, jax; print(json.dumps([f'{d.device_kind} ({d.platform})' for d in jax.devices()]))"
+_COMPLETION = 'eval "$(_EXPLORER_COMPLETE=bash_source explorer)"'
 _FOLDERS = ("JAX_COMPILATION_CACHE_DIR", "HF_HOME", "TMPDIR")
 
 
@@ -128,8 +129,7 @@ def _command(extras: list[dict[str, Any]], repository: str | None) -> str:
     missing = ",".join(extra["extra"] for extra in extras if not extra["installed"])
     if not missing:
         return ""
-    command = f"pip install -e '{repository or '.'}[{missing}]'"
-    return command if repository else f"{command} in the repository"
+    return f"pip install -e '{repository or '.'}[{missing}]'"
 
 
 def _packages_of(extra: str) -> list[str]:
@@ -173,17 +173,17 @@ def _document(found: dict[str, Any]) -> Document:
     ]
     items = [("devices", _seen(found["devices"]))]
     items += [(name, value or "unset") for name, value in found["folders"].items()]
+    commands = [("completion in bash", _COMPLETION)]
     if found["command"]:
-        items.insert(0, ("to install", found["command"]))
-    items.append(
-        ("completion", 'eval "$(_EXPLORER_COMPLETE=bash_source explorer)", or zsh, fish')
-    )
-    width = max(len(name) for name, _ in items)
+        where = "" if found["repository"] else ", in the repository"
+        commands.insert(0, (f"to install{where}", found["command"]))
+    width = max(len(name) for name, _ in (*items, *commands))
     return Document(
         blocks=(
             head,
             Terms((("packages", packages),), width),
             Table(columns, rows).without_empty_columns(),
+            Terms(tuple(commands), width, commands=True),
             Terms(tuple(items), width),
         )
     )

@@ -31,4 +31,6 @@ def questions_document() -> Document:
     """Return the questions beside the commands that answer them."""
     width = max(len(question) for question, _ in QUESTIONS)
     last = "All commands: explorer --help. Examples of one: explorer show --help"
-    return Document(blocks=(Paragraph(_TITLE), Terms(QUESTIONS, width), Paragraph(last)))
+    return Document(
+        blocks=(Paragraph(_TITLE), Terms(QUESTIONS, width, commands=True), Paragraph(last))
+    )

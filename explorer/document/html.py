@@ -24,15 +24,17 @@ from explorer.errors import printable
 
 __all__ = ["html_of"]
 
-# more names in a selector than Jupyter's own have
+# more names in a selector than Jupyter's own have; marimo takes the margins of all elements
 _STYLE = """
 div.explorer-document{font-size:13px;line-height:1.45;color:inherit}
+div.explorer-document p{margin:.5em 0}
+div.explorer-document ul{list-style:disc;margin:.5em 0;padding-left:1.6em}
 div.explorer-document table{border-collapse:collapse;border:none;font-size:13px;margin:.4em 0;width:auto;table-layout:auto}
-div.explorer-document table td,div.explorer-document table th{padding:2px 14px 2px 0;border:none;vertical-align:top;color:inherit;max-width:60em}
-div.explorer-document table th{font-weight:normal}
+div.explorer-document table td,div.explorer-document table th{padding:2px 14px 2px 0;border:none;vertical-align:top;line-height:1.45;color:inherit;max-width:60em}
+div.explorer-document table th{font-weight:normal;white-space:nowrap}
 div.explorer-document table thead th{opacity:.7;border-bottom:1px solid}
 div.explorer-document table tfoot td{border-top:1px solid;font-weight:bold}
-div.explorer-document table .number{font-variant-numeric:tabular-nums;white-space:nowrap}
+div.explorer-document table .number{text-align:right!important;font-variant-numeric:tabular-nums;white-space:nowrap}
 div.explorer-document table .name{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space:pre}
 div.explorer-document table .bar span{display:inline-block;height:.7em;background:currentColor;opacity:.6}
 div.explorer-document summary{cursor:pointer;opacity:.7}
@@ -63,7 +65,7 @@ def _block(block: Block, max_rows: int) -> str:
             return _table(block.without_empty_columns(), max_rows)
         case Paragraph(text):
             return f"<p>{_escaped(text)}</p>"
-        case Terms(items, _, closing):
+        case Terms(items, _, closing, _):
             rows = (
                 f"<tr>{_cell('th', 'text', 'left', term)}{_cell('td', 'text', 'left', text)}</tr>"
                 for term, text in items
@@ -100,7 +102,10 @@ def _bar(share: float, word: str) -> str:
     """Return a bar, in the colour that its row's word has."""
     colour = colour_of(word)
     hue = f";background:{colour.code};opacity:1" if colour else ""
-    return f'<td class="bar"><span style="width:{_BAR * share:.2f}em{hue}"></span></td>'
+    left = 'align="left" style="text-align:left"'
+    return (
+        f'<td class="bar" {left}><span style="width:{_BAR * share:.2f}em{hue}"></span></td>'
+    )
 
 
 def _cells(columns: tuple[Column, ...], row: Iterable[object], tag: str = "td") -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from explorer.document.palette import escape_of
 from explorer.document.records import Column, Table, shown
 from explorer.errors import printable
+from explorer.inventory.gc_pause import paused_gc
 
 __all__ = ["PLAIN", "TERMINAL", "Style", "clip", "distinct", "table_lines", "width_of"]
 
@@ -64,6 +65,13 @@ def width_of(text: str) -> int:
         else 1
         for c in text
     )
+
+
+def _widest(texts: Sequence[str]) -> int:
+    """Return the cells of the widest of texts."""
+    if all(map(str.isascii, texts)):
+        return max(map(len, texts))
+    return max(map(width_of, texts))
 
 
 def clip(text: str, width: int, head: int | None = None) -> str:
@@ -133,6 +141,7 @@ def _shared_start(texts: Sequence[str]) -> str:
     return start[: max(start.rfind("/"), start.rfind(".")) + 1].lstrip(" ")
 
 
+@paused_gc()
 def table_lines(
     table: Table, width: int, style: Style = PLAIN, most: int | None = None
 ) -> list[str]:
@@ -189,7 +198,7 @@ def _grown(columns: Sequence[Column], cells: list[list[str]], width: int, most: 
     """Return the cells that a table needs for every column, if these are at most `most`."""
     needed = len(_GAP) * (len(columns) - 1)
     for column, texts in zip(columns, zip(*cells, strict=True), strict=False):
-        longest = max(map(width_of, (column.title, *texts)))
+        longest = _widest([column.title, *texts])
         needed += longest if column.lines == 1 else min(longest, width // 2)
     return max(width, min(needed, most))
 
@@ -226,7 +235,7 @@ def _fit(
 ) -> tuple[list[int], list[int]]:
     """Return the columns that there is room for, and every column's width."""
     widths = [
-        max([width_of(column.title), *(width_of(row[i]) for row in cells)])
+        _widest([column.title, *(row[i] for row in cells)])
         for i, column in enumerate(columns)
     ]
     kept = list(range(len(columns)))

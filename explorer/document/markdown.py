@@ -31,7 +31,7 @@ def _block(block: Block) -> str:
             return _table(block)
         case Paragraph(text):
             return _line(text)
-        case Terms(items, _, closing):
+        case Terms(items, _, closing, _):
             lines = [
                 # a text without a term continues the item above it
                 f"- **{_escaped(term)}** {_escaped(text)}" if term else f"  {_line(text)}"

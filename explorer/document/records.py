@@ -121,11 +121,14 @@ class Terms(msgspec.Struct, frozen=True):
         items: pairs of a term and a text.
         width: characters that are reserved for the longest term.
         closing: a line below them.
+        commands: whether the texts are commands, which are copied: never broken over lines,
+            each below its term where there is no room beside it.
     """
 
     items: tuple[tuple[str, str], ...]
     width: int
     closing: str = ""
+    commands: bool = False
 
 
 class Notes(msgspec.Struct, frozen=True):

@@ -42,11 +42,14 @@ def _block(block: Block, width: int, style: Style, most: int | None) -> str:
             lines = table_lines(block, width, style, most)
         case Paragraph(text):
             lines = _wrap(text, width)
-        case Terms(items, indent, closing):
+        case Terms(items, indent, closing, commands):
             lines = []
             for term, text in items:
                 first, rest = f"{term:<{indent}}  ", " " * (indent + 2)
-                lines += _wrap(text, width, first, rest)
+                if commands and len(first) + len(text) > width:
+                    lines += [term, "  " + printable(text, 10_000)]
+                else:
+                    lines += _wrap(text, width, first, rest)
             lines += [closing] if closing else []
         case Notes(items):
             lines = [f"{style.dim}notes{style.reset}"]

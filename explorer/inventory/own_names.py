@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 from typing import get_args
 
@@ -12,7 +12,7 @@ from explorer.inventory.tensor import Component
 from explorer.inventory.totals import ZERO, Totals
 from explorer.paths import path_of
 
-__all__ = ["component_totals", "component_word"]
+__all__ = ["component_totals", "component_word", "group_words", "own_names"]
 
 _COMPONENTS = frozenset(get_args(Component))
 _NUMBERED = re.compile(r"[\d\[\]\s,_.-]+$")  # conv1, Dense_0, layers_[0-11]
@@ -68,15 +68,49 @@ def component_totals(columns: Columns) -> dict[str, Totals]:
         if kind.component != "other":
             word = kind.component
             known[word] = known.get(word, ZERO) + Totals.of(kind, named, unique)
+    others = _others(columns)
+    largest = _largest(others)
+    for word, totals in others.items():
+        kept = word if word in largest else "unclassified"
+        known[kept] = known.get(kept, ZERO) + totals
+    return known
+
+
+def own_names(columns: Columns) -> frozenset[str]:
+    """Return the modules' own names that are groups of their own in `component_totals`."""
+    return _largest(_others(columns))
+
+
+def group_words(columns: Columns, names: Set[str]) -> Iterator[str]:
+    """Yield of each tensor the group of `component_totals` that it is in.
+
+    Args:
+        columns: of an inventory.
+        names: own names that are groups, those of `own_names`.
+    """
+    kinds = columns.kinds
+    for key, number in zip(columns.keys, columns.numbers, strict=True):
+        kind = kinds[number]
+        if kind.component != "other":
+            yield kind.component
+        else:
+            word = component_word("other", kind.role, path_of(key))
+            yield word if word in names else "unclassified"
+
+
+def _others(columns: Columns) -> dict[str, Totals]:
+    """Return what the tensors of no component add up to, by their modules' own names."""
     others: dict[str, Totals] = {}
     for (word, number, is_alias), named in _unclassified(columns).items():
         totals = Totals.of(columns.kinds[number], named, 0 if is_alias else named)
         others[word] = others.get(word, ZERO) + totals
+    return others
+
+
+def _largest(others: Mapping[str, Totals]) -> frozenset[str]:
+    """Return the words of the most parameters, then of the most elements."""
     ordered = sorted(others, key=lambda w: (-others[w].parameters, -others[w].elements, w))
-    for place, word in enumerate(ordered):
-        kept = word if place < _MOST else "unclassified"
-        known[kept] = known.get(kept, ZERO) + others[word]
-    return known
+    return frozenset(ordered[:_MOST])
 
 
 def _unclassified(columns: Columns) -> Counter[tuple[str, int, bool]]:

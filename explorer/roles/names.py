@@ -38,6 +38,12 @@ _tag_of_word: tuple[tuple[Tag, frozenset[str], tuple[str, ...]], ...] = tuple(
     for tag, words in spellings.WORDS
 )
 
+_place_of_word = {
+    word: place
+    for place, (_, known, _) in reversed([*enumerate(_tag_of_word)])
+    for word in known
+}
+_ANY_ENDING = tuple(end for _, _, endings in _tag_of_word for end in endings)
 _GREEK = frozenset(["alpha", "beta", "gamma", "delta", "lambda", "mu", "sigma", "theta"])
 _ENDINGS = ("weight", "weights", "bias", "scale", "embedding", "lora_a", "lora_b")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -56,14 +62,18 @@ def _read(name: str) -> _Name:
     parts = [p for p in _CAMEL.sub("_", name).lower().split("_") if p and not p.isdigit()]
     text = "_".join(parts)
     words = frozenset(stem for part in parts if (stem := part.rstrip("0123456789")))
-    return _Name(text, words, _tag_of_name.get(text) or _tag_by_word(text, words))
+    return _Name(text, words, _tag_of_name.get(text) or _tag_by_word(words))
 
 
-def _tag_by_word(text: str, words: frozenset[str]) -> Tag | None:
-    for tag, known, endings in _tag_of_word:
-        if not known.isdisjoint(words) or any(word.endswith(endings) for word in words):
-            return tag
-    return None
+def _tag_by_word(words: frozenset[str]) -> Tag | None:
+    """Return the first tag of the table that a word has, whole or in its ending."""
+    places = [_place_of_word[word] for word in words if word in _place_of_word]
+    for word in words:
+        if word.endswith(_ANY_ENDING):
+            places += [
+                n for n, (*_, ends) in enumerate(_tag_of_word) if word.endswith(ends)
+            ]
+    return _tag_of_word[min(places)][0] if places else None
 
 
 def split_names(path: tuple[str, ...]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A subject -> what training it needs on each device: precision, optimizer, devices, context, batch."""
+"""A subject -> what training it needs on each device: precision, optimizer, mesh, context, batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from explorer.errors import InputError
 from explorer.sizing.grid import GridPoint, contexts_of
+from explorer.sizing.meshes.placed import check_axes
 from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.records import Term, Workload
 from explorer.sizing.subject import Subject
@@ -23,7 +24,9 @@ _PRECISIONS: tuple[tuple[str, dict[str, str]], ...] = (
     ("bfloat16", {"dtype": "bfloat16"}),
 )
 _REMATS = ("none", "full")
-_DEVICES = (1, 2, 4, 8, 16, 32, 64)
+_FSDP = (1, 2, 4, 8, 16, 32, 64)
+_TENSOR = (1, 2, 4, 8)  # the devices of one machine
+_DATA = (1, 2, 4, 8, 16, 32, 64)
 _MOST_PLACED = 1500  # tensors that are placed on many devices: each takes microseconds
 _MOST_KINDS = 2000  # shapes and formats for which every optimizer is tried
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -47,32 +50,37 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
 class TrainingGrid(msgspec.Struct, frozen=True, kw_only=True):
     """Memory for training on each device, at every point of a grid: as `plan` gives there.
 
-    Over several devices parameters, gradients and optimizer are divided as FSDP does, by the
-    rules of training; `batches` are the sequences of each device.
+    Over several devices the axes "fsdp" and "tensor" divide parameters, gradients and
+    optimizer by the rules of training, "tensor" the activations too; "data" divides batches
+    alone. `batches` are the sequences of each device along "data" and "fsdp".
 
     Attributes:
         precisions: dtypes of parameters, masters and activations.
         optimizers: by name; one alone where shapes are very many.
         remats: what is computed again in the backward pass.
-        devices: along the axis "fsdp"; one alone where tensors are very many, or where
-            nothing says what the layers are.
+        fsdp, tensor, data: sizes of these axes; one alone where tensors are very many, or
+            where nothing says what the layers are. "tensor" has those that divide something.
         contexts: tokens of one sequence; empty where nothing says what the layers are.
         batches: sequences at a time on each device.
         context: the one that `plan` takes unasked.
-        fixed: by precision, optimizer and devices, the terms that depend on nothing else.
-        tables: by context, then batch: activations and logits.
+        fixed: by precision, optimizer, "fsdp" and "tensor", the terms that depend on nothing else.
+        of_several: the last of them where "data" alone makes several devices of one.
+        tables: by "tensor", then context, then batch: activations and logits.
         left_out: what the figures leave out.
     """
 
     precisions: tuple[Precision, ...]
     optimizers: tuple[str, ...]
     remats: tuple[str, ...]
-    devices: tuple[int, ...]
+    fsdp: tuple[int, ...]
+    tensor: tuple[int, ...]
+    data: tuple[int, ...]
     contexts: tuple[int, ...]
     batches: tuple[int, ...]
     context: int | None
-    fixed: tuple[tuple[tuple[tuple[Term, ...], ...], ...], ...]
-    tables: tuple[tuple[tuple[GridPoint, ...], ...], ...]
+    fixed: tuple[tuple[tuple[tuple[tuple[Term, ...], ...], ...], ...], ...]
+    of_several: Term
+    tables: tuple[tuple[tuple[tuple[GridPoint, ...], ...], ...], ...]
     left_out: tuple[str, ...]
 
     def terms(
@@ -80,7 +88,9 @@ class TrainingGrid(msgspec.Struct, frozen=True, kw_only=True):
         precision: int,
         optimizer: int,
         remat: int,
-        devices: int,
+        fsdp: int,
+        tensor: int,
+        data: int,
         context: int,
         batch: int,
     ) -> tuple[Term, ...]:
@@ -88,11 +98,13 @@ class TrainingGrid(msgspec.Struct, frozen=True, kw_only=True):
 
         >>> from explorer.api.plans import subject_of
         >>> grid = training_grid_of(subject_of("gpt2", ()))
-        >>> [(each.name, each.bytes) for each in grid.terms(0, 0, 0, 0, 0, 0)][:2]
+        >>> [(each.name, each.bytes) for each in grid.terms(0, 0, 0, 0, 0, 0, 0, 0)][:2]
         [('parameters', 497759232), ('gradients', 497759232)]
         """
-        *before, reserve = self.fixed[precision][optimizer][devices]
-        table = self.tables[self.precisions[precision].tables[remat]]
+        *before, reserve = self.fixed[precision][optimizer][fsdp][tensor]
+        if data and not fsdp and not tensor:
+            reserve = self.of_several
+        table = self.tables[self.precisions[precision].tables[remat]][tensor]
         return (*before, *table[context][batch].terms, reserve)
 
 
@@ -111,29 +123,37 @@ def training_grid_of(subject: Subject) -> TrainingGrid:
     known = subject.architecture is not None
     context = settled(subject, Workload(train=True)).context if known else None
     contexts = contexts_of(subject, context)
-    devices = _DEVICES if known and len(subject.inventory) <= _MOST_PLACED else (1,)
+    is_placed = known and len(subject.inventory) <= _MOST_PLACED
+    axes = (_FSDP, _tensor_sizes(subject), _DATA) if is_placed else ((1,), (1,), (1,))
+    fsdp, tensor, data = axes
     is_small = len(subject.inventory.kinds) <= _MOST_KINDS
     optimizers = _OPTIMIZERS if is_small else _OPTIMIZERS[:1]
-    tables: list[tuple[tuple[GridPoint, ...], ...]] = []
+    tables: list[tuple[tuple[tuple[GridPoint, ...], ...], ...]] = []
     precisions, fixed = [], []
     for label, settings in _PRECISIONS:
         places = []
         for remat in _REMATS:
-            table = _table(subject, settings | {"remat": remat}, contexts)
+            varied = settings | {"remat": remat}
+            table = tuple(_table(subject, varied, contexts, size) for size in tensor)
             if table not in tables:
                 tables.append(table)
             places.append(tables.index(table))
         precisions.append(Precision(label=label, settings=settings, tables=tuple(places)))
-        fixed.append(tuple(_fixed(subject, settings, name, devices) for name in optimizers))
+        fixed.append(
+            tuple(_fixed(subject, settings, name, fsdp, tensor) for name in optimizers)
+        )
     return TrainingGrid(
         precisions=tuple(precisions),
         optimizers=optimizers,
         remats=_REMATS if contexts else _REMATS[:1],
-        devices=devices,
+        fsdp=fsdp,
+        tensor=tensor,
+        data=data,
         contexts=contexts,
         batches=_BATCHES if contexts else (1,),
         context=context,
         fixed=tuple(fixed),
+        of_several=_fixed_at(subject, {}, optimizers[0], {"data": 2})[-1],
         tables=tuple(tables),
         left_out=first.not_modelled,
     )
@@ -143,17 +163,46 @@ def _workload(subject: Subject, settings: dict[str, Any]) -> Workload:
     return settled(subject, Workload(train=True, **settings))
 
 
-def _fixed(
-    subject: Subject, settings: dict[str, Any], optimizer: str, devices: Sequence[int]
-) -> tuple[tuple[Term, ...], ...]:
-    """Return what does not depend on context and batch, on each of so many devices."""
-    found = []
-    for number in devices:
-        workload = _workload(subject, settings | {"optimizer": optimizer})
-        placement = Placement(mesh={"fsdp": number}) if number > 1 else _ALONE
-        terms = build(subject, workload, placement).fixed
-        found.append(tuple(_on_one(term, number) for term in terms))
+def _tensor_sizes(subject: Subject) -> tuple[int, ...]:
+    """Return the sizes of the axis "tensor" that divide a parameter, 1 among them."""
+    found = [1]
+    for size in _TENSOR[1:]:
+        try:
+            check_axes(subject, Placement(mesh={"tensor": size}))
+        except InputError:  # as `plan` refuses it
+            continue
+        found.append(size)
     return tuple(found)
+
+
+def _fixed(
+    subject: Subject,
+    settings: dict[str, Any],
+    optimizer: str,
+    fsdp: Sequence[int],
+    tensor: Sequence[int],
+) -> tuple[tuple[tuple[Term, ...], ...], ...]:
+    """Return what does not depend on context and batch, on each device of every mesh."""
+    return tuple(
+        tuple(
+            _fixed_at(subject, settings, optimizer, _mesh(fsdp=many, tensor=size))
+            for size in tensor
+        )
+        for many in fsdp
+    )
+
+
+def _mesh(**axes: int) -> dict[str, int]:
+    return {name: size for name, size in axes.items() if size > 1}
+
+
+def _fixed_at(
+    subject: Subject, settings: dict[str, Any], optimizer: str, mesh: dict[str, int]
+) -> tuple[Term, ...]:
+    workload = _workload(subject, settings | {"optimizer": optimizer})
+    placement = Placement(mesh=mesh)
+    terms = build(subject, workload, placement).fixed
+    return tuple(_on_one(term, placement.devices) for term in terms)
 
 
 def _on_one(term: Term, devices: int) -> Term:
@@ -166,15 +215,17 @@ def _on_one(term: Term, devices: int) -> Term:
 
 
 def _table(
-    subject: Subject, settings: dict[str, Any], contexts: Sequence[int]
+    subject: Subject, settings: dict[str, Any], contexts: Sequence[int], tensor: int
 ) -> tuple[tuple[GridPoint, ...], ...]:
-    """Return activations and logits, by context and by batch."""
+    """Return activations and logits of one device along "tensor", by context and by batch."""
     base = _workload(subject, settings)
     if not contexts:
         return ((GridPoint(()),),)
 
     def point(context: int, batch: int) -> GridPoint:
         workload = replace(base, context=context, batch=batch)
-        return GridPoint(tuple(varying_terms(subject, None, workload, _ALONE)))
+        terms = varying_terms(subject, None, workload, placement)
+        return GridPoint(tuple(_on_one(term, tensor) for term in terms))
 
+    placement = Placement(mesh=_mesh(tensor=tensor))
     return tuple(tuple(point(context, batch) for batch in _BATCHES) for context in contexts)

@@ -7,6 +7,7 @@ import msgspec
 from explorer.analyses.collapse import Row, collapse, compact, walk
 from explorer.document.layout import clip
 from explorer.document.records import Cell, Column, Table
+from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.own_names import component_word
 from explorer.inventory.tensor import TensorSpec
@@ -29,6 +30,7 @@ _COLUMNS = (
 )
 
 
+@paused_gc()
 def tree_table(
     inventory: Inventory,
     *,
@@ -54,6 +56,7 @@ def tree_table(
     return _table([*rows, _row(total, ["total"])])
 
 
+@paused_gc()
 def tensors_table(inventory: Inventory, keys: bool = False) -> Table:
     """Return one row for each tensor, in order, and the total.
 
@@ -104,7 +107,11 @@ def _row(row: Row, path: Sequence[str]) -> tuple[Cell, ...]:
         " + ".join(units.shape(part.shape, part.stack) for part in shown),
         _dtypes(tuple(dict.fromkeys(name for part in shown for name in part.dtypes))),
         " + ".join(dict.fromkeys(_job(part) for part in parts)),
-        ", ".join(dict.fromkeys(_component(part, path) for part in shown)),
+        ", ".join(
+            dict.fromkeys(
+                _component(part, path, [part.name] * bool(row.parts)) for part in shown
+            )
+        ),
         next((clip(part.sharding, 40) for part in shown if part.sharding), ""),
         row.tensors,
         row.parameters,
@@ -113,9 +120,18 @@ def _row(row: Row, path: Sequence[str]) -> tuple[Cell, ...]:
     )
 
 
-def _component(part: Row, path: Sequence[str]) -> str:
+def _component(part: Row, path: Sequence[str], own: Sequence[str]) -> str:
+    """Return the component of a tensor: of the row that is at a path, or of a part of it.
+
+    Args:
+        part: the tensor.
+        path: the names of what the row is in, then its own.
+        own: the name of a part; nothing of a row that is the tensor.
+    """
+    if part.component != "other":
+        return part.component
     names = [name for each in path for name in each.split("/")]
-    return component_word(part.component, part.role, [*names, part.name])
+    return component_word(part.component, part.role, [*names, *own])
 
 
 def _job(row: Row | TensorSpec) -> str:

@@ -247,6 +247,24 @@ def test_a_session_says_what_is_shown():
     assert session.status(0).endswith("no name has “nothing here”")
 
 
+def test_the_keys_of_components_go_through_the_legend(tmp_path):
+    arrays = {
+        "conv1/kernel": np.ones((4, 3)),
+        "pooler/kernel": np.ones((2, 3)),
+        "x": np.ones(2),
+    }
+    np.savez(tmp_path / "model.npz", **arrays)  # pyright: ignore[reportArgumentType]
+    session = BrowsingSession([browsed(str(tmp_path / "model.npz"))])
+    _, legend = session.strip(60)
+    words = [piece.text.split()[0] for piece in legend if piece.word == "dim"]
+    assert words == ["conv", "pooler", "unclassified"]
+    for word, number in zip(words, (12, 6, 2), strict=True):
+        session.filter_by("component")
+        assert session.status(0).endswith(f"only {word}: {number} of 20 parameters")
+    session.filter_by("component")
+    assert session.outline is session.whole
+
+
 def test_statistics_of_no_element():
     empty = Statistics(count=0, finite=0, min=None, max=None, mean=None, std=None, rms=None, l1=0.0, l2=0.0, zeros=0,
                        subnormals=0, nan=0, inf=0, first_nan=None, first_inf=None, quantiles={}, quantile_error=0.0, histogram={})  # fmt: skip

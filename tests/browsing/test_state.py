@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 import explorer as ex
-from explorer.browsing.filtering import TensorFilter, filtered, job_of, words_of
+from explorer.browsing.filtering import (
+    TensorFilter,
+    components_of,
+    filtered,
+    names_of,
+    roles_of,
+)
 from explorer.browsing.outline import ItemPath, Outline
 from explorer.browsing.search import find, next_hit, number_of_hits
 from explorer.browsing.state import (
@@ -20,6 +26,7 @@ from explorer.browsing.state import (
     split_at,
     toggled,
 )
+from explorer.inventory.own_names import component_word
 from tests.browsing.layouts import inventories
 
 MODELS = ["gpt2", "gpt-oss-20b"]
@@ -87,12 +94,17 @@ def test_an_order_keeps_the_rows_and_sorts_neighbours(name: str, order):
 def test_filters_part_the_tensors(name: str, word: str):
     """Each tensor has one word, by its record: the parts are all, and add up."""
     inventory = inventories()[name] if name in inventories() else ex.explore(name)
-    of_spec = {
-        "role": lambda spec: spec.role if spec.collection == "params" else spec.collection,
-        "component": lambda spec: spec.component,
-    }[word]
-    expected = Counter(map(of_spec, inventory.tensors))
-    words = words_of([inventory], job_of if word == "role" else lambda kind: kind.component)
+    names = names_of([inventory])
+
+    def own(spec: ex.TensorSpec) -> str:
+        word = component_word(spec.component, spec.role, spec.path)
+        return word if spec.component != "other" or word in names else "unclassified"
+
+    def job(spec: ex.TensorSpec) -> str:
+        return spec.role if spec.collection == "params" else spec.collection
+
+    expected = Counter(map(job if word == "role" else own, inventory.tensors))
+    words = roles_of([inventory]) if word == "role" else components_of([inventory], names)
     assert set(words) == set(expected)
     parts = [filtered(inventory, TensorFilter(**{word: each})) for each in words]
     assert {each: len(part) for each, part in zip(words, parts, strict=True)} == expected
@@ -100,6 +112,27 @@ def test_filters_part_the_tensors(name: str, word: str):
     assert sum(part.nbytes for part in parts) == inventory.nbytes
     kept = {spec.key for part in parts for spec in part.tensors}
     assert kept == {spec.key for spec in inventory.tensors}
+
+
+@pytest.mark.parametrize("name", [*MODELS, *inventories(), "named"])
+def test_the_filter_has_the_words_of_the_legend(name: str):
+    """Its words, in order, and the parameters of each are those that the ledger has."""
+    modules = ("conv1", "pooler", "gate_x", "species", "blue", "conv2", "red", "pixels")
+    named = {word: {"kernel": np.ones((n + 2, 3))} for n, word in enumerate(modules)}
+    found = {**inventories(), "named": ex.explore(named | {"mystery": np.ones(4)})}
+    inventory = found[name] if name in found else ex.explore(name)
+    names = names_of([inventory])
+    legend = ex.ledger(inventory).components
+    words = [*components_of([inventory], names)]
+    shown = {
+        word: filtered(inventory, TensorFilter(component=word), names).num_parameters
+        for word in words
+    }
+    assert {word: number for word, number in shown.items() if number} == legend
+    assert words[: len(legend)] == [*legend]
+    if name == "named":
+        assert {"pixels", "conv", "unclassified"} <= set(legend)
+        assert len(legend) == 6  # five names, and what is left
 
 
 def test_both_filters_hold_together():

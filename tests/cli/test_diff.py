@@ -93,6 +93,20 @@ def test_tolerance_decides_the_exit_code(files: dict[str, Path]):
     assert run("diff", a, files["bf16"], "--rtol", "0.00390625").returncode == 0
 
 
+def test_no_exit_code_prints_the_same_and_exits_with_0(
+    files: dict[str, Path], tmp_path: Path
+):
+    texts = []
+    for name in ("a", "one"):
+        texts.append(tmp_path / f"{name}.txt")
+        texts[-1].write_text(printed("digest", files[name]))
+    for words in ((files["a"], files["one"]), ("--digests", *texts)):
+        asked, not_asked = run("diff", *words), run("diff", *words, "--no-exit-code")
+        assert (asked.returncode, not_asked.returncode) == (1, 0)
+        assert asked.stdout == not_asked.stdout
+        assert "1 different" in asked.stdout
+
+
 def test_missing_and_added(files: dict[str, Path]):
     done = run("diff", files["a"], files["more"], "--atol", "100")
     assert done.returncode == 1

@@ -54,7 +54,22 @@ def test_doctor_names_what_is_missing(monkeypatch):
         "qwix"
     }
     monkeypatch.setattr(doctor, "_repository", lambda: None)
-    assert "pip install -e '.[qwix]' in the repository" in printed("doctor", "--no-devices")
+    lines = printed("doctor", "--no-devices").splitlines()
+    assert "to install, in the repository  pip install -e '.[qwix]'" in lines
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_commands_are_never_broken_over_lines(width, monkeypatch):
+    monkeypatch.setattr(doctor, "_version", lambda name: None)
+    monkeypatch.setattr(doctor, "_repository", lambda: "/home/someone/src/explorer")
+    text = run("doctor", "--no-devices", COLUMNS=str(width)).stdout
+    install = f"pip install -e '/home/someone/src/explorer[{','.join(doctor._EXTRAS)}]'"
+    for command in (install, 'eval "$(_EXPLORER_COMPLETE=bash_source explorer)"'):
+        (line,) = [line for line in text.splitlines() if command in line]
+        assert line.endswith(command)  # nothing to leave out behind it
+    asked = run(COLUMNS=str(width)).stdout.splitlines()
+    for _, command in QUESTIONS:
+        assert [line for line in asked if line.endswith(f" {command}")], command
 
 
 def test_doctor_says_which_copy_runs():

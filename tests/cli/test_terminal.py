@@ -149,7 +149,10 @@ def test_a_long_result_is_paged_in_a_terminal(pager):
 
 @pytest.mark.process
 def test_the_exit_code_is_that_of_the_command(pager):
-    assert Terminal("compare", "gpt2", "gpt2-medium", PAGER=pager).rest()[1] == 1
+    assert (
+        Terminal("compare", "gpt2", "gpt2-medium", "--exit-code", PAGER=pager).rest()[1]
+        == 1
+    )
     assert Terminal("show", "gpt2", PAGER=pager).rest()[1] == 0
 
 

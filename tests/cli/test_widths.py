@@ -126,7 +126,10 @@ def test_one_of_a_kind():
     )
 
 
-def test_compare_exits_with_0_if_asked():
-    assert run("compare", "gpt2", "gpt2-medium").returncode == 1
+def test_compare_exits_with_1_if_asked():
+    assert run("compare", "gpt2", "gpt2-medium").returncode == 0
+    for form in ("text", "json", "csv", "md"):
+        asked = ("--exit-code", "--format", form)
+        assert run("compare", "gpt2", "gpt2-medium", *asked).returncode == 1
+        assert run("compare", "gpt2", "gpt2", *asked).returncode == 0
     assert run("compare", "gpt2", "gpt2-medium", "--no-exit-code").returncode == 0
-    assert run("compare", "gpt2", "gpt2").returncode == 0

@@ -6,16 +6,9 @@ from pathlib import Path
 import pytest
 
 import explorer as ex
+from tests.document.notebook_pages import STYLES, check_tree
 from tests.views.report.chromium import CHROMIUM, opened
 
-# what JupyterLab 4 and VS Code's renderer say of tables, from their own style sheets
-JUPYTER = """
-.jp-RenderedHTMLCommon table{border-collapse:collapse;border:none;font-size:13px;table-layout:fixed;margin-left:auto;margin-right:auto}
-.jp-RenderedHTMLCommon td,.jp-RenderedHTMLCommon th,.jp-RenderedHTMLCommon tr{vertical-align:middle;padding:.5em;line-height:normal;white-space:normal;max-width:none;border:none}
-:not(.jp-RenderedMarkdown).jp-RenderedHTMLCommon td,:not(.jp-RenderedMarkdown).jp-RenderedHTMLCommon th,:not(.jp-RenderedMarkdown).jp-RenderedHTMLCommon tr{text-align:right}
-.jp-RenderedHTMLCommon th{font-weight:bold}
-"""
-PLAIN = "table{border-collapse:collapse}th,td{text-align:right;padding:5px 10px;white-space:normal}"
 STRIPPED = "no style at all"
 
 
@@ -59,9 +52,7 @@ def test_columns_that_are_empty_are_left_out():
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "style", [JUPYTER, PLAIN, STRIPPED], ids=["jupyter", "plain", "stripped"]
-)
+@pytest.mark.parametrize("style", [*STYLES.values(), STRIPPED], ids=[*STYLES, "stripped"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_under_the_styles_of_notebooks(tmp_path: Path, style: str, dark: bool):
     fragment = ex.explore("gpt2")._repr_html_()
@@ -70,33 +61,35 @@ def test_under_the_styles_of_notebooks(tmp_path: Path, style: str, dark: bool):
         fragment = head + rest.partition("</style>")[2]
     colours = "background:#111;color:#eee" if dark else "background:#fff;color:#111"
     page = (
-        f"<!doctype html><meta charset=utf-8><style>{style}</style>"
-        f'<body style="{colours}"><div class="jp-RenderedHTMLCommon">{fragment}</div>'
+        f"<!doctype html><meta charset=utf-8><style>{style}</style><body style='{colours}'>"
+        f"<div class='jp-RenderedHTMLCommon rendered_html output'>{fragment}</div>"
     )
     (tmp_path / "cell.html").write_text(page, "utf-8")
     with opened(tmp_path / "cell.html", dark=dark) as shown:
-        cells = shown.evaluate("""[...document.querySelectorAll('details tbody tr')].map(row => {
-            const range = document.createRange(); range.selectNodeContents(row.cells[0]);
-            const text = row.cells[0].textContent.trim(), node = row.cells[0].firstChild;
-            range.setStart(node, node.length - node.textContent.trimStart().length);
-            const last = row.cells[row.cells.length - 1], numbers = document.createRange();
-            numbers.selectNodeContents(last);
-            return {text, left: range.getBoundingClientRect().left, right: numbers.getBoundingClientRect().right,
-                    colour: getComputedStyle(last).color};
-        })""")
-        places = {cell["text"]: cell["left"] for cell in cells}
-        assert places["embed"] == places["layers_[0-11]"]
-        assert places["attention"] > places["layers_[0-11]"] + 10
-        assert places["query"] > places["attention"] + 10
-        assert (
-            len({round(cell["right"], 1) for cell in cells}) == 1
-        )  # numbers end below each other
-        assert {cell["colour"] for cell in cells} == {
-            "rgb(238, 238, 238)" if dark else "rgb(17, 17, 17)"
-        }
+        check_tree(shown, "rgb(238, 238, 238)" if dark else "rgb(17, 17, 17)")
+        bars = shown.evaluate(
+            """[...document.querySelectorAll('.bar span')].map(bar =>
+            bar.getBoundingClientRect().left - bar.closest('td').getBoundingClientRect().left)"""
+        )
+        assert bars
+        assert len(set(bars)) == 1  # they begin below each other
         assert shown.complaints == []
         shown.evaluate("document.querySelector('summary').click()")
         assert (
             shown.evaluate("document.querySelector('details table').checkVisibility()")
             is False
         )
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.slow
+def test_its_style_stays_in_a_shadow_root(tmp_path: Path):
+    """Where an output has a scope of its own, it brings all that it needs."""
+    fragment = ex.explore("gpt2")._repr_html_()
+    page = f"""<!doctype html><meta charset=utf-8><style>{STYLES["vscode"]}</style>
+        <body style="color:#111"><div><template shadowrootmode="open">{fragment}</template></div>"""
+    (tmp_path / "cell.html").write_text(page, "utf-8")
+    with opened(tmp_path / "cell.html") as shown:
+        inside = "(document.querySelector('body div').shadowRoot)"
+        check_tree(shown, "rgb(17, 17, 17)", inside)
+        assert shown.complaints == []

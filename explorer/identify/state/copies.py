@@ -74,7 +74,9 @@ def copies_in(root: Node, states: Iterable[Node] = ()) -> list[tuple[Node, str]]
     [('target_params', 'target copies')]
     """
     nodes = list(root.nodes())
-    named = [n for n in nodes if n.arrays and n.parent and _ALL & _words(n.name)]
+    named = [
+        n for n in nodes if n.arrays and n.parent and not _ALL.isdisjoint(_split(n.name))
+    ]
     around = {id(node.parent): node.parent for node in named if node.parent}
     neighbours = {key: _Neighbours(parent) for key, parent in around.items()}
     found: dict[int, tuple[Node, str]] = {}
@@ -103,7 +105,11 @@ def copies_in(root: Node, states: Iterable[Node] = ()) -> list[tuple[Node, str]]
 
 
 def _words(name: str) -> frozenset[str]:
-    return frozenset(name.lower().split("_"))
+    return frozenset(_split(name))
+
+
+def _split(name: str) -> list[str]:
+    return name.lower().split("_")
 
 
 def _listed_or_paired(nodes: list[Node]) -> Iterator[Node]:
@@ -143,12 +149,12 @@ def _flat_copies(nodes: list[Node]) -> Iterator[Node]:
 
     mmcv: `ema_backbone_conv1_weight`; LitEma: `model_ema.diffusion_modelout2weight`.
     """
-    flat = [node for node in nodes if node.own and _EMA in _around(node)]
+    flat = [node for node in nodes if node.own and _is_around(_EMA, node)]
     if not flat:
         return
     known: set[tuple[str, frozenset[Shape]]] = set()
     for node in nodes:
-        if node.own and _EMA not in _around(node):
+        if node.own and not _is_around(_EMA, node):
             name, above = node.name, node.parent
             while above is not None and above.name:
                 name, above = above.name + name, above.parent
@@ -159,9 +165,10 @@ def _flat_copies(nodes: list[Node]) -> Iterator[Node]:
             yield node
 
 
-def _around(node: Node) -> frozenset[str]:
-    """Return the words of a node's name and of the one around it."""
-    return _words(node.name) | (_words(node.parent.name) if node.parent else frozenset())
+def _is_around(word: str, node: Node) -> bool:
+    """Return whether a node's name, or that of the one around it, has a word."""
+    names = (node.name, node.parent.name if node.parent else "")
+    return any(word in name.lower() and word in _split(name) for name in names)
 
 
 def _squeezed(name: str) -> str:
@@ -170,6 +177,8 @@ def _squeezed(name: str) -> str:
 
 
 def _follows_pair(node: Node) -> bool:
+    if node.name not in _PAIRS:
+        return False
     siblings = node.parent.children if node.parent else {}
     originals = _PAIRS.get(node.name, frozenset()) & siblings.keys()
     return any(_is_copy(node, siblings[name]) for name in originals)

@@ -5,7 +5,8 @@ with the fields below (optax 0.2.6); Orbax and msgpack write the fields and lose
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 from explorer.identify.state.repeats import Repeats
 from explorer.identify.state.tree import Node
@@ -89,14 +90,14 @@ def optimizers_in(root: Node) -> list[Node]:
     nodes = list(root.nodes())
     if not any(node.name in _SLOTS or _says_so(node) for node in nodes):
         return []
-    repeats, alone = Repeats(nodes), _holds_slots_alone(root)
+    repeats, alone = cache(lambda: Repeats(nodes)), _holds_slots_alone(root)
     found: dict[int, Node] = {}
     for node in reversed(nodes):  # children before their parents
         if node.children and (
             _is_state(node, repeats, alone)
             or _SURE.match(node.name)
             or (_LIKELY.search(node.name) and _is_covered(node, repeats, found))
-            or _holds_only(node, found)
+            or (found and _holds_only(node, found))
         ):
             found[id(node)] = node
     return [node for node in found.values() if id(node.parent) not in found]
@@ -118,9 +119,11 @@ def _holds_slots_alone(root: Node) -> bool:
     return True
 
 
-def _is_state(node: Node, repeats: Repeats, alone: bool) -> bool:
+def _is_state(node: Node, repeats: Callable[[], Repeats], alone: bool) -> bool:
     """Return whether a node's children are the fields of one optax or PyTorch state."""
     names = node.children.keys()
+    if _SLOTS.isdisjoint(names):
+        return False
     for slots, fields in _STATES:
         if not names <= fields:
             continue
@@ -140,7 +143,11 @@ def _is_state(node: Node, repeats: Repeats, alone: bool) -> bool:
 
 
 def _is_of_parameters(
-    node: Node, trees: list[Node], repeats: Repeats, alone: bool, is_sure: bool
+    node: Node,
+    trees: list[Node],
+    repeats: Callable[[], Repeats],
+    alone: bool,
+    is_sure: bool,
 ) -> bool:
     """Return whether trees in a node are those of parameters, and not modules of a network.
 
@@ -151,7 +158,7 @@ def _is_of_parameters(
     if not all(tree.children for tree in trees):
         # of a parameter that is an array
         return any(map(_says_so, _around(node))) or (is_all and is_sure)
-    if any(repeats.has(tree, node) for tree in trees):
+    if any(repeats().has(tree, node) for tree in trees):
         is_deep = any(inner.children for tree in trees for inner in tree.holding())
         return is_placed or is_deep
     return is_all
@@ -164,14 +171,14 @@ def _around(node: Node | None, levels: int = 4) -> Iterator[Node]:
         node, levels = node.parent, levels - 1
 
 
-def _is_covered(node: Node, repeats: Repeats, found: dict[int, Node]) -> bool:
+def _is_covered(node: Node, repeats: Callable[[], Repeats], found: dict[int, Node]) -> bool:
     """Return whether a node holds trees of the parameters' structure, a counter, no more."""
     counters, stack = 0, [node]
     while stack:
         for child in stack.pop().children.values():
             if not child.arrays or id(child) in found:
                 counters += 1
-            elif not repeats.has(child, node):
+            elif not repeats().has(child, node):
                 if child.own:
                     return False
                 stack.append(child)

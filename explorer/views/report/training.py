@@ -3,6 +3,7 @@
 import shlex
 from typing import Any
 
+from explorer.sizing.records import Term
 from explorer.sizing.training_grid import TrainingGrid
 from explorer.views import units
 from explorer.views.report.memory import TermWords, options_of, term_rows
@@ -11,39 +12,59 @@ __all__ = ["first_training_point", "training_data", "training_need_of"]
 
 
 def training_data(grid: TrainingGrid) -> dict[str, Any]:
-    """Return a grid as lists: a term is [name, bytes, low, high, note], words are indices."""
+    """Return a grid as lists of places in "terms", where each different one is once.
+
+    A term is [name, bytes, low, high, note], words are indices.
+    """
     words = TermWords()
+    places: dict[tuple[int, ...], int] = {}
+
+    def pool(term: Term) -> int:
+        return places.setdefault(tuple(words.of(term)), len(places))
+
     precisions = [
         {"label": each.label, "words": options_of(each.settings), "tables": each.tables}
         for each in grid.precisions
     ]
     fixed = [
-        [[[words.of(term) for term in terms] for terms in row] for row in table]
+        [
+            [[[pool(term) for term in terms] for terms in row] for row in rows]
+            for rows in table
+        ]
         for table in grid.fixed
     ]
     tables = [
-        [[[words.of(term) for term in point.terms] for point in row] for row in table]
+        [
+            [[[pool(term) for term in point.terms] for point in row] for row in rows]
+            for rows in table
+        ]
         for table in grid.tables
     ]
     return {
         "precisions": precisions,
         "optimizers": grid.optimizers,
         "remats": grid.remats,
-        "devices": grid.devices,
+        "fsdp": grid.fsdp,
+        "tensor": grid.tensor,
+        "data": grid.data,
         "contexts": grid.contexts,
         "batches": grid.batches,
         "fixed": fixed,
+        "several": pool(grid.of_several),
         "tables": tables,
+        "terms": list(places),
         "names": list(words.names),
         "notes": list(words.notes),
-        "first": {"context": first_training_point(grid)[4], "batch": 0},
+        "first": {"context": first_training_point(grid)[-2], "batch": 0},
     }
 
 
-def first_training_point(grid: TrainingGrid) -> tuple[int, int, int, int, int, int]:
+def first_training_point(
+    grid: TrainingGrid,
+) -> tuple[int, int, int, int, int, int, int, int]:
     """Return where the sliders are at first: what `plan --train` gives unasked."""
     context = 0 if grid.context is None else grid.contexts.index(grid.context)
-    return 0, 0, 0, 0, context, 0
+    return 0, 0, 0, 0, 0, 0, context, 0
 
 
 def training_need_of(grid: TrainingGrid, target: str) -> dict[str, Any]:

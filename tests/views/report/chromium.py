@@ -109,8 +109,8 @@ class Page:
 
 
 @contextmanager
-def opened(path: Path, width: int = 1280, *, dark: bool = False) -> Iterator[Page]:
-    """Open a file in a Chromium of its own, which ends with the block."""
+def opened(place: Path | str, width: int = 1280, *, dark: bool = False) -> Iterator[Page]:
+    """Open a file, or a URL, in a Chromium of its own, which ends with the block."""
     assert CHROMIUM, "Chromium is not installed: apt-get install chromium"
     ours, theirs = os.pipe(), os.pipe()  # commands to it, answers from it
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
@@ -134,7 +134,9 @@ def opened(path: Path, width: int = 1280, *, dark: bool = False) -> Iterator[Pag
             for domain in ("Page", "Network", "Runtime", "Log"):
                 page.call(f"{domain}.enable")
             page.resize(width, dark=dark)
-            page.call("Page.navigate", url=path.as_uri())
+            page.call(
+                "Page.navigate", url=place.as_uri() if isinstance(place, Path) else place
+            )
             page.wait_for("Page.loadEventFired")
             yield page
         finally:
