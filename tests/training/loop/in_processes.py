@@ -29,7 +29,8 @@ from explorer.training.data.batches import Arrays, Batches
 from explorer.training.logging.history import History
 from explorer.training.loop import fit as loop
 from explorer.training.loop.stopwatch import Stopwatch
-from explorer.training.sharding.mesh import make_mesh, place_batch
+from explorer.training.sharding.batch_placement import place_batch
+from explorer.training.sharding.mesh import make_mesh
 from explorer.training.sharding.processes import on_first, together
 from explorer.training.step.state import TrainState, create_state
 from explorer.training.step.train_step import make_train_step
