@@ -41,6 +41,7 @@ def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
     Raises:
         InputError: the mesh has neither of the two, and axes of names that are not explorer's.
 
+    >>> from explorer.training.sharding.mesh import make_mesh
     >>> tuple(batch_sharding(make_mesh(), axis=1).spec)
     (None, ('data', 'fsdp'))
     """
@@ -64,6 +65,7 @@ def place_batch(batch: Any, mesh: Mesh, axis: int = 0) -> Any:
     Raises:
         InputError: the examples cannot be divided among the devices.
 
+    >>> from explorer.training.sharding.mesh import make_mesh
     >>> placed = place_batch({"x": np.zeros((8, 2), "float32")}, make_mesh())["x"]
     >>> placed.shape, tuple(placed.sharding.spec)
     ((8, 2), (('data', 'fsdp'),))
