@@ -24,7 +24,8 @@ from jax.sharding import Mesh
 from explorer.architectures.resolve import resolve
 from explorer.models.remat import REMAT
 from explorer.models.transformer import Transformer
-from explorer.training.sharding.mesh import batch_sharding, make_mesh, sharded_shapes
+from explorer.training.sharding.batch_placement import batch_sharding
+from explorer.training.sharding.mesh import make_mesh, sharded_shapes
 from explorer.training.step.state import TrainState, create_state
 from explorer.training.step.train_step import make_train_step
 

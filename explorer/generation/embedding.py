@@ -16,11 +16,13 @@ from explorer.generation.running_dtype import running_dtype
 from explorer.models.transformer import Transformer
 from explorer.pretrained.loading import load_pretrained
 from explorer.pretrained.tokenizers import tokenizer_of
+from explorer.training.sharding.automatic import automatic_axes
 from explorer.tree.types import Params
 
 __all__ = ["embed_texts"]
 
 
+@automatic_axes()
 def embed_texts(
     target: str | os.PathLike,
     texts: str | Sequence[str],

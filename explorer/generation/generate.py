@@ -18,6 +18,7 @@ from explorer.generation.settings import GenerationSettings
 from explorer.models.cache import check_causal
 from explorer.models.transformer import Transformer
 from explorer.training.sharding.arrays import check_concrete
+from explorer.training.sharding.automatic import automatic_axes, on_automatic
 from explorer.tree.types import Params
 
 __all__ = ["Generation", "OnToken", "generate_tokens"]
@@ -53,6 +54,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
         return sum(map(len, self.tokens))
 
 
+@automatic_axes()
 def generate_tokens(
     module: Any,
     params: Params,
@@ -66,7 +68,7 @@ def generate_tokens(
 
     Args:
         module: of `build_model` or `load_pretrained`.
-        params: its "params"; quantised leaves are dequantised inside the compiled functions.
+        params: its "params", on meshes of any axes; quantised leaves are dequantised inside the compiled functions.
         tokens: ids [batch, length], or sequences of unequal lengths.
         settings: checked ones.
         attention_mask: [batch, length], 0 for padding on either side.
@@ -138,7 +140,7 @@ class _Decoding:
         settings: GenerationSettings,
     ):
         # arrays of the host would be copied to the device at every step
-        self._params = jax.tree.map(jnp.asarray, params)
+        self._params = jax.tree.map(jnp.asarray, on_automatic(params))
         self._settings = settings
         self._programs = programs_of(module, sampling_of(settings))
         self._amounts = amounts_of(settings)

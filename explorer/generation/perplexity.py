@@ -18,6 +18,7 @@ from explorer.models.cache import check_causal
 from explorer.models.transformer import Transformer
 from explorer.pretrained.loading import load_pretrained
 from explorer.pretrained.tokenizers import tokenizer_of
+from explorer.training.sharding.automatic import automatic_axes
 from explorer.transforms.evaluation import materialised
 from explorer.tree.types import Params
 
@@ -56,6 +57,7 @@ class TextWindow(NamedTuple):
     end: int
 
 
+@automatic_axes()
 def text_evaluation(
     target: str | os.PathLike,
     text: str,

@@ -13,6 +13,7 @@ from explorer.generation.settings import GenerationSettings
 from explorer.models.cache import check_causal
 from explorer.pretrained.loading import load_pretrained
 from explorer.pretrained.tokenizers import tokenizer_of
+from explorer.training.sharding.automatic import automatic_axes
 
 __all__ = ["OnText", "TextGeneration", "continue_text"]
 
@@ -48,6 +49,7 @@ class TextGeneration(msgspec.Struct, frozen=True, kw_only=True):
     cache_bytes: int
 
 
+@automatic_axes()
 def continue_text(
     target: str | os.PathLike,
     text: str,

@@ -18,7 +18,7 @@ from explorer.objects.splitting import decay_mask
 from explorer.recipes.recipe import Count, Natural, Parts, Rate, Settings
 from explorer.training.data.batches import Windows
 from explorer.training.data.text import Characters, library_text
-from explorer.training.step.evaluation import make_eval_step
+from explorer.training.loop.evaluating import Epoch
 from explorer.training.step.outcome import Context
 from explorer.training.step.state import TrainState
 
@@ -72,6 +72,7 @@ class CharLM(Settings, frozen=True, kw_only=True):
         tokens = tokeniser.encode(text)
         tested = len(tokens) // 20
         train = Windows(tokens[tested:], self.length, "text")
+        tested = min(tested, _TEST_WINDOWS * self.length + 1)
         test = Windows(tokens[:tested], self.length, "text of the test")
         module = Transformer(architecture_of(_config(self, tokeniser.size), "charlm"))
 
@@ -80,7 +81,6 @@ class CharLM(Settings, frozen=True, kw_only=True):
             targets = batch[:, 1:]
             return optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
 
-        evaluate = _evaluation(loss_fn, test, self.batch)
         rate = optax.warmup_cosine_decay_schedule(
             0.0, self.learning_rate, self.steps // 20, self.steps, self.learning_rate / 20
         )
@@ -93,10 +93,10 @@ class CharLM(Settings, frozen=True, kw_only=True):
                 optax.adamw(rate, b2=0.95, weight_decay=self.weight_decay, mask=decay_mask),
             ),
             source=train,
-            evaluate=evaluate,
+            test=Epoch(test, self.batch),
             tokens=self.batch * self.length,
             facts={"alphabet": tokeniser.alphabet, "text": len(text)},
-            conclude=lambda state: _conclude(
+            conclude=lambda state, evaluate: _conclude(
                 self, module, tokeniser, state, evaluate(state)
             ),
             compute_dtype=self.dtype,
@@ -171,20 +171,6 @@ def _config(settings: CharLM, vocabulary: int) -> dict[str, Any]:
         "vocab_size": vocabulary,
         "tie_word_embeddings": True,
     }
-
-
-def _evaluation(loss_fn: Any, test: Windows, batch: int) -> Any:
-    """Return the mean loss over test windows, as a function of a state."""
-    eval_step = make_eval_step(loss_fn)
-    size = min(batch, len(test))
-    starts = range(0, min(len(test), _TEST_WINDOWS) - size + 1, size)
-    held_out = [test[np.arange(start, start + size)] for start in starts]
-
-    def evaluate(state: TrainState) -> Mapping[str, Any]:
-        losses = [eval_step(state, windows)["loss"] for windows in held_out]
-        return {"loss": jnp.stack(losses).mean()}
-
-    return evaluate
 
 
 def _conclude(

@@ -15,7 +15,7 @@ from explorer.objects.splitting import decay_mask
 from explorer.recipes.recipe import Count, Parts, Settings
 from explorer.training.data.batches import Arrays
 from explorer.training.data.order import permute
-from explorer.training.step.evaluation import make_eval_step
+from explorer.training.loop.evaluating import Epoch
 from explorer.training.step.outcome import Context
 
 __all__ = ["Digits"]
@@ -55,7 +55,7 @@ class Digits(Settings, frozen=True, kw_only=True):
             right = (logits.argmax(-1) == batch["digit"]).mean()
             return losses.mean(), {"accuracy": right}
 
-        eval_step = make_eval_step(loss_fn)
+        tested = len(test["digit"])
         rate = optax.cosine_decay_schedule(self.learning_rate, self.steps)
         return Parts(
             module=module,
@@ -63,10 +63,10 @@ class Digits(Settings, frozen=True, kw_only=True):
             loss_fn=loss_fn,
             optimizer=optax.adamw(rate, weight_decay=self.weight_decay, mask=decay_mask),
             source=Arrays(train),
-            evaluate=lambda state: eval_step(state, test),
+            test=Epoch(Arrays(test), tested),
             tokens=0,
-            facts={"images": len(train["digit"]) + len(test["digit"])},
-            conclude=lambda state: _conclude(eval_step(state, test), len(test["digit"])),
+            facts={"images": len(train["digit"]) + tested},
+            conclude=lambda state, evaluate: _conclude(evaluate(state), tested),
         )
 
 

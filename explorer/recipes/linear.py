@@ -11,7 +11,7 @@ import optax
 from explorer.models.small import LinearRegression
 from explorer.recipes.recipe import Count, Parts, Rate, Settings
 from explorer.training.data.batches import Arrays
-from explorer.training.step.evaluation import make_eval_step
+from explorer.training.loop.evaluating import Epoch
 from explorer.training.step.outcome import Context
 
 __all__ = ["LinearRecipe"]
@@ -45,17 +45,16 @@ class LinearRecipe(Settings, frozen=True, kw_only=True):
             y = module.apply({"params": params}, batch["x"])
             return jnp.square(y - batch["y"]).mean()
 
-        eval_step = make_eval_step(loss_fn)
         return Parts(
             module=module,
             inputs=(jax.ShapeDtypeStruct((1, 1), jnp.float32),),
             loss_fn=loss_fn,
             optimizer=optax.sgd(self.learning_rate),
             source=Arrays(points),
-            evaluate=lambda state: eval_step(state, points),
+            test=Epoch(Arrays(points), self.points),
             tokens=0,
             facts={},
-            conclude=lambda state: _conclude(state.params, points),
+            conclude=lambda state, _: _conclude(state.params, points),
         )
 
 

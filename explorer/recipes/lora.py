@@ -1,6 +1,5 @@
 """lora: adapters of a pretrained model, trained on real text and written as peft has them."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,7 +17,8 @@ from explorer.pretrained.tokens import text_tokens
 from explorer.recipes.pretrained_text import encode, neighbours, text_of, tokenizer_of
 from explorer.recipes.recipe import Count, Parts, Rate, Settings
 from explorer.training.data.batches import Arrays, Windows
-from explorer.training.step.evaluation import make_eval_step
+from explorer.training.loop.evaluating import Epoch
+from explorer.training.loop.fit import Evaluate
 from explorer.training.step.outcome import Context
 from explorer.training.step.state import TrainState
 from explorer.transforms.adapters.applying import apply_lora
@@ -95,7 +95,6 @@ class LoraRecipe(Settings, frozen=True, kw_only=True):
             effective = apply_lora(context.base, adapters, factored=True)
             return forward(module, effective, batch)
 
-        evaluate = _evaluation(loss_fn, params, test, self.batch)
         rate = optax.warmup_cosine_decay_schedule(
             0.0, self.learning_rate, max(1, self.steps // 20), self.steps
         )
@@ -106,10 +105,10 @@ class LoraRecipe(Settings, frozen=True, kw_only=True):
             loss_fn=loss_fn,
             optimizer=optimizer,
             source=train,
-            evaluate=evaluate,
+            test=Epoch(test, self.batch),
             tokens=self.batch * self.length,
             facts={"examples": len(train), "parameters": change.parameters_before},
-            conclude=lambda state: (
+            conclude=lambda state, evaluate: (
                 *_conclude(evaluate, adapters, state),
                 *_sizes(self, change, params),
             ),
@@ -126,6 +125,7 @@ def _next_token(settings: LoraRecipe) -> tuple[Any, Any, Any]:
         text_tokens(gguf_of(settings.base) or settings.base, text), np.int32
     )
     tested = len(tokens) // 20
+    tested_on = tokens[: min(tested, _TESTED * settings.length + 1)]
 
     def forward(module: Any, params: Any, batch: jax.Array) -> jax.Array:
         logits = module.apply({"params": params}, batch[:, :-1]).logits
@@ -135,7 +135,7 @@ def _next_token(settings: LoraRecipe) -> tuple[Any, Any, Any]:
         return losses.mean()
 
     train = Windows(tokens[tested:], settings.length, "text")
-    return train, Windows(tokens[:tested], settings.length, "text of the test"), forward
+    return train, Windows(tested_on, settings.length, "text of the test"), forward
 
 
 def _next_sentence(settings: LoraRecipe) -> tuple[Any, Any, Any]:
@@ -159,9 +159,12 @@ def _next_sentence(settings: LoraRecipe) -> tuple[Any, Any, Any]:
     arrays = {"first": first, "second": second}
     # every 10th pair is one of the test: the text of the test is that of all modules
     is_test = np.arange(len(pairs)) % 10 == 0
+    rows_of_test = np.flatnonzero(is_test)
+    # of whole batches: each sentence is sought among as many
+    whole = max(min(len(rows_of_test), _TESTED) // settings.batch, 1) * settings.batch
     tested, trained = (
         Arrays(jax.tree.map(lambda a, rows=rows: a[rows], arrays))
-        for rows in (is_test, ~is_test)
+        for rows in (rows_of_test[:whole], ~is_test)
     )
 
     def forward(module: Any, params: Any, batch: Any) -> tuple[jax.Array, dict[str, Any]]:
@@ -183,22 +186,10 @@ def _embedded(module: Any, params: Any, sentences: Any) -> jax.Array:
     return mean / jnp.linalg.norm(mean, axis=-1, keepdims=True)
 
 
-def _evaluation(loss_fn: Any, base: Any, test: Any, batch: int) -> Any:
-    """Return the mean loss over examples of the test, as a function of a state."""
-    eval_step = make_eval_step(loss_fn, base=base)
-    size = min(batch, len(test))
-    starts = range(0, min(len(test), _TESTED) - size + 1, size)
-    held_out = [test[np.arange(start, start + size)] for start in starts]
-
-    def evaluate(state: TrainState) -> Mapping[str, Any]:
-        found = [eval_step(state, each) for each in held_out]
-        return {name: jnp.stack([each[name] for each in found]).mean() for name in found[0]}
-
-    return evaluate
-
-
-def _conclude(evaluate: Any, adapters: Any, state: TrainState) -> tuple[str, ...]:
-    before, after = evaluate(state.replace(params=adapters)), evaluate(state)
+def _conclude(evaluate: Evaluate, adapters: Any, state: TrainState) -> tuple[str, ...]:
+    placed = jax.tree.map(lambda leaf: leaf.sharding, state.params)
+    first = state.replace(params=jax.device_put(adapters, placed))
+    before, after = evaluate(first), evaluate(state)
     return tuple(
         f"test {name}  {float(before[name]):.4f} before, {float(after[name]):.4f} after"
         for name in after

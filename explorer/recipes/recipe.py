@@ -12,6 +12,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from explorer.training.data.batches import Batches, Source
+from explorer.training.loop.evaluating import Epoch, evaluate
 from explorer.training.loop.fit import Evaluate
 from explorer.training.sharding.mesh import make_mesh
 from explorer.training.step.outcome import LossFn
@@ -31,8 +32,9 @@ class Parts(NamedTuple):
     """What is trained, on which data, and how its result is reported.
 
     `inputs` are example inputs of the module; `compute_dtype` is that of `Trainer`; `facts`
-    describe the data as JSON, so that no run is resumed with other data; `conclude` returns
-    the lines of the result from the trained state. `base` is that of `Trainer`, `params` what
+    describe the data as JSON, so that no run is resumed with other data; `test` are batches of
+    examples that are not trained on, each once; `conclude` returns the lines of the result from
+    the trained state and what evaluates states. `base` is that of `Trainer`, `params` what
     training begins with; None for what the module's `init` draws. `write` writes a result into a
     new folder, and returns further lines.
     """
@@ -42,10 +44,10 @@ class Parts(NamedTuple):
     loss_fn: LossFn
     optimizer: optax.GradientTransformation
     source: Source
-    evaluate: Evaluate
+    test: Epoch
     tokens: int
     facts: Mapping[str, Any]
-    conclude: Callable[[TrainState], tuple[str, ...]]
+    conclude: Callable[[TrainState, Evaluate], tuple[str, ...]]
     compute_dtype: DTypeLike | None = None
     base: Any = None
     params: Any = None
@@ -107,6 +109,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Return the batches of the run, as many to a call as the trainer takes."""
         several = self._steps_per_call
         return Batches(parts.source, self.batch, seed=self.seed, steps_per_call=several)
+
+    def evaluation(self, trainer: Trainer, parts: Parts) -> Evaluate:
+        """Return what evaluates a state: the metrics over all examples of the test."""
+        return lambda state: evaluate(trainer, state, parts.test)
 
     @property
     def _steps_per_call(self) -> int:

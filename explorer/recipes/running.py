@@ -95,6 +95,7 @@ def _train(
     every = settings.save_every
     with Checkpoints(folder, every=every, keep=_KEPT, config=config) as checkpoints:
         trainer, batches = settings.trainer(parts), settings.batches(parts)
+        evaluate = settings.evaluation(trainer, parts)
         state = settings.first_state(trainer, parts)
         if progress is not None:
             for note in notes(trainer, state):
@@ -115,7 +116,7 @@ def _train(
                 state,
                 batches,
                 steps=settings.steps,
-                evaluate=parts.evaluate,
+                evaluate=evaluate,
                 eval_every=settings.eval_every,
                 checkpoints=checkpoints,
                 history=history,
@@ -125,7 +126,7 @@ def _train(
     _check_finite(result, folder)
     lines, learned = (), None
     if result.stopped == "steps" and not received:
-        lines = parts.conclude(result.state)
+        lines = parts.conclude(result.state, evaluate)
         if parts.write is not None and not exists(str(target := Path(folder) / "result")):
             lines += parts.write(result.state, target)
         learned = _learned(settings.first_state(trainer, parts), result.state)

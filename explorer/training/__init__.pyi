@@ -10,12 +10,11 @@ from .loop.evaluating import Epoch, evaluate
 from .loop.fit import FitResult, fit
 from .loop.progress import LineProgress, Progress, Report
 from .loop.stopwatch import TimeSpent
+from .sharding.batch_placement import batch_sharding, place_batch
 from .sharding.mesh import (
     DEFAULT_RULES,
     Rule,
-    batch_sharding,
     make_mesh,
-    place_batch,
     sharded_shapes,
     shardings_of,
 )

@@ -56,8 +56,9 @@ class Trainer:
             given `value`, `grad` and `value_fn` of the loss where it asks for them.
         watch: statistics of the parameters as they are trained; None for none.
         freeze: what keeps its values: a glob of paths, several, or a `Freezing`.
-        mesh: the devices to place the state on; None for the default device. One of explicit
-            axes is taken as one whose axes XLA splits.
+        mesh: the devices to place the state on, of `make_mesh` or any whose axes have those
+            names; None for the default device. One of explicit axes is taken as one whose axes
+            XLA splits.
         rules: which axes of the mesh a parameter's axes are split over, where the model does
             not annotate them; None for the default rules.
         logical_axes: the axis of the mesh, or None, for each name that the model annotates

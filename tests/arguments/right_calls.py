@@ -257,7 +257,7 @@ RIGHT |= {
         folder="run", every=1, keep=2, keep_period=None, best=("loss", "min"), config=None)),
     "training.EarlyStop": (training.EarlyStop, _args(
         patience=1, metric="loss", mode="min", min_delta=0.0)),
-    "training.Epoch": (training.Epoch, lambda: {"source": training.Arrays(batch()), "size": 2}),
+    "training.Epoch": (training.Epoch, lambda: {"source": training.Arrays(batch()), "size": 2, "part": (0, 1)}),
     "training.EventWriter": (training.EventWriter, _args(
         folder="events", rows=("a",), columns=("norm",))),
     "training.Freezing": (training.Freezing, _args(globs="**", roles="bias", role_tree=None)),

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 from jax.errors import JaxRuntimeError
+from scipy.special import log_softmax
 
 import explorer as ex
 from explorer.errors import InputError
@@ -17,6 +18,7 @@ from explorer.recipes.linear import LinearRecipe, draw_points
 from explorer.recipes.recipe import Parts
 from explorer.recipes.running import LEARNED, Finished, run
 from explorer.training.checkpoints.checkpoints import Checkpoints
+from explorer.training.data.text import Characters, library_text
 from explorer.training.loop.progress import Report
 from explorer.values.learned import read_learned
 
@@ -84,6 +86,22 @@ def test_a_tiny_model_of_characters_learns(finished):
     assert heading == "sample"
     assert sample.startswith("def ")
     assert len(sample) == 4 + 20
+
+
+def test_the_loss_of_a_test_is_that_of_each_window_once(finished):
+    """Of those of the last batch too, which is smaller: 62 windows in batches of 8."""
+    done, _ = finished("charlm")
+    settings = settings_of("charlm", TINY["charlm"])
+    text = library_text(20_000)
+    tokens = Characters(text).encode(text)[: 20_000 // 20]
+    windows = np.stack([tokens[n : n + 17] for n in range(0, len(tokens) - 16, 16)])
+    assert len(windows) == 62
+    module: Any = settings.parts().module
+    apply = jax.jit(lambda ids: module.apply({"params": done.state.params}, ids).logits)
+    shares = log_softmax(np.asarray(apply(windows[:, :-1]), np.float64), -1)
+    losses = -np.take_along_axis(shares, windows[:, 1:, None].astype(int), -1)
+    found = done.history.metric("eval_loss").values[-1]
+    np.testing.assert_allclose(found, losses.mean(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", TINY)

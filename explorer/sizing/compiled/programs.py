@@ -185,7 +185,7 @@ def _inputs(model: "Transformer", workload: Workload, examples: int, mesh: "Mesh
     import jax
     import jax.numpy as jnp
 
-    from explorer.training.sharding.mesh import batch_sharding
+    from explorer.training.sharding.batch_placement import batch_sharding
 
     patches = model.architecture.patch_embed
     shape, dtype = (examples, workload.context), jnp.int32
@@ -200,7 +200,7 @@ def _labels(architecture: Architecture, inputs: Any, mesh: "Mesh") -> Any:
     import jax
     import jax.numpy as jnp
 
-    from explorer.training.sharding.mesh import batch_sharding
+    from explorer.training.sharding.batch_placement import batch_sharding
 
     if architecture.classifier is not None:
         shape = inputs.shape[:1]

@@ -21,7 +21,15 @@ from explorer.storage.local import LOCAL
 from explorer.training.data.order import permute
 from explorer.training.sharding.arrays import check_arrays, check_not_donated
 
-__all__ = ["Arrays", "Batches", "Source", "Windows", "check_source", "map_tokens"]
+__all__ = [
+    "Arrays",
+    "Batches",
+    "Source",
+    "Windows",
+    "check_source",
+    "map_tokens",
+    "pair_of",
+]
 
 
 class Source(Protocol):
@@ -162,12 +170,15 @@ def map_tokens(path: str | os.PathLike, dtype: str = "uint16") -> np.ndarray:
         return np.frombuffer(blob.map(), stored).view(np.memmap)
 
 
-def _pair(part: Any) -> tuple[int, int]:
+def pair_of(part: Any) -> tuple[int, int]:
     """Return a part's index and how many there are."""
     if not isinstance(part, tuple | list) or len(part) != 2:
         raise TreeError("part", found=shown(part, 60), expected="(index, parts)")
     check_number("part[0]", part[0])
     check_number("part[1]", part[1])
+    if not 0 <= part[0] < max(part[1], 1):
+        wanted = "(index, parts), with an index below the parts"
+        raise InputError("part", found=shown(part, 60), expected=wanted)
     return part[0], part[1]
 
 
@@ -209,7 +220,7 @@ class Batches(Iterator[Any]):
         check_number("size", size)
         check_number("steps_per_call", steps_per_call)
         check_number("seed", seed)
-        index, parts = _pair(part)
+        index, parts = pair_of(part)
         if place is not None:
             check_kinds(("place", place, "a function"))
         if min(size, steps_per_call, parts, seed + 1) < 1 or size % parts:

@@ -7,9 +7,10 @@ import jax
 import numpy as np
 
 from explorer.errors import InputError, check_number, check_type, shown
-from explorer.training.data.batches import Batches, Source, check_source
+from explorer.training.data.batches import Batches, Source, check_source, pair_of
 from explorer.training.data.loaders import as_arrays
 from explorer.training.loop.arguments import check_state, iterator_of
+from explorer.training.loop.joint_batches import joint_batches
 from explorer.training.step.state import TrainState
 from explorer.training.step.weighted import Weighted
 from explorer.tree.types import Batch
@@ -35,29 +36,45 @@ class Epoch:
 
     Args:
         source: the examples, such as `Arrays` or `Windows`.
-        size: examples of one batch.
+        size: examples of one batch, over all processes.
+        part: the index of this process and their number; each gets its rows of every batch,
+            which may be none of the last one.
 
     Raises:
-        InputError: no example, or a size below 1.
+        InputError: no example, a size below 1, or one that the processes do not divide.
 
     >>> from explorer.training import Arrays
     >>> [batch.tolist() for batch in Epoch(Arrays(np.arange(5)), 2)]
     [[0, 1], [2, 3], [4]]
     """
 
-    def __init__(self, source: Source, size: int):
+    def __init__(self, source: Source, size: int, *, part: tuple[int, int] = (0, 1)):
         check_source(source)
         check_number("size", size)
-        if size < 1:
-            raise InputError("size", found=f"{size} examples", expected="1 or more")
+        self._index, self._parts = pair_of(part)
+        if min(size, self._parts) < 1 or size % self._parts:
+            wanted = "1 or more" if self._parts == 1 else "some that the processes divide"
+            found = f"{size} examples" + f" of {self._parts} processes" * (self._parts != 1)
+            raise InputError("size", found=found, expected=wanted)
         self._source, self._size = source, size
 
     def __len__(self) -> int:
-        return -(-len(self._source) // self._size)
+        return sum(1 for _ in self._rows())
 
     def __iter__(self) -> Iterator[Any]:
+        for first, end in self._rows():
+            yield self._source[np.arange(first, end)]
+
+    def _rows(self) -> Iterator[tuple[int, int]]:
+        """Yield the first and the end of the rows of this process, of each batch."""
         for start in range(0, len(self._source), self._size):
-            yield self._source[np.arange(start, min(start + self._size, len(self._source)))]
+            count = min(self._size, len(self._source) - start)
+            first, end = (
+                start + number * count // self._parts
+                for number in (self._index, self._index + 1)
+            )
+            if first < end:
+                yield first, end
 
 
 def evaluate(
@@ -70,13 +87,19 @@ def evaluate(
     devices cannot share, such as a last batch, is computed by each of them. Totals are joined
     in float64.
 
+    Over several processes all make the same call and return the same figures. Each gives the
+    batches of its own examples, of any number: where one has more than another, or of another
+    size, they are sent to all and computed by all.
+
     Args:
         trainer: a `Trainer`.
         state: it is not changed.
-        batches: a list, an `Epoch`, or anything else that ends.
+        batches: a list, an `Epoch` (with `part=` over several processes), or anything else
+            that ends.
 
     Raises:
-        InputError: there are none, or they never end, as `Batches` do not.
+        InputError: there are none, or they never end, as `Batches` do not; or a process has
+            none, or those of another structure than another process.
 
     >>> import jax.numpy as jnp, optax
     >>> from explorer.models.small import LinearRegression
@@ -102,7 +125,7 @@ def evaluate(
         )
     totals: dict[str, tuple[float, float]] = {}
     waiting: list[dict[str, Weighted]] = []
-    for batch in as_arrays(iterator_of(batches)):
+    for batch in joint_batches(as_arrays(iterator_of(batches)), state):
         found: Any = step(state, batch)
         waiting.append(found)
         if len(waiting) == _FETCHED:

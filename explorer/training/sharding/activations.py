@@ -14,7 +14,7 @@ from flax import linen as nn
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from explorer.training.sharding.mesh import batch_sharding
+from explorer.training.sharding.batch_placement import batch_sharding
 
 __all__ = ["activations_follow_batch"]
 

@@ -11,21 +11,9 @@ from math import prod
 from typing import Any
 
 import jax
-import numpy as np
-from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from explorer.errors import (
-    InputError,
-    check_number,
-    check_type,
-    shown,
-)
-from explorer.training.sharding.arrays import (
-    check_arrays,
-    check_concrete,
-    check_not_donated,
-)
+from explorer.errors import InputError, check_number, check_type
 from explorer.training.sharding.automatic import automatic
 from explorer.training.sharding.rule import Rule, Rules, Spec
 from explorer.training.sharding.rules import (
@@ -42,22 +30,15 @@ __all__ = [
     "DEFAULT_RULES",
     "Rule",
     "Rules",
-    "batch_devices",
-    "batch_sharding",
-    "check_divides",
     "check_mesh",
     "check_on_mesh",
     "make_mesh",
-    "place_batch",
     "sharded_shapes",
     "shardings_of",
-    "split_over_mesh",
 ]
 
 AXES = ("data", "fsdp", "tensor", "expert", "sequence")
 _ALWAYS = ("data", "fsdp", "tensor")
-_BATCH_AXES = ("data", "fsdp")
-_MAX_RANK = 64
 
 
 def make_mesh(
@@ -133,13 +114,14 @@ def shardings_of(
 
     Args:
         tree: arrays or shapes.
-        mesh: any mesh with the axes that the rules name.
+        mesh: any mesh. Of the default rules' axes it may lack some: nothing is split over
+            those.
         rules: tried in order; None for DEFAULT_RULES.
         annotated: specs of some parameters, which come before all rules.
 
     Raises:
-        InputError: a rule names an axis that the mesh has not; or one that is not a default
-            fits no parameter, or has more axes than a tensor that it fits.
+        InputError: a rule that is not a default names an axis that the mesh lacks, fits no
+            parameter, or has more axes than a tensor that it fits.
 
     >>> dense = {"kernel": jax.ShapeDtypeStruct((4, 8), "float32")}
     >>> tuple(shardings_of(dense, make_mesh())["kernel"].spec)
@@ -180,94 +162,6 @@ def sharded_shapes(tree: Any, mesh: Mesh, rules: Rule | Rules | None = None) -> 
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
     return jax.tree.map(shaped, tree, shardings_of(tree, mesh, rules))
-
-
-def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
-    """Return how a batch is placed: its axis of examples over "data" and "fsdp".
-
-    Args:
-        mesh: of `make_mesh`.
-        axis: which axis is that of examples: 1 of the batches of several steps.
-
-    >>> tuple(batch_sharding(make_mesh(), axis=1).spec)
-    (None, ('data', 'fsdp'))
-    """
-    check_mesh(mesh)
-    check_number("axis", axis)
-    if not 0 <= axis < _MAX_RANK:
-        raise InputError("axis", found=shown(axis, 30), expected=f"0 to {_MAX_RANK - 1}")
-    return NamedSharding(automatic(mesh), PartitionSpec(*(None,) * axis, _BATCH_AXES))
-
-
-def place_batch(batch: Any, mesh: Mesh, axis: int = 0) -> Any:
-    """Return a batch as global arrays, of what this process has of it.
-
-    Args:
-        batch: a tree of arrays: the whole batch where there is one process, else its part.
-        mesh: of `make_mesh`.
-        axis: which axis is that of examples: 1 of the batches of several steps.
-
-    Raises:
-        InputError: the examples cannot be divided among the devices.
-
-    >>> placed = place_batch({"x": np.zeros((8, 2), "float32")}, make_mesh())["x"]
-    >>> placed.shape, tuple(placed.sharding.spec)
-    ((8, 2), (('data', 'fsdp'),))
-    """
-    check_arrays("the batch", batch)
-    check_not_donated("the batch", batch)
-    sharding = batch_sharding(mesh, axis)
-    whole = (1,) * axis + (batch_devices(mesh),)
-    parts = sharding.addressable_devices_indices_map(whole).values()
-    # devices that split a layer see the same examples
-    here = len({str(indices) for indices in parts})
-
-    def place(leaf: Any) -> jax.Array:
-        check_concrete("the batch", leaf)
-        local = np.asarray(leaf)
-        check_divides(local.shape, axis, here)
-        return jax.make_array_from_process_local_data(sharding, local)
-
-    return jax.tree.map(place, batch)
-
-
-def split_over_mesh(batch: Any, mesh: Mesh | None, axis: int = 0) -> Any:
-    """Return a batch that is split over a mesh by its axis of examples; made to be traced.
-
-    Args:
-        batch: a tree of arrays, the whole batch.
-        mesh: of `make_mesh`; None for the batch as it is.
-        axis: which axis is that of examples.
-
-    Raises:
-        InputError: the examples cannot be divided among the devices.
-    """
-    if mesh is None or not jax.tree.leaves(batch):
-        return batch
-    for leaf in jax.tree.leaves(batch):
-        check_divides(np.shape(leaf), axis, batch_devices(mesh))
-    return lax.with_sharding_constraint(batch, batch_sharding(mesh, axis))
-
-
-def batch_devices(mesh: Mesh) -> int:
-    """Return into how many parts a batch is divided."""
-    return prod(mesh.shape[name] for name in _BATCH_AXES)
-
-
-def check_divides(shape: tuple[int, ...], axis: int, devices: int) -> None:
-    """Refuse a batch whose examples cannot be divided among devices.
-
-    Raises:
-        InputError: it says how many examples there are.
-    """
-    if len(shape) <= axis:
-        found = f"an array of shape {shape}, without an axis {axis} of examples"
-    elif shape[axis] % devices:
-        found = f"{shape[axis]} examples"
-    else:
-        return
-    wanted = f'a multiple of {devices}, the devices on "data" and "fsdp"'
-    raise InputError("the batch", found=found, expected=wanted)
 
 
 def check_on_mesh(mesh: Mesh, state: Any) -> None:

@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 from explorer import errors
 from explorer.errors import InputError, printable
 
-__all__ = ["on_first", "together"]
+__all__ = ["bytes_of_all", "on_every", "on_first", "together"]
 
 _Result = TypeVar("_Result")
 
@@ -44,6 +44,21 @@ def on_first(act: Callable[[], _Result], kind: Any = None) -> _Result:
     return msgspec.convert(_exchange(act if is_first else _nothing)[0].value, kind)
 
 
+def on_every(act: Callable[[], _Result], kind: Any) -> list[_Result]:
+    """Call a function on every process, and return the results of all, in their order.
+
+    Args:
+        act: its result is of JSON's types, or `msgspec.Struct`s.
+        kind: the type of a result.
+
+    Raises:
+        InputError: it failed on one of them; an error is raised on all.
+    """
+    if jax.process_count() == 1:
+        return [act()]
+    return [msgspec.convert(heard.value, kind) for heard in _exchange(act)]
+
+
 def together(act: Callable[[], _Result]) -> _Result:
     """Call a function on every process, and return its result if it succeeds on all.
 
@@ -57,6 +72,16 @@ def together(act: Callable[[], _Result]) -> _Result:
     return results[0]
 
 
+def bytes_of_all(document: bytes) -> list[bytes]:
+    """Return the bytes that every process gives, in their order: any number of each."""
+    sizes = multihost_utils.process_allgather(np.int32(len(document)))
+    # of few lengths, as each is compiled for
+    padded = np.zeros(1 << int(max(sizes)).bit_length(), np.uint8)
+    padded[: len(document)] = np.frombuffer(document, np.uint8)
+    rows = multihost_utils.process_allgather(padded)
+    return [row[:size].tobytes() for row, size in zip(rows, sizes, strict=True)]
+
+
 def _nothing() -> None:
     return None
 
@@ -68,7 +93,7 @@ def _exchange(act: Callable[[], Any]) -> list[_ProcessOutcome]:
         outcome = _ProcessOutcome(act())
     except BaseException as raised:  # of any kind: the others wait to learn of it
         outcome, error = _outcome_of(raised), raised
-    heard = [_decode(document) for document in _gather(msgspec.json.encode(outcome))]
+    heard = [_decode(document) for document in bytes_of_all(msgspec.json.encode(outcome))]
     if error is not None:
         raise error
     for other in heard:
@@ -87,16 +112,6 @@ def _outcome_of(raised: BaseException) -> _ProcessOutcome:
     found = f"failed with {type(raised).__name__}: {printable(raised)}"
     place = f"process {jax.process_index()}"
     return _ProcessOutcome(error="InputError", words=(place, found, "", "see what it says"))
-
-
-def _gather(document: bytes) -> list[bytes]:
-    """Return the document of every process, in their order."""
-    sizes = multihost_utils.process_allgather(np.int32(len(document)))
-    # of few lengths, as each is compiled for
-    padded = np.zeros(1 << int(max(sizes)).bit_length(), np.uint8)
-    padded[: len(document)] = np.frombuffer(document, np.uint8)
-    rows = multihost_utils.process_allgather(padded)
-    return [row[:size].tobytes() for row, size in zip(rows, sizes, strict=True)]
 
 
 _decode = msgspec.json.Decoder(_ProcessOutcome).decode

@@ -20,7 +20,6 @@ __all__ = ["DEFAULT_RULES", "deciding_rule", "followed", "rules_for", "spec_for"
 # In explorer's own models a layer is split by its outputs and the next by its inputs, so
 # that activations meet once a pair. Vectors that no split layer needs are on all devices:
 # they cost more to gather than to keep.
-_OPTIONAL = "expert"  # an axis that a mesh has only where it is asked for
 DEFAULT_RULES: Rules = (
     Rule(("tensor", "fsdp"), role="embedding"),
     *(
@@ -67,8 +66,8 @@ def rules_for(
         leaves: paths and shapes of the parameters.
 
     Raises:
-        InputError: something is not a rule; or a rule names an unknown axis, or, not being a
-            default one, fits no parameter, as one that is misspelt does.
+        InputError: something is not a rule; or a rule that is not a default one names an axis
+            that the mesh lacks, or fits no parameter, as one that is misspelt does.
     """
     given = DEFAULT_RULES if rules is None else rules
     several = (given,) if isinstance(given, Rule) else given
@@ -79,7 +78,8 @@ def rules_for(
             expected='one or several such as Rule(("fsdp", "tensor"), role="kernel")',
         )
     for rule in several:
-        _check_axes(rule, axes)
+        if not any(rule is default for default in DEFAULT_RULES):
+            _check_axes(rule, axes)
         may_fit_nothing = rule in DEFAULT_RULES or not leaves
         if not may_fit_nothing and not any(rule.fits(*leaf) for leaf in leaves):
             raise _unused(rule, leaves)
@@ -90,6 +90,8 @@ def spec_for(
     path: Path, shape: tuple[int, ...], sizes: Mapping[str, int], rules: Rules
 ) -> Spec:
     """Return how a parameter is placed: by the first rule that fits it, or its largest axis.
+
+    An axis that the mesh lacks splits nothing.
 
     Args:
         path: of the parameter.
@@ -168,9 +170,8 @@ def _divided(entries: Spec, shape: tuple[int, ...], sizes: Mapping[str, int]) ->
 
 
 def _check_axes(rule: Rule, axes: Sequence[str]) -> None:
-    optional = {_OPTIONAL} if rule in DEFAULT_RULES else ()
     for name in (name for entry in rule.spec for name in names_in(entry)):
-        if name not in axes and name not in optional:
+        if name not in axes:
             raise InputError(
                 "the rules",
                 found=f"an axis {shown(name, 60)}",

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from explorer.errors import InputError, check_type, shown
+from explorer.training.step.buffers import stand_still
 from explorer.training.step.checks import check_optimizer
 from explorer.training.step.optimizer_parts import is_left_out
 from explorer.training.step.state import TrainState
@@ -28,7 +29,9 @@ def with_average(
 
     After each step `average = decay * average + (1 - decay) * params`, in float32 at least; it
     begins with the parameters as they are. The average is a part of the optimizer's state:
-    checkpoints hold it, and it is placed as the parameters are.
+    checkpoints hold it, and it is placed as the parameters are. Buffers among the parameters,
+    which no gradient reaches and no optimizer decays (`without_buffers`), are not averaged: they
+    are as they were last, like other running statistics.
 
     Args:
         optimizer: any optax transformation.
@@ -57,13 +60,15 @@ def with_average(
     def update(
         updates: Any, state: Any, params: Any = None, **extra: Any
     ) -> tuple[Any, Any]:
+        still = stand_still(updates, state.inner)
         updates, kept = inner.update(updates, state.inner, params, **extra)
         moved = optax.apply_updates(params, updates)
-        average = jax.tree.map(
-            lambda mean, new: decay * mean + (1 - decay) * new.astype(mean.dtype),
-            state.average,
-            moved,
-        )
+
+        def mixed(stands: Any, mean: jax.Array, old: jax.Array, new: jax.Array) -> Any:
+            mix = decay * mean + (1 - decay) * new.astype(mean.dtype)
+            return mix if stands is False else jnp.where(stands, old.astype(mix.dtype), mix)
+
+        average = jax.tree.map(mixed, still, state.average, params, moved)
         return updates, AverageState(kept, average)
 
     return optax.GradientTransformationExtraArgs(init, update)

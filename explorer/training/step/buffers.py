@@ -9,7 +9,7 @@ from jax import tree_util
 from explorer.identify.state import state_of
 from explorer.tree.walk import Path, names_of
 
-__all__ = ["without_buffers"]
+__all__ = ["stand_still", "without_buffers"]
 
 # what `optax.MultiSteps` keeps of gradients; moments are of what decays too
 _SUMS = "acc_grads"
@@ -35,16 +35,32 @@ def without_buffers(updates: Any, grads: Any, opt_state: Any = ()) -> Any:
     ([0.0, 0.0], [1.0, 1.0])
     """
 
-    def still(keys: Any, update: jax.Array, grad: jax.Array) -> jax.Array:
+    def moved(still: Any, update: jax.Array) -> jax.Array:
+        return update if still is False else jnp.where(still, 0, update)
+
+    return jax.tree.map(moved, stand_still(grads, opt_state), updates)
+
+
+def stand_still(grads: Any, opt_state: Any = ()) -> Any:
+    """Return which parameters a step leaves as they are, for `without_buffers`.
+
+    Args:
+        grads, opt_state: as of `without_buffers`.
+
+    Returns:
+        In the same structure, False of what is not called a buffer, else an array of a bool.
+    """
+
+    def still(keys: Any, grad: jax.Array) -> Any:
         path = names_of(keys)
         if state_of(path, grad.shape, grad.dtype.name) is None:
-            return update
+            return False
         is_learned = jnp.any(grad != 0)
         for kept in _summed(opt_state, path, grad.shape):
             is_learned |= jnp.any(kept != 0)
-        return jnp.where(is_learned, update, jnp.zeros_like(update))
+        return ~is_learned
 
-    return tree_util.tree_map_with_path(still, updates, grads)
+    return tree_util.tree_map_with_path(still, grads)
 
 
 def _summed(opt_state: Any, path: Path, shape: tuple[int, ...]) -> list[jax.Array]:

@@ -8,8 +8,8 @@ from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from explorer.training.sharding.activations import activations_follow_batch
+from explorer.training.sharding.batch_placement import batch_devices, split_over_mesh
 from explorer.training.sharding.jit_on_mesh import jit_on_mesh
-from explorer.training.sharding.mesh import batch_devices, split_over_mesh
 from explorer.training.step.outcome import (
     Context,
     LossFn,

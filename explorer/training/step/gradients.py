@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from explorer.errors import InputError
 from explorer.models.remat import policy_of
 from explorer.training.sharding.activations import activations_follow_batch
-from explorer.training.sharding.mesh import split_over_mesh
+from explorer.training.sharding.batch_placement import split_over_mesh
 from explorer.training.step.freezing import stopped
 from explorer.training.step.outcome import (
     Context,

@@ -28,11 +28,14 @@ from explorer.training.checkpoints.checkpoints import Checkpoints
 from explorer.training.data.batches import Arrays, Batches
 from explorer.training.logging.history import History
 from explorer.training.loop import fit as loop
+from explorer.training.loop.evaluating import Epoch, evaluate
 from explorer.training.loop.stopwatch import Stopwatch
-from explorer.training.sharding.mesh import make_mesh, place_batch
+from explorer.training.sharding.batch_placement import place_batch
+from explorer.training.sharding.mesh import make_mesh
 from explorer.training.sharding.processes import on_first, together
 from explorer.training.step.state import TrainState, create_state
 from explorer.training.step.train_step import make_train_step
+from explorer.training.trainer import Trainer
 from explorer.training.watch.watch import Watch
 
 OPTIMIZER = optax.adamw(1e-2)
@@ -75,6 +78,56 @@ def make_batches(number: int = 0, parts: int = 1, place: Any = None) -> Batches:
     from tests.training import tiny
 
     return Batches(Arrays(tiny.points(50)), 16, seed=3, part=(number, parts), place=place)
+
+
+def evaluations(number: int) -> dict[str, Any]:
+    """Return the metrics of 50 examples, however two processes have them; and refusals."""
+    from tests.training import tiny
+
+    x, y = tiny.points(50)
+    whole = Arrays((x, y))
+    meshes = {"fsdp": make_mesh(fsdp=4), "tensor": make_mesh(data=1, tensor=4)}
+    trainers = {
+        name: Trainer(tiny.NETWORK, tiny.squares(tiny.NETWORK), OPTIMIZER, mesh=mesh)
+        for name, mesh in meshes.items()
+    }
+    states = {name: each.init(tiny.KEY, x[:1]) for name, each in trainers.items()}
+
+    def found(batches: Any, name: str = "fsdp") -> Any:
+        try:
+            return evaluate(trainers[name], states[name], batches)
+        except InputError as error:
+            return str(error)
+
+    def rows(*ends: int) -> list[Any]:
+        return [(x[a:b], y[a:b]) for a, b in itertools.pairwise(ends)]
+
+    def failing() -> Iterator[Any]:
+        yield from rows(0, 8)
+        if number:
+            raise InputError("shard-1", found="cannot be read")
+        yield from rows(8, 16)
+
+    mine = [0, 10, 20, 24] if number else [24, 27, 30, 37, 40, 41, 42, 43, 44, 45, 46, 50]
+    place = partial(place_batch, mesh=meshes["fsdp"])
+    halves = Epoch(whole, 8, part=(number, 2))
+    whole_batches = [place(batch) for batch in halves if len(batch[0]) == 4]
+    short = whole_batches[: len(whole_batches) - number]
+    return {
+        "parts": found(halves),
+        "smaller": found(Epoch(whole, 14, part=(number, 2))),
+        "the same on both": found(Epoch(whole, 8)),
+        "of unequal length": found(rows(*mine)),
+        "where both have all": found(rows(*mine), "tensor"),
+        "lengths": [len(halves), sum(len(batch[0]) for batch in halves)],
+        "placed": found(whole_batches),
+        "48 in parts": found(list(halves)[:6]),
+        "placed, one fewer": found(short),
+        "none on one": found(rows(0, 4) if number else []),
+        "none": found([]),
+        "of other trees": found([x[:4] if number else (x[:4], y[:4])]),
+        "fails on one": found(failing()),
+    }
 
 
 class Runs:
@@ -162,6 +215,7 @@ def started(number: int, folder: Path) -> dict[str, Any]:
     return {
         "devices": jax.device_count(),
         "plain": plain_steps(number),
+        "evaluated": evaluations(number),
         "uninterrupted": uninterrupted,
         "signal": runs.run(
             "signal", lambda batches: Changed(batches, partial(signalled, number))

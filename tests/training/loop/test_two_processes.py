@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 from explorer.training.checkpoints.checkpoints import Checkpoints
+from explorer.training.data.batches import Arrays
+from explorer.training.loop.evaluating import Epoch, evaluate
 from explorer.training.loop.fit import fit
 from explorer.training.step.state import create_state
 from explorer.training.step.train_step import make_train_step
+from explorer.training.trainer import Trainer
 from tests.training import tiny
 from tests.training.devices import start
 from tests.training.loop import in_processes
@@ -81,6 +84,51 @@ def test_two_processes_compute_what_one_computes(found: Found):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
+def test_a_set_is_evaluated_as_one_process_does(found: Found):
+    """Whatever each has of it: the same figures on both, and those of all examples once."""
+    first, second = (reported["evaluated"] for reported in found.started)
+    assert first.pop("lengths") == [7, 25]
+    assert second.pop("lengths") == [7, 25]
+    assert first == second
+    batch = tiny.points(50)
+    trainer = Trainer(tiny.NETWORK, tiny.squares(tiny.NETWORK), in_processes.OPTIMIZER)
+    state = trainer.init(tiny.KEY, batch[0][:1])
+    # one of 50 and one of 48, in float64
+    missed = np.asarray(tiny.NETWORK.apply({"params": state.params}, batch[0])) - batch[1]
+    for count, names in (
+        (50, ("parts", "smaller", "the same on both")),
+        (50, ("of unequal length", "where both have all")),
+        (48, ("placed", "48 in parts")),
+    ):
+        alone = evaluate(trainer, state, Epoch(Arrays(batch), 8)) if count == 50 else None
+        expected = {
+            "loss": np.square(missed[:count], dtype=np.float64).mean(),
+            "missed": np.abs(missed[:count]).mean(dtype=np.float64),
+        }
+        for name in names:
+            for metric, value in expected.items():
+                np.testing.assert_allclose(first[name][metric], value, rtol=1e-5)
+                if alone is not None:
+                    np.testing.assert_allclose(alone[metric], value, rtol=1e-5)
+
+
+def test_batches_that_processes_cannot_use_together_are_one_line_on_both(found: Found):
+    for reported in found.started:
+        evaluated = reported["evaluated"]
+        assert {name: evaluated[name] for name in REFUSED} == REFUSED
+
+
+REFUSED = {
+    "placed, one fewer": "batches of process 1: 5 of arrays of all processes, or of other "
+    "sizes; expected 6, as on process 0; give each process's own examples as NumPy arrays, "
+    "of any number",
+    "none on one": "batches of process 0: none, and other processes have some; expected at "
+    "least one on each; take smaller batches, or fewer processes",
+    "none": "batches: none; expected at least one",
+    "of other trees": "batches of process 1: 'PyTreeDef(*)'; expected "
+    "'PyTreeDef((*, *))', as before",
+    "fails on one": "shard-1: cannot be read",
+}
 RUNS = ("uninterrupted", "signal", "not finite", "data")
 
 

@@ -24,7 +24,8 @@ from explorer.errors import InputError
 from explorer.models.small import MultilayerPerceptron
 from explorer.recipes import running, settings_of
 from explorer.training import Arrays, Epoch, Trainer, evaluate, fit
-from explorer.training.sharding.mesh import make_mesh, place_batch, shardings_of
+from explorer.training.sharding.batch_placement import place_batch
+from explorer.training.sharding.mesh import make_mesh, shardings_of
 from explorer.training.step.evaluation import make_eval_step
 from explorer.training.step.state import create_state
 from explorer.training.step.train_step import make_train_step
@@ -78,6 +79,9 @@ def runs() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "mixture", run(*experts, None)
     yield "expert", run(*experts, make_mesh(fsdp=2, expert=4))
     yield "sequence", run(*text, make_mesh(fsdp=2, sequence=4))
+    yield "only data", run(*points, jax.make_mesh((8,), ("data",)))
+    yield "no tensor", run(*points, jax.make_mesh((2, 4), ("data", "fsdp")))
+    yield "only tensor", run(*text, jax.make_mesh((2,), ("tensor",)))
 
 
 def long_sequences() -> dict[str, Any]:

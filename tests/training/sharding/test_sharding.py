@@ -1,7 +1,7 @@
 """Where tensors are placed, by rule and by default; and that it changes no number."""
 
 import json
-from functools import cache
+from functools import cache, partial
 
 import jax
 import numpy as np
@@ -12,11 +12,11 @@ from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 from explorer.architectures.declaration import declare
 from explorer.errors import InputError
 from explorer.recipes import settings_of
+from explorer.training.sharding.batch_placement import batch_sharding, place_batch
 from explorer.training.sharding.mesh import (
     DEFAULT_RULES,
     Rule,
     make_mesh,
-    place_batch,
     sharded_shapes,
     shardings_of,
 )
@@ -26,6 +26,8 @@ from tests.training.devices import start
 
 # no device is needed to know where things would be placed
 MESH = AbstractMesh((2, 4, 2), ("data", "fsdp", "tensor"), (AxisType.Auto,) * 3)
+DATA = AbstractMesh((2,), ("data",), (AxisType.Auto,))
+LIKE_THE_FIRST = (DEFAULT_RULES[0].spec, DEFAULT_RULES[0].role)  # and still one's own
 
 
 def shaped(**shapes):
@@ -53,6 +55,9 @@ def on_eight_devices():
         ("transformer", "tensor"),
         ("mixture", "expert"),
         ("transformer", "sequence"),
+        ("network", "only data"),
+        ("network", "no tensor"),
+        ("transformer", "only tensor"),
     ],
 )
 def test_eight_devices_find_what_one_finds(alone, name):
@@ -202,6 +207,34 @@ def test_any_tree_is_split_along_its_largest_axis_that_divides():
     }
 
 
+def test_default_rules_split_over_the_axes_that_a_mesh_has():
+    shapes = jax.eval_shape(tiny.llama(False, 1).init, tiny.KEY, tiny.tokens(1))["params"]
+    whole = specs(shapes)
+    assert any("tensor" in spec for spec in jax.tree.leaves(whole, is_leaf=is_spec))
+    for axes in (("data",), ("data", "fsdp"), ("tensor",), ("fsdp", "tensor")):
+        mesh = AbstractMesh((2,) * len(axes), axes, (AxisType.Auto,) * len(axes))
+        found = shardings_of(shapes, mesh)
+        of_fewer = jax.tree.map(lambda sharding: tuple(sharding.spec), found)
+        left_out = set(MESH.axis_names) - set(axes)
+        expected = jax.tree.map(partial(without, left_out), whole, is_leaf=is_spec)
+        assert of_fewer == expected, axes
+        own = [*DEFAULT_RULES]  # as they are given, by name or not
+        assert jax.tree.leaves(shardings_of(shapes, mesh, own)) == jax.tree.leaves(found)
+        if mesh.shape.get("data"):
+            assert batch_sharding(mesh).shard_shape((8, 3)) == (8 // min(mesh.size, 4), 3)
+
+
+def is_spec(found):
+    return isinstance(found, tuple)
+
+
+def without(names, spec):
+    kept = [None if entry in names else entry for entry in spec]
+    while kept and kept[-1] is None:
+        kept.pop()
+    return tuple(kept)
+
+
 def test_an_axis_that_does_not_divide_is_replicated():
     # 50257 tokens divide by nothing
     assert specs(shaped(embedding=(50_257, 768))) == {"embedding": (None, "fsdp")}
@@ -323,8 +356,17 @@ def test_a_mesh_takes_what_is_left():
             "the rules: an axis 'model'; expected one of the mesh's: data, fsdp, tensor",
         ),
         (
-            lambda: shardings_of(QUERY, AbstractMesh((2,), ("data",))),  # pyright: ignore
+            lambda: shardings_of(QUERY, DATA, [Rule(("fsdp", "tensor"), role="kernel")]),
+            "the rules: an axis 'fsdp'; expected one of the mesh's: data",
+        ),
+        (
+            lambda: shardings_of(shaped(embedding=(8, 8)), DATA, Rule(*LIKE_THE_FIRST)),
             "the rules: an axis 'tensor'; expected one of the mesh's: data",
+        ),
+        (
+            lambda: batch_sharding(AbstractMesh((2, 2), ("batch", "model"))),  # pyright: ignore
+            "the mesh: has no axis that splits batches, among ('batch', 'model'); expected "
+            'an axis "data" or "fsdp"; name one of its axes so, as "data" for \'batch\'',
         ),
         (
             lambda: specs(QUERY, [Rule(("fsdp",), glob="**/quary/kernel")]),

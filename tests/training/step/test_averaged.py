@@ -35,6 +35,44 @@ def test_by_hand(freeze):
     assert moved.all()
 
 
+NAME = "e_score_correction_bias"
+
+
+@pytest.mark.parametrize("freeze", [None, "other/kernel"])
+def test_buffers_are_as_they_were_last(freeze):
+    """Not decayed, not averaged, and moved by whoever moves them, as DeepSeek's rule does."""
+
+    def loss_fn(params, batch, context):
+        gate = params["gate"]
+        picked = gate["kernel"] + jax.lax.stop_gradient(gate[NAME])
+        learned = params["learned"][NAME] + params["other"]["kernel"]
+        return (batch * (picked + learned)).mean()
+
+    ones = np.linspace(0.3, 1.7, 3, dtype="f4")
+    params = {
+        "gate": {"kernel": ones, NAME: ones},
+        "learned": {NAME: ones},  # it is called so, and has a gradient
+        "other": {"kernel": ones},
+    }
+    optimizer = with_average(optax.adamw(0.1, weight_decay=0.5), 0.75)
+    trainer = Trainer(None, loss_fn, optimizer, freeze=freeze)
+    state = trainer.init_from(params, tiny.KEY)
+    mean = jax.tree.map(np.float64, params)
+    for number in range(5):
+        state, _ = trainer.step(state, ones)
+        mean = jax.tree.map(
+            lambda m, new: 0.75 * m + 0.25 * np.float64(new), mean, state.params
+        )
+        found = averaged(state).params
+        np.testing.assert_array_equal(found["gate"][NAME], ones + number)
+        for layer, name in (("gate", "kernel"), ("learned", NAME), ("other", "kernel")):
+            np.testing.assert_allclose(found[layer][name], mean[layer][name], rtol=1e-5)
+        gate = state.params["gate"]
+        moved = state.params | {"gate": gate | {NAME: gate[NAME] + 1}}
+        state = state.replace(params=moved)
+    assert (state.params["learned"][NAME] != ones).all()
+
+
 def test_updates_are_those_of_the_optimizer():
     ends = []
     for optimizer in (optax.adam(0.1), with_average(optax.adam(0.1), 0.99)):
