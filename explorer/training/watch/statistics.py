@@ -17,12 +17,12 @@ from jax import lax
 
 from explorer.training.watch.rows import Plan
 
-__all__ = ["Columns", "statistics"]
+__all__ = ["WatchedFigures", "statistics"]
 
 _MANY = 4  # tensors that are worth a loop
 
 
-class Columns(NamedTuple):
+class WatchedFigures(NamedTuple):
     """The statistics of one row, or of all, as `Watch.measure` describes them."""
 
     norm: Any
@@ -62,7 +62,7 @@ def statistics(
     >>> from explorer.training.watch.rows import plan_rows
     >>> x = [jnp.full((8, 2), 3.0)]
     >>> table = statistics(plan_rows(x, "**", None), x, x, x, first=[None])
-    >>> Columns(*table[0].tolist()).mean
+    >>> WatchedFigures(*table[0].tolist()).mean
     3.0
     """
     trees = (params, grads, updates, first)
@@ -72,7 +72,7 @@ def statistics(
     squares, mean, deviations, zeros, dead, of_grads, of_updates, *moved = columns
     rows, size, units = _facts(plan, params, [at for group in groups for at in group])
     norm, update = jnp.sqrt(squares), jnp.sqrt(of_updates)
-    table = Columns(
+    table = WatchedFigures(
         norm=norm,
         rms=norm / np.sqrt(size),
         mean=mean,

@@ -18,7 +18,7 @@ from explorer.errors import (
 )
 from explorer.training.sharding.arrays import check_not_donated
 from explorer.training.watch.rows import Stacks, plan_rows, stacks_of
-from explorer.training.watch.statistics import Columns, statistics
+from explorer.training.watch.statistics import WatchedFigures, statistics
 from explorer.tree.nesting import check_tree
 
 __all__ = ["Watch"]
@@ -55,7 +55,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     ('ScanBlock_0/Dense_0/kernel[0]', 'ScanBlock_0/Dense_0/kernel[1]')
     """
 
-    COLUMNS: ClassVar[tuple[str, ...]] = Columns._fields
+    COLUMNS: ClassVar[tuple[str, ...]] = WatchedFigures._fields
 
     every: int = 50
     glob: str = "**"
