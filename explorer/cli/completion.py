@@ -9,6 +9,7 @@ __all__ = [
     "complete_recipe",
     "complete_scheme",
     "complete_setting",
+    "complete_target_or_word",
     "complete_word",
     "targets",
 ]
@@ -85,6 +86,14 @@ def complete_word(
     from explorer.explaining.words import TOPICS
 
     return _beginning([topic.split()[-1] for topic in TOPICS], incomplete)
+
+
+def complete_target_or_word(
+    ctx: click.Context, option: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return what a target is completed with, and before names the words that are explained."""
+    first, *names = targets(incomplete)  # the shell forgets what stands before files
+    return [first, *map(CompletionItem, complete_word(ctx, option, incomplete)), *names]
 
 
 def complete_setting(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from explorer.api.explaining import explain as explain_words
-from explorer.cli.completion import complete_word
-from explorer.cli.console import complete_target, echo_result, format_option, path_type
+from explorer.cli.completion import complete_target_or_word, complete_word
+from explorer.cli.console import echo_result, format_option, path_type
 from explorer.errors import InputError, TargetError, printable
 from explorer.explaining.document import explanation_document, fact_records
 from explorer.explaining.words import TOPICS, find_topic, is_word, nearest_word
@@ -19,7 +19,9 @@ __all__ = ["explain"]
 
 
 @click.command()
-@click.argument("target", required=False, type=path_type, shell_complete=complete_target)
+@click.argument(
+    "target", required=False, type=path_type, shell_complete=complete_target_or_word
+)
 @click.argument("word", required=False, shell_complete=complete_word)
 @click.option(
     "--run", is_flag=True, help="Train the line of the topic learning now; loads JAX."

@@ -64,7 +64,8 @@ class TrainingGrid(msgspec.Struct, frozen=True, kw_only=True):
         batches: sequences at a time on each device.
         context: the one that `plan` takes unasked.
         fixed: by precision, optimizer, "fsdp" and "tensor", the terms that depend on nothing else.
-        of_several: the last of them where "data" alone makes several devices of one.
+        of_several: the last of them where "data" alone makes several devices of one; that of
+            one where it does not.
         tables: by "tensor", then context, then batch: activations and logits.
         left_out: what the figures leave out.
     """
@@ -153,7 +154,7 @@ def training_grid_of(subject: Subject) -> TrainingGrid:
         batches=_BATCHES if contexts else (1,),
         context=context,
         fixed=tuple(fixed),
-        of_several=_fixed_at(subject, {}, optimizers[0], {"data": 2})[-1],
+        of_several=_fixed_at(subject, {}, optimizers[0], _mesh(data=data[:2][-1]))[-1],
         tables=tuple(tables),
         left_out=first.not_modelled,
     )

@@ -119,6 +119,8 @@ def test_doctor_reports_a_jax_that_does_not_answer(monkeypatch, script, last):
         (["browse", "gpt2"], "gpt2-x", "gpt2-xl"),
         (["explain", "gpt2"], "qu", "quantisation"),
         (["explain"], "gpt2-x", "gpt2-xl"),
+        (["explain"], "qu", "quantisation"),
+        (["explain"], "", "bias"),
         (["plan", "gpt2", "--device"], "rtx-40", "rtx-4090"),
         (["plan", "gpt2", "--quantize"], "Q4_K", "Q4_K_M"),
         (["quantize", "gpt2", "--to"], "Q4_K", "Q4_K_M"),

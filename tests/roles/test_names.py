@@ -16,7 +16,8 @@ from jax.tree_util import tree_flatten_with_path
 
 from explorer.inventory.tensor import Component, Role
 from explorer.paths import path_of
-from explorer.roles.names import classify
+from explorer.roles import spellings
+from explorer.roles.names import classify, component_of_module
 from tests.roles.truth import ROWS
 
 # ---- the truth table
@@ -25,6 +26,32 @@ from tests.roles.truth import ROWS
 @pytest.mark.parametrize(("name", "shape", "role", "component"), ROWS, ids=lambda x: str(x))
 def test_truth_table(name, shape, role, component):
     assert classify(path_of(name), shape) == (role, component)
+
+
+_WORDS = [
+    word.replace("*", "pre") for _, words in spellings.WORDS for word in words.split()
+]
+
+
+@given(
+    st.lists(st.sampled_from([*_WORDS, "x", "foo", "block", "7"]), min_size=2, max_size=4)
+)
+def test_a_name_of_several_words_has_the_first_tag_of_the_table(words):
+    """As the table reads from its first row to its last: a word, or "*" and its ending."""
+    name = "_".join(words)
+    if any(name in names.split() for names in spellings.MODULES.values()):
+        return  # a name of its own
+    parts = [word for word in words if not word.isdigit()]
+    expected = next(
+        (
+            tag
+            for tag, known in spellings.WORDS
+            for word in known.split()
+            if any(p.endswith(word[1:]) if word[0] == "*" else p == word for p in parts)
+        ),
+        None,
+    )
+    assert component_of_module(name) == expected
 
 
 @pytest.mark.parametrize("prefix", ["params/", "model/", "module/", "params/model/"])

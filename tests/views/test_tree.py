@@ -16,6 +16,24 @@ def sharded() -> dict:
     return {"dense": {"kernel": kernel, "bias": jnp.zeros(64)}}
 
 
+def test_components_of_the_tree_are_those_of_the_ledger():
+    """A tensor's own name is not that of a module that it is in."""
+    trees = (
+        {"mystery": jnp.ones((4, 3)), "other_thing": jnp.ones(3)},
+        {"pooler": {"kernel": jnp.ones((4, 3))}, "x": jnp.ones((2, 2))},
+        {
+            "a": {"conv": {"kernel": jnp.ones((4, 3)), "bias": jnp.ones(3)}},
+            "y": jnp.ones(2),
+        },
+    )
+    for tree in trees:
+        inventory = ex.explore(tree)
+        table = tree_table(inventory)
+        at = [column.title for column in table.columns].index("component")
+        shown = {word for row in table.rows[:-1] for word in row[at].split(", ") if word}
+        assert shown == set(ex.ledger(inventory).components)
+
+
 def test_bytes_on_a_device_stand_beside_the_global_ones():
     inventory = ex.explore(sharded())
     # a quarter of 800 rows by half of 64 columns, and the whole bias
