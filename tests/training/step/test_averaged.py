@@ -40,7 +40,7 @@ NAME = "e_score_correction_bias"
 
 @pytest.mark.parametrize("freeze", [None, "other/kernel"])
 def test_buffers_are_as_they_were_last(freeze):
-    """Not decayed, not averaged, and moved by whoever moves them, as DeepSeek's rule does."""
+    """Not decayed, not averaged; moved by rules outside of the step, as DeepSeek's rule does."""
 
     def loss_fn(params, batch, context):
         gate = params["gate"]
