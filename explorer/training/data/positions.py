@@ -43,11 +43,8 @@ def from_json(found: Any) -> Any:
         return {name: from_json(each) for name, each in found.items()}
     raw = bytearray(base64.b64decode(found[_BYTES]))
     array = np.frombuffer(raw, found["dtype"]).reshape(found["shape"])
-    if not found["torch"]:
-        return array
-    import torch  # pyright: ignore[reportMissingImports]
-
-    return torch.from_numpy(array)
+    torch = sys.modules.get("torch")  # of the loader that the position is for
+    return torch.from_numpy(array) if found["torch"] and torch is not None else array
 
 
 def is_tensor(leaf: Any) -> bool:
