@@ -75,6 +75,7 @@ conformance: $(REFERENCE)/ready $(VENV)/dev $(MINILM)
 	OMP_NUM_THREADS=1 $(REFERENCE)/bin/python -m tests.conformance.saved check $(WRITTEN)/saved
 	OMP_NUM_THREADS=1 $(REFERENCE)/bin/python -m tests.conformance.quantised check $(WRITTEN)/quantised
 	OMP_NUM_THREADS=1 $(REFERENCE)/bin/python -m tests.conformance.minilm check $(WRITTEN)/minilm
+	$(BIN)/python -m tests.conformance.torch_loaders $$($(REFERENCE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 $(REFERENCE)/ready: tests/conformance/requirements.txt
 	$(SAY) 'creating $(REFERENCE) and installing PyTorch and transformers (some minutes)'

@@ -6,9 +6,12 @@ group, this does it block by block, each row once but for the ends of the groups
 `ragged_dot`, which multiplies every row by every matrix unless JAX is configured with
 `jax_ragged_dot_use_gpu_pallas_triton_lowering`.
 
-A loop whose number of turns is known when it runs has no derivative that goes backwards in JAX. Two
-primitives stand for the loops of a CPU. Both are linear in each of two arguments, and the transpose
-of each is one of the two: derivatives of any order, in any direction, are made of them.
+A loop whose number of turns is known when it runs has no derivative that goes backwards in JAX, and
+`ragged_dot` is not made for every axis of `vmap`. Two primitives stand for the products, on every
+backend. Both are linear in each of two arguments, and the transpose of each is one of the two:
+derivatives of any order, in any direction, are made of them. Under `vmap` they are computed one
+after the other. Their dimension numbers are those of `jax.lax.ragged_dot_general`, by which they are
+read as what they are.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,13 +22,27 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.core import ShapedArray
-from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from explorer.models.grouped_loops import products_of_groups, rows_times_groups
 
 __all__ = ["grouped_product"]
+
+# of rows with the inputs of their matrices, or with the outputs; and of rows with rows
+_ROWS = tuple(
+    lax.RaggedDotDimensionNumbers(
+        dot_dimension_numbers=(((1,), (1 + contracted,)), ((), ())),
+        lhs_ragged_dimensions=(0,),
+        rhs_group_dimensions=(0,),
+    )
+    for contracted in (0, 1)
+)
+_PRODUCTS = lax.RaggedDotDimensionNumbers(
+    dot_dimension_numbers=(((0,), (0,)), ((), ())),
+    lhs_ragged_dimensions=(0,),
+    rhs_group_dimensions=(),
+)
 
 
 def grouped_product(x: jax.Array, kernel: jax.Array, sizes: jax.Array) -> jax.Array:
@@ -40,57 +57,71 @@ def grouped_product(x: jax.Array, kernel: jax.Array, sizes: jax.Array) -> jax.Ar
     >>> grouped_product(x, kernel, jnp.array([1, 2])).tolist()
     [[1.0, 1.0], [5.0, 5.0], [5.0, 5.0]]
     """
-    return lax.platform_dependent(
-        x, kernel, sizes, cpu=_product_by_blocks, default=lax.ragged_dot
-    )
+    return _times(x, kernel, sizes, 0, jnp.promote_types(x.dtype, kernel.dtype))
 
 
-@jax.custom_jvp
-def _product_by_blocks(x: jax.Array, kernel: jax.Array, sizes: jax.Array) -> jax.Array:
-    return rows_times_groups(x, kernel, sizes, contracted=0, dtype=_wide(x, kernel))
+def _compute_rows(
+    x: Any, kernel: Any, sizes: Any, *, ragged_dot_dimension_numbers: Any, dtype: Any
+) -> jax.Array:
+    numbers = ragged_dot_dimension_numbers
+    contracted = _ROWS.index(numbers)
+
+    def elsewhere(x: jax.Array, kernel: jax.Array, sizes: jax.Array) -> jax.Array:
+        return lax.ragged_dot_general(x, kernel, sizes, numbers).astype(dtype)
+
+    on_cpu = partial(rows_times_groups, contracted=contracted, dtype=dtype)
+    return lax.platform_dependent(x, kernel, sizes, cpu=on_cpu, default=elsewhere)
 
 
-@partial(_product_by_blocks.defjvp, symbolic_zeros=True)
-def _product_and_change(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    x, kernel, sizes = primals
-    product = partial(_rows.bind, contracted=0, dtype=_wide(x, kernel))
-    found = product(x, kernel, sizes)
-    # what is frozen has no change, and costs nothing
-    to_x, to_kernel = (not isinstance(each, SymbolicZero) for each in tangents[:2])
-    change = product(tangents[0], kernel, sizes) if to_x else jnp.zeros_like(found)
-    if to_kernel:
-        of_kernel = product(x, tangents[1], sizes)
-        change = change + of_kernel if to_x else of_kernel
-    return found, change
+def _compute_products(
+    x: Any, y: Any, sizes: Any, *, ragged_dot_dimension_numbers: Any, dtype: Any
+) -> jax.Array:
+    numbers = ragged_dot_dimension_numbers
+
+    def elsewhere(x: jax.Array, y: jax.Array, sizes: jax.Array) -> jax.Array:
+        return lax.ragged_dot_general(x, y, sizes, numbers).astype(dtype)
+
+    on_cpu = partial(products_of_groups, dtype=dtype)
+    return lax.platform_dependent(x, y, sizes, cpu=on_cpu, default=elsewhere)
 
 
-def _wide(x: jax.Array, kernel: jax.Array) -> Any:
-    return jnp.promote_types(x.dtype, kernel.dtype)
+def _shape_of_rows(
+    x: Any, kernel: Any, sizes: Any, *, ragged_dot_dimension_numbers: Any, dtype: Any
+) -> Any:
+    others = 2 - _ROWS.index(ragged_dot_dimension_numbers)
+    return ShapedArray((x.shape[0], kernel.shape[others]), dtype)
 
 
-def _shape_of_rows(x: Any, kernel: Any, sizes: Any, *, contracted: int, dtype: Any) -> Any:
-    return ShapedArray((x.shape[0], kernel.shape[2 - contracted]), dtype)
-
-
-def _shape_of_products(x: Any, y: Any, sizes: Any, *, dtype: Any) -> Any:
+def _shape_of_products(x: Any, y: Any, sizes: Any, *, dtype: Any, **_: Any) -> Any:
     return ShapedArray((sizes.shape[0], x.shape[1], y.shape[1]), dtype)
 
 
 def _rows_backward(
-    change: Any, x: Any, kernel: Any, sizes: Any, *, contracted: int, dtype: Any
+    change: Any,
+    x: Any,
+    kernel: Any,
+    sizes: Any,
+    *,
+    ragged_dot_dimension_numbers: Any,
+    dtype: Any,
 ) -> list[Any]:
+    contracted = _ROWS.index(ragged_dot_dimension_numbers)
     if ad.is_undefined_primal(x):
-        settings = {"contracted": 1 - contracted, "dtype": x.aval.dtype}
-        return [_rows.bind(change, kernel, sizes, **settings), None, None]
+        return [_times(change, kernel, sizes, 1 - contracted, x.aval.dtype), None, None]
     sides = (change, x) if contracted else (x, change)
-    return [None, _products.bind(*sides, sizes, dtype=kernel.aval.dtype), None]
+    settings = {"ragged_dot_dimension_numbers": _PRODUCTS, "dtype": kernel.aval.dtype}
+    return [None, _products.bind(*sides, sizes, **settings), None]
 
 
-def _products_backward(change: Any, x: Any, y: Any, sizes: Any, *, dtype: Any) -> list[Any]:
+def _products_backward(change: Any, x: Any, y: Any, sizes: Any, **_: Any) -> list[Any]:
     if ad.is_undefined_primal(x):
-        to_x = _rows.bind(y, change, sizes, contracted=1, dtype=x.aval.dtype)
-        return [to_x, None, None]
-    return [None, _rows.bind(x, change, sizes, contracted=0, dtype=y.aval.dtype), None]
+        return [_times(y, change, sizes, 1, x.aval.dtype), None, None]
+    return [None, _times(x, change, sizes, 0, y.aval.dtype), None]
+
+
+def _times(x: Any, kernel: Any, sizes: Any, contracted: int, dtype: Any) -> jax.Array:
+    settings = {"ragged_dot_dimension_numbers": _ROWS[contracted], "dtype": dtype}
+    return _rows.bind(x, kernel, sizes, **settings)
 
 
 def _bilinear(
@@ -136,7 +167,7 @@ def _bilinear(
     return made
 
 
-_rows = _bilinear("rows_times_groups", rows_times_groups, _shape_of_rows, _rows_backward)
+_rows = _bilinear("rows_times_groups", _compute_rows, _shape_of_rows, _rows_backward)
 _products = _bilinear(
-    "products_of_groups", products_of_groups, _shape_of_products, _products_backward
+    "products_of_groups", _compute_products, _shape_of_products, _products_backward
 )

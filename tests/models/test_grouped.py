@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from explorer.models.grouped import _product_by_blocks, grouped_product
+from explorer.models.grouped import grouped_product
 
 rng = np.random.default_rng(0)
 # rows of each group: even, none, one that holds all, more groups than rows, many blocks, no row
@@ -136,7 +136,7 @@ def test_elsewhere_it_is_the_ragged_product_of_jax():
 def test_blocks_are_as_the_whole_under_vmap_and_remat():
     x, kernel, _ = operands([6, 2])
     rows, matrices, sizes = jnp.float32(x), jnp.float32(kernel), jnp.array([[6, 2], [1, 7]])
-    several = jax.vmap(_product_by_blocks, (None, None, 0))(rows, matrices, sizes)
+    several = jax.vmap(grouped_product, (None, None, 0))(rows, matrices, sizes)
     for found, own in zip(several, sizes):
         np.testing.assert_allclose(found, by_group(x, kernel, own.tolist()), rtol=1e-5)
     remat = jax.grad(lambda k: jax.checkpoint(grouped_product)(rows, k, sizes[0]).sum())
@@ -168,7 +168,7 @@ def test_forward_mode_and_second_derivatives_are_those_of_gathered_matrices():
 
         return jax.grad(slope, (0, 1))(x, kernel)
 
-    for derive, product in ((forward, grouped_product), (backward, _product_by_blocks)):
+    for derive, product in ((forward, grouped_product), (backward, grouped_product)):
         found = jax.jit(partial(derive, product))(x, kernel)
         expected = jax.jit(partial(derive, by_gather))(x, kernel)
         jax.tree.map(
@@ -184,7 +184,7 @@ def test_gradients_of_several_at_once_are_those_of_each():
     sizes = jnp.array([[6, 2], [1, 7]])
 
     def total(matrices: jax.Array) -> jax.Array:
-        several = jax.vmap(_product_by_blocks, (0, None, 0))(rows, matrices, sizes)
+        several = jax.vmap(grouped_product, (0, None, 0))(rows, matrices, sizes)
         return jnp.square(several).sum()
 
     expected = 0
@@ -212,7 +212,7 @@ def test_a_product_of_two_precisions_has_the_wider_one():
 
 def test_matrices_that_are_frozen_cost_no_gradient():
     x, kernel, _ = (jnp.float32(each) for each in operands([4, 9]))
-    loss = lambda x, kernel: _product_by_blocks(x, kernel, jnp.array([4, 9])).sum()  # noqa: E731
+    loss = lambda x, kernel: grouped_product(x, kernel, jnp.array([4, 9])).sum()  # noqa: E731
     frozen = str(jax.make_jaxpr(jax.grad(loss))(x, kernel))
     assert frozen.count("products_of_groups") == 0
     learned = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(x, kernel))

@@ -230,7 +230,7 @@ def _first(eqn: Any, masks: Masks) -> int:
 
 # of parameters alone, these may make a result vary along any axis
 _ONLY_OF_DATA = named("""dot_general conv_general_dilated gather scatter scatter-add ragged_dot
-    ragged_dot_general cumsum cumprod cumlogsumexp""")
+    ragged_dot_general rows_times_groups products_of_groups cumsum cumprod cumlogsumexp""")
 _RULES: dict[str, Rule] = {
     "broadcast_in_dim": _broadcast,
     "transpose": _transpose,

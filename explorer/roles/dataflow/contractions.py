@@ -11,7 +11,8 @@ def named(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_RAGGED = ("ragged_dot", "ragged_dot_general")
+# the last two are those of explorer's own experts (explorer/models/grouped.py)
+_RAGGED = ("ragged_dot", "ragged_dot_general", "rows_times_groups", "products_of_groups")
 CONTRACTIONS = frozenset(("dot_general", "conv_general_dilated", *_RAGGED))
 
 

@@ -1,8 +1,5 @@
 """Loaders of other libraries: where they are in their data, and their batches as arrays."""
 
-import base64
-import json
-import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +8,7 @@ import jax
 import numpy as np
 
 from explorer.errors import InputError, shown
+from explorer.training.data.positions import from_json, is_tensor, to_json
 
 __all__ = ["as_arrays", "go_to", "has_position", "position_of", "warn_without_position"]
 
@@ -20,7 +18,6 @@ _METHODS = (
     ("get_state", "set_state"),
     ("state_dict", "load_state_dict"),
 )
-_BYTES = "base64"  # what a position of bytes is called in JSON
 
 
 def has_position(batches: Any) -> bool:
@@ -32,7 +29,7 @@ def position_of(batches: Any) -> Any:
     """Return where an iterator is in its data, as JSON holds it; None if it does not say.
 
     Raises:
-        InputError: it says so in something that is neither JSON nor bytes.
+        InputError: it says so in something else than numbers, texts, bytes and arrays.
 
     >>> class Counter:
     ...     def get_state(self): return b"7"
@@ -46,17 +43,14 @@ def position_of(batches: Any) -> Any:
     if name is None:
         return None
     found = getattr(batches, name)()
-    if isinstance(found, bytes):
-        return {_BYTES: base64.b64encode(found).decode()}
     try:
-        json.dumps(found)
+        return to_json(found)
     except (TypeError, ValueError):
         raise InputError(
             "batches",
             found=f"{name}() returned {shown(found, 60)}",
-            expected="what JSON holds, or bytes",
+            expected="what JSON holds, bytes or arrays",
         ) from None
-    return found
 
 
 def go_to(batches: Any, position: Any) -> None:
@@ -79,9 +73,7 @@ def go_to(batches: Any, position: Any) -> None:
             expected="a run whose batches had one",
             cure="leave out batches=, and begin the data anew",
         )
-    if isinstance(position, dict) and list(position) == [_BYTES]:
-        position = base64.b64decode(position[_BYTES])
-    getattr(batches, name)(position)
+    getattr(batches, name)(from_json(position))
 
 
 def warn_without_position(batches: Any) -> None:
@@ -101,7 +93,7 @@ def as_arrays(batches: Iterator[Any]) -> Iterator[Any]:
     arrays over the same memory, of which one copy is made.
     """
     for batch in batches:
-        yield jax.tree.map(_owned, batch, is_leaf=_is_tensor)
+        yield jax.tree.map(_owned, batch, is_leaf=is_tensor)
 
 
 def _method_of(batches: Any, which: int) -> str | None:
@@ -110,12 +102,7 @@ def _method_of(batches: Any, which: int) -> str | None:
     return next((name for name in names if callable(getattr(batches, name, None))), None)
 
 
-def _is_tensor(leaf: Any) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(leaf, torch.Tensor)
-
-
 def _owned(leaf: Any) -> Any:
-    if _is_tensor(leaf):
+    if is_tensor(leaf):
         leaf = leaf.detach().cpu().numpy()
     return np.array(leaf) if isinstance(leaf, np.ndarray) else leaf

@@ -1,5 +1,6 @@
 """Loaders of other libraries: their position is kept, and their buffers are their own."""
 
+import json
 import sys
 import types
 import warnings
@@ -141,6 +142,34 @@ def test_a_chosen_step_is_restored_and_no_other(tmp_path: Path):
             checkpoints.restore(like, step=5)
         with pytest.raises(InputError, match="holds steps up to 6, the state is at 4"):
             checkpoints.save(saved.state)
+
+
+class Deep:
+    """One whose position is as deep as torchdata's: a generator's state below its sampler."""
+
+    def __init__(self):
+        self.state = {
+            "sampler": {"yielded": np.int64(8), "generator": np.arange(9, dtype=np.uint8)},
+            "seed": 3166459102582292373,
+            "workers": [None, {"key": b"\x00\xff"}],
+            "empty": {},
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.loaded = state
+
+
+def test_positions_with_arrays_and_bytes_in_them_go_through_json():
+    deep = Deep()
+    go_to(deep, json.loads(json.dumps(position_of(deep))))
+    loaded, state = deep.loaded, deep.state
+    generator = loaded["sampler"].pop("generator")
+    np.testing.assert_array_equal(generator, state["sampler"].pop("generator"))
+    assert (generator.dtype, generator.flags.writeable) == (np.uint8, True)
+    assert loaded == state
 
 
 def test_tensors_of_torch_become_arrays(monkeypatch: pytest.MonkeyPatch):
