@@ -65,7 +65,8 @@ def _encoded(position: Any) -> Any:
     of_torch = is_tensor(position)
     if not of_torch and not isinstance(position, np.ndarray):
         return position
-    array = position.detach().cpu().numpy() if of_torch else position
+    tensor: Any = position
+    array = tensor.detach().cpu().numpy() if of_torch else position
     if array.dtype.hasobject:
         raise TypeError("an array of objects")
     content = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()

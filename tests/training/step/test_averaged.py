@@ -40,11 +40,7 @@ NAME = "e_score_correction_bias"
 
 @pytest.mark.parametrize("freeze", [None, "other/kernel"])
 def test_buffers_are_as_they_were_last(freeze):
-<<<<<<< HEAD
-    """Not decayed, not averaged, and moved by rules of their own, as DeepSeek's are."""
-=======
     """Not decayed, not averaged; moved by rules outside of the step, as DeepSeek's rule does."""
->>>>>>> t16
 
     def loss_fn(params, batch, context):
         gate = params["gate"]
