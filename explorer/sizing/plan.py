@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from explorer.sizing.devices.choice import DeviceChoice, choose
 from explorer.sizing.meshes.placed import check_axes, notes_on
 from explorer.sizing.meshes.placement import Placement, placement_of
+from explorer.sizing.meshes.sequences import check_sequence
 from explorer.sizing.outlook import outlook_of
 from explorer.sizing.records import Before, MemoryPlan, Term, Variation, Workload
 from explorer.sizing.subject import Subject
@@ -52,6 +53,7 @@ def plan_of(
     placement = _placement(workload, choice, device)
     check_axes(subject, placement)
     asked, workload = workload, settled(subject, workload)
+    check_sequence(subject, workload, placement)
     built = build(subject, workload, placement, variation.prune, optimizer)
     terms, compiled, said = _compiled(
         built, subject, workload, placement, optimizer, choice

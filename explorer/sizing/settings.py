@@ -53,7 +53,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         lora: adapters; the model below is frozen.
         remat: what is computed again in the backward pass: "none", "selective" or "full".
         accumulate: micro-batches a step.
-        mesh: sizes of the mesh axes "data", "fsdp", "tensor", "expert".
+        mesh: sizes of the mesh axes "data", "fsdp", "tensor", "expert", "sequence".
         zero: stage of ZeRO over the data axis, 0 to 3.
         compile: whether the real program is compiled, for exact figures instead of estimates.
         topology: layout of the TPU slice that it is compiled for ("4x4").

@@ -27,7 +27,7 @@ __all__ = ["axis_of", "checked_lora", "lora_of", "mesh_of", "settings_of", "work
 
 ENGINES = ("jax", "llama.cpp", "vllm", "sglang")
 REMATS = ("none", "selective", "full")
-AXES = ("data", "fsdp", "tensor", "expert")
+AXES = ("data", "fsdp", "tensor", "expert", "sequence")
 FLAGS = ("train", "compile", "swa_full", "kv_unified", "expand_latent")
 _SWITCH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _NEEDED = ("batch", "parallel", "accumulate")  # the others may be None

@@ -71,6 +71,7 @@ def program_of(
         axes.get("tensor", 1),
         devices,
         expert=axes.get("expert", 1),
+        sequence=axes.get("sequence", 1),
     )
     dtype = _float(workload.dtype or architecture.dtype)
     kept = _float(workload.master or dtype) if workload.train else dtype

@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 Shape = tuple[int, ...]
+_OF_BATCHES = ("data", "sequence")  # axes that divide what is computed, no parameter
 
 
 class PlacedParameters(NamedTuple):
@@ -116,12 +117,14 @@ def share_of_fullest(placed: tuple[PlacedParameters, ...]) -> Fraction:
 def check_axes(subject: Subject, placement: Placement) -> None:
     """Refuse a mesh with an axis that splits nothing.
 
-    "data" is no such axis: it splits batches.
+    "data" is no such axis: it splits batches. Of "sequence" see `check_sequence`.
 
     Raises:
         InputError: the axis is named, and what it would have to divide.
     """
-    split = {n: size for n, size in placement.mesh.items() if size > 1 and n != "data"}
+    split = {
+        n: size for n, size in placement.mesh.items() if size > 1 and n not in _OF_BATCHES
+    }
     if not split:
         return
     specs = {

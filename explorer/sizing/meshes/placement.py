@@ -23,7 +23,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """A mesh of devices, by the sizes of its axes.
 
     Attributes:
-        mesh: sizes of "data", "fsdp", "tensor" and "expert".
+        mesh: sizes of "data", "fsdp", "tensor", "expert" and "sequence".
         scan: whether equal layers are stacked, as `build_model(scan=True)` does.
         implied: whether the axes follow from a number of devices alone.
 

@@ -3,11 +3,14 @@
 from explorer import dtypes
 from explorer.architectures.architecture import Architecture
 from explorer.sizing.meshes.placement import Placement
+from explorer.sizing.meshes.sequences import gathered_bytes
 from explorer.sizing.records import Term
 from explorer.sizing.settings import Workload
 from explorer.sizing.training.activations import activation_range
 
 __all__ = ["batch_terms", "image_tokens"]
+
+_GATHERED = "; keys and values of one layer gathered over sequence"
 
 
 def image_tokens(architecture: Architecture | None) -> int | None:
@@ -28,14 +31,15 @@ def batch_terms(
 
     The batch of a workload is that of all devices together: it is divided over "data" and
     "fsdp", and raised to what they divide. Over "tensor", heads, hidden features and the
-    vocabulary are divided; what has the width of the model is on each device.
+    vocabulary are divided; what has the width of the model is on each device. Over "sequence"
+    all of it is, but for the keys and values of the layer that is computed.
     """
     assert workload.context is not None
     image = image_tokens(architecture)
     sequence = image or workload.context
     batch = placement.rounded(workload.batch)
     tokens = batch * sequence
-    shards, tensor = placement.size("data", "fsdp"), placement.size("tensor")
+    shards, tensor = placement.size("data", "fsdp", "sequence"), placement.size("tensor")
     compute = workload.compute_dtype or workload.dtype or architecture.dtype
     element = max(1, int(dtypes.find(compute).bits) // 8)
 
@@ -46,6 +50,9 @@ def batch_terms(
 
     low, best, high = kept(tokens, 1)
     one = "images of" if image else "x"
+    parts = placement.size("sequence")
+    gathered = gathered_bytes(architecture, tokens * parts // shards, element)
+    held = kept(tokens // shards, tensor)[1]
     activations = Term(
         name="activations",
         bytes=best,
@@ -53,8 +60,8 @@ def batch_terms(
         high=high,
         provenance="estimated (what each block's backward pass reads)",
         note=f"{batch:,} {one} {sequence:,} tokens in {compute}, remat {workload.remat}, "
-        "attention fused (the high: not fused)",
-        per_device=kept(tokens // shards, tensor)[1],
+        f"attention fused (the high: not fused){_GATHERED if parts > 1 else ''}",
+        per_device=held + gathered if parts > 1 else held,
     )
     return [activations, *_logits(architecture, tokens, shards, tensor)]
 
