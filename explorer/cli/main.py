@@ -46,6 +46,8 @@ _MODULES = {
 }
 
 
+_ANYWHERE = ("--color", "--no-color", "--no-pager")  # of all commands: before one or behind
+
 # of libraries that cannot be loaded, of threads, and of XLA, where memory has run out
 _NO_ROOM = (
     "failed to map segment",
@@ -69,6 +71,12 @@ class _Explorer(click.Group):
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with _closed_pipe_is_the_end():
             return super().make_context(*args, **kwargs)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        own = [word for word in args[:end] if word in _ANYWHERE]
+        rest = [word for word in args[:end] if word not in _ANYWHERE]
+        return super().parse_args(ctx, [*own, *rest, *args[end:]])
 
     def invoke(self, ctx: click.Context) -> Any:
         with _closed_pipe_is_the_end():

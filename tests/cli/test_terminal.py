@@ -119,9 +119,10 @@ def test_a_terminal_has_colours_unless_they_are_refused(args, variables, coloure
     ],
 )
 def test_a_pipe_has_none_unless_they_are_forced(plain, args, variables, coloured):
-    text = run(*args, "show", "gpt2", **variables).stdout
-    assert (BAR in text) == coloured
-    assert ("\x1b[" in text) == coloured
+    for command in ((*args, "show", "gpt2"), ("show", "gpt2", *args)):
+        text = run(*command, **variables).stdout
+        assert (BAR in text) == coloured
+        assert ("\x1b[" in text) == coloured
 
 
 @pytest.mark.parametrize("form", ["--json", "--csv", "--md"])
