@@ -22,12 +22,16 @@ class Router(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return weights and indices [..., per_token] for hidden states [..., size]."""
+        """Return weights and indices [..., per_token] for hidden states [..., size].
+
+        Logits [..., experts] in float32 are sown, for the auxiliary losses of a mixture.
+        """
         spec, dtype, zeros = self.spec, self.param_dtype, nn.initializers.zeros
         kernel = self.param("kernel", normal, (spec.size, spec.experts), dtype)
         logits = x.astype(jnp.float32) @ kernel.astype(jnp.float32)
         if spec.bias:
             logits += self.param("bias", zeros, (spec.experts,), dtype)
+        self.sow("intermediates", "router_logits", logits)
         correction = None
         if spec.correction:
             name = "e_score_correction_bias"

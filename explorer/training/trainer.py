@@ -1,8 +1,9 @@
 """Trainer: all that a run trains with, in one frozen record of pure functions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
+from types import NoneType
 from typing import Any
 
 import jax
@@ -34,6 +35,8 @@ from explorer.training.watch.watch import Watch
 from explorer.tree.types import Params, PyTree
 
 __all__ = ["Trainer"]
+
+_LOGICAL = 'a mapping of names of axes to axes of the mesh: {"embed": "fsdp"}'
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +123,7 @@ class Trainer:
         check_optimizer(self.optimizer)
         check_arrays("base", self.base)
         check_rules(self.rules, self.mesh)
+        check_type("logical_axes", self.logical_axes, (Mapping, NoneType), _LOGICAL)
         for name in ("compute_dtype", "param_dtype"):
             if getattr(self, name) is not None:
                 check_float(getattr(self, name), name)

@@ -74,13 +74,44 @@ def trained_by_torch(batches: Any) -> np.ndarray:
     return np.concatenate([np.ravel(p.detach().numpy()) for p in layer.parameters()])
 
 
+def same_numbers() -> bool:
+    """Return whether tensors of torch become arrays of their numbers, or are refused in one line."""
+    import torch
+
+    from explorer.errors import InputError
+    from explorer.training.data.loaders import as_arrays
+
+    def arrays(*tensors: Any) -> list[np.ndarray]:
+        (found,) = as_arrays(iter([tensors]))
+        return list(found)
+
+    numbers = torch.arange(6.0).reshape(2, 3)
+    dtypes = (torch.bfloat16, torch.float16, torch.float64, torch.int8, torch.bool)
+    given = [numbers.to(dtype) for dtype in dtypes] + [numbers.T, torch._neg_view(numbers)]
+    same = all(
+        array.astype("float64").tolist() == tensor.double().tolist()
+        and array.dtype.name == str(tensor.dtype).removeprefix("torch.")
+        for array, tensor in zip(arrays(*given), given, strict=True)
+    )
+    for tensor in (numbers.to_sparse(), torch.empty(2, device="meta")):
+        try:
+            arrays(tensor)
+        except InputError as error:
+            same &= str(error).startswith("the batch: a tensor of torch of float32")
+        else:
+            same = False
+    return same
+
+
 def main(folders: list[str]) -> int:
     """Print one line per loader; return 1 if any differs, else 0."""
     sys.path += folders  # last: all that explorer needs is its own
     from torch.utils.data import DataLoader
     from torchdata.stateful_dataloader import StatefulDataLoader
 
-    wrong = 0
+    right = same_numbers()
+    wrong = int(not right)
+    print(f"{'tensors':32} the same numbers: {right}")
     for name, kind, workers in (
         ("DataLoader", DataLoader, 0),
         ("DataLoader of 2 workers", DataLoader, 2),

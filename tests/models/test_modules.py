@@ -123,11 +123,16 @@ def test_choices_of_experts_are_sown(scan):
     state = jax.eval_shape(
         lambda p, ids: model.apply(p, ids, mutable="intermediates"), params, IDS
     )[1]["intermediates"]
-    router = model.architecture.router
-    each = (*IDS.shape, router.per_token)
-    found = [leaf.shape for leaf in jax.tree.leaves(state)]
-    layers = model.architecture.num_layers
-    assert found == ([(layers, *each)] if scan else [each] * layers)
+    router, layers = model.architecture.router, model.architecture.num_layers
+    found = jax.tree_util.tree_flatten_with_path(state)[0]
+    for name, width in (
+        ("expert_indices", router.per_token),
+        ("router_logits", router.experts),
+    ):
+        each = (*IDS.shape, width)
+        shapes = [leaf.shape for keys, leaf in found if keys[-2].key == name]
+        assert shapes == ([(layers, *each)] if scan else [each] * layers)
+    assert {keys[-2].key for keys, _ in found} == {"expert_indices", "router_logits"}
 
 
 # ---- under transformations

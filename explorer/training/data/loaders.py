@@ -1,13 +1,15 @@
 """Loaders of other libraries: where they are in their data, and their batches as arrays."""
 
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from explorer.errors import InputError, shown
+from explorer.errors import InputError, first_line, shown
 from explorer.training.data.positions import from_json, is_tensor, to_json
 
 __all__ = ["as_arrays", "go_to", "has_position", "position_of", "warn_without_position"]
@@ -104,5 +106,29 @@ def _method_of(batches: Any, which: int) -> str | None:
 
 def _owned(leaf: Any) -> Any:
     if is_tensor(leaf):
-        leaf = leaf.detach().cpu().numpy()
+        leaf = _of_torch(leaf)
     return np.array(leaf) if isinstance(leaf, np.ndarray) else leaf
+
+
+def _of_torch(tensor: Any) -> np.ndarray:
+    """Return a tensor of torch over the same memory.
+
+    Raises:
+        InputError: NumPy has nothing like it: it is sparse, has no values, or is packed.
+    """
+    name = str(tensor.dtype).removeprefix("torch.")
+    try:
+        if (
+            name == "bfloat16"
+        ):  # NumPy learns it from ml_dtypes, of which torch knows nothing
+            torch: Any = sys.modules["torch"]
+            return tensor.detach().cpu().view(torch.int16).numpy().view(jnp.bfloat16)
+        return tensor.detach().cpu().resolve_neg().numpy()
+    except (TypeError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise InputError(
+            "the batch",
+            found=f"a tensor of torch of {name}, {shown(str(tensor.layout), 40)}, on "
+            f"{tensor.device}: {first_line(error)}",
+            expected="dense tensors of numbers",
+            cure="convert it in the loader",
+        ) from None

@@ -82,7 +82,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Return the loss and the metrics over all examples of some batches, which end.
 
-    Means count by their weight: a `Weighted` one by its own, such as the number of tokens, any
+    Means count by their weight: a `Weighted` one by its own, such as the number of tokens; a
+    plain metric beside a `Weighted` loss by that of the loss, as a mean over the same; any
     other by the number of examples. So the batches may be of any size, on a mesh too: what its
     devices cannot share, such as a last batch, is computed by each of them. Totals are joined
     in float64.

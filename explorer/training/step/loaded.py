@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
 from explorer.arguments import as_names
 from explorer.errors import InputError, printable, shown
@@ -19,7 +20,8 @@ def loaded_into(drawn: Any, loaded: Any, fresh: str | Sequence[str] = ()) -> Any
 
     Args:
         drawn: a tree of parameters.
-        loaded: a tree of arrays, with the same paths; or with "params" around them.
+        loaded: a tree of arrays, with the same paths; or with "params" around them; or a
+            state or a module of NNX.
         fresh: globs of parameters that stay as they are drawn.
 
     Raises:
@@ -33,6 +35,10 @@ def loaded_into(drawn: Any, loaded: Any, fresh: str | Sequence[str] = ()) -> Any
     explorer.errors.InputError: params: head is missing, b is left over; expected the parameters of the model; name globs of what is drawn with fresh=, and leave out what is left over
     """
     globs = (fresh,) if isinstance(fresh, str) else as_names("fresh", fresh)
+    if isinstance(loaded, nnx.Module):
+        loaded = nnx.state(loaded, nnx.Param)
+    if isinstance(loaded, nnx.State):
+        loaded = nnx.to_pure_dict(loaded)
     if isinstance(loaded, Mapping) and set(loaded) == {"params"} and "params" not in drawn:
         loaded = loaded["params"]
     there = {names_of(k): v for k, v in jax.tree_util.tree_flatten_with_path(loaded)[0]}

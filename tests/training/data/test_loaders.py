@@ -179,10 +179,12 @@ def test_tensors_of_torch_become_arrays(monkeypatch: pytest.MonkeyPatch):
         def __init__(self, array: np.ndarray):
             self.array = array
 
+        dtype, layout, device = "torch.float64", "torch.strided", "cpu"
+
         def detach(self) -> "Tensor":
             return self
 
-        cpu = detach
+        cpu = resolve_neg = detach
 
         def numpy(self) -> np.ndarray:
             return self.array

@@ -220,6 +220,16 @@ class TestLoaded:
             state = other.init(jax.random.key(0), params=loaded)
             jax.tree.map(np.testing.assert_array_equal, state.params, loaded)
 
+    def test_a_state_or_a_module_of_nnx(self):
+        network = Network(rngs=nnx.Rngs(5))
+        right = jax.tree.leaves(nnx.state(network, nnx.Param))
+        for loaded in (network, nnx.state(network, nnx.Param)):
+            state = Trainer(Network, squares, OPTIMIZER).init(
+                jax.random.key(0), params=loaded
+            )
+            for found, each in zip(jax.tree.leaves(state.params), right, strict=True):
+                np.testing.assert_array_equal(found, each)
+
     def test_what_is_drawn_without_anything_that_is_loaded(self):
         x, _ = points()
         with pytest.raises(InputError, match="fresh: no params; pass params= as well"):
