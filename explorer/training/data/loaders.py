@@ -118,9 +118,7 @@ def _of_torch(tensor: Any) -> np.ndarray:
     """
     name = str(tensor.dtype).removeprefix("torch.")
     try:
-        if (
-            name == "bfloat16"
-        ):  # NumPy learns it from ml_dtypes, of which torch knows nothing
+        if name == "bfloat16":  # which NumPy has from ml_dtypes, and torch does not know
             torch: Any = sys.modules["torch"]
             return tensor.detach().cpu().view(torch.int16).numpy().view(jnp.bfloat16)
         return tensor.detach().cpu().resolve_neg().numpy()

@@ -28,12 +28,14 @@ Stacks = tuple[tuple[str, int], ...]
 class Watched(NamedTuple):
     """One tensor: its place among the leaves, and how many leading axes stack equal ones.
 
-    `units` are the axes of each of these that number its units.
+    `units` are the axes of each of these that number its units. `kind` is its path without
+    numbers: layers have one tensor of a kind each, and rules place all of them in one way.
     """
 
     leaf: int
     axes: int
     units: tuple[int, ...]
+    kind: str
 
 
 class Plan(NamedTuple):
@@ -87,7 +89,9 @@ def plan_rows(params: Any, glob: str, stacks: Stacks | None) -> Plan:
         ]
         if wanted:
             rows += wanted
-            tensors.append(Watched(index, axes, unit_axes(path, leaf.shape[axes:])))
+            units = unit_axes(path, leaf.shape[axes:])
+            kind = re.sub("[0-9]+", "", "/".join(path))
+            tensors.append(Watched(index, axes, units, kind))
             start += len(names)
     if not rows:
         raise InputError(

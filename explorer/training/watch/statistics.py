@@ -1,8 +1,8 @@
 """The table of statistics of watched parameters: sums of each tensor, and arithmetic on all rows.
 
 XLA compiles a kernel for each sum of each tensor, which of a model whose layers are unrolled
-takes longer than all else. So tensors of one type (those of its layers) are summed by one loop,
-that picks them in turn; and what is not a sum is done once, on vectors of one number a row.
+takes longer than all else. So tensors of one kind (the same of each layer) are summed by one
+loop, that picks them in turn; and what is not a sum is done once, on vectors of one number a row.
 """
 
 import math
@@ -108,11 +108,11 @@ def _facts(
 
 
 def _groups(plan: Plan, trees: Sequence[Sequence[Any]]) -> list[list[int]]:
-    """Return the places of tensors of one type, of which the same is watched."""
+    """Return the places of tensors of one kind and type, of which the same is watched."""
     same: dict[Hashable, list[int]] = {}
     for at, tensor in enumerate(plan.tensors):
-        kinds = (None if tree[at] is None else jax.typeof(tree[at]) for tree in trees)
-        same.setdefault((tensor.axes, tensor.units, *kinds), []).append(at)
+        types = (None if tree[at] is None else jax.typeof(tree[at]) for tree in trees)
+        same.setdefault((tensor.kind, tensor.axes, tensor.units, *types), []).append(at)
     return list(same.values())
 
 
@@ -126,11 +126,14 @@ def _group_sums(
         each = [_sums(*arrays, tensor.axes, tensor.units) for arrays in several]
         return [jnp.concatenate(column) for column in zip(*each, strict=True)]
 
-    def summed(number: jax.Array) -> list[jax.Array]:
-        picked = lax.switch(number, [partial(tuple, arrays) for arrays in several])
-        return _sums(*picked, tensor.axes, tensor.units)
+    def summed(arrays: Any, following: jax.Array) -> tuple[Any, list[jax.Array]]:
+        sums = _sums(*arrays, tensor.axes, tensor.units)
+        return lax.switch(following, [partial(tuple, each) for each in several]), sums
 
-    return [column.reshape(-1) for column in lax.map(summed, jnp.arange(len(group)))]
+    # what a loop hands on stays placed as what it begins with; picked in the turn that sums
+    # them, tensors that are split over a mesh would be brought together on each device
+    _, columns = lax.scan(summed, several[0], jnp.arange(1, len(group) + 1))
+    return [column.reshape(-1) for column in columns]
 
 
 @partial(jax.jit, static_argnums=(4, 5))  # tensors of one shape are traced once

@@ -326,6 +326,8 @@ trees = {
     "sparse": (sparse(16, 8), P("tensor", "data")),
     "stack": (normal(4, 16, 8), P("data", "tensor", None)),
     "bias": (normal(16), P("tensor")),
+    **{f"layers_{n}/in": (normal(64, 64, seed=n), P("data", "tensor")) for n in range(5)},
+    **{f"layers_{n}/out": (normal(64, 64, seed=n), P("tensor", "data")) for n in range(5)},
 }
 host = {name: array for name, (array, _) in trees.items()}
 spread = {n: jax.device_put(a, NamedSharding(mesh, spec)) for n, (a, spec) in trees.items()}
