@@ -6,7 +6,7 @@ from typing import NamedTuple
 from explorer.analyses.collapse import Row
 from explorer.browsing.outline import ItemPath, Outline, OutlineItem
 from explorer.browsing.state import RowView
-from explorer.document.layout import clip, width_of
+from explorer.document.widths import clip, width_of
 from explorer.errors import printable
 from explorer.views import units
 

@@ -10,8 +10,8 @@ from textual.strip import Strip
 
 from explorer.browsing.cells import CellText
 from explorer.browsing.details import DetailLine
-from explorer.document.layout import distinct
 from explorer.document.palette import COLOURS, OTHER
+from explorer.document.widths import distinct
 from explorer.errors import printable
 
 __all__ = ["details_text", "strip_of", "text_of_pieces"]

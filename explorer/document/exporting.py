@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from explorer.document.layout import clip
 from explorer.document.records import Document, Paragraph
+from explorer.document.widths import clip
 from explorer.document.words import counted
 from explorer.errors import printable
 

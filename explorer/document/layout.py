@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from explorer.document.palette import escape_of
 from explorer.document.records import Column, Table, shown
+from explorer.document.widths import clip, distinct, widest, width_of
 from explorer.errors import printable
 from explorer.inventory.gc_pause import paused_gc
 
-__all__ = ["PLAIN", "TERMINAL", "Style", "clip", "distinct", "table_lines", "width_of"]
+__all__ = ["PLAIN", "TERMINAL", "Style", "table_lines"]
 
 
 class Style(NamedTuple):
@@ -45,100 +46,6 @@ _LONGEST_BAR, _SHORTEST_BAR = 40, 8  # cells of the terminal
 _GAP_AND_BAR = len(_GAP) + 12  # cells that long texts leave to bars
 _MARK = "▌"  # beside a word that has a colour
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
-
-
-def width_of(text: str) -> int:
-    """Return how many terminal cells a text takes.
-
-    >>> width_of("norm"), width_of("層")
-    (4, 2)
-    """
-    if text.isascii() or text.replace("…", "").isascii():
-        return len(text)
-    import unicodedata  # seldom needed, and start-up is counted in milliseconds
-
-    return sum(
-        0
-        if unicodedata.combining(c)
-        else 2
-        if unicodedata.east_asian_width(c) in "WF"
-        else 1
-        for c in text
-    )
-
-
-def _widest(texts: Sequence[str]) -> int:
-    """Return the cells of the widest of texts."""
-    if all(map(str.isascii, texts)):
-        return max(map(len, texts))
-    return max(map(width_of, texts))
-
-
-def clip(text: str, width: int, head: int | None = None) -> str:
-    """Return a text of at most `width` cells; what is cut goes from its middle.
-
-    Args:
-        text: any.
-        width: cells.
-        head: cells that are kept of its beginning; None for half of them.
-
-    >>> clip("encoder/layer/0/attention", 11), clip("encoder/layer/0/attention", 11, 3)
-    ('encod…ntion', 'enc…tention')
-    """
-    if width_of(text) <= width:
-        return text
-    if width < 1:
-        return ""
-    head = min(width // 2 if head is None else head, width - 1)
-    tail = width - head - 1
-    left, right = text, text
-    while width_of(left) > head:
-        left = left[:-1]
-    while width_of(right) > tail:
-        right = right[1:]
-    return left + "…" + right
-
-
-def distinct(texts: Sequence[str], width: int) -> list[str]:
-    """Return texts of at most `width` cells, different ones where they were different.
-
-    What all long ones begin with is left out first; then what is cut goes from where they are
-    the same. If nothing else helps they are numbered.
-
-    >>> distinct(["model/layer/0/attention/query", "model/layer/0/attention/key"], 12)
-    ['…query', '…key']
-    >>> distinct(["abcdefgh_1", "abcdefgh_2", "total"], 6)
-    ['abc…_1', 'abc…_2', 'total']
-    """
-    long = [text for text in texts if width_of(text) > width]
-    if not long:
-        return list(texts)
-    shared = _shared_start(long) if len(set(long)) > 1 else ""
-    short = [
-        f"…{t[len(shared) :]}" if shared and t.startswith(shared) else t for t in texts
-    ]
-    wanted = len(set(texts))
-    for head in (width // 2, width // 4, 2, 0):
-        clipped = [clip(text, width, head) for text in short]
-        if len(set(clipped)) == wanted:
-            return clipped
-    numbers: dict[str, str] = {}
-    for text in texts:
-        numbers.setdefault(text, f"~{len(numbers) + 1}")
-    return [
-        clip(clip(text, width - len(numbers[text])) + numbers[text], width, 0)
-        if width_of(text) > width
-        else text
-        for text in texts
-    ]
-
-
-def _shared_start(texts: Sequence[str]) -> str:
-    """Return what all texts begin with, up to the end of a part of a name."""
-    first, last = min(texts), max(texts)
-    same = next((i for i, c in enumerate(first) if c != last[i : i + 1]), len(first))
-    start = first[:same]
-    return start[: max(start.rfind("/"), start.rfind(".")) + 1].lstrip(" ")
 
 
 @paused_gc()
@@ -198,7 +105,7 @@ def _grown(columns: Sequence[Column], cells: list[list[str]], width: int, most: 
     """Return the cells that a table needs for every column, if these are at most `most`."""
     needed = len(_GAP) * (len(columns) - 1)
     for column, texts in zip(columns, zip(*cells, strict=True), strict=False):
-        longest = _widest([column.title, *texts])
+        longest = widest([column.title, *texts])
         needed += longest if column.lines == 1 else min(longest, width // 2)
     return max(width, min(needed, most))
 
@@ -235,7 +142,7 @@ def _fit(
 ) -> tuple[list[int], list[int]]:
     """Return the columns that there is room for, and every column's width."""
     widths = [
-        _widest([column.title, *(row[i] for row in cells)])
+        widest([column.title, *(row[i] for row in cells)])
         for i, column in enumerate(columns)
     ]
     kept = list(range(len(columns)))
@@ -247,8 +154,8 @@ def _fit(
         elif columns[last].rank > 0:
             kept.remove(last)
         else:
-            widest = max(kept, key=widths.__getitem__)
-            widths[widest] -= min(excess, max(1, widths[widest] // 2))
+            largest = max(kept, key=widths.__getitem__)
+            widths[largest] -= min(excess, max(1, widths[largest] // 2))
     return kept, widths
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from explorer.analyses.collapse import Row, collapse, compact, walk
-from explorer.document.layout import clip
 from explorer.document.records import Cell, Column, Table
+from explorer.document.widths import clip
 from explorer.inventory.gc_pause import paused_gc
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.own_names import component_word

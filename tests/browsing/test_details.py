@@ -15,7 +15,7 @@ from explorer.browsing.session import BrowsingSession
 from explorer.browsing.state import RowView, first_view, rows_of
 from explorer.browsing.subject import browsed, measured, no_values, spans_of
 from explorer.browsing.value_details import chart_of, value_lines
-from explorer.document.layout import width_of
+from explorer.document.widths import width_of
 from explorer.errors import InputError
 from explorer.values.records import Statistics
 from tests.browsing.layouts import hostile_file, inventories

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import explorer as ex
-from explorer.document.layout import distinct, width_of
+from explorer.document.widths import distinct, width_of
 from tests.cli.in_process import run
 
 WIDTHS = (60, 80, 100, 160)

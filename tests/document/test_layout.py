@@ -3,9 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.document.layout import clip, distinct, table_lines, width_of
+from explorer.document.layout import table_lines
 from explorer.document.records import Column, Document, Notes, Paragraph, Table, Terms
 from explorer.document.text import text_of
+from explorer.document.widths import clip, distinct, width_of
 
 COLUMNS = (
     Column("name", least=24),

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.document.layout import width_of
 from explorer.document.text import text_of
+from explorer.document.widths import width_of
 from explorer.views.catalog import CatalogRow, catalog_document
 
 COUNTED = (

@@ -51,8 +51,8 @@ def batch_terms(
     low, best, high = kept(tokens, 1)
     one = "images of" if image else "x"
     parts = placement.size("sequence")
-    gathered = gathered_bytes(architecture, tokens * parts // shards, element)
-    held = kept(tokens // shards, tensor)[1]
+    whole = tokens * parts // shards
+    gathered = gathered_bytes(architecture, whole, element) if parts > 1 else 0
     activations = Term(
         name="activations",
         bytes=best,
@@ -60,8 +60,8 @@ def batch_terms(
         high=high,
         provenance="estimated (what each block's backward pass reads)",
         note=f"{batch:,} {one} {sequence:,} tokens in {compute}, remat {workload.remat}, "
-        f"attention fused (the high: not fused){_GATHERED if parts > 1 else ''}",
-        per_device=held + gathered if parts > 1 else held,
+        f"attention fused (the high: not fused){_GATHERED if gathered else ''}",
+        per_device=kept(tokens // shards, tensor)[1] + gathered,
     )
     return [activations, *_logits(architecture, tokens, shards, tensor)]
 
