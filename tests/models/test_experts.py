@@ -109,3 +109,5 @@ def test_ragged_experts_equal_a_dense_loop(spec):
     np.testing.assert_allclose(found, dense, atol=1e-5 * np.abs(dense).max())
     indices = state["intermediates"]["expert_indices"][0]
     np.testing.assert_array_equal(np.sort(indices), sown)
+    found_logits = state["intermediates"]["router"]["router_logits"][0]
+    np.testing.assert_allclose(found_logits, logits, atol=1e-5 * np.abs(logits).max())

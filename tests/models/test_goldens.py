@@ -61,7 +61,11 @@ def _answer(case: Case, *, scan: bool, jit: bool) -> goldens.Outputs:
     names = ("logits", "hidden", "pooled", "relationship")
     found = {name: getattr(answer, name) for name in names}
     found = {name: np.asarray(array) for name, array in found.items() if array is not None}
-    chosen = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+    chosen = [
+        np.asarray(leaf)
+        for keys, leaf in jax.tree_util.tree_flatten_with_path(state)[0]
+        if keys[-2].key == "expert_indices"
+    ]
     if chosen:
         # [layers, batch, length, k] where layers are stacked, [batch, length, k] where not
         found["experts"] = np.concatenate([c.reshape(-1, *c.shape[-3:]) for c in chosen])
