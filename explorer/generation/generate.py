@@ -54,6 +54,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
         return sum(map(len, self.tokens))
 
 
+@jax.ensure_compile_time_eval()  # what is given has values, inside a function that is traced too
 @automatic_axes()
 def generate_tokens(
     module: Any,
@@ -83,6 +84,8 @@ def generate_tokens(
     check_causal(module.architecture)
     check_kinds(("params", params, "a dict"))
     check_concrete("params", params)
+    check_concrete("tokens", tokens)
+    check_concrete("attention_mask", attention_mask)
     if "embed" not in params:
         raise TreeError(
             "params", found="has no embed", expected='the "params" of the module'

@@ -49,7 +49,8 @@ class Trainer:
 
     Args:
         model: a Linen module; an NNX module, or a class or function that takes `rngs` and
-            makes one; an Equinox module; None where training begins with `init_from`.
+            makes one; an Equinox module; `(params, apply)`, a tree and a function of it; None
+            where training begins with `init_from`.
         loss_fn: `(params, batch, context) -> loss`, a scalar; or `(loss, metrics)`, a dict
             of scalars; or `(loss, metrics, batch_stats)`: what `apply(..., mutable=...)` gave
             of the collections that are not to stay as they are. See `Context`. With a model of NNX
@@ -84,7 +85,7 @@ class Trainer:
             frozen parameters below adapters. It is neither donated nor saved in checkpoints.
 
     Raises:
-        InputError: a field is out of range or of another kind, or rules have no mesh.
+        InputError: a field is out of range or of another kind, or rules or logical axes have no mesh.
 
     >>> import jax.numpy as jnp
     >>> from explorer.models.small import LinearRegression
@@ -122,8 +123,8 @@ class Trainer:
         _ = self._functional
         check_optimizer(self.optimizer)
         check_arrays("base", self.base)
-        check_rules(self.rules, self.mesh)
         check_type("logical_axes", self.logical_axes, (Mapping, NoneType), _LOGICAL)
+        check_rules(self.rules, self.mesh, self.logical_axes)
         for name in ("compute_dtype", "param_dtype"):
             if getattr(self, name) is not None:
                 check_float(getattr(self, name), name)

@@ -199,8 +199,8 @@ def test_states_that_cannot_begin():
     several = jax.random.split(tiny.KEY, 2)
     assert made(key=several, kind=TreeError).startswith("rng: ")
     wanted = (
-        "expected a module of Linen, NNX or Equinox, or a function of rngs that makes one of "
-        "NNX"
+        "expected a module of Linen, NNX or Equinox, a function of rngs that makes one of "
+        "NNX, or (params, apply)"
     )
     assert made("mlp") == f"module: 'mlp'; {wanted}"
     assert made(LinearRegression).endswith(f"{wanted}; make one of the class")

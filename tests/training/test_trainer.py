@@ -146,12 +146,16 @@ WRONG = {
     "compute_dtype": ("float99", f"compute_dtype: dtype 'float99'; {DTYPES}"),
     "param_dtype": ("int8", f"param_dtype: dtype 'int8'; {DTYPES}"),
     "rules": ([Rule("fsdp")], "rules: no mesh; pass mesh=make_mesh(...) as well"),
+    "logical_axes": (
+        {"embed": "fsdp"},
+        "logical_axes: no mesh; pass mesh=make_mesh(...) as well",
+    ),
     "watch": (50, "watch: 50; expected a Watch, or None"),
     "optimizer": ("adam", f"optimizer: 'adam'; {NOT_AN_OPTIMIZER}"),
     "model": (
         "mlp",
-        "module: 'mlp'; expected a module of Linen, NNX or Equinox, or a function of rngs that "
-        "makes one of NNX",
+        "module: 'mlp'; expected a module of Linen, NNX or Equinox, a function of rngs that "
+        "makes one of NNX, or (params, apply)",
     ),
 }
 

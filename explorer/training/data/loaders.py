@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -31,7 +31,8 @@ def position_of(batches: Any) -> Any:
     """Return where an iterator is in its data, as JSON holds it; None if it does not say.
 
     Raises:
-        InputError: it says so in something else than numbers, texts, bytes and arrays.
+        InputError: it says so in something else than numbers, texts, bytes, arrays, and
+            lists, tuples and dicts of them.
 
     >>> class Counter:
     ...     def get_state(self): return b"7"
@@ -51,7 +52,7 @@ def position_of(batches: Any) -> Any:
         raise InputError(
             "batches",
             found=f"{name}() returned {shown(found, 60)}",
-            expected="what JSON holds, bytes or arrays",
+            expected="what JSON holds, tuples, bytes or arrays",
         ) from None
 
 
@@ -92,10 +93,16 @@ def as_arrays(batches: Iterator[Any]) -> Iterator[Any]:
     """Yield batches as arrays of their own: a loader may fill its buffers again.
 
     A step is given its batch before the step before it has ended. Tensors of torch become
-    arrays over the same memory, of which one copy is made.
+    arrays over the same memory, of which one copy is made. A mapping that JAX does not know, such
+    as the batches of a tokenizer of transformers, is a dict.
     """
     for batch in batches:
-        yield jax.tree.map(_owned, batch, is_leaf=is_tensor)
+        yield jax.tree.map(_owned, _as_dict(batch), is_leaf=is_tensor)
+
+
+def _as_dict(batch: Any) -> Any:
+    is_unknown = isinstance(batch, Mapping) and jax.tree_util.all_leaves([batch])
+    return dict(batch) if is_unknown else batch
 
 
 def _method_of(batches: Any, which: int) -> str | None:

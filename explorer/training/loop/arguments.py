@@ -112,8 +112,12 @@ def iterator_of(batches: Iterable[Any]) -> Iterator[Any]:
     """Return an iterator over batches.
 
     Raises:
-        TreeError: they cannot be iterated over.
+        TreeError: they cannot be iterated over, or are one batch by its names.
     """
+    if isinstance(batches, Mapping):
+        found = f"one {type(batches).__name__}, which gives its names"
+        cure = "pass [batch], or an iterator of batches"
+        raise TreeError("batches", found=found, expected="an iterable of them", cure=cure)
     try:
         return iter(batches)
     except TypeError:

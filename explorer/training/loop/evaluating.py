@@ -99,8 +99,8 @@ def evaluate(
             that ends.
 
     Raises:
-        InputError: there are none, or they never end, as `Batches` do not; or a process has
-            none, or those of another structure than another process.
+        InputError: there are none, or they never end, as `Batches` do not, or are one batch; or
+            a process has none, or those of another structure than another process.
 
     >>> import jax.numpy as jnp, optax
     >>> from explorer.models.small import LinearRegression

@@ -1,1 +1,1 @@
-"""Modules of Linen, NNX and Equinox as pure functions of their parameters."""
+"""Modules of Linen, NNX and Equinox, and plain trees, as pure functions of their parameters."""

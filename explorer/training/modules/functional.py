@@ -14,7 +14,7 @@ def functional(model: Any) -> FunctionalModule:
 
     Args:
         model: a Linen module; an NNX module, or a class or function that takes `rngs` and
-            makes one; an Equinox module.
+            makes one; an Equinox module; or `(params, apply)`, a tree and a function of it.
 
     Raises:
         InputError: it is something else.
@@ -25,6 +25,8 @@ def functional(model: Any) -> FunctionalModule:
     >>> jax.tree.map(jax.numpy.shape, module.init(jax.random.key(0), (x,), {}).params)
     {'linear': {'bias': (1,), 'kernel': (1, 1)}}
     """
+    if _is_pair(model):
+        return _plain(*model)
     # a framework that is not imported has no module here
     if is_instance(model, "flax.linen", "Module"):
         from explorer.training.modules.linen import LinenModule
@@ -42,9 +44,32 @@ def functional(model: Any) -> FunctionalModule:
     raise InputError(
         "module",
         found=shown(model, 60),
-        expected="a module of Linen, NNX or Equinox, or a function of rngs that makes one of NNX",
+        expected="a module of Linen, NNX or Equinox, a function of rngs that makes one of NNX, "
+        "or (params, apply)",
         cure="make one of the class" if isinstance(model, type) else "",
     )
+
+
+def _is_pair(model: Any) -> bool:
+    return isinstance(model, tuple) and len(model) == 2 and callable(model[1])
+
+
+def _plain(params: Any, apply: Any) -> FunctionalModule:
+    """Return parameters and a function of them.
+
+    Raises:
+        InputError: the first is a function too, as of what Haiku and stax make.
+    """
+    from explorer.training.modules.plain import PlainModel
+
+    if callable(params):
+        raise InputError(
+            "model",
+            found="(init, apply), two functions",
+            expected="(params, apply)",
+            cure="call init first, and pass what it returns",
+        )
+    return PlainModel(params, apply)
 
 
 def _is_linen_class(model: Any) -> bool:

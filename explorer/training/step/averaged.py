@@ -60,6 +60,9 @@ def with_average(
     def update(
         updates: Any, state: Any, params: Any = None, **extra: Any
     ) -> tuple[Any, Any]:
+        if params is None:
+            cure = "pass them: optimizer.update(updates, state, params)"
+            raise InputError("params", found="none", expected="those to average", cure=cure)
         still = stand_still(updates, state.inner)
         updates, kept = inner.update(updates, state.inner, params, **extra)
         moved = optax.apply_updates(params, updates)

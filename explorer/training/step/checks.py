@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from explorer.errors import InputError, shown
+from explorer.training.sharding.annotations import LogicalAxes
 from explorer.training.sharding.mesh import Rule, Rules
 from explorer.tree.walk import names_of, place_of
 
@@ -92,14 +93,19 @@ def check_key(rng: Any) -> Any:
     )
 
 
-def check_rules(rules: Rule | Rules | None, mesh: Mesh | None) -> None:
-    """Refuse rules without a mesh.
+def check_rules(
+    rules: Rule | Rules | None, mesh: Mesh | None, logical_axes: LogicalAxes | None = None
+) -> None:
+    """Refuse rules or logical axes without a mesh.
 
     Raises:
         InputError: there are some, and no mesh.
     """
-    if rules is not None and mesh is None:
-        raise InputError("rules", found="no mesh", cure="pass mesh=make_mesh(...) as well")
+    for place, given in (("rules", rules), ("logical_axes", logical_axes)):
+        if given is not None and mesh is None:
+            raise InputError(
+                place, found="no mesh", cure="pass mesh=make_mesh(...) as well"
+            )
 
 
 def check_watch(watch: Any) -> None:

@@ -115,7 +115,7 @@ def create_state(
     """
     made = functional(module)
     check_optimizer(optimizer)
-    check_rules(rules, mesh)
+    check_rules(rules, mesh, logical_axes)
     key = typed_key(rng)
     check_tree(inputs, kwargs)
     check_not_donated("the inputs", (inputs, kwargs))

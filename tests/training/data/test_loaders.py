@@ -1,12 +1,15 @@
 """Loaders of other libraries: their position is kept, and their buffers are their own."""
 
 import json
+import math
+import random
 import sys
 import types
 import warnings
+from collections import UserDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +21,7 @@ from explorer.errors import InputError
 from explorer.models.small import MultilayerPerceptron
 from explorer.training import Arrays, Batches, Checkpoints, Trainer, fit
 from explorer.training.data.loaders import as_arrays, go_to, position_of
+from explorer.training.data.positions import from_json, to_json
 from tests.training import tiny
 
 MODULE = MultilayerPerceptron((8, 3))
@@ -170,6 +174,75 @@ def test_positions_with_arrays_and_bytes_in_them_go_through_json():
     np.testing.assert_array_equal(generator, state["sampler"].pop("generator"))
     assert (generator.dtype, generator.flags.writeable) == (np.uint8, True)
     assert loaded == state
+
+
+class Named(NamedTuple):
+    """A tuple that is not as a plain one is."""
+
+    at: int
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        (1, (2, [3, ()]), {"of": (b"",)}),
+        {0: {"epoch": 1}, (1, 2): 3, None: 4, True: 5},
+        [math.inf, -math.inf, 0.1, -0.0, 2**80, None, True, "text", {}],
+        {"base64": "text"},
+        {"tuple": [1]},
+        {"items": {"items": {"scalar": {"float": "inf"}}}},
+        {"base64": 1, "dtype": 2, "shape": 3, "torch": 4},
+        random.Random(3).getstate(),
+        np.random.default_rng(3).bit_generator.state,
+        {"of": (np.float32(0.1), np.bool_(True), np.int64(-(2**63)))},
+    ],
+)
+def test_a_position_is_the_same_after_json(position: Any):
+    found = from_json(json.loads(json.dumps(to_json(position), allow_nan=False)))
+    assert repr(found) == repr(position)  # as 1, 1.0 and True are equal
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6, dtype=">i2").reshape(2, 3)[:, ::2],
+        np.zeros((0, 4), bool),
+        np.asarray(jnp.linspace(-1, 1, 5, dtype=jnp.bfloat16)),
+        np.asarray(jnp.linspace(-1, 1, 5, dtype=jnp.float8_e4m3fn)),
+        np.random.RandomState(3).get_state()[1],
+    ],
+)
+def test_arrays_of_a_position_are_the_same_after_json(array: np.ndarray):
+    found = from_json(json.loads(json.dumps(to_json({"at": array}))))["at"]
+    assert (found.dtype, found.shape) == (array.dtype, array.shape)
+    assert found.tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        Named(3),
+        {1, 2},
+        np.array([None]),
+        np.zeros(1, [("a", "i4")]),
+        jax.random.key(0),
+        print,
+    ],
+)
+def test_a_position_that_would_come_back_as_something_else_is_refused(position: Any):
+    with pytest.raises((TypeError, ValueError)):
+        to_json([position])
+
+
+def test_mappings_that_jax_does_not_know_are_dicts():
+    class Encoding(UserDict[str, Any]):
+        """As of transformers' tokenizers."""
+
+    given = np.arange(3)
+    (found,) = as_arrays(iter([Encoding(input_ids=given)]))
+    assert type(found) is dict
+    np.testing.assert_array_equal(found["input_ids"], given)
+    assert not np.shares_memory(found["input_ids"], given)
 
 
 def test_tensors_of_torch_become_arrays(monkeypatch: pytest.MonkeyPatch):

@@ -147,6 +147,34 @@ def test_an_equinox_module_trains_as_in_a_loop_of_equinox():
     )
 
 
+def test_parameters_and_a_function_train_as_in_a_loop_of_optax():
+    params = {"w": jnp.full((4, 2), 0.1), "b": [jnp.zeros(2)]}
+
+    def apply(params: Any, x: jax.Array) -> jax.Array:
+        return jnp.tanh(x @ params["w"] + params["b"][0])
+
+    def loss_fn(params: Any, batch: Any, context: Any) -> jax.Array:
+        return jnp.square(apply(params, batch[0][:, :4]) - batch[1][:, :2]).mean()
+
+    theirs, slots, wanted = params, OPTIMIZER.init(params), []
+    for n in range(STEPS):
+        value, grads = jax.value_and_grad(loss_fn)(theirs, points(seed=n), None)
+        updates, slots = OPTIMIZER.update(grads, slots, theirs)
+        theirs = optax.apply_updates(theirs, updates)
+        wanted.append(float(value))
+    trainer = Trainer((params, apply), loss_fn, OPTIMIZER, watch=Watch(every=2))
+    state, losses = trained(trainer)
+    np.testing.assert_allclose(losses, wanted, rtol=2e-5)
+    x = points(seed=9)[0][:, :4]
+    np.testing.assert_allclose(trainer.module(state)(x), apply(theirs, x), rtol=1e-4)
+    assert trainer.watch is not None
+    assert trainer.watch.rows(state.params) == ("b/0", "w")
+    assert params["w"][0, 0] == jnp.float32(0.1), "it was copied"
+    loaded = trainer.init(tiny.KEY, params={"w": jnp.ones((4, 2))}, fresh="b/*")
+    assert loaded.params["w"].sum() == 8
+    assert not loaded.params["b"][0].any()
+
+
 def test_a_linen_module_comes_back_bound():
     module = MultilayerPerceptron((8, 3))
     trainer = Trainer(module, tiny.squares(module), OPTIMIZER)
@@ -159,10 +187,16 @@ def test_a_linen_module_comes_back_bound():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (3, "module: 3; expected a module of Linen, NNX or Equinox, or a function of rngs"),
+        (3, "module: 3; expected a module of Linen, NNX or Equinox, a function of rngs"),
         (MultilayerPerceptron, "expected a module of Linen.*make one of the class"),
         (lambda rngs: 7, "module: .* returned 7; expected an NNX module"),
         (partial(Network, "seven"), "cannot be called with rngs: "),
+        (
+            (print, print),
+            "model: .init, apply., two functions; expected .params, apply.; call init",
+        ),
+        (({}, 3), "expected a module of Linen, .* or .params, apply."),
+        (({"w": "text"}, print), "params/w: is str; expected an array of numbers"),
         (lambda: 0, "cannot be called with rngs: .* pass a function of rngs"),
     ],
 )

@@ -118,3 +118,10 @@ def test_without_an_average_it_is_one_line():
     state = tiny.first_state(tiny.LINE, optax.adam(0.1), X)
     with pytest.raises(InputError, match="keeps no average"):
         averaged(state)
+
+
+def test_an_update_without_parameters_is_one_line():
+    optimizer = with_average(optax.sgd(0.1), 0.9)
+    slots = optimizer.init({"w": jax.numpy.ones(1)})
+    with pytest.raises(InputError, match=r"params: none; .* pass them: optimizer.update\("):
+        optimizer.update({"w": jax.numpy.ones(1)}, slots)

@@ -105,6 +105,11 @@ def test_batches_that_never_end_and_none_are_refused():
 
     trainer = trainer_of()
     state = trainer.init(tiny.KEY, X[:1])
-    for batches, found in ((Batches(Arrays(BATCH), 2), "never end"), ([], "none")):
+    one = "batches: one dict, which gives its names; .* pass .batch., or an iterator"
+    for batches, found in (
+        (Batches(Arrays(BATCH), 2), "never end"),
+        ([], "none"),
+        ({"x": X}, one),
+    ):
         with pytest.raises(InputError, match=found):
             evaluate(trainer, state, batches)
