@@ -220,11 +220,11 @@ def sensitivity(
     """
     from explorer.objects.pytree import arrays_of
     from explorer.targets.inventories import inventory_of
-    from explorer.training.sharding.arrays import check_concrete
     from explorer.transforms.evaluation import Evaluator
     from explorer.transforms.quantisation.selection import Selection
     from explorer.transforms.quantisation.trees import round_trips
     from explorer.transforms.sensitivity import measure_sensitivity
+    from explorer.tree.arrays import check_concrete
 
     check_type(
         "schemes", schemes, (list, tuple), "a list of schemes, such as ['Q8_0', 'nf4']"

@@ -17,8 +17,8 @@ from explorer.generation.sampling import amounts_of, sampling_of
 from explorer.generation.settings import GenerationSettings
 from explorer.models.cache import check_causal
 from explorer.models.transformer import Transformer
-from explorer.training.sharding.arrays import check_concrete
 from explorer.training.sharding.automatic import automatic_axes, on_automatic
+from explorer.tree.arrays import check_concrete
 from explorer.tree.types import Params
 
 __all__ = ["Generation", "OnToken", "generate_tokens"]

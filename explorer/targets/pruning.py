@@ -234,8 +234,8 @@ def masks_of(pruned: Any, change: Change) -> Any:
     import jax.numpy as jnp
 
     from explorer.objects.pytree import arrays_of
-    from explorer.training.sharding.arrays import check_concrete
     from explorer.transforms.records import Change
+    from explorer.tree.arrays import check_concrete
 
     check_type("change", change, Change, "what prune returned")
     check_concrete("pruned", pruned)

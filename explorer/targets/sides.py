@@ -241,7 +241,7 @@ class _TreeSide(Side):
 
     def stored(self, keys: Iterable[Key]) -> "dict[Key, np.ndarray]":
         from explorer.pretrained.arrays import array_of
-        from explorer.training.sharding.arrays import check_concrete
+        from explorer.tree.arrays import check_concrete
         from explorer.values.arrays import check_addressable
 
         keys = list(keys)

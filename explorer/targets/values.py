@@ -251,7 +251,7 @@ def _name(dtype: Any) -> str:
 def _concrete(path: Key, leaf: Any) -> Any:
     import numpy as np
 
-    from explorer.training.sharding.arrays import check_concrete
+    from explorer.tree.arrays import check_concrete
 
     if isinstance(leaf, bool | int | float):
         return np.asarray(leaf)

@@ -2,6 +2,7 @@ from .checkpoints.checkpoints import Checkpoints
 from .data.batches import Arrays, Batches, Windows, map_tokens
 from .data.packed import PackedRows, next_tokens
 from .data.text import Bytes, Characters, library_text
+from .freed_memory import keep_freed_memory
 from .logging.events import EventWriter
 from .logging.history import History, read_jsonl
 from .logging.jsonl import JsonlWriter
@@ -62,6 +63,7 @@ __all__ = [
     "evaluate",
     "fit",
     "freeze",
+    "keep_freed_memory",
     "library_text",
     "make_eval_step",
     "make_mesh",

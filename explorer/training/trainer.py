@@ -16,7 +16,6 @@ from explorer.training.logging.history import History, Writer
 from explorer.training.modules.functional import functional
 from explorer.training.modules.variables import FunctionalModule
 from explorer.training.sharding.annotations import LogicalAxes
-from explorer.training.sharding.arrays import check_arrays
 from explorer.training.sharding.mesh import Rule, Rules
 from explorer.training.sharding.placed_tensors import PlacementTable
 from explorer.training.sharding.placement import StatePlacement, place_tree
@@ -32,6 +31,7 @@ from explorer.training.step.outcome import LossFn
 from explorer.training.step.state import TrainState, create_state, state_from
 from explorer.training.step.train_step import Step, make_train_step
 from explorer.training.watch.watch import Watch
+from explorer.tree.arrays import check_arrays
 from explorer.tree.types import Params, PyTree
 
 __all__ = ["Trainer"]

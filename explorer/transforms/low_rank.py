@@ -16,10 +16,10 @@ from explorer.errors import InputError, check_type
 from explorer.inventory.selection import check_glob, nothing_matches
 from explorer.paths import matches
 from explorer.roles.names import classify
-from explorer.training.sharding.arrays import check_arrays, check_concrete
 from explorer.transforms.combining.settings import check_share
 from explorer.transforms.measure import distance
 from explorer.transforms.records import Change, TensorChange
+from explorer.tree.arrays import check_arrays, check_concrete
 from explorer.tree.types import Array, Params
 from explorer.tree.walk import names_of
 

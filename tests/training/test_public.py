@@ -14,7 +14,7 @@ def test_public_names_are_pinned():
         "EarlyStop", "Epoch", "EventWriter", "FitResult", "Freeze", "Freezing", "History",
         "JsonlWriter", "LineProgress", "PackedRows", "Progress", "Report", "Rule", "TimeSpent", "TrainState",
         "Trainer", "Watch", "Weighted", "Windows", "averaged", "batch_sharding", "create_state", "evaluate",
-        "fit", "freeze", "library_text", "make_eval_step", "make_mesh", "make_train_step",
+        "fit", "freeze", "keep_freed_memory", "library_text", "make_eval_step", "make_mesh", "make_train_step",
         "map_tokens", "names_of_bad", "next_tokens", "place_batch", "read_jsonl", "sharded_shapes", "shardings_of",
         "state_from", "with_average",
     ]  # fmt: skip

@@ -37,8 +37,8 @@ from explorer.training.checkpoints.manifest import (
 from explorer.training.checkpoints.retention import Best, retention_of
 from explorer.training.checkpoints.run_folder import lock_run_folder
 from explorer.training.data.loaders import go_to
-from explorer.training.sharding.arrays import check_arrays, check_not_donated
 from explorer.training.sharding.processes import on_first, together
+from explorer.tree.arrays import check_arrays, check_not_donated
 from explorer.tree.types import PyTree
 
 __all__ = ["Checkpoints", "Saved"]

@@ -19,7 +19,7 @@ from explorer.errors import (
 )
 from explorer.storage.local import LOCAL
 from explorer.training.data.order import permute
-from explorer.training.sharding.arrays import check_arrays, check_not_donated
+from explorer.tree.arrays import check_arrays, check_not_donated
 
 __all__ = [
     "Arrays",

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from explorer.errors import InputError, check_number, check_type, shown
-from explorer.training.sharding.arrays import check_arrays
+from explorer.tree.arrays import check_arrays
 
 __all__ = ["PackedRows", "next_tokens"]
 

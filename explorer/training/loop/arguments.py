@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from explorer.errors import InputError, TreeError, check_type, shown
-from explorer.training.sharding.arrays import check_not_donated
 from explorer.training.watch.watch import Watch
+from explorer.tree.arrays import check_not_donated
 from explorer.tree.nesting import check_tree
 
 __all__ = [

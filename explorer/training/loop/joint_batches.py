@@ -16,7 +16,6 @@ import numpy as np
 from jax.sharding import Mesh
 
 from explorer.errors import InputError, shown
-from explorer.training.sharding.arrays import check_arrays
 from explorer.training.sharding.automatic import mesh_of
 from explorer.training.sharding.batch_placement import (
     batch_devices,
@@ -25,6 +24,7 @@ from explorer.training.sharding.batch_placement import (
 )
 from explorer.training.sharding.processes import bytes_of_all, on_every
 from explorer.training.step.outcome import count_examples
+from explorer.tree.arrays import check_arrays
 from explorer.tree.types import Batch, PyTree
 
 __all__ = ["joint_batches"]

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from explorer.training.modules.variables import Annotations, Variables
-from explorer.training.sharding.arrays import check_arrays, check_not_donated
+from explorer.tree.arrays import check_arrays, check_not_donated
 from explorer.tree.types import Params
 
 __all__ = ["PlainModel"]

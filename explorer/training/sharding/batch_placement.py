@@ -9,13 +9,13 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from explorer.errors import InputError, check_number, shown
-from explorer.training.sharding.arrays import (
+from explorer.training.sharding.automatic import automatic
+from explorer.training.sharding.mesh import AXES, check_mesh
+from explorer.tree.arrays import (
     check_arrays,
     check_concrete,
     check_not_donated,
 )
-from explorer.training.sharding.automatic import automatic
-from explorer.training.sharding.mesh import AXES, check_mesh
 
 __all__ = [
     "batch_devices",

@@ -8,12 +8,12 @@ from jax.core import Tracer
 from jax.sharding import Mesh
 
 from explorer.errors import check_type
-from explorer.training.sharding.arrays import (
+from explorer.training.sharding.automatic import automatic, inside
+from explorer.training.sharding.mesh import check_on_mesh
+from explorer.tree.arrays import (
     check_arrays,
     check_not_donated,
 )
-from explorer.training.sharding.automatic import automatic, inside
-from explorer.training.sharding.mesh import check_on_mesh
 from explorer.tree.types import Batch, PyTree
 
 __all__ = ["JitOnMesh", "jit_on_mesh"]

@@ -15,10 +15,6 @@ from explorer.errors import InputError
 from explorer.training.modules.functional import functional
 from explorer.training.modules.variables import Variables, zeros_like_shape
 from explorer.training.sharding.annotations import LogicalAxes
-from explorer.training.sharding.arrays import (
-    check_arrays,
-    check_not_donated,
-)
 from explorer.training.sharding.automatic import automatic, inside
 from explorer.training.sharding.mesh import Rule, Rules, check_mesh
 from explorer.training.sharding.placement import StatePlacement
@@ -32,6 +28,10 @@ from explorer.training.step.checks import (
 )
 from explorer.training.step.leaves import on_host, strong, typed_key
 from explorer.training.step.loaded import loaded_into
+from explorer.tree.arrays import (
+    check_arrays,
+    check_not_donated,
+)
 from explorer.tree.nesting import check_tree
 
 __all__ = [

@@ -16,9 +16,9 @@ from explorer.errors import (
     TreeError,
     shown,
 )
-from explorer.training.sharding.arrays import check_not_donated
 from explorer.training.watch.rows import Stacks, plan_rows, stacks_of
 from explorer.training.watch.statistics import WatchedFigures, statistics
+from explorer.tree.arrays import check_not_donated
 from explorer.tree.nesting import check_tree
 
 __all__ = ["Watch"]

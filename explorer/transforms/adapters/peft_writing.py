@@ -13,11 +13,11 @@ from explorer.architectures.families import checkpoint_names_of
 from explorer.architectures.stored_tensors import stored_tensors
 from explorer.arguments import check_kinds
 from explorer.errors import InputError, TreeError, check_path, first_few
-from explorer.training.sharding.arrays import check_concrete
 from explorer.transforms.adapters.adapter import Adapter
 from explorer.transforms.adapters.peft_files import write_folder
 from explorer.transforms.adapters.sites import sites_of
 from explorer.transforms.adapters.trees import adapters_in, check_adapters, replaced_in
+from explorer.tree.arrays import check_concrete
 
 __all__ = ["write_peft"]
 

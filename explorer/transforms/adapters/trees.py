@@ -9,8 +9,8 @@ import jax
 from explorer.arguments import check_tree_given
 from explorer.errors import TreeError, first_few, shown
 from explorer.paths import unboxed
-from explorer.training.sharding.arrays import check_not_donated
 from explorer.transforms.adapters.adapter import Adapter, is_adapter
+from explorer.tree.arrays import check_not_donated
 from explorer.tree.nesting import check_tree
 from explorer.tree.walk import names_of
 

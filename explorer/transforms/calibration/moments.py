@@ -20,7 +20,7 @@ from explorer.errors import (
     shown,
 )
 from explorer.models.linear import ExpertGroups, Linear
-from explorer.training.sharding.arrays import check_arrays, check_not_donated
+from explorer.tree.arrays import check_arrays, check_not_donated
 from explorer.tree.types import Params
 
 __all__ = ["InputMoments", "batches_of", "gather_moments", "recorded", "recording"]

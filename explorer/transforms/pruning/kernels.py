@@ -7,7 +7,6 @@ import numpy as np
 
 from explorer.errors import InputError
 from explorer.inventory.tensor import Kind
-from explorer.training.sharding.arrays import check_concrete
 from explorer.transforms.measure import distance
 from explorer.transforms.pruning import scores as by
 from explorer.transforms.pruning.matrices import MatrixView
@@ -21,6 +20,7 @@ from explorer.transforms.pruning.selection import (
     outside_n_of_m,
 )
 from explorer.transforms.records import TensorChange
+from explorer.tree.arrays import check_concrete
 
 __all__ = [
     "Evidence",

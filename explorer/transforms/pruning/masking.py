@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from explorer.errors import TreeError, check_type
-from explorer.training.sharding.arrays import check_arrays, check_not_donated
+from explorer.tree.arrays import check_arrays, check_not_donated
 from explorer.tree.types import Params, PyTree
 
 __all__ = ["MaskedState", "apply_masks"]

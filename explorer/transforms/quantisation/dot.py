@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from explorer.errors import TreeError, check_type
-from explorer.training.sharding.arrays import check_arrays
 from explorer.transforms.quantisation.float8 import Float8
 from explorer.transforms.quantisation.integers import Integers, unpacked
 from explorer.transforms.quantisation.quantized import Quantized
 from explorer.transforms.quantisation.torchao_layouts import CHANNELS, Int8WeightOnly
+from explorer.tree.arrays import check_arrays
 
 __all__ = ["dot"]
 

@@ -13,7 +13,6 @@ from explorer.document.words import counted
 from explorer.errors import InputError, printable
 from explorer.inventory.tensor import Kind
 from explorer.paths import Key, name_of, path_of
-from explorer.training.sharding.arrays import check_not_donated
 from explorer.transforms.measure import check_kept, distance, lost_note, overflow
 from explorer.transforms.quantisation.integers import Integers
 from explorer.transforms.quantisation.pieces import Array, is_host
@@ -21,6 +20,7 @@ from explorer.transforms.quantisation.quantized import Quantized
 from explorer.transforms.quantisation.qwix_arrays import from_qwix, is_qwix
 from explorer.transforms.quantisation.selection import Chosen, Selection
 from explorer.transforms.records import Change, TensorChange
+from explorer.tree.arrays import check_not_donated
 from explorer.tree.nest import nest
 from explorer.tree.nesting import check_tree
 

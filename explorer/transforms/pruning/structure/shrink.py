@@ -12,7 +12,6 @@ from explorer.arguments import check_kinds
 from explorer.errors import InputError, TreeError, check_type
 from explorer.models.transformer import Transformer
 from explorer.roles.names import classify
-from explorer.training.sharding.arrays import check_arrays, check_not_donated
 from explorer.transforms.pruning.patterns import (
     Method,
     Pattern,
@@ -28,6 +27,7 @@ from explorer.transforms.pruning.structure.importance import (
 )
 from explorer.transforms.pruning.structure.units import Cut, cuts_of
 from explorer.transforms.records import Change, TensorChange
+from explorer.tree.arrays import check_arrays, check_not_donated
 from explorer.tree.nest import nest
 from explorer.tree.types import Params
 
