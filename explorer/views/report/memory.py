@@ -104,6 +104,7 @@ def device_data() -> list[dict[str, Any]]:
             "printed": device.printed,
             "memory": device.usable_memory,
             "common": device.key in COMMON,
+            "in_meshes": device.in_meshes,
         }
         for device in devices()
     ]

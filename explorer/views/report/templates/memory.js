@@ -66,8 +66,12 @@ class Memory {
     return [...way.words, ...(context ? ["--context", context] : []), ...(batch > 1 ? ["--batch", batch] : []), ...(device ? ["--device", device.key] : [])];
   }
 
+  number() {
+    return 1;
+  }
+
   each() {
-    return "one";
+    return this.number() > 1 ? `each of ${grouped(this.number())}` : "one";
   }
 
   say(name, text) {
@@ -113,8 +117,9 @@ class Memory {
 
   fits(total) {
     const place = this.section.querySelector(".fits");
-    place.replaceChildren(`${this.each()} of these suffices: `);
-    for (const device of data.devices.filter((each) => each.common)) {
+    const several = this.number() > 1;
+    place.replaceChildren(several ? `${grouped(this.number())} of these suffice: ` : "one of these suffices: ");
+    for (const device of data.devices.filter((each) => each.common && (each.in_meshes || !several))) {
       const fits = total <= device.memory;
       html("span", place, `${fits ? "✓" : "✗"} ${device.key}`, fits ? "fit" : "no");
     }

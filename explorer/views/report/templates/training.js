@@ -28,10 +28,6 @@ class Training extends Memory {
     return batch * this.size("fsdp") * this.size("data");
   }
 
-  each() {
-    return this.number() > 1 ? `each of ${this.number()}` : "one";
-  }
-
   describe(context, batch) {
     this.say("fsdp", `${this.size("fsdp")}: the state is divided`);
     this.say("tensor", `${this.size("tensor")}: state and activations are divided`);
