@@ -1,9 +1,6 @@
 """The terminal browser: a thin rim of keys and panes around a session, which has no screen."""
 
-import asyncio
-import signal
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from explorer.browsing.cells import CellText, header_pieces, row_pieces
 from explorer.browsing.details import DetailLine, details_of, place_lines
@@ -13,13 +10,15 @@ from explorer.browsing.search import number_of_hits
 from explorer.browsing.session import BrowsingSession
 from explorer.browsing.style_sheet import STYLE_SHEET
 from explorer.browsing.subject import BrowsedTarget, no_values, spans_of
+from explorer.browsing.terminating import TERMINATED, on_termination
+from explorer.browsing.themes import ThemeName
 from explorer.errors import InputError, MissingPackageError, printable
 from explorer.formats.spans import TensorSpans
 from explorer.views import units
 
 try:
     from rich.text import Text
-    from textual.app import App, ComposeResult
+    from textual.app import ComposeResult
     from textual.containers import Horizontal, Vertical, VerticalScroll
     from textual.widgets import Footer, Input, Static
     from textual.worker import get_current_worker
@@ -32,29 +31,30 @@ except ImportError:
 from explorer.browsing.drawing import details_text, text_of_pieces
 from explorer.browsing.keys import KEYS, HelpScreen
 from explorer.browsing.rows_pane import RowsPane
+from explorer.browsing.themed import ThemedApp
 
-__all__ = ["TERMINATED", "BrowserApp"]
+__all__ = ["BrowserApp"]
 
-TERMINATED = 143  # the code with which it ends after SIGTERM
 _ASKED_ABOVE = 1_000_000_000  # bytes of values that are read after a second key alone
 _MOST_PLACED = 5000  # tensors of a row whose place in files is looked up
 _NARROW, _SHORT = 100, 30  # cells and lines below which panes give way
 _LONGEST = 400  # characters of a line
 
 
-class BrowserApp(App[None]):
+class BrowserApp(ThemedApp):
     """The browser of one target, or of two side by side.
 
     Args:
         subjects: the targets, opened.
+        theme: of the colours at first.
     """
 
     ENABLE_COMMAND_PALETTE = False
     CSS = STYLE_SHEET
     BINDINGS = KEYS
 
-    def __init__(self, subjects: Sequence[BrowsedTarget]):
-        super().__init__()
+    def __init__(self, subjects: Sequence[BrowsedTarget], theme: ThemeName = "dark"):
+        super().__init__(theme)
         self.session = BrowsingSession(subjects)
         self.spans: TensorSpans | None = None
         self.said: dict[ItemPath, list[DetailLine]] = {}
@@ -73,7 +73,7 @@ class BrowserApp(App[None]):
         with Horizontal(id="body"):
             with Vertical(id="left"):
                 yield Static(id="header")
-                yield RowsPane(self._draw, lambda row: self.session.is_hit(row))
+                yield RowsPane(self._draw, self.session.is_hit, lambda: self.colours)
             with VerticalScroll(id="details"):
                 yield Static(id="said")
         yield Static(id="status")
@@ -82,11 +82,7 @@ class BrowserApp(App[None]):
 
     def on_mount(self) -> None:
         """Show the rows; look up where tensors are stored meanwhile. SIGTERM quits in order."""
-        loop = asyncio.get_running_loop()
-        with suppress(NotImplementedError):  # of systems that do not have it
-            loop.add_signal_handler(
-                signal.SIGTERM, lambda: self.exit(return_code=TERMINATED)
-            )
+        on_termination(lambda: self.exit(return_code=TERMINATED))
         self.pane = self.query_one(RowsPane)
         self.pane.show(len(self.session.rows), 0)
         self.pane.focus()
@@ -123,13 +119,12 @@ class BrowserApp(App[None]):
 
     def _titles(self) -> None:
         session = self.session
-        self._put(
-            "#header", text_of_pieces(header_pieces(session.outline, self.pane.width))
-        )
+        header = header_pieces(session.outline, self.pane.width)
+        self._put("#header", text_of_pieces(header, self.colours))
         if not session.outline.is_pair:
             strip, legend = session.strip(max(self.size.width - 2, 10))
-            self._put("#strip", text_of_pieces(strip))
-            self._put("#legend", text_of_pieces(legend))
+            self._put("#strip", text_of_pieces(strip, self.colours))
+            self._put("#legend", text_of_pieces(legend, self.colours))
         self._say()
 
     def on_rows_pane_row_moved(self) -> None:
@@ -146,7 +141,7 @@ class BrowserApp(App[None]):
             found += place_lines(session.outline, path, self.spans)
         found += self.said.get(path, [self._unsaid(path)])
         lines = details_of(session.outline, path, found)
-        self._put("#said", details_text(lines, self._details_width()))
+        self._put("#said", details_text(lines, self.colours, self._details_width()))
         self._put("#status", Text(printable(session.status(self.pane.current), _LONGEST)))
 
     def _details_width(self) -> int:
@@ -211,6 +206,11 @@ class BrowserApp(App[None]):
             self._show(self.pane.current)
         elif not self.session.wanted.is_any:
             self._refill(self.session.filter_none)
+
+    def action_theme(self) -> None:
+        """Change between a dark ground and a light one."""
+        super().action_theme()
+        self._titles()
 
     def action_help(self) -> None:
         """Show the keys."""

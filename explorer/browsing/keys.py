@@ -17,12 +17,13 @@ KEYS: list[BindingType] = [
     Binding("slash", "search", "Search", key_display="/"),
     Binding("n", "hit(1)", "Next", show=False),
     Binding("N", "hit(-1)", "Previous", show=False),
-    Binding("o", "order", "Order"),
+    Binding("o", "order", "Sort"),
     Binding("r", "filter('role')", "Role"),
     Binding("c", "filter('component')", "Component"),
     Binding("u", "split", "Unfold"),
-    Binding("d", "changes", "Differences"),
-    Binding("s", "statistics", "Values"),
+    Binding("d", "changes", "Changes"),
+    Binding("s", "statistics", "Stats"),
+    Binding("t", "theme", "Theme"),
     Binding("escape", "leave", "Leave", show=False),
     Binding("question_mark", "help", "Help", key_display="?"),
     Binding("q,ctrl+c", "quit", "Quit", key_display="q"),
@@ -37,6 +38,7 @@ r, c                            one role alone, one component; again: the next
 u                               a folded row as single layers, and back
 d                               of two targets, only what differs
 s                               read the values of a row
+t                               a light ground, or a dark one
 tab                             to the pane of details, and back
 escape                          end a search, then a filter
 q                               quit

@@ -14,11 +14,9 @@ from textual.strip import Strip
 
 from explorer.browsing.cells import CellText
 from explorer.browsing.drawing import strip_of
+from explorer.browsing.themes import Theme
 
 __all__ = ["RowsPane"]
-
-_CURSOR = Style.parse("on #2d3f5e bold")
-_CURSOR_AWAY = Style.parse("on #262d38")
 
 
 class RowsPane(ScrollView, can_focus=True):
@@ -27,6 +25,7 @@ class RowsPane(ScrollView, can_focus=True):
     Args:
         draw: returns the pieces of a row by its position and the width.
         is_hit: whether the row of that position is one of a search.
+        theme: returns the colours.
     """
 
     BINDINGS: ClassVar = [
@@ -51,10 +50,13 @@ class RowsPane(ScrollView, can_focus=True):
         """The current row is to be opened or closed."""
 
     def __init__(
-        self, draw: Callable[[int, int], Sequence[CellText]], is_hit: Callable[[int], bool]
+        self,
+        draw: Callable[[int, int], Sequence[CellText]],
+        is_hit: Callable[[int], bool],
+        theme: Callable[[], Theme],
     ):
         super().__init__(id="rows")
-        self._draw, self._is_hit = draw, is_hit
+        self._draw, self._is_hit, self._theme = draw, is_hit, theme
 
     @property
     def width(self) -> int:
@@ -75,10 +77,12 @@ class RowsPane(ScrollView, can_focus=True):
         width, row = self.width, self.scroll_offset.y + y
         if row >= self.number:
             return Strip.blank(width, self.rich_style)
-        around = self.rich_style
-        if row == self.current:
-            around += _CURSOR if self.has_focus else _CURSOR_AWAY
-        strip = strip_of(self._draw(row, width), around, self._is_hit(row))
+        around, theme = self.rich_style, self._theme()
+        if row == self.current and self.has_focus:
+            around += Style(bgcolor=theme.cursor, bold=True)
+        elif row == self.current:
+            around += Style(bgcolor=theme.cursor_away)
+        strip = strip_of(self._draw(row, width), theme, around, self._is_hit(row))
         return strip.adjust_cell_length(width, around)
 
     def action_move(self, by: int) -> None:

@@ -1,6 +1,6 @@
 """Stored tensors -> the leaves of a module's parameters, one leaf at a time."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from explorer.formats.pieces import Pieces
 
 __all__ = ["LeafOrigin", "Placing", "gather", "origins"]
+
+_AHEAD = 1 << 27  # bytes
 
 Path = tuple[str, ...]
 Placing = Callable[[Any], Any]  # a tree of shapes -> the shardings of its leaves
@@ -101,16 +103,19 @@ def gather(
     uses = Counter(source.name for each in sources.values() for source in each)
     shardings = _shardings(architecture, scan, placing)
     params: dict[Path, jax.Array] = {}
-    for leaf, layers, stacked in origins(architecture, scan):
-        every = [
-            (row, source) for row, path in enumerate(layers) for source in sources[path]
-        ]
+    leaves = [
+        (leaf, [(row, s) for row, path in enumerate(layers) for s in sources[path]], stacked)
+        for leaf, layers, stacked in origins(architecture, scan)
+    ]
+    ahead = _read_ahead(tensors, [s.name for _, every, _ in leaves for _, s in every])
+    for leaf, every, stacked in leaves:
         kind = dtype or tensors[every[0][1].name].dtype
         parts = LeafParts(leaf.shape, kind, shardings.get(leaf.path))
         for row, source in every:
             where = (row,) if stacked else ()
             expert = source.stored.expert
             where = where if expert is None else (*where, expert)
+            next(ahead)
             parts.write(where, _read(source, tensors[source.name], shapes))
             uses[source.name] -= 1
             if not uses[source.name]:
@@ -133,6 +138,29 @@ def _shardings(
         for leaf in declare(architecture, scan)
     }
     return flatten_dict(placing(nest(shapes)))  # pyright: ignore[reportReturnType]
+
+
+def _read_ahead(
+    tensors: "Mapping[str, np.ndarray | Pieces]", names: list[str]
+) -> Iterator[None]:
+    """Before each tensor, let the system read those that follow it, up to some bytes ahead.
+
+    Mapped pages would else be waited for one after the other, while a disk is idle.
+    """
+    import numpy as np
+
+    from explorer.storage.pages import read_ahead
+
+    waiting, asked = deque(names), 0
+    for name in names:
+        while waiting and asked < _AHEAD:
+            following = tensors.get(waiting.popleft())
+            if isinstance(following, np.ndarray):
+                read_ahead(following)
+                asked += following.nbytes
+        reached = tensors.get(name)
+        yield
+        asked -= getattr(reached, "nbytes", 0)
 
 
 def _release(tensor: "np.ndarray | Pieces", is_own: bool) -> None:

@@ -43,7 +43,7 @@ class LeafParts:
         if sharding is not None:
             held = [*sharding.addressable_devices_indices_map(shape).values()]
         indices = {self._index(index) for index in held if index is not None}
-        self._parts = {index: _memory(index, dtype) for index in indices}
+        self._parts = _memory(indices, dtype)
 
     def write(self, at: tuple[int, ...], values: "np.ndarray") -> None:
         """Set the elements at an index of the leading axes, as far as parts hold them.
@@ -137,12 +137,19 @@ def _matrix(values: "np.ndarray") -> "np.ndarray":
     return values
 
 
-def _memory(index: _Index, dtype: "np.dtype") -> "np.ndarray":
-    """Return an array to fill, aligned so that JAX can use its memory without a copy."""
+def _memory(indices: set[_Index], dtype: "np.dtype") -> "dict[_Index, np.ndarray]":
+    """Return arrays to fill, aligned so that JAX can use their memory without a copy.
+
+    They share one allocation: the system gives large ones in large pages, with fewer faults.
+    """
     import numpy as np
 
-    shape = tuple(stop - start for start, stop in index)
-    size = prod(shape) * dtype.itemsize
-    raw = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % _ALIGNMENT
-    return raw[start : start + size].view(dtype).reshape(shape)
+    shapes = {index: tuple(stop - start for start, stop in index) for index in indices}
+    sizes = {index: prod(shape) * dtype.itemsize for index, shape in shapes.items()}
+    padded = sum(-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes.values())
+    raw = np.empty(padded + _ALIGNMENT, np.uint8)
+    start, parts = -raw.ctypes.data % _ALIGNMENT, {}
+    for index, size in sizes.items():
+        parts[index] = raw[start : start + size].view(dtype).reshape(shapes[index])
+        start += -(-size // _ALIGNMENT) * _ALIGNMENT
+    return parts

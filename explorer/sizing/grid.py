@@ -1,4 +1,4 @@
-"""A subject -> its memory at every point of a grid: how weights are stored, context, batch."""
+"""A subject -> its memory at every point of a grid: how weights are stored, mesh, context, batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from explorer.errors import InputError
 from explorer.sizing.cache.configs import model_of
+from explorer.sizing.grid_meshes import DATA, EXPERT, TENSOR, dividing, is_placed, mesh_of
 from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.records import Term, Workload
 from explorer.sizing.subject import Subject
@@ -33,6 +34,10 @@ class GridPoint(msgspec.Struct, frozen=True):
     terms: tuple[Term, ...]
 
 
+Fixed = tuple[tuple[tuple[Term, ...], ...], ...]
+Table = tuple[tuple[tuple[GridPoint, ...], ...], ...]
+
+
 class StoredAs(msgspec.Struct, frozen=True, kw_only=True):
     """One way to store the weights.
 
@@ -40,48 +45,64 @@ class StoredAs(msgspec.Struct, frozen=True, kw_only=True):
         label: how it is called.
         settings: of `plan`: {"dtype": "float32"}, {"quantize": "Q4_K_M"}, {} as published.
         bits: of the stored weights over the parameters.
-        before, after: terms that depend on neither context nor batch, in the plan's order.
+        fixed: by "expert" and "tensor", the terms that depend on neither context nor batch,
+            in the plan's order; the reserve comes last, after all others.
         table: the number of the table of those that do.
     """
 
     label: str
     settings: dict[str, str]
     bits: float
-    before: tuple[Term, ...]
-    after: tuple[Term, ...]
+    fixed: Fixed
     table: int
 
 
 class PlanGrid(msgspec.Struct, frozen=True, kw_only=True):
-    """Memory for inference at every point of a grid, the same as `plan` gives there.
+    """Memory for inference on each device, at every point of a grid: as `plan` gives there.
+
+    Over several devices "tensor" divides parameters, the cache and the activations, "expert"
+    the experts of mixtures, "data" sequences alone: `batches` are those of each part of it.
 
     Attributes:
+        tensor, data, expert: sizes of these axes that divide something; 1 alone where tensors
+            are very many, or where nothing says what the layers are.
         contexts: tokens of one sequence; empty where memory does not depend on them.
         batches: sequences at a time.
         context: the one that `plan` takes unasked.
         stored: the ways to store the weights, the most bits first.
-        tables: by context, then batch: each way to store the weights names its own.
+        of_several: the reserve of one device where "data" alone makes several of one; that of
+            one where it does not.
+        tables: by "tensor", context, then batch: each way to store the weights names its own.
         left_out: what the figures leave out.
     """
 
+    tensor: tuple[int, ...]
+    data: tuple[int, ...]
+    expert: tuple[int, ...]
     contexts: tuple[int, ...]
     batches: tuple[int, ...]
     context: int | None
     stored: tuple[StoredAs, ...]
-    tables: tuple[tuple[tuple[GridPoint, ...], ...], ...]
+    of_several: Term
+    tables: tuple[Table, ...]
     left_out: tuple[str, ...]
 
-    def terms(self, stored: int, context: int, batch: int) -> tuple[Term, ...]:
-        """Return the terms at a point, each given by its index; in the order of a plan.
+    def terms(
+        self, stored: int, tensor: int, data: int, expert: int, context: int, batch: int
+    ) -> tuple[Term, ...]:
+        """Return the terms of one device at a point, each given by its index; as a plan has them.
 
         >>> from explorer.api.plans import subject_of
         >>> grid = grid_of(subject_of("gpt2", ()))
-        >>> sum(term.bytes for term in grid.terms(0, 0, 0))
+        >>> sum(term.bytes for term in grid.terms(0, 0, 0, 0, 0, 0))
         1099318596
         """
         way = self.stored[stored]
-        point = self.tables[way.table][context][batch]
-        return (*way.before, *point.terms, *way.after)
+        *before, reserve = way.fixed[expert][tensor]
+        if data and not tensor and not expert:
+            reserve = self.of_several
+        point = self.tables[way.table][tensor][context][batch]
+        return (*before, *point.terms, reserve)
 
 
 def grid_of(subject: Subject) -> PlanGrid:
@@ -96,6 +117,10 @@ def grid_of(subject: Subject) -> PlanGrid:
     first = build(subject, settled(subject, Workload()), _ALONE)
     context = settled(subject, Workload()).context if first.model is not None else None
     contexts = contexts_of(subject, context)
+    tensor, data, expert = (1,), (1,), (1,)
+    if is_placed(subject):
+        tensor, data = dividing(subject, "tensor", TENSOR), DATA
+        expert = dividing(subject, "expert", EXPERT)
     ways, tables = [], []
     for label, settings in _ways(subject, first):
         try:
@@ -104,15 +129,23 @@ def grid_of(subject: Subject) -> PlanGrid:
             if not settings:
                 raise
             continue  # a scheme that this model cannot have is not offered
-        table = _table(subject, built, settings, contexts)
+        table = tuple(_table(subject, built, settings, contexts, size) for size in tensor)
         if table not in tables:
             tables.append(table)
-        ways.append(_stored_as(label, settings, subject, built, tables.index(table)))
+        fixed, number = _fixed(subject, settings, expert, tensor), tables.index(table)
+        bits = _bits(subject, built)
+        ways.append(
+            StoredAs(label=label, settings=settings, bits=bits, fixed=fixed, table=number)
+        )
     return PlanGrid(
+        tensor=tensor,
+        data=data,
+        expert=expert,
         contexts=contexts,
         batches=_BATCHES if contexts else (1,),
         context=context,
         stored=tuple(sorted(ways, key=lambda way: -way.bits)),
+        of_several=_fixed_at(subject, {}, mesh_of(data=data[:2][-1]))[-1],
         tables=tuple(tables),
         left_out=first.not_modelled,
     )
@@ -142,31 +175,48 @@ def contexts_of(subject: Subject, context: int | None) -> tuple[int, ...]:
     return tuple(sorted({*powers, context, most}))
 
 
+def _fixed(
+    subject: Subject, settings: dict[str, Any], expert: Sequence[int], tensor: Sequence[int]
+) -> Fixed:
+    """Return what depends on neither context nor batch, on each device of every mesh."""
+    return tuple(
+        tuple(
+            _fixed_at(subject, settings, mesh_of(tensor=size, expert=parts))
+            for size in tensor
+        )
+        for parts in expert
+    )
+
+
+def _fixed_at(
+    subject: Subject, settings: dict[str, Any], mesh: dict[str, int]
+) -> tuple[Term, ...]:
+    workload = settled(subject, Workload(**settings))
+    terms = build(subject, workload, Placement(mesh=mesh)).fixed
+    return tuple(term.of_each() for term in terms)
+
+
 def _table(
-    subject: Subject, built: Built, settings: dict[str, Any], contexts: Sequence[int]
+    subject: Subject,
+    built: Built,
+    settings: dict[str, Any],
+    contexts: Sequence[int],
+    tensor: int,
 ) -> tuple[tuple[GridPoint, ...], ...]:
-    """Return the terms that vary, by context and by batch."""
+    """Return the terms of one device along "tensor" that vary, by context and by batch."""
     base = settled(subject, Workload(**settings))
+    placement = Placement(mesh=mesh_of(tensor=tensor))
 
     def point(context: int | None, batch: int) -> GridPoint:
         workload = replace(base, context=context, batch=batch)
-        return GridPoint(tuple(varying_terms(subject, built.model, workload, _ALONE)))
+        terms = varying_terms(subject, built.model, workload, placement)
+        return GridPoint(tuple(term.of_each() for term in terms))
 
     if not contexts:
         return ((point(base.context, 1),),)
     return tuple(tuple(point(context, batch) for batch in _BATCHES) for context in contexts)
 
 
-def _stored_as(
-    label: str, settings: dict[str, Any], subject: Subject, built: Built, table: int
-) -> StoredAs:
-    *before, reserve = built.fixed
+def _bits(subject: Subject, built: Built) -> float:
     parameters = subject.inventory.num_parameters
-    return StoredAs(
-        label=label,
-        settings=settings,
-        bits=8 * built.weights.bytes / parameters if parameters else 0.0,
-        before=tuple(before),
-        after=(reserve,),
-        table=table,
-    )
+    return 8 * built.weights.bytes / parameters if parameters else 0.0

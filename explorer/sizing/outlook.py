@@ -45,19 +45,14 @@ def outlook_of(
         replan: what terms are with other settings.
     """
     most = max(_positions(built), plan.workload.context or 1)
-    devices = fits_of(
-        (_offered(find_device(name), plan) for name in COMMON),
-        sum(term.bytes for term in plan.terms),
-        _bytes_for(plan, subject, built, Placement()),
-        most,
-    )
+    count, needed_at = placement.devices, _bytes_for(plan, subject, built, placement)
+    common = (_offered(find_device(name), plan) for name in COMMON)
+    devices = fits_of(common, count, plan.per_device_bytes, needed_at, most)
     plan = replace(plan, devices=devices, not_modelled=(*plan.not_modelled, *_LEFT_OUT))
     if choice is None:
         return plan
-    count = placement.devices
-    on_mesh = _bytes_for(plan, subject, built, placement)
     offered = _offered(choice.device, plan)
-    fit = fit_of(offered, count, plan.per_device_bytes, on_mesh, most)
+    fit = fit_of(offered, count, plan.per_device_bytes, needed_at, most)
     refused = plan.compiled is not None and bool(plan.compiled.refused)
     speed = speed_of(
         work_of(subject, built, plan, placement), plan.workload, choice.device, count

@@ -67,6 +67,7 @@ def plan_of(
         before=before,
         engine=workload.engine,
         device=None if choice is None else choice.words,
+        mesh=placement.mesh if placement.devices > 1 else {},
         parameters=parameters,
         trainable_parameters=built.trainable,
         by_type=built.weights.by_type,

@@ -86,6 +86,22 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
         """Bytes on the fullest device."""
         return self.bytes if self.per_device is None else self.per_device
 
+    def of_each(self) -> "Term":
+        """Return what the fullest device needs of it, its range in proportion.
+
+        >>> term = Term(name="logits", bytes=64, low=32, high=96, provenance="", per_device=16)
+        >>> each = term.of_each()
+        >>> each.bytes, each.low, each.high
+        (16, 8, 24)
+        """
+        if self.per_device is None:
+            return self
+        held, whole = self.per_device, self.bytes or 1
+        low, high = (-(-held * side // whole) for side in (self.low, self.high))
+        return msgspec.structs.replace(
+            self, bytes=held, low=low, high=high, per_device=None
+        )
+
 
 class TypeTotal(msgspec.Struct, frozen=True, kw_only=True):
     """What the tensors of one storage type add up to, scales included."""
@@ -100,7 +116,7 @@ class DeviceFit(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: of the device.
-        count: how many of them.
+        count: how many of them, each with its share of the plan.
         memory: bytes that one of them offers.
         fits: whether the best figure fits; None where the plan has no figure.
         longest_context: the longest context with which it fits; None where none does.
@@ -175,6 +191,7 @@ class MemoryPlan(Exportable, frozen=True, kw_only=True):
         variation: of which variation of the model.
         engine: whose rules the cache follows.
         device: the device asked about, with its number ("h200:8"); None for none.
+        mesh: the axes of several devices, asked for or implied by their number; {} for one.
         parameters: of the model.
         trainable_parameters: of them, or of the adapters, those that are trained.
         bits_per_weight: bits of stored weights over parameters.
@@ -185,7 +202,8 @@ class MemoryPlan(Exportable, frozen=True, kw_only=True):
         fits: whether that is at most what a device offers; None without a device.
         longest_context: the longest context with which it fits; None without a device.
         concurrency: how many sequences of the context fit a device; None without one.
-        devices: common devices, each with whether one of it suffices.
+        devices: common devices, each with whether one of it suffices; on a mesh those that
+            meshes are made of, each with whether it suffices for what each device needs.
         before: the plan without adapters and variations; None where there are none.
         compiled: what a compiler says, where it was asked.
         notes: what to know about how the model is placed.
@@ -207,6 +225,7 @@ class MemoryPlan(Exportable, frozen=True, kw_only=True):
     variation: Variation = Variation()
     engine: str
     device: str | None = None
+    mesh: dict[str, int] = msgspec.field(default_factory=dict)
     parameters: int
     trainable_parameters: int
     bits_per_weight: float | None

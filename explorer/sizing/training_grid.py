@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from explorer.errors import InputError
 from explorer.sizing.grid import GridPoint, contexts_of
-from explorer.sizing.meshes.placed import check_axes
+from explorer.sizing.grid_meshes import DATA, FSDP, TENSOR, dividing, is_placed, mesh_of
 from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.records import Term, Workload
 from explorer.sizing.subject import Subject
@@ -24,10 +24,6 @@ _PRECISIONS: tuple[tuple[str, dict[str, str]], ...] = (
     ("bfloat16", {"dtype": "bfloat16"}),
 )
 _REMATS = ("none", "full")
-_FSDP = (1, 2, 4, 8, 16, 32, 64)
-_TENSOR = (1, 2, 4, 8)  # the devices of one machine
-_DATA = (1, 2, 4, 8, 16, 32, 64)
-_MOST_PLACED = 1500  # tensors that are placed on many devices: each takes microseconds
 _MOST_KINDS = 2000  # shapes and formats for which every optimizer is tried
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
 _ALONE = Placement()
@@ -124,9 +120,9 @@ def training_grid_of(subject: Subject) -> TrainingGrid:
     known = subject.architecture is not None
     context = settled(subject, Workload(train=True)).context if known else None
     contexts = contexts_of(subject, context)
-    is_placed = known and len(subject.inventory) <= _MOST_PLACED
-    axes = (_FSDP, _tensor_sizes(subject), _DATA) if is_placed else ((1,), (1,), (1,))
-    fsdp, tensor, data = axes
+    fsdp, tensor, data = (1,), (1,), (1,)
+    if is_placed(subject):
+        fsdp, tensor, data = FSDP, dividing(subject, "tensor", TENSOR), DATA
     is_small = len(subject.inventory.kinds) <= _MOST_KINDS
     optimizers = _OPTIMIZERS if is_small else _OPTIMIZERS[:1]
     tables: list[tuple[tuple[tuple[GridPoint, ...], ...], ...]] = []
@@ -154,7 +150,7 @@ def training_grid_of(subject: Subject) -> TrainingGrid:
         batches=_BATCHES if contexts else (1,),
         context=context,
         fixed=tuple(fixed),
-        of_several=_fixed_at(subject, {}, optimizers[0], _mesh(data=data[:2][-1]))[-1],
+        of_several=_fixed_at(subject, {}, optimizers[0], mesh_of(data=data[:2][-1]))[-1],
         tables=tuple(tables),
         left_out=first.not_modelled,
     )
@@ -162,18 +158,6 @@ def training_grid_of(subject: Subject) -> TrainingGrid:
 
 def _workload(subject: Subject, settings: dict[str, Any]) -> Workload:
     return settled(subject, Workload(train=True, **settings))
-
-
-def _tensor_sizes(subject: Subject) -> tuple[int, ...]:
-    """Return the sizes of the axis "tensor" that divide a parameter, 1 among them."""
-    found = [1]
-    for size in _TENSOR[1:]:
-        try:
-            check_axes(subject, Placement(mesh={"tensor": size}))
-        except InputError:  # as `plan` refuses it
-            continue
-        found.append(size)
-    return tuple(found)
 
 
 def _fixed(
@@ -186,33 +170,19 @@ def _fixed(
     """Return what does not depend on context and batch, on each device of every mesh."""
     return tuple(
         tuple(
-            _fixed_at(subject, settings, optimizer, _mesh(fsdp=many, tensor=size))
+            _fixed_at(subject, settings, optimizer, mesh_of(fsdp=many, tensor=size))
             for size in tensor
         )
         for many in fsdp
     )
 
 
-def _mesh(**axes: int) -> dict[str, int]:
-    return {name: size for name, size in axes.items() if size > 1}
-
-
 def _fixed_at(
     subject: Subject, settings: dict[str, Any], optimizer: str, mesh: dict[str, int]
 ) -> tuple[Term, ...]:
     workload = _workload(subject, settings | {"optimizer": optimizer})
-    placement = Placement(mesh=mesh)
-    terms = build(subject, workload, placement).fixed
-    return tuple(_on_one(term, placement.devices) for term in terms)
-
-
-def _on_one(term: Term, devices: int) -> Term:
-    """Return a term of all devices as that of the fullest one, its range in proportion."""
-    if devices == 1:
-        return term
-    held, whole = term.on_device, term.bytes or 1
-    low, high = (-(-held * side // whole) for side in (term.low, term.high))
-    return replace(term, bytes=held, low=low, high=high, per_device=None)
+    terms = build(subject, workload, Placement(mesh=mesh)).fixed
+    return tuple(term.of_each() for term in terms)
 
 
 def _table(
@@ -226,7 +196,7 @@ def _table(
     def point(context: int, batch: int) -> GridPoint:
         workload = replace(base, context=context, batch=batch)
         terms = varying_terms(subject, None, workload, placement)
-        return GridPoint(tuple(_on_one(term, tensor) for term in terms))
+        return GridPoint(tuple(term.of_each() for term in terms))
 
-    placement = Placement(mesh=_mesh(tensor=tensor))
+    placement = Placement(mesh=mesh_of(tensor=tensor))
     return tuple(tuple(point(context, batch) for batch in _BATCHES) for context in contexts)

@@ -13,9 +13,13 @@ _LEGEND = "(behind a name: the longest context that fits, in tokens)"
 
 def answer_items(plan: MemoryPlan) -> tuple[tuple[str, str], ...]:
     """Return pairs of a word and a line: parameters, devices, speed, cost, advice."""
+    number = plan.devices[0].count if plan.devices else 1
     items = [
         ("model", _parameters(plan)),
-        ("fits one ✓", _names(each for each in plan.devices if each.fits)),
+        (
+            f"{number:,} suffice ✓" if number > 1 else "fits one ✓",
+            _names(each for each in plan.devices if each.fits),
+        ),
         ("too large ✗", _names(each for each in plan.devices if each.fits is False)),
         ("", _LEGEND if any(each.longest_context for each in plan.devices) else ""),
         ("at once", _at_once(plan)),

@@ -1,6 +1,9 @@
 """A memory plan in one sentence."""
 
+from math import prod
+
 from explorer.sizing.devices.catalog import find_device
+from explorer.sizing.meshes.placement import Placement
 from explorer.sizing.records import MemoryPlan
 from explorer.views import units
 
@@ -18,19 +21,29 @@ def headline(plan: MemoryPlan) -> str:
     if plan.low_bytes != plan.high_bytes:
         doubt = f" ({units.span(plan.low_bytes, plan.high_bytes)})"
     text = f"{plan.target} needs {units.size(plan.total_bytes)}{doubt} for {_what(plan)}"
+    if plan.mesh:
+        text += (
+            f", {units.size(plan.per_device_bytes)} of each of {_number(plan):,} devices"
+        )
     return f"{text}: {_fits(plan)}" if plan.devices else text
+
+
+def _number(plan: MemoryPlan) -> int:
+    """Return how many devices the plan is for."""
+    return prod(plan.mesh.values())
 
 
 def _what(plan: MemoryPlan) -> str:
     """Return the workload in words."""
     workload = plan.workload
-    number = workload.batch * (workload.parallel if plan.engine == "llama.cpp" else 1)
+    batch = Placement(mesh=plan.mesh).rounded(workload.batch)
+    number = batch * (workload.parallel if plan.engine == "llama.cpp" else 1)
     words = [f"{number:,} sequences" if number > 1 else "one sequence"]
     if workload.context:
         tokens = "tokens" if workload.context > 1 else "token"
         shared = plan.engine == "llama.cpp" and workload.parallel > 1
         of = "that share" if shared else "of"
-        total = workload.context * (workload.batch if shared else 1)
+        total = workload.context * (batch if shared else 1)
         words.append(f"{of} {total:,} {tokens}")
     words.append(f"at {_stored_as(plan)}")
     if workload.train:
@@ -63,10 +76,14 @@ def _fits(plan: MemoryPlan) -> str:
 
 
 def _fits_one(plan: MemoryPlan) -> str:
-    """Return which of the common devices is the smallest that suffices alone."""
+    """Return which of the common devices is the smallest that suffices, alone or as a mesh."""
     fitting = [each for each in plan.devices if each.fits]
     if not fitting:
         return "more than any one of the common devices has"
     least = min(fitting, key=lambda each: each.memory)
-    doubt = "" if plan.high_bytes <= least.memory else ", with nothing to spare"
-    return f"one {least.name} ({find_device(least.name).printed}) suffices{doubt}"
+    high = sum(term.of_each().high for term in plan.terms)
+    doubt = "" if high <= least.memory else ", with nothing to spare"
+    memory = find_device(least.name).printed
+    if plan.mesh:
+        return f"{_number(plan):,} x {least.name} ({memory} each) suffice{doubt}"
+    return f"one {least.name} ({memory}) suffices{doubt}"

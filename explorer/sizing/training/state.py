@@ -113,7 +113,9 @@ def _cast(
             high=nbytes,
             provenance="estimated (a compiler may cast a layer at a time)",
             note=f"the parameters as the loss computes with them, in {compute}",
-            per_device=copy_on_fullest(subject, placement, compute),
+            per_device=None
+            if placement.devices == 1
+            else copy_on_fullest(subject, placement, compute),
         )
     ]
 

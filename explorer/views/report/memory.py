@@ -10,7 +10,7 @@ from explorer.sizing.records import Term
 from explorer.views import units
 
 __all__ = [
-    "TermWords",
+    "TermPool",
     "device_data",
     "first_point",
     "grid_data",
@@ -20,18 +20,35 @@ __all__ = [
 ]
 
 
-class TermWords:
-    """Terms as lists of numbers; their names and notes are kept once."""
+class TermPool:
+    """Terms as places in one list of numbers; names and notes are kept once as well.
+
+    >>> pool = TermPool()
+    >>> pool.of(Term.exact("kv_cache", 64)), pool.of(Term.exact("kv_cache", 64))
+    (0, 0)
+    >>> pool.data()
+    {'terms': [(0, 64, 64, 64, 0)], 'names': ['kv cache'], 'notes': ['exact']}
+    """
 
     def __init__(self) -> None:
-        self.names: dict[str, int] = {}
-        self.notes: dict[str, int] = {}
+        self._terms: dict[tuple[int, ...], int] = {}
+        self._names: dict[str, int] = {}
+        self._notes: dict[str, int] = {}
 
-    def of(self, each: Term) -> list[int]:
-        """Return a term as [name, bytes, low, high, note]."""
-        name = self.names.setdefault(each.name.replace("_", " "), len(self.names))
-        note = self.notes.setdefault(each.note or each.provenance, len(self.notes))
-        return [name, each.bytes, each.low, each.high, note]
+    def of(self, each: Term) -> int:
+        """Return the place of a term."""
+        name = self._names.setdefault(each.name.replace("_", " "), len(self._names))
+        note = self._notes.setdefault(each.note or each.provenance, len(self._notes))
+        term = (name, each.bytes, each.low, each.high, note)
+        return self._terms.setdefault(term, len(self._terms))
+
+    def data(self) -> dict[str, Any]:
+        """Return the terms as (name, bytes, low, high, note); name and note are places."""
+        return {
+            "terms": list(self._terms),
+            "names": list(self._names),
+            "notes": list(self._notes),
+        }
 
 
 def term_rows(terms: Sequence[Term]) -> list[dict[str, Any]]:
@@ -48,40 +65,45 @@ def term_rows(terms: Sequence[Term]) -> list[dict[str, Any]]:
 
 
 def grid_data(grid: PlanGrid) -> dict[str, Any]:
-    """Return a grid as lists: a term is [name, bytes, low, high, note], words are indices."""
-    words = TermWords()
+    """Return a grid as lists of places in "terms", where each different one is once."""
+    pool = TermPool()
     stored = [
         {
             "label": way.label,
             "bits": _bits(way),
             "words": options_of(way.settings),
-            "before": [words.of(each) for each in way.before],
-            "after": [words.of(each) for each in way.after],
+            "fixed": [[[pool.of(each) for each in at] for at in row] for row in way.fixed],
             "table": way.table,
         }
         for way in grid.stored
     ]
     tables = [
-        [[[words.of(each) for each in point.terms] for point in row] for row in table]
+        [
+            [[[pool.of(each) for each in point.terms] for point in row] for row in rows]
+            for rows in table
+        ]
         for table in grid.tables
     ]
-    place = dict(zip(("stored", "context", "batch"), first_point(grid), strict=True))
+    stored_first, *_, context, batch = first_point(grid)
     return {
+        "tensor": grid.tensor,
+        "data": grid.data,
+        "expert": grid.expert,
         "contexts": grid.contexts,
         "batches": grid.batches,
         "stored": stored,
+        "several": pool.of(grid.of_several),
         "tables": tables,
-        "names": list(words.names),
-        "notes": list(words.notes),
-        "first": place,
+        "first": {"stored": stored_first, "context": context, "batch": batch},
+        **pool.data(),
     }
 
 
-def first_point(grid: PlanGrid) -> tuple[int, int, int]:
+def first_point(grid: PlanGrid) -> tuple[int, int, int, int, int, int]:
     """Return where the sliders are at first: what `plan` gives unasked."""
     stored = next(n for n, way in enumerate(grid.stored) if not way.settings)
     context = 0 if grid.context is None else grid.contexts.index(grid.context)
-    return stored, context, 0
+    return stored, 0, 0, 0, context, 0
 
 
 def need_of(grid: PlanGrid, target: str) -> dict[str, Any]:
@@ -104,6 +126,7 @@ def device_data() -> list[dict[str, Any]]:
             "printed": device.printed,
             "memory": device.usable_memory,
             "common": device.key in COMMON,
+            "in_meshes": device.in_meshes,
         }
         for device in devices()
     ]

@@ -3,39 +3,30 @@
 import shlex
 from typing import Any
 
-from explorer.sizing.records import Term
 from explorer.sizing.training_grid import TrainingGrid
 from explorer.views import units
-from explorer.views.report.memory import TermWords, options_of, term_rows
+from explorer.views.report.memory import TermPool, options_of, term_rows
 
 __all__ = ["first_training_point", "training_data", "training_need_of"]
 
 
 def training_data(grid: TrainingGrid) -> dict[str, Any]:
-    """Return a grid as lists of places in "terms", where each different one is once.
-
-    A term is [name, bytes, low, high, note], words are indices.
-    """
-    words = TermWords()
-    places: dict[tuple[int, ...], int] = {}
-
-    def pool(term: Term) -> int:
-        return places.setdefault(tuple(words.of(term)), len(places))
-
+    """Return a grid as lists of places in "terms", where each different one is once."""
+    pool = TermPool()
     precisions = [
         {"label": each.label, "words": options_of(each.settings), "tables": each.tables}
         for each in grid.precisions
     ]
     fixed = [
         [
-            [[[pool(term) for term in terms] for terms in row] for row in rows]
+            [[[pool.of(term) for term in terms] for terms in row] for row in rows]
             for rows in table
         ]
         for table in grid.fixed
     ]
     tables = [
         [
-            [[[pool(term) for term in point.terms] for point in row] for row in rows]
+            [[[pool.of(term) for term in point.terms] for point in row] for row in rows]
             for rows in table
         ]
         for table in grid.tables
@@ -50,12 +41,10 @@ def training_data(grid: TrainingGrid) -> dict[str, Any]:
         "contexts": grid.contexts,
         "batches": grid.batches,
         "fixed": fixed,
-        "several": pool(grid.of_several),
+        "several": pool.of(grid.of_several),
         "tables": tables,
-        "terms": list(places),
-        "names": list(words.names),
-        "notes": list(words.notes),
         "first": {"context": first_training_point(grid)[-2], "batch": 0},
+        **pool.data(),
     }
 
 

@@ -1,5 +1,6 @@
 """Bisection, and advice that is checked by planning with it."""
 
+import math
 import re
 import shlex
 from typing import Any
@@ -10,6 +11,7 @@ import explorer as ex
 from explorer.sizing.devices.catalog import find_device
 from explorer.sizing.devices.fitting import fit_of, longest_context
 from explorer.sizing.workloads import lora_of
+from tests.cli.in_process import run
 from tests.sizing.subjects import CONFIGS
 
 
@@ -91,6 +93,54 @@ def test_common_devices_agree_with_a_plan_for_each():
         for fit in ex.plan(config).devices:
             alone = ex.plan(config, device=fit.name)
             assert (alone.fits, alone.longest_context) == (fit.fits, fit.longest_context)
+
+
+@pytest.mark.parametrize(
+    ("target", "settings"),
+    [
+        ("llama-2-70b", {"mesh": {"tensor": 4}}),
+        ("mixtral-8x7b", {"mesh": {"data": 2, "expert": 4}, "batch": 3}),
+        ("llama-2-7b", {"mesh": {"fsdp": 8}, "train": True}),
+        ("gpt2", {"device": "t4:2"}),
+        ("gpt2", {"mesh": {"tensor": 1}}),
+    ],
+    ids=str,
+)
+def test_common_devices_are_as_many_as_the_mesh_has(target: str, settings: dict[str, Any]):
+    plan = ex.plan(target, **settings)
+    count = math.prod(plan.mesh.values())
+    assert plan.devices
+    for fit in plan.devices:
+        alone = ex.plan(target, **{**settings, "device": f"{fit.name}:{count}"})
+        assert fit.count == count
+        assert fit.fits == (plan.per_device_bytes <= fit.memory) == alone.fits
+        assert fit.longest_context == alone.longest_context
+    listed = {find_device(fit.name).vendor for fit in plan.devices}
+    assert listed == {"Google", "NVIDIA", "AMD"} | (
+        {"Apple", "any"} if count == 1 else set()
+    )
+
+
+def test_what_is_printed_of_a_mesh_is_about_each_of_its_devices():
+    found = run("plan", "llama-2-70b", "--mesh", "tensor=4", COLUMNS="200").stdout
+    assert "35.9 GB of each of 4 devices: 4 x a100 (80 GB each) suffice\n" in found
+    assert "\n4 suffice ✓  a100 4k, h100 4k, " in found
+    assert "laptop" not in found
+    words = ("plan", "llama-2-70b", "--train", "--mesh", "fsdp=8")
+    found = run(*words, COLUMNS="200").stdout
+    assert (
+        "for training on 8 sequences of 4,096 tokens at float32, 303.4 GB of each" in found
+    )
+    assert "devices: more than any one of the common devices has\n" in found
+    assert " suffice ✓" not in found
+
+
+def test_on_a_mesh_every_part_of_data_has_a_sequence():
+    plan = ex.plan("gpt2", mesh={"data": 4}, batch=5)
+    eight = ex.plan("gpt2", batch=8)
+    cache = {term.name: term for term in plan.terms}["kv_cache"]
+    assert cache.bytes == {term.name: term.bytes for term in eight.terms}["kv_cache"]
+    assert cache.per_device == cache.bytes // 4
 
 
 def test_servers_take_a_share_of_a_device():

@@ -50,48 +50,24 @@ def test_it_draws_and_asks_for_nothing(report: Path):
 
 
 @browser_test
-def test_the_sliders_show_what_a_plan_says(report: Path):
+def test_a_device_is_compared_with_what_is_needed(report: Path):
     with opened(report) as page:
-        for way, context, batch in ((0, 0, 0), (5, 8, 6), (7, 5, 3)):
-            for name, place in (("stored", way), ("context", context), ("batch", batch)):
-                set_slider(page, name, place)
-            grid = page.evaluate("data.models[0].grid")
-            words = grid["stored"][way]["words"]
-            settings = dict(
-                zip((w.removeprefix("--") for w in words[::2]), words[1::2], strict=True)
+        for context, tensor, device in ((0, 0, "h200"), (8, 0, "t4"), (8, 2, "t4")):
+            set_slider(page, "context", context)
+            set_slider(page, "tensor", tensor)
+            page.evaluate(
+                f"(() => {{ const d = document.querySelector('.device'); d.value = '{device}'; d.dispatchEvent(new Event('change')); }})()"
             )
-            plan = ex.plan("llama-3.1-8b", context=grid["contexts"][context],
-                           batch=grid["batches"][batch], **settings)  # fmt: skip
-            rows = page.evaluate(
-                "[...document.querySelectorAll('.memory:not(.training) .terms tbody tr')].map(row => row.children[2].textContent)"
-            )
-            assert rows == [f"{term.bytes:,}" for term in plan.terms] + [
-                f"{plan.total_bytes:,}"
-            ]
-            shown = page.evaluate(
-                "[...document.querySelectorAll('.memory:not(.training) .fits span')].map(e => e.textContent)"
-            )
-            marks = {each.name: "✓" if each.fits else "✗" for each in plan.devices}
-            assert sorted(shown) == sorted(f"{mark} {name}" for name, mark in marks.items())
-        command = page.evaluate("document.querySelector('.command').textContent")
-        assert (
-            command
-            == f"explorer plan llama-3.1-8b {' '.join(words)} --context {grid['contexts'][context]} --batch {grid['batches'][batch]}"
-        )
-        page.evaluate(
-            "(() => { const d = document.querySelector('.device'); d.value = 'h200'; d.dispatchEvent(new Event('change')); })()"
-        )
-        verdict = page.evaluate("document.querySelector('.verdict').textContent")
-        fits = ex.plan(
-            "llama-3.1-8b",
-            context=grid["contexts"][context],
-            batch=grid["batches"][batch],
-            device="h200",
-            **settings,
-        ).fits
-        assert (
-            "✓ fits one h200 (141 GB)" if fits else "✗ does not fit one h200 (141 GB)"
-        ) in verdict
+            number = 2**tensor
+            name = f"{device}:{number}" if number > 1 else device
+            tokens = page.evaluate(f"data.models[0].grid.contexts[{context}]")
+            plan = ex.plan("llama-3.1-8b", context=tokens, device=name)
+            mark = "✓ fits" if plan.fits else "✗ does not fit"
+            each = f"each of {number}" if number > 1 else "one"
+            verdict = page.evaluate("document.querySelector('.verdict').textContent")
+            assert f"{mark} {each} {device}" in verdict
+            command = page.evaluate("document.querySelector('.command').textContent")
+            assert command.endswith(f"--device {name}")
 
 
 @browser_test

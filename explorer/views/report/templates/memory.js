@@ -17,27 +17,75 @@ class Memory {
   }
 
   settings() {
-    return ["stored", "context", "batch"];
+    return ["stored", ...this.axes(), "context", "batch"];
+  }
+
+  // of the mesh, in the order in which a plan is asked for them
+  axes() {
+    return ["data", "tensor", "expert"];
   }
 
   at(name) {
     return this.inputs[name] ? Number(this.inputs[name].value) : 0;
   }
 
-  lists() {
-    const way = this.grid.stored[this.at("stored")];
-    return [...way.before, ...this.grid.tables[way.table][this.at("context")][this.at("batch")], ...way.after];
+  fixed(at) {
+    return this.grid.stored[at("stored")].fixed[at("expert")][at("tensor")];
+  }
+
+  table(at) {
+    return this.grid.stored[at("stored")].table;
+  }
+
+  // Terms of one device, where `at` says where each slider is
+  lists(at) {
+    const fixed = this.fixed(at), alone = this.axes().every((axis) => axis === "data" || !at(axis));
+    const last = alone && at("data") ? this.grid.several : fixed.at(-1);
+    const varying = this.grid.tables[this.table(at)][at("tensor")][at("context")][at("batch")];
+    return [...fixed.slice(0, -1), ...varying, last].map((place) => this.grid.terms[place]);
   }
 
   terms() {
-    return this.lists().map(([name, bytes, low, high, note]) => ({name: this.grid.names[name], bytes, low, high, note: this.grid.notes[note]}));
+    const whole = this.lists((name) => (this.axes().includes(name) ? 0 : this.at(name)));
+    return this.lists((name) => this.at(name)).map(([name, bytes, low, high, note], at) => (
+      {name: this.grid.names[name], bytes, low, high, note: (low === high ? this.share(bytes, whole[at][1]) : "") + this.grid.notes[note]}));
+  }
+
+  // A note says what all devices hold
+  share(bytes, whole) {
+    return bytes === whole || !bytes ? "" : whole % bytes ? "a share of: " : `1/${whole / bytes} of: `;
+  }
+
+  size(axis) {
+    return this.grid[axis][this.at(axis)];
+  }
+
+  number() {
+    return this.axes().reduce((product, axis) => product * this.size(axis), 1);
+  }
+
+  mesh() {
+    return this.axes().filter((axis) => this.size(axis) > 1).map((axis) => `${axis}=${this.size(axis)}`).join(",");
+  }
+
+  // Parts of a batch: each has as many sequences
+  parts() {
+    return this.size("data");
+  }
+
+  all(batch) {
+    return batch * this.parts();
   }
 
   draw() {
     const terms = this.terms();
     const total = terms.reduce((sum, term) => sum + term.bytes, 0);
     const context = this.grid.contexts[this.at("context")], batch = this.grid.batches[this.at("batch")];
-    this.describe(context, batch);
+    this.describe();
+    const number = this.number(), place = this.section.querySelector(".devices");
+    place.textContent = number > 1 ? `${grouped(number)} devices (${this.mesh()}): the figures are those of each` : "one device";
+    this.say("context", `${grouped(context || 0)} tokens`);
+    this.say("batch", `${batch}${this.parts() > 1 ? ` for each part of ${this.axes().includes("fsdp") ? "data and fsdp" : "data"}, ${grouped(this.all(batch))} in all` : ""}`);
     const device = data.devices.find((each) => each.key === this.device.value);
     const verdict = this.section.querySelector(".verdict");
     verdict.replaceChildren();
@@ -48,26 +96,37 @@ class Memory {
       const fits = total <= device.memory;
       html("span", verdict, `${fits ? "✓ fits" : "✗ does not fit"} ${this.each()} ${device.key} (${device.printed})`, fits ? "fit" : "no");
     }
-    this.table(terms, total);
+    this.rows(terms, total);
     this.stack(terms, total, device);
     this.fits(total);
-    this.section.querySelector(".command").textContent = ["explorer plan", this.target, ...this.words(context, batch, device)].join(" ");
+    this.section.querySelector(".command").textContent = ["explorer plan", this.target, ...this.words(), ...this.options(context, batch, device)].join(" ");
   }
 
-  describe(context, batch) {
+  describe() {
     const way = this.grid.stored[this.at("stored")];
     this.say("stored", `${way.label} (${way.bits} bits each)`);
-    this.say("context", `${grouped(context || 0)} tokens`);
-    this.say("batch", String(batch));
+    this.divided("tensor", "weights, cache and heads are divided");
+    this.divided("data", "nothing is divided but sequences");
+    this.divided("expert", "experts are divided");
   }
 
-  words(context, batch, device) {
-    const way = this.grid.stored[this.at("stored")];
-    return [...way.words, ...(context ? ["--context", context] : []), ...(batch > 1 ? ["--batch", batch] : []), ...(device ? ["--device", device.key] : [])];
+  divided(axis, what) {
+    const size = this.size(axis);
+    this.say(axis, size > 1 ? `${size}: ${what}` : "1");
+  }
+
+  words() {
+    return this.grid.stored[this.at("stored")].words;
+  }
+
+  options(context, batch, device) {
+    const number = this.number(), all = this.all(batch);
+    return [...(context ? ["--context", context] : []), ...(all > 1 ? ["--batch", all] : []), ...(number > 1 ? ["--mesh", this.mesh()] : []),
+      ...(device ? ["--device", number > 1 ? `${device.key}:${number}` : device.key] : [])];
   }
 
   each() {
-    return "one";
+    return this.number() > 1 ? `each of ${grouped(this.number())}` : "one";
   }
 
   say(name, text) {
@@ -77,7 +136,7 @@ class Memory {
     input.setAttribute("aria-valuetext", text);
   }
 
-  table(terms, total) {
+  rows(terms, total) {
     const body = this.section.querySelector(".terms tbody");
     body.replaceChildren();
     const rows = [...terms.map((term, at) => ({...term, colour: TERM_COLOURS[at % TERM_COLOURS.length]})), {name: "total", bytes: total, low: 0, high: 0, note: ""}];
@@ -113,8 +172,9 @@ class Memory {
 
   fits(total) {
     const place = this.section.querySelector(".fits");
-    place.replaceChildren(`${this.each()} of these suffices: `);
-    for (const device of data.devices.filter((each) => each.common)) {
+    const several = this.number() > 1;
+    place.replaceChildren(several ? `${grouped(this.number())} of these suffice: ` : "one of these suffices: ");
+    for (const device of data.devices.filter((each) => each.common && (each.in_meshes || !several))) {
       const fits = total <= device.memory;
       html("span", place, `${fits ? "✓" : "✗"} ${device.key}`, fits ? "fit" : "no");
     }

@@ -1,53 +1,35 @@
-// What each device holds in training, on a mesh of three axes
+// What each device holds in training
 class Training extends Memory {
   settings() {
-    return ["precision", "optimizer", "remat", "fsdp", "tensor", "data", "context", "batch"];
+    return ["precision", "optimizer", "remat", ...this.axes(), "context", "batch"];
   }
 
-  lists() {
-    const fixed = this.grid.fixed[this.at("precision")][this.at("optimizer")][this.at("fsdp")][this.at("tensor")];
-    const table = this.grid.precisions[this.at("precision")].tables[this.at("remat")];
-    const last = this.at("data") && !this.at("fsdp") && !this.at("tensor") ? [this.grid.several] : fixed.slice(-1);
-    const places = [...fixed.slice(0, -1), ...this.grid.tables[table][this.at("tensor")][this.at("context")][this.at("batch")], ...last];
-    return places.map((place) => this.grid.terms[place]);
+  axes() {
+    return ["data", "fsdp", "tensor"];
   }
 
-  size(axis) {
-    return this.grid[axis][this.at(axis)];
+  fixed(at) {
+    return this.grid.fixed[at("precision")][at("optimizer")][at("fsdp")][at("tensor")];
   }
 
-  number() {
-    return this.size("fsdp") * this.size("tensor") * this.size("data");
+  table(at) {
+    return this.grid.precisions[at("precision")].tables[at("remat")];
   }
 
-  mesh() {
-    return ["data", "fsdp", "tensor"].filter((axis) => this.size(axis) > 1).map((axis) => `${axis}=${this.size(axis)}`).join(",");
+  parts() {
+    return this.size("fsdp") * this.size("data");
   }
 
-  all(batch) {
-    return batch * this.size("fsdp") * this.size("data");
+  describe() {
+    this.divided("fsdp", "the state is divided");
+    this.divided("tensor", "state and activations are divided");
+    this.divided("data", "nothing is divided but batches");
   }
 
-  each() {
-    return this.number() > 1 ? `each of ${this.number()}` : "one";
-  }
-
-  describe(context, batch) {
-    this.say("fsdp", `${this.size("fsdp")}: the state is divided`);
-    this.say("tensor", `${this.size("tensor")}: state and activations are divided`);
-    this.say("data", `${this.size("data")}: nothing is divided but batches`);
-    this.section.querySelector(".devices").textContent = this.number() > 1
-      ? `${grouped(this.number())} devices (${this.mesh()}): the figures are those of each` : "one device";
-    this.say("context", `${grouped(context || 0)} tokens`);
-    this.say("batch", `${batch}${this.size("fsdp") * this.size("data") > 1 ? ` for each part of data and fsdp, ${grouped(this.all(batch))} in all` : ""}`);
-  }
-
-  words(context, batch, device) {
-    const {precisions, optimizers, remats} = this.grid, number = this.number(), all = this.all(batch);
-    const [optimizer, remat] = [optimizers[this.at("optimizer")], remats[this.at("remat")]];
-    return ["--train", ...precisions[this.at("precision")].words, ...(this.at("optimizer") ? ["--optimizer", optimizer] : []),
-      ...(this.at("remat") ? ["--remat", remat] : []), ...(context ? ["--context", context] : []), ...(all > 1 ? ["--batch", all] : []),
-      ...(number > 1 ? ["--mesh", this.mesh()] : []), ...(device ? ["--device", number > 1 ? `${device.key}:${number}` : device.key] : [])];
+  words() {
+    const {precisions, optimizers, remats} = this.grid;
+    return ["--train", ...precisions[this.at("precision")].words, ...(this.at("optimizer") ? ["--optimizer", optimizers[this.at("optimizer")]] : []),
+      ...(this.at("remat") ? ["--remat", remats[this.at("remat")]] : [])];
   }
 }
 
