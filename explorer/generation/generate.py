@@ -54,7 +54,6 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
         return sum(map(len, self.tokens))
 
 
-@jax.ensure_compile_time_eval()  # what is given has values, inside a function that is traced too
 @automatic_axes()
 def generate_tokens(
     module: Any,
@@ -83,9 +82,14 @@ def generate_tokens(
     )
     check_causal(module.architecture)
     check_kinds(("params", params, "a dict"))
-    check_concrete("params", params)
-    check_concrete("tokens", tokens)
-    check_concrete("attention_mask", attention_mask)
+    for place, given in (
+        ("params", params),
+        ("tokens", tokens),
+        ("attention_mask", attention_mask),
+    ):
+        check_concrete(place, given)
+    # what is made in a function that is traced has no value to be read, whatever is given
+    check_concrete("generate", jnp.zeros(()))
     if "embed" not in params:
         raise TreeError(
             "params", found="has no embed", expected='the "params" of the module'

@@ -104,7 +104,11 @@ def gather(
     shardings = _shardings(architecture, scan, placing)
     params: dict[Path, jax.Array] = {}
     leaves = [
-        (leaf, [(row, s) for row, path in enumerate(layers) for s in sources[path]], stacked)
+        (
+            leaf,
+            [(row, s) for row, path in enumerate(layers) for s in sources[path]],
+            stacked,
+        )
         for leaf, layers, stacked in origins(architecture, scan)
     ]
     ahead = _read_ahead(tensors, [s.name for _, every, _ in leaves for _, s in every])
