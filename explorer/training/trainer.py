@@ -145,7 +145,8 @@ class Trainer:
             rng: a key; one half draws the parameters, the other is kept for the steps.
             inputs: example inputs of a Linen module's call: arrays, or
                 `jax.ShapeDtypeStruct`s, for which zeros are used.
-            params: pretrained parameters of the model; None to draw them all.
+            params: pretrained parameters of the model; None to draw them all. Also collections
+                of a Linen module, or a module or state of NNX, with their statistics.
             fresh: globs of the parameters that are drawn all the same, as those of a new head
                 are; what else is missing or left over is an error that names it.
             kwargs: keyword arguments of that call.

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.core import Tracer
 
 from explorer.errors import InputError, first_line, shown
 from explorer.training.modules.variables import Annotations, Variables
@@ -43,8 +44,7 @@ class NnxModule:
         self._factory = None if isinstance(model, nnx.Module) else model
         made = model
         if self._factory is not None:
-            made = jax.eval_shape(lambda: _Made(nnx.split(self._make(jax.random.key(0)))))
-            made = nnx.merge(*made.parts)
+            made = nnx.merge(*jax.eval_shape(self._split).parts)
         self._graph, params, rngs, rest = nnx.split(made, nnx.Param, nnx.RngState, ...)
         self._params, self._rngs, self._rest = map(_flat, (params, rngs, rest))
 
@@ -88,15 +88,31 @@ class NnxModule:
                     expected="loss or (loss, metrics)",
                     cure="the module keeps its own statistics",
                 )
-            kept = dict(_flat(nnx.state(module)))
-            rest = [(path, kept[path]) for path, _ in self._rest]
-            return *returned, _values(rest)
+            return *returned, _values(self._kept(module))
 
         return of_params
 
     def module(self, params: Any, batch_stats: Any) -> Any:
         """Return the module with these parameters, its random streams as they began."""
         return self._merged(params, batch_stats, None)
+
+    def _kept(self, module: nnx.Module) -> _Flat:
+        """Return what a module keeps besides its parameters, after a call.
+
+        Raises:
+            InputError: the call made a Variable, which the next step would not find.
+        """
+        kept = dict(_flat(nnx.state(module)))
+        known = {path for path, _ in (*self._params, *self._rngs, *self._rest)}
+        for path, variable in kept.items():
+            if path not in known and _is_kept(variable):
+                raise InputError(
+                    "/".join(_named(path)),
+                    found=f"a {type(variable).__name__} that the module made in a call",
+                    expected="those that it has from the beginning",
+                    cure="make it in __init__",
+                )
+        return [(path, kept[path]) for path, _ in self._rest]
 
     def _make(self, rng: jax.Array) -> Any:
         factory: Any = self._factory
@@ -118,7 +134,13 @@ class NnxModule:
                 found=f"{shown(factory, 60)} returned {shown(made, 60)}",
                 expected="an NNX module",
             )
+        _mark_arrays(made)
         return made
+
+    def _split(self) -> "_Made":
+        graph, state = nnx.split(self._make(jax.random.key(0)))
+        _values(_flat(state))  # refuses what is not an array
+        return _Made((graph, state))
 
     def _merged(self, params: Any, rest: Any, rng: jax.Array | None) -> Any:
         rngs = self._rngs
@@ -157,6 +179,23 @@ def _takes_rngs_by_name(factory: Any) -> bool:
         return False
 
 
+def _mark_arrays(module: nnx.Module) -> None:
+    """Mark the arrays that traced code gave a module as data: NNX takes them for settings."""
+    mark: Any = getattr(nnx, "data", None)
+    if mark is None:  # before flax 0.12 they are data
+        return
+    for _, node in nnx.iter_graph(module):
+        for name, value in list(vars(node).items()) if isinstance(node, nnx.Module) else ():
+            if isinstance(value, Tracer):
+                setattr(node, name, mark(value))
+
+
+def _is_kept(variable: Any) -> bool:
+    """Return whether a loop of NNX would keep this: not what is sown, nor a cache of a call."""
+    passing = isinstance(variable, nnx.Intermediate | nnx.Cache)
+    return isinstance(variable, nnx.Variable) and not passing
+
+
 def _flat(state: Any) -> _Flat:
     return [(tuple(path), variable) for path, variable in nnx.to_flat_state(state)]
 
@@ -167,7 +206,7 @@ def _named(path: tuple[Any, ...]) -> Path:
 
 def _values(flat: _Flat) -> dict[str, Any]:
     """Return the arrays of Variables as nested dicts, by their paths."""
-    return nest({_named(path): variable.get_value() for path, variable in flat})
+    return nest({_named(path): _value(path, variable) for path, variable in flat})
 
 
 def _filled(flat: _Flat, tree: Mapping[str, Any]) -> _Flat:
@@ -177,8 +216,31 @@ def _filled(flat: _Flat, tree: Mapping[str, Any]) -> _Flat:
         value: Any = tree
         for name in _named(path):
             value = value[name]
-        found.append((path, variable.replace(value)))
+        found.append((path, _with(variable, value)))
     return found
+
+
+def _value(path: tuple[Any, ...], variable: Any) -> Any:
+    """Return the array of a Variable, or one that a module holds without a Variable.
+
+    Raises:
+        InputError: it is not an array, nor a number.
+    """
+    value = variable.get_value() if isinstance(variable, nnx.Variable) else variable
+    if isinstance(value, int | float):
+        return jnp.asarray(value)
+    if not all(hasattr(value, name) for name in ("shape", "dtype")):
+        raise InputError(
+            "/".join(_named(path)),
+            found=f"a {type(variable).__name__} of {shown(value, 40)}",
+            expected="an array or a number",
+            cure="keep it as an attribute of the module",
+        )
+    return value
+
+
+def _with(variable: Any, value: Any) -> Any:
+    return variable.replace(value) if isinstance(variable, nnx.Variable) else value
 
 
 def _seeded(flat: _Flat, rng: jax.Array) -> _Flat:

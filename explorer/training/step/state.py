@@ -27,7 +27,7 @@ from explorer.training.step.checks import (
     check_watch,
 )
 from explorer.training.step.leaves import on_host, strong, typed_key
-from explorer.training.step.loaded import loaded_into
+from explorer.training.step.loaded import loaded_variables, plain_of
 from explorer.tree.arrays import (
     check_arrays,
     check_not_donated,
@@ -98,7 +98,8 @@ def create_state(
         *inputs: example inputs of the module's call: arrays, or `jax.ShapeDtypeStruct`s,
             for which zeros are used.
         mesh, rules, logical_axes, watch, param_dtype: as the fields of `Trainer`.
-        params: parameters that are loaded rather than drawn; None for none.
+        params: parameters that are loaded rather than drawn; None for none. Also collections of
+            a Linen module by name, or a module or state of NNX: their statistics are taken too.
         fresh: globs of the parameters that are drawn all the same, such as a new head.
         **kwargs: keyword arguments of the module's call.
 
@@ -122,6 +123,7 @@ def create_state(
     leaves, treedef = jax.tree.flatten((inputs, kwargs))
     given = [i for i, leaf in enumerate(leaves) if isinstance(leaf, np.ndarray | jax.Array)]
     check_arrays("the inputs", [leaves[index] for index in given])
+    params = plain_of(params)
     check_arrays("params", params)
     check_not_donated("params", params)
     if params is None and fresh != ():
@@ -136,9 +138,7 @@ def create_state(
         args, keywords = treedef.unflatten(filled)
         variables = made.init(init_rng, args, keywords)
         if loaded is not None:
-            variables = variables._replace(
-                params=loaded_into(variables.params, loaded, fresh)
-            )
+            variables = loaded_variables(variables, loaded, fresh)
         return _first(variables, optimizer, step_rng, watch, param_dtype)
 
     with jax.ensure_compile_time_eval():

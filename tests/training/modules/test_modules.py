@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 from flax import nnx
 
 import explorer as ex
@@ -211,6 +212,130 @@ def test_a_loss_that_returns_statistics_of_nnx():
         InputError, match=r"a tuple of 3; expected loss or \(loss, metrics\)"
     ):
         trainer.step(trainer.init(jax.random.key(0)), points())
+
+
+class Masked(nnx.Module):
+    """One that holds arrays which are no Variables, as masks and tables of positions often are."""
+
+    def __init__(self, *, rngs: nnx.Rngs):
+        self.layer = nnx.Linear(4, 2, rngs=rngs)
+        self.mask = jnp.array([1.0, 0.0])
+        self.table = np.ones(2)
+        self.key = jax.random.key(3)
+        self.several = nnx.List([jnp.ones(2)])
+        self.scale = nnx.Variable(2)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.layer(x) * self.mask * self.several[0] * self.scale[...]
+
+
+@pytest.mark.parametrize(
+    "model", [Masked(rngs=nnx.Rngs(0)), Masked], ids=["module", "factory"]
+)
+def test_arrays_that_are_no_variables_are_kept_as_they_are(model: Any):
+    def loss_fn(model: Any, batch: Any, context: Any) -> jax.Array:
+        return jnp.square(model(batch) - 1).mean()
+
+    trainer = Trainer(model, loss_fn, optax.sgd(0.1))
+    x = jnp.ones((3, 4))
+    state = first = trainer.init(jax.random.key(0))
+    kernel = np.array(first.params["layer"]["kernel"])
+    mask = np.array(first.batch_stats["mask"])
+    for _ in range(3):
+        state, _ = trainer.step(state, x)
+    assert set(state.params) == {"layer"}
+    np.testing.assert_array_equal(state.batch_stats["mask"], mask)
+    after = state.params["layer"]["kernel"]
+    np.testing.assert_array_equal(after[:, 1], kernel[:, 1])  # behind the mask
+    assert (after[:, 0] != kernel[:, 0]).all()
+    assert (trainer.module(state)(x)[:, 1] == 0).all()
+
+
+def test_variables_that_are_not_arrays_or_are_made_in_a_call():
+    class Text(Masked):
+        def __init__(self, *, rngs: nnx.Rngs):
+            super().__init__(rngs=rngs)
+            self.name = nnx.Variable("mine")
+
+    class Late(Masked):
+        def __call__(self, x: jax.Array) -> jax.Array:
+            self.sow(nnx.Intermediate, "seen", x)  # which nothing keeps
+            if not hasattr(self, "mean"):
+                self.mean = nnx.BatchStat(jnp.zeros(4))
+            return super().__call__(x)
+
+    def loss_fn(model: Any, batch: Any, context: Any) -> jax.Array:
+        return model(batch).mean()
+
+    wanted = "name: a Variable of 'mine'; expected an array or a number"
+    for model in (Text, Text(rngs=nnx.Rngs(0))):
+        with pytest.raises(InputError, match=wanted):
+            Trainer(model, loss_fn, optax.sgd(0.1)).init(jax.random.key(0))
+    trainer = Trainer(Late, loss_fn, optax.sgd(0.1))
+    state = trainer.init(jax.random.key(0))
+    with pytest.raises(
+        InputError, match="mean: a BatchStat that the module made in a call"
+    ):
+        trainer.step(state, jnp.ones((3, 4)))
+
+
+class TestLoadedStatistics:
+    """Statistics come with the parameters that they were measured with."""
+
+    def trained(self) -> tuple[Network, float]:
+        """Return a module that has seen something, and its loss as it evaluates."""
+        trainer = Trainer(Network(rngs=nnx.Rngs(0), dropout=0.0), squares, OPTIMIZER)
+        state, _ = trained(trainer)
+        return trainer.module(state), float(
+            trainer.eval_step(state, points(seed=9))["loss"]
+        )
+
+    @pytest.mark.parametrize(
+        "of", [lambda module: module, nnx.state], ids=["module", "state"]
+    )
+    def test_nnx(self, of: Any):
+        module, loss = self.trained()
+        trainer = Trainer(partial(Network, dropout=0.0), squares, OPTIMIZER)
+        state = trainer.init(jax.random.key(5), params=of(module))
+        found = float(trainer.eval_step(state, points(seed=9))["loss"])
+        np.testing.assert_allclose(found, loss, rtol=1e-5)
+        only = trainer.init(jax.random.key(5), params=nnx.state(module, nnx.Param))
+        assert float(trainer.eval_step(only, points(seed=9))["loss"]) != found
+
+    def test_linen(self):
+        class Normed(nn.Module):
+            @nn.compact
+            def __call__(self, x: jax.Array) -> jax.Array:
+                x = nn.BatchNorm(use_running_average=True)(nn.Dense(3)(x))
+                self.variable("counters", "calls", lambda: jnp.zeros((), jnp.int32))
+                return x
+
+        model, (x, _) = Normed(), points()
+        drawn = model.init(jax.random.key(0), x)
+        saved = jax.tree.map(lambda leaf: leaf + 2, drawn)
+
+        def loss_fn(params: Any, batch: Any, context: Any) -> jax.Array:
+            return model.apply(context.variables(params), batch[0]).mean()
+
+        trainer = Trainer(model, loss_fn, OPTIMIZER)
+        state = trainer.init(tiny.KEY, x, params=saved)
+        for name in ("batch_stats", "counters"):
+            jax.tree.map(
+                np.testing.assert_array_equal, state.batch_stats[name], saved[name]
+            )
+        jax.tree.map(np.testing.assert_array_equal, state.params, saved["params"])
+        part = {name: saved[name] for name in ("params", "counters")}
+        state = trainer.init(tiny.KEY, x, params=part)
+        norm = state.batch_stats["batch_stats"]["BatchNorm_0"]
+        assert (norm["mean"] == 0).all()
+        assert state.batch_stats["counters"]["calls"] == 2
+        with pytest.raises(
+            InputError, match="params: collection 'cache' is left over; expected"
+        ):
+            trainer.init(tiny.KEY, x, params={**saved, "cache": x})
+        del saved["batch_stats"]["BatchNorm_0"]["var"]
+        with pytest.raises(InputError, match="batch_stats: BatchNorm_0/var is missing"):
+            trainer.init(tiny.KEY, x, params=saved)
 
 
 class TestLoaded:
