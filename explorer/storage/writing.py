@@ -18,6 +18,7 @@ from explorer.errors import InputError
 
 __all__ = [
     "create_file",
+    "delete_file",
     "delete_folder",
     "make_folders",
     "new_file",
@@ -200,6 +201,16 @@ def rename_to_free(source: Path, target: Path) -> None:
     if os.path.lexists(target):
         raise FileExistsError(os.fspath(target))
     os.rename(source, target)
+
+
+def delete_file(path: Path) -> None:
+    """Delete a file that explorer wrote; one that is gone already is not missed.
+
+    Raises:
+        OSError: the system cannot delete it.
+    """
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def delete_folder(path: Path, *, missing_ok: bool = False) -> None:

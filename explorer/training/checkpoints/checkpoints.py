@@ -27,15 +27,15 @@ from explorer.errors import (
     check_type,
 )
 from explorer.training.checkpoints import orbax_store, step_folders
-from explorer.training.checkpoints.lock import Lock
 from explorer.training.checkpoints.manifest import (
     Manifest,
     describe,
     read_manifest,
     write_manifest,
 )
+from explorer.training.checkpoints.restoring import restored
 from explorer.training.checkpoints.retention import Best, retention_of
-from explorer.training.checkpoints.run_folder import lock_run_folder
+from explorer.training.checkpoints.run_folder import RunFolder, lock_run_folder
 from explorer.training.data.loaders import go_to
 from explorer.training.sharding.processes import on_first, together
 from explorer.tree.arrays import check_arrays, check_not_donated
@@ -70,6 +70,7 @@ class Checkpoints:
         keep: how many of the newest checkpoints are kept.
         keep_period: checkpoints whose step is a multiple of it are kept as well.
         best: a metric and "min" or "max": the checkpoint that is best by it is kept as well.
+            `fit` also saves where an evaluation is better than those of all that are kept.
         config: what the run is, as JSON. A folder that holds another run is refused.
 
     Raises:
@@ -103,7 +104,8 @@ class Checkpoints:
         check_kinds(("config", config, "a dict or None"))
         self._retention = retention_of(folder, every, keep, keep_period, best)
         self.folder, self.every, self.keep = Path(os.path.abspath(folder)), every, keep
-        self._lock: Lock | None = None
+        self.best = best
+        self._held: RunFolder | None = None
         self._manager: Any = None
         self._saving: Manifest | None = None
         self._is_continued = False  # whether what the folder holds leads to what is saved
@@ -120,10 +122,14 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None or jax.process_count() == 1:
+        if kind is None:
             self.close()
-        else:  # the other processes know of no error and would be waited for
-            self._end()
+            return
+        try:
+            if jax.process_count() == 1:  # others know of no error and would be waited for
+                self.wait()
+        finally:
+            self._end(has_failed=True)
 
     def steps(self) -> list[int]:
         """Return the steps that have a checkpoint, in ascending order."""
@@ -132,6 +138,12 @@ class Checkpoints:
     def best_step(self) -> int | None:
         """Return the step that is best by the metric of `best`; None if none has it."""
         return None if self._retention.best is None else self._manager.best_step()
+
+    def improves(self, metrics: Mapping[str, Any]) -> bool:
+        """Return whether metrics are better than those of all checkpoints, by that of `best`."""
+        step = self.best_step()
+        stored = None if step is None else self._manager.metrics(step)
+        return on_first(partial(self._retention.improves, metrics, stored), bool)
 
     def check_continues(self, step: int) -> int | None:
         """Refuse to save at `step` among the checkpoints of another run; return the newest.
@@ -226,7 +238,7 @@ class Checkpoints:
 
         Args:
             like: a state of the shapes, dtypes and shardings to restore into: arrays or
-                `jax.ShapeDtypeStruct`s.
+                `jax.ShapeDtypeStruct`s. Its watch may be another one than the run had.
             step: which checkpoint, of `steps()` or `best_step()`; None for the newest. Behind
                 an older one nothing is saved here before the later ones are deleted.
             batches: an iterator that is put to the position that was saved; see `fit`.
@@ -246,8 +258,7 @@ class Checkpoints:
             try:
                 folder = self.folder / str(each)
                 manifest = on_first(partial(read_manifest, folder, each, like), Manifest)
-                read = partial(orbax_store.restore, self._manager, each, like)
-                state = together(read)
+                state, new = restored(self._manager, manifest, like)
             except FormatError as error:  # on all processes, or on none
                 if step is not None:
                     raise
@@ -258,7 +269,7 @@ class Checkpoints:
             self._is_continued = True
             if batches is not None:
                 go_to(batches, manifest.data)
-            return Saved(state, each, manifest.data, tuple(remarks))
+            return Saved(state, each, manifest.data, (*remarks, *new))
         if remarks:
             cure = "train into another folder"
             found = f"none of its checkpoints is intact ({remarks[0]})"
@@ -266,11 +277,11 @@ class Checkpoints:
         return None
 
     def _begin(self, config: Mapping[str, Any]) -> list[str]:
-        self._lock = lock_run_folder(self.folder, config)
+        self._held = lock_run_folder(self.folder, config)
         step_folders.delete_unfinished(self.folder)
         return step_folders.set_aside_unlisted(self.folder)
 
-    def _end(self) -> None:
+    def _end(self, has_failed: bool = False) -> None:
         try:
             if self._manager is not None:
                 try:
@@ -278,8 +289,8 @@ class Checkpoints:
                 finally:
                     self._manager.close()
         finally:
-            if self._lock is not None:
-                self._lock.release()
+            if self._held is not None:
+                self._held.release(has_failed=has_failed)
 
     def _attempt(self, act: Callable[[], Any]) -> None:
         """Do a part of a save on all processes; where it fails on one, undo the save."""

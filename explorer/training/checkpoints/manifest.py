@@ -15,7 +15,14 @@ from explorer.tree.nesting import check_tree
 from explorer.tree.types import PyTree
 from explorer.tree.walk import names_of
 
-__all__ = ["Manifest", "describe", "differences", "read_manifest", "write_manifest"]
+__all__ = [
+    "Manifest",
+    "describe",
+    "differences",
+    "is_of_watch",
+    "read_manifest",
+    "write_manifest",
+]
 
 _NAME = "manifest.json"
 _OLD_NAME = "record.json"  # the manifest of older runs
@@ -107,7 +114,8 @@ def read_manifest(folder: Path, step: int, like: PyTree) -> Manifest:
     Raises:
         FormatError: it has no manifest or that of another step, or a file is missing,
             changed, unreadable or not a regular file.
-        InputError: its tensors are others than those of `like`.
+        InputError: its tensors are others than those of `like`, what a watch compares with
+            apart.
     """
     old = folder / _OLD_NAME
     place = old if LOCAL.exists(str(old)) else folder / _NAME
@@ -126,7 +134,9 @@ def read_manifest(folder: Path, step: int, like: PyTree) -> Manifest:
         raise FormatError(
             place, found=f"is of step {manifest.step:,}", expected=f"of step {step:,}"
         )
-    if found := differences(manifest.tensors, describe(like)):
+    if found := differences(
+        _without_watch(manifest.tensors), _without_watch(describe(like))
+    ):
         raise InputError(
             folder,
             found=f"is of another model: {found}",
@@ -134,6 +144,19 @@ def read_manifest(folder: Path, step: int, like: PyTree) -> Manifest:
             cure="train into another folder",
         )
     return manifest
+
+
+def is_of_watch(path: str) -> bool:
+    """Return whether a tensor of a state is one that a watch compares with.
+
+    >>> [is_of_watch(path) for path in ("watch/dense/bias", "params/watch/bias")]
+    [True, False]
+    """
+    return path.partition("/")[0] == "watch"
+
+
+def _without_watch(tensors: dict[str, Any]) -> dict[str, Any]:
+    return {path: each for path, each in tensors.items() if not is_of_watch(path)}
 
 
 def _check_files(folder: Path, files: dict[str, tuple[int, int]]) -> None:

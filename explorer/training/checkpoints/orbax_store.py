@@ -5,6 +5,7 @@ They wait for each other at barriers of jax.distributed, which have a time limit
 device, so that a process that fails can still report why.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,26 @@ def save(manager: Any, step: int, tree: PyTree, metrics: dict[str, float] | None
     """Start writing a tree, whose buffers may be donated to a step at once."""
     from orbax.checkpoint import args
 
-    manager.save(step, args=args.PyTreeSave(tree), metrics=metrics, force=True)
+    logger = logging.getLogger("absl")
+    logger.addFilter(_is_not_of_metrics)  # a step that is not measured is no fault
+    try:
+        manager.save(step, args=args.PyTreeSave(tree), metrics=metrics, force=True)
+    finally:
+        logger.removeFilter(_is_not_of_metrics)
 
 
-def restore(manager: Any, step: int, like: PyTree) -> PyTree:
+def _is_not_of_metrics(record: logging.LogRecord) -> bool:
+    return "did not provide metrics" not in record.getMessage()
+
+
+def restore(manager: Any, step: int, like: PyTree, *, is_part: bool = False) -> PyTree:
     """Return the tree of a step with the dtypes and shardings of another of its shapes.
+
+    Args:
+        manager: of the folder.
+        step: of the checkpoint.
+        like: the tree.
+        is_part: whether the checkpoint holds more, which is not read.
 
     Raises:
         FormatError: Orbax cannot read it.
@@ -66,7 +82,8 @@ def restore(manager: Any, step: int, like: PyTree) -> PyTree:
     shapes = jax.tree.map(_placed, like)
     wanted = checkpoint_utils.construct_restore_args(shapes)
     try:
-        restored = manager.restore(step, args=args.PyTreeRestore(shapes, wanted))
+        read = args.PyTreeRestore(shapes, wanted, partial_restore=is_part)
+        restored = manager.restore(step, args=read)
     except (
         OSError,
         ValueError,

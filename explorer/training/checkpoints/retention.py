@@ -33,6 +33,16 @@ class Retention(NamedTuple):
         value = float(metrics[self.best[0]])
         return {self.best[0]: value} if isfinite(value) else None
 
+    def improves(
+        self, metrics: Mapping[str, Any], best: Mapping[str, float] | None
+    ) -> bool:
+        """Return whether metrics have a better value than the best that is stored, if any."""
+        measured = self.measured(metrics)
+        if self.best is None or measured is None:
+            return False
+        new, old = self.quality(measured), self.quality(best or {})
+        return new < old if self.best[1] == "min" else new > old
+
     def policy(self) -> Any:
         """Return it as Orbax's preservation policy."""
         from orbax.checkpoint import checkpoint_managers as orbax

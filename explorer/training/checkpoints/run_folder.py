@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -17,17 +17,37 @@ from explorer.errors import (
 )
 from explorer.storage.documents import NOT_JSON, refuse_json
 from explorer.storage.local import LOCAL, read_whole
-from explorer.storage.writing import make_folders, publish
+from explorer.storage.writing import delete_file, make_folders, publish
 from explorer.training.checkpoints.lock import Lock
 
-__all__ = ["lock_run_folder"]
+__all__ = ["RunFolder", "lock_run_folder"]
 
 _CONFIG = "run.json"
 _LARGEST = 1 << 24  # bytes of it
 _CURE = "train into another folder"
 
 
-def lock_run_folder(folder: Path, config: Mapping[str, Any]) -> Lock:
+class RunFolder(NamedTuple):
+    """The folder of a run, locked for this process.
+
+    Attributes:
+        folder: of the run.
+        lock: of this process.
+        is_new: whether this process has made it that of a run.
+    """
+
+    folder: Path
+    lock: Lock
+    is_new: bool
+
+    def release(self, *, has_failed: bool = False) -> None:
+        """Let others have it; one of a new run that failed, and has left nothing, for any run."""
+        if self.is_new and has_failed and _visible(self.folder) == [_CONFIG]:
+            delete_file(self.folder / _CONFIG)
+        self.lock.release()
+
+
+def lock_run_folder(folder: Path, config: Mapping[str, Any]) -> RunFolder:
     """Lock the folder of a run, after making it or checking that it is of the same run.
 
     Args:
@@ -35,7 +55,7 @@ def lock_run_folder(folder: Path, config: Mapping[str, Any]) -> Lock:
         config: what the run is, as JSON.
 
     Returns:
-        The lock, to be released at the end of the run.
+        What is to be released at the end of the run.
 
     Raises:
         InputError: the folder cannot be created or written, is a file, holds something
@@ -47,7 +67,7 @@ def lock_run_folder(folder: Path, config: Mapping[str, Any]) -> Lock:
         _check_empty_or_run(folder)  # before anything is written into it
         lock = Lock(folder)
         try:
-            _write_or_compare(folder, config)
+            is_new = _write_or_compare(folder, config)
         except BaseException:
             lock.release()
             raise
@@ -65,12 +85,11 @@ def lock_run_folder(folder: Path, config: Mapping[str, Any]) -> Lock:
             expected="a folder that this user may write to, with room",
             cure=_CURE,
         ) from None
-    return lock
+    return RunFolder(folder, lock, is_new)
 
 
 def _check_empty_or_run(folder: Path) -> None:
-    # a hidden name is a lock, or a run.json that was not finished
-    names = [name for name in LOCAL.names(str(folder)) if not name.startswith(".")]
+    names = _visible(folder)
     if names and _CONFIG not in names:
         raise InputError(
             folder,
@@ -80,17 +99,27 @@ def _check_empty_or_run(folder: Path) -> None:
         )
 
 
-def _write_or_compare(folder: Path, config: Mapping[str, Any]) -> None:
-    """Write the config of a new run, or check that it equals the one that was written."""
+def _visible(folder: Path) -> list[str]:
+    """Return what a folder holds but locks, and a run.json that was not finished."""
+    return [name for name in LOCAL.names(str(folder)) if not name.startswith(".")]
+
+
+def _write_or_compare(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Write the config of a new run, or check that it equals the one that was written.
+
+    Returns:
+        Whether it was written.
+    """
     document = folder / _CONFIG
     if not LOCAL.exists(str(document)):
         publish(document, _encoded(config))
-        return
+        return True
     try:
         raw = read_whole(str(document), _LARGEST)
     except (TargetError, FormatError) as error:
         raise FormatError(document, found=error.found, cure=_CURE) from None
     _check_same(document, raw, config)
+    return False
 
 
 def _check_same(document: Path, raw: bytes, config: Mapping[str, Any]) -> None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
-import jax.numpy as jnp
 
 from explorer.errors import InputError
 from explorer.training.checkpoints.checkpoints import Checkpoints
@@ -26,14 +25,14 @@ from explorer.training.data.loaders import (
     warn_without_position,
 )
 from explorer.training.loop import arguments
+from explorer.training.loop.best_metric import check_best, is_better
 from explorer.training.loop.early_stop import EarlyStop, Patience, check_early_stop
+from explorer.training.loop.finite_state import wrong_with
 from explorer.training.loop.metric_queue import MetricQueue, StepCall, steps_of
 from explorer.training.loop.process_agreement import ProcessAgreement
 from explorer.training.loop.progress import Progress, waited_for
 from explorer.training.loop.stopping import stop_signals
 from explorer.training.loop.stopwatch import Stopwatch, TimeSpent
-from explorer.training.sharding.automatic import inside, mesh_of
-from explorer.training.step.finite import MAX_NAMED, names_of_bad
 from explorer.training.step.state import TrainState
 from explorer.training.watch.watch import Watch
 from explorer.tree.types import Batch
@@ -228,11 +227,13 @@ class _Run:
             call = StepCall(done, count, metrics, {})
             if done == first + count:
                 self.queue.settle(call)
-            self.queue.add(call._replace(evaluation=self._evaluation(call)))
+            call = call._replace(evaluation=self._evaluation(call))
+            if done == first + count or call.evaluation:
+                check_best(self.checkpoints, call, self.evaluate is not None)
+            self.queue.add(call)
             if self.checkpoints and self.agreement.save_failed:
                 self.checkpoints.wait()  # and learn why
-            is_due = self.checkpoints and _is_due(done, count, self.checkpoints.every)
-            if is_due and (wrong := self.save_unless_wrong()):
+            if self._is_to_be_saved(call) and (wrong := self.save_unless_wrong()):
                 return "not finite", wrong
         if self.patience.is_over:
             return "no better", f"{self.patience} by step {done:,}"
@@ -256,11 +257,17 @@ class _Run:
         self.patience.add(found)
         return found
 
+    def _is_to_be_saved(self, call: StepCall) -> bool:
+        if self.checkpoints is None:
+            return False
+        is_due = _is_due(call.step, call.taken, self.checkpoints.every)
+        return is_due or is_better(self.checkpoints, call)
+
     def save_unless_wrong(self) -> str:
         """Save the state and the position behind it, or return what is not finite."""
         self.queue.drain()
         with self.stopwatch.stopped("saving"):
-            wrong = _wrong_with(self.state, self.queue)
+            wrong = wrong_with(self.state, self.queue)
             if self.checkpoints and not wrong:
                 position = position_of(self.positioned)
                 self.checkpoints.save(self.state, position, self.queue.metrics)
@@ -279,21 +286,3 @@ def _checked(count: int, left: int) -> int:
 def _is_due(done: int, count: int, every: int) -> bool:
     """Return whether the last `count` steps reached a multiple of `every`."""
     return every > 0 and done // every != (done - count) // every
-
-
-def _wrong_with(state: TrainState, queue: MetricQueue) -> str:
-    """Return in words what is not finite of the steps, which are drained; empty where all is."""
-    # an update that caused it comes before the loss that shows it
-    with inside(mesh_of(state.params)):
-        bad = _not_finite(state.params)
-    if names := names_of_bad(state.params, bad):
-        where = ", ".join(names)
-        return f"step {int(state.step):,}: parameters are not finite in {where}"
-    return "" if queue.fault is None else queue.describe_fault(state.params)
-
-
-@jax.jit
-def _not_finite(params: Any) -> jax.Array:
-    """Return the indices of the first leaves that are not finite, for `names_of_bad`."""
-    bad = jnp.stack([~jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)])
-    return jnp.nonzero(bad, size=MAX_NAMED, fill_value=-1)[0]

@@ -13,10 +13,10 @@ from explorer.training.loop.stopwatch import Stopwatch
 from explorer.training.step.finite import names_of_bad
 from explorer.training.watch.watch import Watch
 
-__all__ = ["MetricQueue", "StepCall", "steps_of"]
+__all__ = ["NOT_KEPT", "MetricQueue", "StepCall", "steps_of"]
 
 # metrics of a step that its history does not keep as numbers
-_NOT_KEPT = ("watch", "bad", "finite")
+NOT_KEPT = ("watch", "bad", "finite")
 # seconds of steps in a window, and most calls
 _SECONDS = 0.25
 _MOST = 1000
@@ -118,7 +118,7 @@ class MetricQueue:
             numbers = {
                 name: float(value)
                 for name, value in step.metrics.items()
-                if name not in _NOT_KEPT
+                if name not in NOT_KEPT
             }
             evaluation = {f"eval_{n}": float(v) for n, v in step.evaluation.items()}
             if self._history is not None:

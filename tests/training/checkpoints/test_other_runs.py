@@ -13,8 +13,9 @@ from explorer.errors import FormatError, InputError
 from explorer.training.checkpoints.checkpoints import Checkpoints
 from explorer.training.data.batches import Arrays, Batches
 from explorer.training.loop.fit import FitResult, fit
-from explorer.training.step.state import TrainState
+from explorer.training.step.state import TrainState, create_state
 from explorer.training.step.train_step import make_train_step
+from explorer.training.watch.watch import Watch
 from tests.training import tiny
 
 OPTIMIZER = optax.adam(0.05)
@@ -195,3 +196,42 @@ def test_a_step_that_was_renamed_is_passed_over(run: tuple[Path, TrainState]):
     assert saved is not None
     assert saved.step == int(saved.state.step) == 20
     assert saved.remarks[0].endswith("expected of step 400; it is set aside as 400.broken")
+
+
+WATCHES = {
+    "none": None,
+    "no distance": Watch(),
+    "distance": Watch(distance=True),
+    "some": Watch(distance=True, glob="**/kernel"),
+}
+
+
+@pytest.mark.parametrize("before", WATCHES)
+@pytest.mark.parametrize("after", WATCHES)
+def test_another_watch_is_the_same_run(tmp_path: Path, before: str, after: str):
+    def state_of(name: str, seed: int) -> Any:
+        x = jnp.ones((1, 4))
+        key = jax.random.key(seed)
+        return create_state(tiny.NETWORK, OPTIMIZER, key, x, watch=WATCHES[name])
+
+    first, like = state_of(before, 0), state_of(after, 7)
+    first = first.replace(params=jax.tree.map(lambda leaf: leaf + 1, first.params))
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        checkpoints.save(first)
+        checkpoints.wait()
+        saved = checkpoints.restore(like)
+    assert saved is not None
+    jax.tree.map(np.testing.assert_array_equal, saved.state.params, first.params)
+    jax.tree.map(np.testing.assert_array_equal, saved.state.opt_state, first.opt_state)
+    assert jax.tree.structure(saved.state) == jax.tree.structure(like)
+    if before == after:
+        jax.tree.map(np.testing.assert_array_equal, saved.state.watch, first.watch)
+        assert saved.remarks == ()
+        return
+    for keys, leaf in jax.tree_util.tree_flatten_with_path(saved.state.watch)[0]:
+        layer, name = (key.key for key in keys)
+        np.testing.assert_array_equal(leaf, first.params[layer][name])
+    is_measured = after in ("distance", "some")
+    assert len(saved.remarks) == is_measured
+    if is_measured:
+        assert "distances are measured from step 0" in saved.remarks[0]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from explorer.training.loop import finite_state
 from explorer.training.loop import fit as loop
 from explorer.training.loop import progress as progress_module
 from explorer.training.loop.fit import FitResult, fit
@@ -54,6 +55,8 @@ class Pending:
 
 class Saved:
     """What takes its time to save every few steps, in the place of checkpoints."""
+
+    best = None
 
     def __init__(self, clock: Clock, every: int):
         self.every, self._clock, self.saves = every, clock, 0
@@ -128,7 +131,7 @@ def timed_run(
         clock.passes(CHECK)  # as long as it takes to compile it, say
         return np.array([-1])
 
-    monkeypatch.setattr(loop, "_not_finite", not_finite)
+    monkeypatch.setattr(finite_state, "_not_finite", not_finite)
     checkpoints: Any = saved if every else None
     batches = Endless()
     result = fit(
