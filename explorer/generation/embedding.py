@@ -14,8 +14,9 @@ from explorer.generation.pooling import POOLINGS, Pooling, pooled, pooling_of
 from explorer.generation.prompts import bucket, longest_of
 from explorer.generation.running_dtype import running_dtype
 from explorer.models.transformer import Transformer
-from explorer.pretrained.loading import load_pretrained
+from explorer.pretrained.loading import config_of, load_pretrained
 from explorer.pretrained.tokenizers import tokenizer_of
+from explorer.storage.local import exists
 from explorer.training.sharding.automatic import automatic_axes
 from explorer.tree.types import Params
 
@@ -83,6 +84,8 @@ def _rule(path: str, pooling: str | None, normalise: bool | None) -> Pooling:
     rule = pooling_of(path if os.path.isdir(path) else os.path.dirname(path))
     if rule is None:
         if pooling is None:
+            if not exists(path):
+                config_of(path)  # says so
             raise InputError(
                 path,
                 found="has no modules.json, which says how vectors are made",

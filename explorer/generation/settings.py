@@ -26,8 +26,10 @@ class GenerationSettings(msgspec.Struct, frozen=True, kw_only=True):
         repetition_penalty: divides positive logits of tokens seen before, multiplies negative
             ones (Keskar et al. 2019); 1 changes nothing.
         stop_tokens: each ends its sequence, and is not part of it.
-        seed: of the draws; a row of a batch draws what it would draw alone.
-        cache_dtype: of the keys and values that are kept; None for that of the computation.
+        seed: of the draws, which are others in each row; those of the first are what it would
+            draw alone.
+        cache_dtype: of the keys and values that are kept, a name or a dtype; None for that of
+            the computation.
 
     >>> GenerationSettings(temperature=0.8, top_p=0.95).max_new_tokens
     128
@@ -90,6 +92,8 @@ temperature, top_k, top_p, min_p, repetition_penalty, stop_tokens, seed, cache_d
     if not isinstance(changes.get("stop_tokens", ()), tuple):
         changes = changes | {"stop_tokens": _tokens(changes["stop_tokens"])}
     given = msgspec.structs.replace(given, **changes)
+    plain = {name: _plain(name, getattr(given, name)) for name in _NAMES}
+    given = msgspec.structs.replace(given, **plain)
     for name, bounds in _RANGES.items():
         _check_number(name, getattr(given, name), *bounds)
     given = msgspec.structs.replace(given, stop_tokens=_tokens(given.stop_tokens))
@@ -101,6 +105,21 @@ temperature, top_k, top_p, min_p, repetition_penalty, stop_tokens, seed, cache_d
         )
     _check_sampled(given)
     return given
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return a number or an array of NumPy as Python's, and a dtype as its name."""
+    if name == "cache_dtype" and value is not None and not isinstance(value, str):
+        import numpy as np
+
+        try:
+            return np.dtype(value).name
+        except TypeError:
+            return value
+    to_python = (
+        getattr(value, "tolist", None) if type(value).__module__ == "numpy" else None
+    )
+    return value if to_python is None else to_python()
 
 
 def _check_number(
@@ -121,7 +140,10 @@ def _check_number(
 
 
 def _tokens(given: Any) -> tuple[int, ...]:
+    given = _plain("stop_tokens", given)
     tokens = (given,) if isinstance(given, int) else given
+    if isinstance(tokens, list | tuple | set | frozenset):
+        tokens = [_plain("stop_tokens", each) for each in tokens]
     if not isinstance(tokens, list | tuple | set | frozenset) or not all(
         type(each) is int and each >= 0 for each in tokens
     ):

@@ -31,7 +31,7 @@ from explorer.training.step.outcome import LossFn
 from explorer.training.step.state import TrainState, create_state, state_from
 from explorer.training.step.train_step import Step, make_train_step
 from explorer.training.watch.watch import Watch
-from explorer.tree.arrays import check_arrays
+from explorer.tree.arrays import check_arrays, check_not_donated
 from explorer.tree.types import Params, PyTree
 
 __all__ = ["Trainer"]
@@ -239,12 +239,14 @@ class Trainer:
         """Return the model with the parameters of a state: a module as it was given.
 
         Args:
-            state: of `init` or a step. A Linen module is bound to its variables.
+            state: of `init` or a step. A Linen module is bound to its variables. A step that
+                donates this state takes the module's memory with it.
 
         Raises:
-            InputError: the trainer has no model.
+            InputError: the trainer has no model, or a step took over the memory of the state.
         """
         check_type("state", state, TrainState, "what init or a step returned")
+        check_not_donated("the state", state)
         if self._functional is None:
             raise InputError("Trainer", found="has no model", cure="use state.params")
         return self._functional.module(state.params, state.batch_stats)

@@ -1,5 +1,6 @@
 """Settings that make no sense, in one line each; prompts that cannot be continued."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -114,3 +115,20 @@ def test_padding_on_either_side_is_left_out():
     found = prompts_of(tokens, tokens != 0, GPT2, 1)
     assert found.tokens.tolist() == [[5, 6, 0], [7, 8, 9]]
     assert found.lengths.tolist() == [2, 3]
+
+
+def test_numbers_and_dtypes_of_numpy_and_jax():
+    given = {
+        "max_new_tokens": np.int64(2),
+        "temperature": np.float32(0.5),
+        "stop_tokens": np.array([3, 4]),
+    }
+    found = checked(None, given)
+    assert (found.max_new_tokens, found.temperature, found.stop_tokens) == (2, 0.5, (3, 4))
+    for dtype in (jnp.bfloat16, np.dtype("bfloat16"), np.zeros(1, jnp.bfloat16).dtype):
+        assert checked(None, {"cache_dtype": dtype}).cache_dtype == "bfloat16"
+    assert checked(None, {"cache_dtype": np.float16}).cache_dtype == "float16"
+    with pytest.raises(InputError, match="cache_dtype: is 'int8'; expected one of float32"):
+        checked(None, {"cache_dtype": np.int8})
+    with pytest.raises(InputError, match="stop_tokens"):
+        checked(None, {"stop_tokens": np.array([0.5])})

@@ -72,8 +72,9 @@ def answering(answer):
         ),
         (
             lambda b, x: (b.mean(), {}, {"mean": b}),
-            "loss_fn: batch_stats of another structure, shape or format than came in; "
-            'expected what apply(..., mutable=["batch_stats"]) returns under "batch_stats"',
+            "loss_fn: statistics in which mean is float32[1], nothing before; expected what came "
+            'in, with other values; of a Linen module return what apply(..., mutable=["batch_stats"]) '
+            'gives under "batch_stats"',
         ),
     ],
 )

@@ -68,6 +68,7 @@ def go_to(batches: Any, position: Any) -> None:
             "batches",
             found=f"{type(batches).__name__} has no position",
             expected="an iterator with state() and restore(), or get_state() and set_state()",
+            cure="pass iter(...) of it, which is trained on" if _has_one(batches) else "",
         )
     if position is None:
         raise InputError(
@@ -97,7 +98,12 @@ def as_arrays(batches: Iterator[Any]) -> Iterator[Any]:
     as the batches of a tokenizer of transformers, is a dict.
     """
     for batch in batches:
-        yield jax.tree.map(_owned, _as_dict(batch), is_leaf=is_tensor)
+        yield jax.tree.map(_owned, _as_dict(batch), is_leaf=_is_one_array)
+
+
+def _has_one(batches: Any) -> bool:
+    """Return whether what is iterated over makes an iterator, as datasets of grain do."""
+    return hasattr(batches, "__iter__") and not hasattr(batches, "__next__")
 
 
 def _as_dict(batch: Any) -> Any:
@@ -111,10 +117,47 @@ def _method_of(batches: Any, which: int) -> str | None:
     return next((name for name in names if callable(getattr(batches, name, None))), None)
 
 
+def _is_one_array(node: Any) -> bool:
+    return is_tensor(node) or _is_list_of_numbers(node)
+
+
+def _is_list_of_numbers(node: Any) -> bool:
+    """Return whether these are lists of numbers alone, as Hugging Face's datasets give."""
+    if not isinstance(node, list) or not node:
+        return False
+    return all(
+        isinstance(each, bool | int | float) or _is_list_of_numbers(each) for each in node
+    )
+
+
 def _owned(leaf: Any) -> Any:
     if is_tensor(leaf):
         leaf = _of_torch(leaf)
-    return np.array(leaf) if isinstance(leaf, np.ndarray) else leaf
+    elif isinstance(leaf, list):
+        return _of_lists(leaf)
+    elif not isinstance(leaf, np.ndarray | jax.Array) and hasattr(leaf, "__array__"):
+        leaf = np.asarray(leaf)  # such as a tensor of TensorFlow
+    if not isinstance(leaf, np.ndarray):
+        return leaf
+    # in this machine's order of bytes, which JAX takes any other for
+    return leaf.astype(leaf.dtype.newbyteorder("="), copy=True)
+
+
+def _of_lists(numbers: list[Any]) -> np.ndarray:
+    """Return lists of numbers as an array.
+
+    Raises:
+        InputError: they are of unequal lengths.
+    """
+    try:
+        return np.array(numbers)
+    except ValueError:
+        raise InputError(
+            "the batch",
+            found="lists of numbers of unequal lengths",
+            expected="lists of one length, or arrays",
+            cure="pad them in the loader",
+        ) from None
 
 
 def _of_torch(tensor: Any) -> np.ndarray:

@@ -114,8 +114,10 @@ def iterator_of(batches: Iterable[Any]) -> Iterator[Any]:
     Raises:
         TreeError: they cannot be iterated over, or are one batch by its names.
     """
-    if isinstance(batches, Mapping):
-        found = f"one {type(batches).__name__}, which gives its names"
+    is_pair = isinstance(batches, tuple) and any(hasattr(each, "dtype") for each in batches)
+    if isinstance(batches, Mapping) or is_pair:
+        gives = "arrays" if is_pair else "names"
+        found = f"one {type(batches).__name__}, which gives its {gives}"
         cure = "pass [batch], or an iterator of batches"
         raise TreeError("batches", found=found, expected="an iterable of them", cure=cure)
     try:

@@ -1,5 +1,6 @@
 """When a run ends because it no longer gets better."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from math import inf
@@ -8,7 +9,7 @@ from typing import Any, Literal
 from explorer.document.words import counted
 from explorer.errors import InputError, check_type, shown
 
-__all__ = ["EarlyStop", "Patience", "check_early_stop"]
+__all__ = ["EarlyStop", "Patience", "check_early_stop", "warn_without_history"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,11 @@ class Patience:
         self._values.append(float(evaluation[self._stop.metric]))
 
     @property
+    def is_new(self) -> bool:
+        """Whether it knows of no evaluation yet."""
+        return self._stop is not None and not self._values
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing better came for too long."""
         stop = self._stop
@@ -95,6 +101,16 @@ class Patience:
         assert self._stop is not None, "asked only where it ended a run"
         count = counted(self._stop.patience, "evaluation")
         return f"{count} found no better {self._stop.metric}"
+
+
+def warn_without_history(patience: "Patience", step: int) -> None:
+    """Warn that a run which is resumed does not know its evaluations."""
+    if patience.is_new and step:
+        warnings.warn(
+            f"early_stop: no evaluation before step {step:,} is known, and patience begins anew; "
+            "pass history=read_jsonl(...) of the run",
+            stacklevel=3,
+        )
 
 
 def check_early_stop(stop: Any, evaluate: Any, eval_every: int) -> None:

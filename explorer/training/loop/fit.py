@@ -26,7 +26,12 @@ from explorer.training.data.loaders import (
 )
 from explorer.training.loop import arguments
 from explorer.training.loop.best_metric import check_best, is_better
-from explorer.training.loop.early_stop import EarlyStop, Patience, check_early_stop
+from explorer.training.loop.early_stop import (
+    EarlyStop,
+    Patience,
+    check_early_stop,
+    warn_without_history,
+)
 from explorer.training.loop.finite_state import wrong_with
 from explorer.training.loop.metric_queue import MetricQueue, StepCall, steps_of
 from explorer.training.loop.process_agreement import ProcessAgreement
@@ -156,6 +161,8 @@ def fit(
         checkpoints.check_continues(int(state.step))
     if int(state.step) < steps and (rewind := getattr(history, "rewind", None)):
         rewind(int(state.step))
+    patience = Patience(early_stop, history)
+    warn_without_history(patience, int(state.step))
     shown = closing(progress) if progress else nullcontext()
     with stop_signals() as received, shown:
         has_failed = checkpoints.has_failed if checkpoints else None
@@ -172,7 +179,7 @@ def fit(
             steps,
             evaluate,
             eval_every,
-            Patience(early_stop, history),
+            patience,
             checkpoints,
             agreement,
             queue,

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 from flax.errors import FlaxError
 
 from explorer.errors import ExplorerError, InputError, first_line, printable
+from explorer.paths import name_of
 from explorer.training.modules.variables import by_collection
 from explorer.training.step.weighted import Weighted, shared_weight
+from explorer.tree.walk import names_of
 
 __all__ = ["Context", "LossFn", "Metrics", "Outcome", "count_examples", "outcome_of"]
 
@@ -196,13 +198,27 @@ def _scalar(value: Any, what: str, cure: str) -> jax.Array:
 def _check_same(new: Any, old: Any) -> None:
     """Refuse batch statistics that could not stand where the old ones stood."""
 
-    def describe(tree: Any) -> tuple[Any, list[tuple[Any, Any]]]:
-        leaves, treedef = jax.tree.flatten(tree)
-        return treedef, [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]
+    def described(tree: Any) -> dict[str, str]:
+        leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+        return {
+            name_of(names_of(keys)): f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"
+            for keys, leaf in leaves
+        }
 
-    if describe(new) != describe(old):
-        raise InputError(
-            "loss_fn",
-            found="batch_stats of another structure, shape or format than came in",
-            expected='what apply(..., mutable=["batch_stats"]) returns under "batch_stats"',
-        )
+    came, left = described(old), described(new)
+    if came == left and jax.tree.structure(old) == jax.tree.structure(new):
+        return
+    differing = (name for name in (*came, *left) if came.get(name) != left.get(name))
+    name = next(differing, None)
+    if name is None:
+        found = "statistics (batch_stats) of another structure than came in"
+    else:
+        what = left.get(name, "nothing")
+        found = f"statistics in which {printable(name)} is {what}, {came.get(name, 'nothing')} before"
+    raise InputError(
+        "loss_fn",
+        found=found,
+        expected="what came in, with other values",
+        cure='of a Linen module return what apply(..., mutable=["batch_stats"]) gives under '
+        '"batch_stats"',
+    )

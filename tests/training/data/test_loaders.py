@@ -245,6 +245,38 @@ def test_mappings_that_jax_does_not_know_are_dicts():
     assert not np.shares_memory(found["input_ids"], given)
 
 
+def test_lists_of_numbers_are_arrays():
+    """As Hugging Face's datasets give them, where no format is set."""
+    given = {"x": [[1.0, 2.0], [3.0, 4.0]], "y": [1, 0], "several": [jnp.ones(2), 1.0]}
+    (found,) = as_arrays(iter([given]))
+    assert found["x"].tolist() == [[1, 2], [3, 4]]
+    assert (found["x"].dtype, found["y"].dtype) == (np.float64, np.int64)
+    assert found["several"][1] == 1.0, "a tree, not an array"
+    with pytest.raises(InputError, match=r"unequal lengths; .* pad them in the loader"):
+        next(as_arrays(iter([{"x": [[1.0, 2.0], [3.0]]}])))
+
+
+def test_arrays_of_any_kind_and_order_of_bytes_are_those_of_this_machine():
+    class Other:
+        """As a tensor of TensorFlow: not an array, and convertible to one."""
+
+        dtype, shape = "float32", (3,)
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+            return np.arange(3, dtype=np.float32)
+
+    given = {"x": Other(), "y": np.arange(3, dtype=">f4"), "z": np.arange(3, dtype=">i8")}
+    (found,) = as_arrays(iter([given]))
+    for leaf in found.values():
+        assert leaf.dtype.isnative
+        assert jnp.asarray(leaf).tolist() == [0, 1, 2]
+
+
+def test_a_dataset_of_grain_is_told_from_its_iterator():
+    with pytest.raises(InputError, match=r"has no position; .* pass iter"):
+        go_to([1, 2], {"at": 3})
+
+
 def test_tensors_of_torch_become_arrays(monkeypatch: pytest.MonkeyPatch):
     class Tensor:
         """As much of a tensor as is asked for."""

@@ -1,11 +1,14 @@
 """Runs that end because evaluations find nothing better."""
 
+import warnings
+
 import numpy as np
 import optax
 import pytest
 
 from explorer.errors import InputError
 from explorer.training import Arrays, Batches, EarlyStop, History, Trainer, fit
+from explorer.training.loop.early_stop import Patience, warn_without_history
 from tests.training import tiny
 
 X = np.linspace(-1, 1, 8, dtype="f4")[:, None]
@@ -72,3 +75,17 @@ def test_without_what_it_needs_it_is_one_line():
             EarlyStop(**arguments)
     with pytest.raises(InputError, match="min_delta"):
         EarlyStop(1, min_delta=-1.0)
+
+
+def test_a_resumed_run_without_its_history_is_warned_of():
+    patience = Patience(EarlyStop(2), None)
+    with pytest.warns(
+        UserWarning, match=r"no evaluation before step 8 is known.*read_jsonl"
+    ):
+        warn_without_history(patience, 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_without_history(patience, 0)
+        warn_without_history(Patience(None, None), 8)
+        patience.add({"loss": 1.0})
+        warn_without_history(patience, 8)
