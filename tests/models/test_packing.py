@@ -38,7 +38,7 @@ def test_each_sequence_of_a_row_has_the_hidden_states_that_it_has_alone(name: st
 def test_layers_that_are_stacked_agree():
     for name in ("llama", "gemma3"):
         found = [
-            model.apply(variables, TOKENS, segment_ids=SEGMENTS).hidden
+            jax.jit(model.apply)(variables, TOKENS, segment_ids=SEGMENTS).hidden
             for model, variables in (model_of(name), model_of(name, scan=True))
         ]
         np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-4)
