@@ -20,6 +20,8 @@ from typing import Any
 import jax
 import pytest
 
+from tests.compiler import flags_of_small_programs
+
 ROOT = Path(__file__).parent
 FOLDERS = {"training": "training", "recipes": "training"}
 # with `--dist loadfile --no-loadscope-reorder`: the longest files start first
@@ -36,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     environment. `--cache-clear` forgets what is compiled.
     """
     jax.config.update("jax_disable_most_optimizations", True)
-    _emit_without_fusions()
+    _compile_small_programs()
     if (cache := getattr(config, "cache", None)) is None:
         return
     folder = cache.mkdir("compiled")
@@ -56,15 +58,14 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def _emit_without_fusions() -> None:
-    """Compile small programs in 0.6 of the time; XLA reads its flags once, here."""
-    if (0, 7) <= tuple(map(int, jax.__version__.split(".")[:2])) <= (0, 10):  # has the flag
-        before = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{before} --xla_cpu_use_fusion_emitters=false"
-        jax.devices()
-        os.environ["XLA_FLAGS"] = before
-        if not before:
-            del os.environ["XLA_FLAGS"]
+def _compile_small_programs() -> None:
+    """Compile small programs in half of the time; XLA reads its flags once, here."""
+    before = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = " ".join((before, *flags_of_small_programs()))
+    jax.devices()
+    os.environ["XLA_FLAGS"] = before
+    if not before:
+        del os.environ["XLA_FLAGS"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

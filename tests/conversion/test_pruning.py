@@ -15,6 +15,7 @@ from explorer.api.pruning import prune_file
 from explorer.errors import InputError
 from explorer.transforms.pruning import streaming
 from tests.conformance.configs import LLAMA
+from tests.models.drawn import drawn_params
 
 GPT2 = {"model_type": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 8, "vocab_size": 13}  # fmt: skip
 
@@ -25,7 +26,7 @@ def folder(
 ) -> Path:
     place, config = tmp_path_factory.mktemp("model"), request.param
     model = ex.build_model(config)
-    params = model.init(jax.random.key(0), jnp.zeros((1, 4), int))["params"]
+    params = drawn_params(model, jnp.zeros((1, 4), int))
     # few distinct magnitudes, so that many are equal at the limit
     params = jax.tree.map(lambda leaf: jnp.round(leaf * 50) / 50, params)
     ex.save(params, place / "a", config=config)

@@ -14,6 +14,7 @@ from safetensors import safe_open
 import explorer as ex
 from explorer.errors import InputError
 from tests.conformance.configs import LLAMA
+from tests.models.drawn import drawn_params
 
 CONFIG = {**LLAMA, "hidden_size": 64, "intermediate_size": 128, "head_dim": 16}
 SCHEMES = ("nf4", "nf4:double", "int8", "int8:asym", "int4:g32", "int4:asym:search:g32", "fp8", "mxfp4", "nvfp4")  # fmt: skip
@@ -22,7 +23,7 @@ SCHEMES = ("nf4", "nf4:double", "int8", "int8:asym", "int4:g32", "int4:asym:sear
 @pytest.fixture(scope="module")
 def params() -> dict[str, Any]:
     model = ex.build_model(CONFIG)
-    return model.init(jax.random.key(0), jnp.zeros((1, 4), int))["params"]
+    return drawn_params(model, jnp.zeros((1, 4), int))
 
 
 def raw_tensors(path: Path) -> dict[str, bytes]:
@@ -79,7 +80,7 @@ def test_types_of_gguf(params: dict[str, Any], tmp_path: Path):
 
 def test_stacked_layers(params: dict[str, Any], tmp_path: Path):
     model = ex.build_model(CONFIG, scan=True)
-    stacked = model.init(jax.random.key(0), jnp.zeros((1, 4), int))["params"]
+    stacked = drawn_params(model, jnp.zeros((1, 4), int))
     tree, _ = ex.quantize(stacked, "int8")
     ex.save(tree, tmp_path / "a", config=CONFIG)
     with safe_open(tmp_path / "a/model.safetensors", "numpy") as found:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -49,7 +50,7 @@ def hidden_of(folder: Path, text: str) -> np.ndarray:
     """Return the hidden states of a text alone, in float64, of its first 13 tokens."""
     model, params = load_pretrained(folder)
     ids = np.array([[1, *(int(word[4:]) for word in text.split())]])[:, :13]
-    return np.asarray(model.apply({"params": params}, ids).hidden[0], np.float64)
+    return np.asarray(jax.jit(model.apply)({"params": params}, ids).hidden[0], np.float64)
 
 
 _BY_NUMPY = {

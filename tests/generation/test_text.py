@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from scipy.special import log_softmax
@@ -93,7 +94,7 @@ def test_errors_are_one_line_and_exit_2(folder: Path, arguments: tuple, message:
 def test_perplexity_of_a_text_in_one_window(folder: Path):
     model, params = load_pretrained(folder)
     ids = np.array([[1, *(3 + number % 7 for number in range(40))]])
-    logits = np.asarray(model.apply({"params": params}, ids).logits, np.float64)[0]
+    logits = np.asarray(jax.jit(model.apply)({"params": params}, ids).logits, np.float64)[0]
     losses = -log_softmax(logits[:-1], -1)[np.arange(40), ids[0, 1:]]
     found = ex.evaluate_text(folder, TEXT, length=64)
     assert found.tokens == 40
@@ -107,12 +108,12 @@ def test_perplexity_over_windows_that_overlap(folder: Path):
     """Each token once, in the first window that holds it; the text's start in every window."""
     model, params = load_pretrained(folder)
     ids = [1, *(3 + number % 7 for number in range(40))]
-    total, scored = 0.0, 1
+    total, scored, apply = 0.0, 1, jax.jit(model.apply)
     for start in range(0, 41, 6):
         window = ids[start : start + (16 if start == 0 else 15)]
         window = window if start == 0 else [1, *window]
         end = min(start + (16 if start == 0 else 15), 41)
-        logits = model.apply({"params": params}, np.array([window])).logits[0]
+        logits = apply({"params": params}, np.array([window])).logits[0]
         losses = -log_softmax(np.asarray(logits, np.float64)[:-1], -1)
         each = losses[np.arange(len(window) - 1), window[1:]]
         if end > scored:

@@ -107,7 +107,7 @@ def test_a_ring_holds_the_last_tokens_of_a_window_however_long_the_sequence():
     assert outputs.cache.layers[0].keys.shape[1] == window < 14
     for token in IDS[0, 3:]:
         outputs = step(model, variables["params"], np.array([token]), outputs.cache)
-    whole = model.apply(variables, IDS[:1]).logits[:, -1:]
+    whole = jax.jit(model.apply)(variables, IDS[:1]).logits[:, -1:]
     scale = np.abs(whole).max()
     np.testing.assert_allclose(outputs.logits, whole, atol=2e-5 * scale)
 
@@ -116,9 +116,9 @@ def test_a_ring_holds_the_last_tokens_of_a_window_however_long_the_sequence():
 @pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn"])
 def test_a_cache_of_fewer_bits_is_near(dtype: str):
     model, variables = model_of("llama")
-    whole = np.asarray(model.apply(variables, IDS).logits)
+    whole = np.asarray(jax.jit(model.apply)(variables, IDS).logits)
     cache = make_cache(model.architecture, 2, 16, dtype)
-    outputs = model.apply(
+    outputs = jax.jit(model.apply)(
         variables, IDS[:, :8], cache=cache, prompt_lengths=jnp.array([8, 8])
     )
     for at in range(8, 14):

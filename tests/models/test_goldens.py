@@ -23,15 +23,16 @@ pytestmark = pytest.mark.slow  # compiles models
 _TOLERANCE = 2e-5  # relative to the largest value; 4e-6 is what rounding makes
 _CROSSED = ("gpt2", "phi3_longrope_long", "gemma2", "mixtral")
 # three quarters of the time would be the compiler's, on programs that run once
-_QUICK: dict[str, str | bool] = {
+_QUICK: dict[str, str | bool | int] = {
     "xla_backend_optimization_level": "0",
     "xla_llvm_disable_expensive_passes": True,
     "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
 }
 
 
 @cache
-def _options() -> dict[str, str | bool]:
+def _options() -> dict[str, str | bool | int]:
     """Return those of the compiler's options that it knows: they come and go."""
 
     def known(name: str) -> bool:

@@ -109,7 +109,7 @@ def test_a_classifier_sees_the_pooled_token():
     config = {**CONFIGS["bert"], "architectures": ["BertForSequenceClassification"]}
     architecture = architecture_of({**config, "num_labels": 3})
     params = random_params(architecture)
-    outputs = Transformer(architecture).apply({"params": params}, IDS)
+    outputs = jax.jit(Transformer(architecture).apply)({"params": params}, IDS)
     pooler, classifier = params["pooler"], params["classifier"]
     pooled = np.tanh(outputs.hidden[:, 0] @ pooler["kernel"] + pooler["bias"])
     np.testing.assert_allclose(outputs.pooled, pooled, atol=1e-5)

@@ -13,14 +13,14 @@ LENGTHS = (5, 1, 7)
 TOKENS = np.random.default_rng(5).integers(3, 61, (2, 16))
 SEGMENTS = np.zeros((2, 16), np.int32)
 SEGMENTS[0, :13] = np.repeat((1, 2, 3), LENGTHS)
-SEGMENTS[1, :15] = np.repeat((4, 9), (7, 8))
+SEGMENTS[1, :12] = np.repeat((4, 9), (7, 5))  # of the same lengths: programs are shared
 # rotation that depends on the longest sequence of a batch, and images
 _OTHERS = {"llama_dynamic", "phi3_longrope_short", "phi3_longrope_long"}
 _NAMES = [name for name in CONFIGS if name not in _OTHERS and not name.startswith("vit")]
 
 
 @pytest.mark.representatives(
-    "llama", "mixtral_window", "gemma3", "deepseek_v3", "gpt2", "bert", "roberta", "gpt_oss"
+    "mixtral_window", "gemma3", "deepseek_v3", "gpt2", "bert", "roberta", "gpt_oss"
 )
 @pytest.mark.parametrize("name", _NAMES)
 def test_each_sequence_of_a_row_has_the_hidden_states_that_it_has_alone(name: str):
@@ -38,7 +38,7 @@ def test_each_sequence_of_a_row_has_the_hidden_states_that_it_has_alone(name: st
 def test_layers_that_are_stacked_agree():
     for name in ("llama", "gemma3"):
         found = [
-            model.apply(variables, TOKENS, segment_ids=SEGMENTS).hidden
+            jax.jit(model.apply)(variables, TOKENS, segment_ids=SEGMENTS).hidden
             for model, variables in (model_of(name), model_of(name, scan=True))
         ]
         np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-4)

@@ -78,7 +78,7 @@ def dequantised(scheme: str) -> dict[str, np.ndarray]:
 
 
 def logits(model: Any, params: Any) -> jax.Array:
-    return model.apply({"params": params}, TOKENS).logits
+    return jax.jit(model.apply)({"params": params}, TOKENS).logits
 
 
 def assert_same(found, expected, rtol: float = 0.0) -> None:

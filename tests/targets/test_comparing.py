@@ -24,6 +24,7 @@ from tests.pretrained.gguf_files import write as write_gguf
 from tests.pretrained.test_gguf import MADE, UNSET
 from tests.pretrained.test_round_trip import CONFIGS, LLAMA
 from tests.pretrained.tiny import checkpoint
+from tests.training.devices import environment
 
 
 def folder_of(path: Path, config: dict, tensors: dict) -> Path:
@@ -150,9 +151,7 @@ for spec in (P(), P("a"), P("a", "b"), P(None, ("a", "b"))):
 
 
 def test_shardings_do_not_matter():
-    flags = "--xla_force_host_platform_device_count=4"
-    env = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    subprocess.run([sys.executable, "-c", SHARDED], check=True, env=env)
+    subprocess.run([sys.executable, "-c", SHARDED], check=True, env=environment(devices=4))
 
 
 class Net(nnx.Module):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import jax
 
+from tests.compiler import FEW_PASSES, flags_of_small_programs
+
 __all__ = ["environment", "start"]
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +30,8 @@ def environment(devices: int) -> dict[str, str]:
     """Return the environment of a process with so many CPU devices."""
     flags = (
         f"--xla_force_host_platform_device_count={devices}",
-        "--xla_backend_optimization_level=0",  # compiled in less time, for a few steps
+        *FEW_PASSES,
+        *flags_of_small_programs(),
     )
     return {**os.environ, **_kept(), "XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu"}
 

@@ -7,7 +7,7 @@ import re
 import resource
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -181,15 +181,20 @@ def test_nothing_of_the_user_is_changed(writer: str, obstacle: str, tmp_path: Pa
             assert after.get(name) == before[name], name
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """No file grows beyond 64 bytes: the system refuses as it does on a full disk."""
+    """No file grows beyond 64 bytes: the system refuses as it does on a full disk.
+
+    Not a fixture, during which a file to which pytest prints would not grow.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 COMPLETE_OR_ABSENT = [
@@ -202,11 +207,10 @@ COMPLETE_OR_ABSENT = [
 ]
 
 
-@pytest.mark.usefixtures("full_disk")
 @pytest.mark.parametrize("writer", COMPLETE_OR_ABSENT)
 def test_a_full_disk_is_one_line_and_leaves_nothing(writer: str, tmp_path: Path):
     case = WRITERS[writer]
-    with pytest.raises(ExplorerError, match="File too large") as caught:
+    with pytest.raises(ExplorerError, match="File too large") as caught, full_disk():
         case.write(tmp_path / case.name)
     assert str(caught.value).startswith(f"{tmp_path / case.name}: ")
     assert "\n" not in str(caught.value)

@@ -2,13 +2,13 @@
 
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import explorer as ex
 from explorer.errors import InputError
 from explorer.transforms.evaluation import Evaluator
+from tests.models.drawn import drawn_params
 
 _CONFIG = {
     "model_type": "llama", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
@@ -20,11 +20,13 @@ _CONFIG = {
 def model():
     module = ex.build_model(_CONFIG)
     ids = np.random.default_rng(0).integers(0, 30, (5, 9))
-    return module, module.init(jax.random.key(0), jnp.asarray(ids))["params"], ids
+    return module, drawn_params(module, ids), ids
 
 
 def _likelihoods(module, params, ids) -> np.ndarray:
-    logits = np.asarray(module.apply({"params": params}, ids).logits, np.float64)[:, :-1]
+    logits = np.asarray(jax.jit(module.apply)({"params": params}, ids).logits, np.float64)[
+        :, :-1
+    ]
     logits -= logits.max(-1, keepdims=True)
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 

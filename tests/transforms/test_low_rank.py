@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import explorer as ex
 from explorer.errors import InputError
 from explorer.transforms.low_rank import Factors, expand, factorise
+from tests.models.drawn import drawn_params
 
 
 def _normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -52,7 +53,7 @@ def test_a_model_runs_and_is_counted():
         "num_attention_heads": 2, "vocab_size": 50, "max_position_embeddings": 16,
     }  # fmt: skip
     module, ids = ex.build_model(config), jnp.zeros((1, 8), int)
-    params = module.init(jax.random.key(0), ids)["params"]
+    params = drawn_params(module, ids)
     tree, change = factorise(params, rank=4)
     assert ex.count_parameters(tree) == change.parameters_after
     assert ex.count_parameters(params) == change.parameters_before

@@ -44,7 +44,7 @@ def described(path: str) -> tuple[int, int, float, int]:
     return int(out[0]), int(out[1]), float(out[2]), int(out[3])
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_file_of_2_gb_takes_less_than_500_mb(tmp_path: Path):
     count = 500_000_000
     path = sparse_safetensors(

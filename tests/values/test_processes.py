@@ -1,7 +1,6 @@
 """Two processes, each with its own shards, find what one process finds of the whole."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 import explorer as ex
+from tests.training.devices import environment
 from tests.values.in_processes import whole_arrays
 
 ROOT = Path(__file__).parents[2]
@@ -23,12 +23,11 @@ def reports() -> list[dict]:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
     both = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.values.in_processes", str(port), str(number)],
             cwd=ROOT,
-            env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+            env=environment(devices=2),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -27,7 +27,7 @@ COUNTERS = 4 + 8 + 1  # step, key and whether it halted
 
 
 @pytest.mark.slow
-@pytest.mark.representatives("gpt2", "mixtral", "gemma3")
+@pytest.mark.representatives("gpt2", "mixtral", "qwen2")
 @pytest.mark.parametrize(
     ("name", "mesh", "scan"),
     [
@@ -36,6 +36,7 @@ COUNTERS = 4 + 8 + 1  # step, key and whether it halted
         ("gemma3", {"data": 2, "tensor": 2}, False),
         ("mixtral", {"fsdp": 2, "expert": 2}, True),
         ("bert", {"fsdp": 2}, True),
+        ("qwen2", {"data": 2, "tensor": 2}, False),
     ],
 )
 def test_state_and_batch_are_the_arguments(name: str, mesh: dict[str, int], scan: bool):

@@ -1,6 +1,5 @@
 """What is watched equals NumPy's float64 figures, whatever the tensor and wherever it is placed."""
 
-import os
 import re
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 
 from explorer.errors import InputError, TreeError
 from explorer.training.watch.watch import Watch
+from tests.training.devices import environment
 
 BF16 = ml_dtypes.bfloat16
 COLUMNS = (
@@ -352,13 +352,9 @@ assert max(sizes, default=0) <= 2 * eight.size < spread["kernel"].size / 4, size
 
 
 def test_eight_devices_give_what_one_gives():
-    flags = {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "JAX_PLATFORMS": "cpu",
-    }
     found = subprocess.run(
         [sys.executable, "-c", SHARDED],
-        env=os.environ | flags,
+        env=environment(devices=8),
         capture_output=True,
         text=True,
     )

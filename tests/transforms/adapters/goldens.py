@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from safetensors.numpy import save_file
 
@@ -57,5 +58,5 @@ def loaded(name: str, folder: Path, *, scan: bool = False) -> tuple[Any, Any]:
 
 def output_of(module: Any, params: Any, ids: Any) -> np.ndarray:
     """Return what the golden has: logits, or hidden states where there is no head."""
-    found = module.apply({"params": params}, np.array(ids))
+    found = jax.jit(module.apply)({"params": params}, np.array(ids))
     return np.asarray(found.hidden if found.logits is None else found.logits)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import explorer as ex
+from tests.models.drawn import drawn_params
 from tests.transforms.adapters.test_training import IDS, LLAMA, next_token
 
 MOE = {
     "model_type": "mixtral", "vocab_size": 32, "hidden_size": 32, "intermediate_size": 64,
-    "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
+    "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2,
     "num_local_experts": 4, "num_experts_per_tok": 2, "max_position_embeddings": 32,
 }  # fmt: skip
 GPT2 = {
@@ -24,7 +25,7 @@ GPT2 = {
 def made(config: Any, scan: bool, variant: Any, scheme: str) -> tuple[Any, Any, Any]:
     """Return a module, its parameters and adapters whose B is not zero."""
     module = ex.build_model(config, scan=scan)
-    params = module.init(jax.random.key(0), IDS)["params"]
+    params = drawn_params(module, IDS)
     if scheme:
         params, _ = ex.quantize(params, scheme)
     adapters, _ = ex.add_lora(params, 2, "all-linear", variant=variant, model=module)

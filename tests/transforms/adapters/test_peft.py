@@ -87,7 +87,7 @@ def test_gradients_are_those_of_peft(name: str, variant: str, tmp_path: Path):
         found = module.apply({"params": apply_lora(params, adapters)}, np.array(IDS))
         return jnp.square(found.hidden if found.logits is None else found.logits).mean()
 
-    gradients = jax.tree.map(np.asarray, jax.grad(loss)(adapters))
+    gradients = jax.tree.map(np.asarray, jax.jit(jax.grad(loss))(adapters))
     write_peft(gradients, tmp_path / "grads", architecture=module.architecture)
     ours = read_peft(str(tmp_path / "grads")).modules
     theirs = goldens.part(name, f"{variant}/grad/")

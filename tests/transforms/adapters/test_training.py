@@ -1,5 +1,6 @@
 """Adapters trained: by Trainer and by make_train_step; the base neither moves nor has gradients."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from flax import nnx
 import explorer as ex
 from explorer.training import Checkpoints, Trainer, make_train_step, state_from
 from explorer.transforms.adapters.extracting import extract_lora
+from tests.models.drawn import drawn_params
 
 LLAMA = {
     "model_type": "llama", "vocab_size": 32, "hidden_size": 32, "intermediate_size": 48,
@@ -24,7 +26,7 @@ IDS = jnp.array(np.random.default_rng(0).integers(0, 32, (8, 12)))
 
 def llama(scan: bool = False) -> tuple[Any, Any]:
     module = ex.build_model(LLAMA, scan=scan)
-    return module, module.init(jax.random.key(0), IDS)["params"]
+    return module, drawn_params(module, IDS)
 
 
 def next_token(module: Any, params: Any, ids: Any) -> jax.Array:
@@ -60,7 +62,7 @@ def test_a_trained_adapter_merges_and_is_found_again(scan: bool, variant: Any):
     assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) == change.trainable
     jax.tree.map(np.testing.assert_array_equal, before, params)
     merged, _ = ex.merge_lora(params, state.params)
-    whole = next_token(module, merged, IDS)
+    whole = jax.jit(partial(next_token, module))(merged, IDS)
     np.testing.assert_allclose(whole, trainer.eval_step(state, IDS)["loss"], rtol=1e-5)
     if variant != "dora":
         again, left = extract_lora(merged, params, rank=2, architecture=module.architecture)
@@ -72,7 +74,7 @@ def test_a_trained_adapter_merges_and_is_found_again(scan: bool, variant: Any):
 def test_the_rank_is_found_by_diff():
     config = LLAMA | {"hidden_size": 128, "intermediate_size": 160}
     module = ex.build_model(config)
-    params = module.init(jax.random.key(0), IDS)["params"]
+    params = drawn_params(module, IDS)
     adapters, _ = ex.add_lora(params, 3, ("q_proj", "down_proj"), model=module, alpha=6)
     adapters = jax.tree.map(
         lambda a: a + 0.1 * jax.random.normal(jax.random.key(a.size), a.shape), adapters

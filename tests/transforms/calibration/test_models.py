@@ -31,7 +31,7 @@ def made(name: str) -> tuple[Any, Any, np.ndarray]:
 
 
 def hidden(model: Any, params: Any, ids: np.ndarray) -> np.ndarray:
-    return np.asarray(model.apply({"params": params}, jnp.asarray(ids)).hidden)
+    return np.asarray(jax.jit(model.apply)({"params": params}, ids).hidden)
 
 
 def rounded(params: Any) -> Any:

@@ -19,12 +19,13 @@ from explorer.transforms.calibration.layerwise import (
 )
 from tests.conformance import configs
 from tests.conformance.configs import VOCAB
+from tests.models.drawn import drawn_params
 
 
 def made(config: Any, **settings: Any) -> tuple[Any, Any, np.ndarray]:
     model = ex.build_model(config, **settings)
     ids = np.random.default_rng(0).integers(1, VOCAB, (3, 2, 9))
-    params = model.init(jax.random.key(0), jnp.asarray(ids[0]))["params"]
+    params = drawn_params(model, ids[0])
     return model, params, ids
 
 

@@ -20,12 +20,8 @@ from tests.conformance import configs
 from tests.transforms.calibration.test_models import made
 
 
-def logits(model: Any, params: Any, ids: Any) -> jax.Array:
-    return model.apply({"params": ex.dequantize(params)}, ids).logits
-
-
 def lost(model: Any, before: Any, after: Any, ids: Any) -> float:
-    evaluate = ex.Evaluator(lambda params, tokens: logits(model, params, tokens), ids)
+    evaluate = ex.Evaluator(model, ids)
     return evaluate.compare(before, ex.dequantize(after)).divergence
 
 

@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 import explorer as ex
 from explorer.errors import InputError
 from tests.conformance import configs
+from tests.models.drawn import drawn_params
 
 
 def kernels(tree: Any) -> dict[str, np.ndarray]:
@@ -76,7 +77,7 @@ def test_global_keeps_the_largest_of_all(params: dict[str, Any]):
 def test_n_of_m_is_along_the_inputs(scan: bool):
     """Flax's kernels are [inputs, outputs]: each four inputs of an output hold two zeros."""
     model = ex.build_model(configs.MIXTRAL, scan=scan)
-    params = model.init(jax.random.key(0), jnp.zeros((1, 4), int))["params"]
+    params = drawn_params(model, jnp.zeros((1, 4), int))
     pruned, _ = ex.prune(params, "2:4")
     found = kernels(pruned)
     assert len(found) >= 9
@@ -90,7 +91,7 @@ def test_n_of_m_is_along_the_inputs(scan: bool):
 def test_layouts_prune_the_same(tmp_path: Any):
     """PyTorch's layout in a file, Flax's in memory, stacked or not: the same entries."""
     model = ex.build_model(configs.LLAMA)
-    params = model.init(jax.random.key(0), jnp.zeros((1, 4), int))["params"]
+    params = drawn_params(model, jnp.zeros((1, 4), int))
     tensors = ex.to_checkpoint(params, configs.LLAMA)
     save_file(
         {k: np.ascontiguousarray(v) for k, v in tensors.items()}, tmp_path / "m.safetensors"
@@ -112,7 +113,7 @@ def test_layouts_prune_the_same(tmp_path: Any):
 
 def test_gpt2_is_stored_as_it_is_used(tmp_path: Any):
     model = ex.build_model(configs.GPT2)
-    params = model.init(jax.random.key(0), jnp.zeros((1, 4), int))["params"]
+    params = drawn_params(model, jnp.zeros((1, 4), int))
     tensors = ex.to_checkpoint(params, configs.GPT2)
     save_file(
         {k: np.ascontiguousarray(v) for k, v in tensors.items()}, tmp_path / "m.safetensors"

@@ -51,7 +51,7 @@ def made(name: str, seed: int = 0) -> tuple[Any, Any, np.ndarray]:
 
 
 def outputs(model: Any, params: Any, ids: np.ndarray) -> np.ndarray:
-    found = model.apply({"params": params}, jnp.asarray(ids))
+    found = jax.jit(model.apply)({"params": params}, ids)
     return np.asarray(found.hidden if found.logits is None else found.logits)
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ import explorer as ex
 from explorer.api.writing import quantize_file
 from explorer.errors import InputError
 from tests.conformance.configs import LLAMA
+from tests.models.drawn import drawn_params
 
 CONFIG = {**LLAMA, "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 3, "head_dim": 64}  # fmt: skip
 
@@ -19,7 +19,7 @@ CONFIG = {**LLAMA, "hidden_size": 256, "intermediate_size": 512, "num_hidden_lay
 @pytest.fixture(scope="module")
 def model() -> tuple[Any, Any]:
     module = ex.build_model(CONFIG)
-    return module, module.init(jax.random.key(0), jnp.zeros((1, 4), int))["params"]
+    return module, drawn_params(module, jnp.zeros((1, 4), int))
 
 
 def test_a_mix_is_that_of_the_file(model: tuple[Any, Any], tmp_path: Path):
@@ -68,7 +68,7 @@ def test_where_layers_are_not_known(model: tuple[Any, Any]):
     ):
         ex.quantize(model[1], "Q4_K_M", "**", model=model[0])
     stacked = ex.build_model({**CONFIG, "num_hidden_layers": 8}, scan=True)
-    params = stacked.init(jax.random.key(0), jnp.zeros((1, 4), int))["params"]
+    params = drawn_params(stacked, jnp.zeros((1, 4), int))
     with pytest.raises(
         InputError, match="holds several layers, which Q4_K_M gives different types"
     ):

@@ -29,6 +29,9 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.representatives(
+    "gpt2-xl", "gemma-3-1b", "kimi-k2", "vit-large", "all-minilm-l6-v2"
+)
 @pytest.mark.parametrize("name", sorted(FAMILIES.values()))
 def test_a_model_of_each_family_is_small_and_its_map_adds_up(name: str):
     page = ex.report(name)
@@ -45,6 +48,7 @@ def test_a_model_of_each_family_is_small_and_its_map_adds_up(name: str):
     assert all(how in text for how in ex.ledger(name).provenance.values() if how == "exact")
 
 
+@pytest.mark.thorough
 def test_the_largest_catalogued_models_are_small_too():
     largest = sorted(entries(), key=lambda entry: len(ex.explore(entry.names[0]).kinds))[
         -3:
