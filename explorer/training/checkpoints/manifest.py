@@ -114,8 +114,8 @@ def read_manifest(folder: Path, step: int, like: PyTree) -> Manifest:
     Raises:
         FormatError: it has no manifest or that of another step, or a file is missing,
             changed, unreadable or not a regular file.
-        InputError: its tensors are others than those of `like`, what a watch compares with
-            apart.
+        InputError: its tensors are others than those of `like`; what a watch compares with
+            may differ.
     """
     old = folder / _OLD_NAME
     place = old if LOCAL.exists(str(old)) else folder / _NAME

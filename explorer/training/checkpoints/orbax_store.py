@@ -54,7 +54,7 @@ def save(manager: Any, step: int, tree: PyTree, metrics: dict[str, float] | None
     from orbax.checkpoint import args
 
     logger = logging.getLogger("absl")
-    logger.addFilter(_is_not_of_metrics)  # a step that is not measured is no fault
+    logger.addFilter(_is_not_of_metrics)  # not every step that is saved is measured
     try:
         manager.save(step, args=args.PyTreeSave(tree), metrics=metrics, force=True)
     finally:

@@ -20,7 +20,7 @@ def restored(
 ) -> tuple[PyTree, tuple[str, ...]]:
     """Return the state of a checkpoint, and remarks.
 
-    What a watch compares with is no part of a model's identity: where the watch is another one,
+    What a watch compares with does not identify a model: where the watch is another one,
     distances are those from the parameters that are restored.
 
     Args:

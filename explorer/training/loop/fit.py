@@ -133,7 +133,7 @@ def fit(
             does not divide the steps to take, the folder of `checkpoints` holds some that
             the state does not continue from, or one cannot be saved.
 
-    >>> import optax
+    >>> import jax.numpy as jnp, optax
     >>> from explorer.models.small import LinearRegression
     >>> from explorer.training import Arrays, Batches, Trainer
     >>> model, x = LinearRegression(), jnp.linspace(-1, 1, 8)[:, None]

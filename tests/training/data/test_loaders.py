@@ -272,7 +272,7 @@ def test_arrays_of_any_kind_and_order_of_bytes_are_those_of_this_machine():
         assert jnp.asarray(leaf).tolist() == [0, 1, 2]
 
 
-def test_a_dataset_of_grain_is_told_from_its_iterator():
+def test_a_dataset_is_refused_where_its_iterator_has_the_position():
     with pytest.raises(InputError, match=r"has no position; .* pass iter"):
         go_to([1, 2], {"at": 3})
 
