@@ -157,6 +157,8 @@ def _flops(flops: Flops) -> list[Block]:
         f"One token multiplies {flops.parameters:,} parameters: 2 operations each, and 4 for "
         "each element of its attention to the tokens before it."
     )
+    if flops.once:
+        sentence += f" {flops.once:,} more multiply one vector of a text, which is not counted here."
     columns = (Column("context"), Column("FLOPs for one token", "right"))
     rows = [
         (counted(context, "token"), number) for context, number in flops.by_context.items()
