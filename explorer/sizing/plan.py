@@ -53,6 +53,7 @@ def plan_of(
     placement = _placement(workload, choice, device)
     check_axes(subject, placement)
     asked, workload = workload, settled(subject, workload)
+    workload = replace(workload, batch=placement.rounded(workload.batch))
     check_sequence(subject, workload, placement)
     built = build(subject, workload, placement, variation.prune, optimizer)
     terms, compiled, said = _compiled(

@@ -229,7 +229,7 @@ def test_csv_has_the_figures_of_a_topic_or_the_topics():
     assert rows("bias", "--csv") == [
         {
             "figure": "biases of gpt2",
-            "amount": "102,144",
+            "amount": "102144",
             "note": "inferred (roles by name)",
         }
     ]

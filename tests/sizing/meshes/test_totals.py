@@ -49,6 +49,14 @@ def test_less_than_the_whole_model_is_never_enough_for_all_devices(name, mesh, t
     assert parameters.on_device * prod(mesh.values()) >= copies * alone.bytes
 
 
+def test_the_plan_says_how_many_sequences_it_is_of():
+    plan = ex.plan("llama-3.1-8b", mesh={"data": 2}, batch=3)
+    assert plan.workload.batch == 4
+    four = ex.plan("llama-3.1-8b", mesh={"data": 2}, batch=4)
+    assert plan == four
+    assert " for 4 sequences " in str(plan)
+
+
 def test_text_and_json_of_a_mesh_print_the_same_figures():
     arguments = ("plan", "llama-3.1-8b", "--mesh", "tensor=4")
     plan = json.loads(run(*arguments, "--json").stdout)
