@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
+from msgspec.structs import replace
 
+from explorer.analyses.modules import ComparedModule, modules_of
 from explorer.document.exporting import Exportable
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import PARAMS, TensorSpec
@@ -32,6 +34,9 @@ class Comparison(Exportable, frozen=True, kw_only=True):
     `recast` (another format alone). One whose path is gone is `moved` when exactly one new
     path has the same end and has its shape and format.
 
+    `modules` are the whole and its modules side by side, those that differ opened; none where
+    nothing differs.
+
     >>> Comparison(added=(StructureChange("", "bias", new=((3,), "float32")),)).identical
     False
     """
@@ -42,6 +47,7 @@ class Comparison(Exportable, frozen=True, kw_only=True):
     recast: tuple[StructureChange, ...] = ()
     moved: tuple[StructureChange, ...] = ()
     unchanged: int = 0
+    modules: tuple[ComparedModule, ...] = ()
 
     @property
     def identical(self) -> bool:
@@ -77,7 +83,7 @@ def compare(a: Inventory, b: Inventory) -> Comparison:
     come = [tensor for name, tensor in new.items() if name not in old]
     moved = _moves(gone, come)
     removed, added = {m.before for m in moved}, {m.after for m in moved}
-    return Comparison(
+    found = Comparison(
         added=tuple(
             StructureChange("", t.name, None, _signature(t))
             for t in come
@@ -93,6 +99,7 @@ def compare(a: Inventory, b: Inventory) -> Comparison:
         moved=tuple(moved),
         unchanged=unchanged,
     )
+    return found if found.identical else replace(found, modules=modules_of(a, b))
 
 
 def _by_name(inventory: Inventory) -> dict[_Name, TensorSpec]:

@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from explorer.api.plans import planner_of, subject_of
+from explorer.api.pruning import plan_pruning
 from explorer.errors import check_type
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def _facts(target: Any, name: str = "") -> "Facts":
         ledger=ledger_of(inventory),
         architecture=subject.architecture,
         plan=lambda **settings: planner(settings),
+        prune=lambda pattern: plan_pruning(target, pattern),
         example=lambda other: _facts(other, other),
     )
 

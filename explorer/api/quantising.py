@@ -11,6 +11,7 @@ from explorer.inventory.selection import nothing_matches
 from explorer.paths import name_of
 from explorer.targets import resolve
 from explorer.targets.records import Checkpoint, Tree
+from explorer.targets.valueless import no_values
 
 if TYPE_CHECKING:
     from explorer.targets.records import Target
@@ -87,12 +88,7 @@ def quantize(
             tree, change = quantise_tree(before, arrays_of(before), quantiser)
             after = tree
         case _:
-            raise TreeError(
-                getattr(found, "name", "") or type(target).__name__,
-                found="has shapes and no values",
-                expected="a checkpoint, or a tree or a module that holds arrays",
-                cure="`explorer plan --quantize` says what it would take",
-            )
+            raise no_values(found, "`explorer plan --quantize` says what it would take")
     return tree, evaluated(change, before, after, evaluate)
 
 

@@ -123,20 +123,25 @@ def _described(target: Any, subject: "Subject", values: bool | None) -> tuple[An
 
 
 def _flops(subject: "Subject") -> "Flops | None":
-    """Return the operations of one token at a few contexts; None where nothing says them."""
+    """Return the operations of one token at a few contexts; None where nothing says them, or
+    where it does not read tokens."""
+    from explorer.analyses.active import multiplied_once, multiplied_parameters
     from explorer.sizing.cache.configs import model_of
     from explorer.sizing.speed.formulas import forward_flops
-    from explorer.sizing.work import attention_width, multiplied_parameters
+    from explorer.sizing.work import attention_width
     from explorer.views.report.records import Flops
 
-    multiplied, architecture = multiplied_parameters(subject), subject.architecture
-    if multiplied is None or architecture is None:
+    multiplied, architecture = (
+        multiplied_parameters(subject.inventory),
+        subject.architecture,
+    )
+    if multiplied is None or architecture is None or architecture.embed is None:
         return None
     width = attention_width(architecture)
     positions = getattr(model_of(subject), "positions", None) or _CONTEXTS[-1]
     contexts = sorted({*(min(each, positions) for each in _CONTEXTS)})
     flops = {each: forward_flops(multiplied, width, each) for each in contexts}
-    return Flops(multiplied, flops)
+    return Flops(multiplied, flops, multiplied_once(subject.inventory))
 
 
 def _check_free(path: str | os.PathLike) -> None:

@@ -1,6 +1,7 @@
 """compare: what differs between the structures of two targets."""
 
 import click
+import msgspec
 
 from explorer.analyses.comparison import compare as compare_inventories
 from explorer.api.structure import explore
@@ -11,7 +12,8 @@ from explorer.cli.console import (
     format_option,
     path_type,
 )
-from explorer.document.records import Document, Paragraph
+from explorer.document.records import Document
+from explorer.errors import printable
 
 __all__ = ["compare"]
 
@@ -42,19 +44,13 @@ def compare(
     found = compare_inventories(old, new)
 
     def document() -> Document:
-        from explorer.views.comparison import comparison_records, comparison_table
+        from explorer.views.comparison import compared_document
 
-        changes = comparison_table(found, f"A: {a}, B: {b}")
-        if found.identical:
-            return changes
-        from explorer.analyses.side_by_side import side_by_side
-        from explorer.views.side_by_side import side_by_side_blocks
-
-        blocks = side_by_side_blocks(side_by_side(old, new))
-        counts, *table = changes.blocks
-        if len(comparison_records(found)) > _MOST and not every and table:
-            table = [Paragraph("Tensor by tensor: --all")]
-        return Document(changes.title, (*blocks, counts, *table))
+        return compared_document(
+            found,
+            f"A: {printable(a, 300)},\nB: {printable(b, 300)}",
+            None if every else _MOST,
+        )
 
     def records() -> list:
         from explorer.views.comparison import comparison_records
@@ -68,6 +64,7 @@ def compare(
             "identical": found.identical,
             "unchanged": found.unchanged,
             "changes": records(),
+            "modules": msgspec.to_builtins(found.modules),
         }
 
     from explorer.views.comparison import CHANGE_FIELDS

@@ -15,8 +15,9 @@ _SIGNS = r"=+\-@＝＋－＠﹦﹢﹣﹫−"
 _FORMULA = re.compile(rf'(^|[;,|\t])([ "]*[{_SIGNS}])')
 # the same within JSON; a negative number is not a formula
 _IN_JSON = re.compile(rf'([;,|\t][ "\\]*)([{_SIGNS}])(?![\d.eE+-]+"?[,:\]}}])')
-# a number with its sign, as a text that a view wrote; perhaps with the unit of a size
-_NUMBER = re.compile(r"[+-]\d[\d,]*(\.\d+)?(e[+-]?\d+)?%?")
+# a number, perhaps with its sign, as a text that a view wrote; perhaps with the unit of a size
+_NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?(e[+-]?\d+)?%?")
+_EQUAL = "="  # a difference of nothing, in a column of numbers
 _SIZE = re.compile(r"[+-]\d+(\.\d+)? [kMGTPE]?B")
 
 
@@ -36,20 +37,22 @@ def _table(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([_guarded(column.title) for column in table.columns])
-    signed = [column.align == "right" for column in table.columns]
-    writer.writerows(map(_guarded, row, signed) for row in table.rows)
+    numbers = [column.align == "right" for column in table.columns]
+    writer.writerows(map(_guarded, row, numbers) for row in table.rows)
     return out.getvalue().removesuffix("\n")
 
 
-def _guarded(cell: Cell, signed: bool = False) -> str | int | float | None:
+def _guarded(cell: Cell, numbers: bool = False) -> str | int | float | None:
     """Return a cell that no spreadsheet runs; in a column of numbers, these stay numbers."""
     value = exact(cell)
     if not isinstance(value, str):
         return value
     if isinstance(cell, str):
-        if signed and _NUMBER.fullmatch(cell):
+        if numbers and cell == _EQUAL:
+            return 0
+        if numbers and _NUMBER.fullmatch(cell):
             return cell.replace(",", "").removeprefix("+")
-        if signed and _SIZE.fullmatch(cell):
+        if numbers and _SIZE.fullmatch(cell):
             return cell
         return _FORMULA.sub(r"\1'\2", printable(value, 2000))
     return _IN_JSON.sub(lambda sign: f"{sign[1]}\\u{ord(sign[2]):04x}", value)

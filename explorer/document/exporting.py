@@ -17,7 +17,7 @@ __all__ = ["Exportable"]
 # what shows each record: views stand above this room, and are found by name when one is shown
 _SHOWN_BY = {
     "Change": "explorer.views.change:change_document",
-    "Comparison": "explorer.views.comparison:comparison_table",
+    "Comparison": "explorer.views.comparison:compared_document",
     "Description": "explorer.views.stats:stats_document",
     "Difference": "explorer.views.diff:diff_document",
     "DigestComparison": "explorer.views.diff:digest_changes_document",

@@ -54,7 +54,8 @@ def html_of(document: Document, max_rows: int = 500) -> str:
     >>> html_of(Document("<b>")).partition("</style>")[2]
     '<p><b>&lt;b&gt;</b></p></div>'
     """
-    title = f"<p><b>{_escaped(document.title)}</b></p>" if document.title else ""
+    words = document.title.replace("\n", " ")
+    title = f"<p><b>{_escaped(words)}</b></p>" if words else ""
     blocks = "".join(_block(block, max_rows) for block in document.blocks)
     return f'<div class="explorer-document"><style>{_STYLE}</style>{title}{blocks}</div>'
 

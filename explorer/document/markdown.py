@@ -21,7 +21,8 @@ def markdown_of(document: Document) -> str:
     <BLANKLINE>
     - 1\\. first
     """
-    parts = [f"**{_escaped(document.title)}**"] if document.title else []
+    title = document.title.replace("\n", " ")
+    parts = [f"**{_escaped(title)}**"] if title else []
     return "\n\n".join([*parts, *map(_block, document.blocks)])
 
 

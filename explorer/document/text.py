@@ -4,6 +4,7 @@ import textwrap
 
 from explorer.document.layout import PLAIN, Style, table_lines
 from explorer.document.records import Block, Document, Notes, Paragraph, Table, Terms
+from explorer.document.widths import width_of
 from explorer.errors import printable
 
 __all__ = ["text_of"]
@@ -31,9 +32,15 @@ def text_of(
     width = width or _UNBOUNDED
     parts = [_block(block, width, style, most) for block in document.blocks]
     if document.title:
-        title = printable(document.title, width).rstrip()
-        parts.insert(0, f"{style.bold}{title}{style.reset}")
+        parts.insert(0, f"{style.bold}{_title(document.title, width)}{style.reset}")
     return "\n\n".join(parts)
+
+
+def _title(title: str, width: int) -> str:
+    """Return a title in one line where it fits, else in its own lines, each clipped by itself."""
+    whole = title.replace("\n", " ")
+    lines = [whole] if width_of(whole) <= width else title.split("\n")
+    return "\n".join(printable(line, width).rstrip() for line in lines)
 
 
 def _block(block: Block, width: int, style: Style, most: int | None) -> str:

@@ -61,6 +61,7 @@ def tensor(facts: Facts) -> Topic:
             f"{other:,} further {what} numbers that training does not change (positions, scales, "
             "running averages and the like): stored, but not parameters."
         )
+    details += _in_checkpoints(ledger)
     details.append(
         "Models are packed in tensors because GPUs and TPUs compute with whole arrays at once, and "
         "because libraries such as JAX find the derivative of a result by every number of a tensor "
@@ -81,17 +82,23 @@ def tensor(facts: Facts) -> Topic:
 
 
 def _of_one(largest: TensorSpec) -> str:
-    sizes = largest.shape[len(largest.kind.stack) :]
+    sizes, stack = largest.shape, largest.kind.stack
     product = " x ".join(f"{size:,}" for size in sizes) or "1"
     text = f"Its largest tensor, {largest.name}, has the shape {units.shape(sizes)}: "
-    return text + f"{product} = {prod(sizes):,} numbers."
+    text += f"{product} = {prod(sizes):,} numbers"
+    inner = sizes[len(stack) :]
+    return (
+        f"{text} ({prod(stack):,} times {units.shape(inner)}, stacked)."
+        if stack
+        else f"{text}."
+    )
 
 
 def _ranks(facts: Facts) -> str:
     counts: Counter[int] = Counter()
     for kind, named, _ in facts.inventory.kinds:
         if kind.is_parameter:
-            counts[len(kind.shape) - len(kind.stack)] += named * prod(kind.stack)
+            counts[len(kind.shape)] += named
     words = [
         f"{number:,} {'is' if number == 1 else 'are'} "
         f"{_RANKS.get(rank, 'blocks with more dimensions') if number > 1 else _one(rank)}"
@@ -107,6 +114,21 @@ def _one(rank: int) -> str:
         1: "a list of numbers (a vector)",
         2: "a table (a matrix)",
     }.get(rank, "a block with more dimensions")
+
+
+def _in_checkpoints(ledger: Ledger) -> list[str]:
+    """Return how many tensors a checkpoint keeps the same numbers in, where that differs."""
+    kept = ledger.checkpoint_tensors
+    if ledger.file_bytes is not None or not kept or kept == ledger.tensors:
+        return []
+    there = "each matrix of each expert is a tensor of its own there"
+    if kept < ledger.tensors:
+        there = "some are joined there, such as those of queries, keys and values"
+    with_others = ", with those that are not parameters" if ledger.buffers else ""
+    return [
+        f"A checkpoint under Hugging Face's names keeps the same numbers in {kept:,} tensors instead of "
+        f"{ledger.tensors:,}{with_others}: {there}."
+    ]
 
 
 def _advertised(ledger: Ledger) -> str:

@@ -2,7 +2,8 @@
 
 from explorer.analyses.active import ActiveParameters
 from explorer.document.words import counted
-from explorer.explaining.facts import Facts, in_words, share
+from explorer.errors import InputError
+from explorer.explaining.facts import Facts, share
 from explorer.explaining.planned import bytes_of, planned
 from explorer.explaining.records import Fact, Topic
 from explorer.sizing.settings import Lora
@@ -10,7 +11,7 @@ from explorer.views import units
 
 __all__ = ["experts", "lora", "pruning", "quantisation"]
 
-_SCHEME, _RANK = "Q4_K_M", 16
+_SCHEME, _RANK, _PATTERN = "Q4_K_M", 16, "2:4"
 WITH_EXPERTS = "mixtral-8x7b"  # what shows a mixture where a model is dense
 
 
@@ -59,44 +60,46 @@ def quantisation(facts: Facts) -> Topic:
 
 def pruning(facts: Facts) -> Topic:
     """Return what zeros in half of the kernels would save."""
-    kernels = facts.parameters_of(role="kernel")
-    brief = (
-        "Pruning removes parameters that contribute little, or sets them to zero. In half of the "
-        f"{kernels:,} weights in the kernels of {facts.name}, that would be about "
-        f"{in_words(kernels // 2)} zeros."
-        if kernels
-        else "Pruning removes parameters that contribute little, or sets them to zero. It is done in "
-        f"the kernels of layers, and {facts.name} has none that are recognised as such."
-    )
+    brief = "Pruning removes parameters that contribute little, or sets them to zero. "
+    table: list[Fact] = []
+    zeros, kernels = 0, 0
+    try:
+        change = facts.prune(_PATTERN)
+    except InputError as error:
+        brief += (
+            f"It is done in the kernels of layers. That of {facts.name} cannot be planned: "
+            f"{error.found}."
+        )
+    else:
+        pruned = [each for each in change.tensors if each.zeros is not None]
+        kernels, zeros = sum(each.parameters_before for each in pruned), change.zeros or 0
+        brief += (
+            f"In half of the {kernels:,} weights in the kernels of the layers of {facts.name}, that "
+            f"would be {zeros:,} zeros."
+        )
+        table += [Fact("weights in kernels of layers", kernels), Fact("zeros", zeros)]
     details = [
         "A zero takes as much memory as another number unless the format leaves it out and stores "
-        "where the others are. In the pattern 2:4, two of each four weights stay, which GPUs can use "
-        "to compute faster; whole heads, layers or experts can be removed instead, and the model then "
-        "simply has fewer parameters.",
+        f"where the others are. In the pattern {_PATTERN}, two of each four weights stay, which GPUs can "
+        "use to compute faster; whole heads, layers or experts can be removed instead, and the model "
+        "then simply has fewer parameters.",
         "A model answers worse the more is pruned, until it is trained further.",
     ]
-    table = [Fact("weights in kernels", kernels, f"{kernels:,}")]
     if facts.whole and kernels and facts.architecture is not None:
-        plan = planned(facts, prune="2:4")
+        plan = planned(facts, prune=_PATTERN, dtype="bfloat16")
         if isinstance(plan, str):
             details.append(plan)
         elif plan.before is not None:
-            before, after = (
-                plan.before.terms["parameters"],
-                bytes_of(plan, "parameters", "quantization"),
-            )
+            before = plan.before.terms["parameters"]
+            after = bytes_of(plan, "parameters", "quantization")
+            how = "of the layers; with their places"
             table += [
-                Fact("all parameters", before, units.size(before)),
-                Fact(
-                    "with 2 of 4 kept",
-                    after,
-                    units.size(after),
-                    "in the layers; with their places",
-                ),
+                Fact("all parameters at 16 bits", before, units.size(before)),
+                Fact("the same with 2 of 4 kept", after, units.size(after), how),
             ]
     return Topic(
         word="pruning", question="What is pruning?", brief=brief, details=tuple(details),
-        facts=tuple(table), command=facts.command("prune", "--pattern 2:4 --plan", kernels > 0),
+        facts=tuple(table), command=facts.command("prune", f"--pattern {_PATTERN} --plan", kernels > 0),
     )  # fmt: skip
 
 
@@ -116,7 +119,7 @@ def experts(facts: Facts) -> Topic:
                 "it says how many a token uses. "
             )
         else:
-            what += f"{facts.name} has no experts: each token uses all {total:,}. "
+            what += f"{facts.name} has no experts: each {'token' if facts.reads_tokens else 'input'} uses all {total:,}. "
         mixture = facts.example(WITH_EXPERTS)
     return Topic(
         word="mixture of experts", question="What is a mixture of experts?",

@@ -11,6 +11,7 @@ from explorer.architectures.architecture import Architecture
 from explorer.inventory.inventory import Inventory
 from explorer.inventory.tensor import TensorSpec
 from explorer.sizing.records import MemoryPlan
+from explorer.transforms.records import Change
 from explorer.views import units
 
 __all__ = ["STAND_IN", "Facts", "Planner", "in_words", "share"]
@@ -19,6 +20,7 @@ STAND_IN = (
     "llama-3.1-8b"  # what words are explained on where no model is named, or none fits
 )
 Planner = Callable[..., MemoryPlan]
+Pruner = Callable[[str], Change]
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -30,6 +32,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         inventory, ledger: what is in it.
         architecture: behind it; None where nothing describes one.
         plan: plans it, for settings.
+        prune: returns what pruning by a pattern will change in it.
         example: returns the facts of a catalogued model, for what this one lacks.
         whole: whether details and tables are wanted.
     """
@@ -40,6 +43,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     ledger: Ledger
     architecture: Architecture | None
     plan: Planner
+    prune: Pruner
     example: "Callable[[str], Facts]"
     whole: bool = True
 
@@ -48,6 +52,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         where it cannot be run on this one."""
         target = shlex.quote(self.spelled) if self.spelled and is_possible else STAND_IN
         return " ".join(filter(None, ("explorer", verb, target, options)))
+
+    @property
+    def reads_tokens(self) -> bool | None:
+        """Whether it is a model of text; None where nothing says so."""
+        return None if self.architecture is None else self.architecture.embed is not None
 
     @cached_property
     def largest(self) -> TensorSpec | None:

@@ -1,5 +1,7 @@
 """What a model needs to run: memory, time, money."""
 
+from explorer.analyses.active import multiplied_parameters
+from explorer.document.words import counted
 from explorer.explaining.facts import Facts, in_words
 from explorer.explaining.planned import bytes_of, planned
 from explorer.explaining.records import Fact, Topic
@@ -19,14 +21,16 @@ def memory(facts: Facts) -> Topic:
         f"Memory is parameters times bytes for each: {facts.ledger.parameters:,} x 2 bytes (16 bits) = "
         f"{units.size(at['16'])}, or {units.size(at['4'])} at 4 bits. "
     )
-    details = list(_ON_MEMORY)
+    details = list(_ON_MEMORY if facts.reads_tokens else _ON_MEMORY_ALONE)
     table: list[Fact] = []
     plan = planned(facts)
     if isinstance(plan, str):
-        brief += _ON_TOP
+        brief += _ON_TOP if facts.reads_tokens else _WITHOUT_CACHE
         details.append(plan)
     else:
-        brief += _as_stored(facts, plan) + _ON_TOP + _fits(facts, plan)
+        caches = any(term.name == "kv_cache" and term.bytes for term in plan.terms)
+        brief += _as_stored(facts, plan) + (_ON_TOP if caches else _WITHOUT_CACHE)
+        brief += _fits(facts, plan)
         names = {
             "kv_cache": "cache of one text",
             "workspace": "working space",
@@ -40,6 +44,7 @@ def memory(facts: Facts) -> Topic:
                 term.provenance,
             )
             for term in plan.terms
+            if term.bytes
         ]
         table.append(Fact("total", plan.total_bytes, units.size(plan.total_bytes)))
         if facts.whole:
@@ -50,14 +55,16 @@ def memory(facts: Facts) -> Topic:
     )  # fmt: skip
 
 
+_WITHOUT_CACHE = "Working space comes on top. "
 _ON_TOP = "A cache for the text and working space come on top. "
+_WHY = "This is why people ask for the number of parameters: it decides which computer can run a model."
 _ON_MEMORY: tuple[str, ...] = (
-    "This is why people ask for the number of parameters: it decides which computer can run a model. "
-    "The cache holds what the model has read (keys and values of each token) and grows with the "
+    f"{_WHY} The cache holds what the model has read (keys and values of each token) and grows with the "
     "length of the text.",
     "Training takes several times as much: a gradient for each parameter, and two further numbers of "
     "the optimizer Adam.",
 )
+_ON_MEMORY_ALONE = (_WHY, _ON_MEMORY[-1])
 
 
 def _as_stored(facts: Facts, plan: MemoryPlan) -> str:
@@ -101,24 +108,10 @@ def _trained(facts: Facts) -> list[Fact]:
 
 def speed(facts: Facts) -> Topic:
     """Return how fast memory and arithmetic allow a model to answer."""
-    multiplied, which = _multiplied(facts)
-    brief = (
-        "For each token that a model writes, its parameters are read from memory and multiplied once: "
-        f"about {in_words(2 * multiplied)} operations for {facts.name}. More parameters take more time. "
-    )
-    details, table = (
-        list(_ON_SPEED),
-        [
-            Fact(
-                "operations for a token",
-                2 * multiplied,
-                in_words(2 * multiplied),
-                which,
-            )
-        ],
-    )
     plan = planned(facts, device=_GPU)
     bound = None if isinstance(plan, str) else plan.decode_tokens_per_second
+    brief, table = _operations(facts, writes=bound is not None)
+    details = list(() if bound is None else _ON_SPEED)
     if isinstance(plan, str):
         details.append(plan)
     elif bound is None:
@@ -136,6 +129,40 @@ def speed(facts: Facts) -> Topic:
         word="speed", question="How fast is it?", brief=brief, details=tuple(details),
         facts=tuple(table), command=facts.command("plan", f"--device {_GPU}"),
     )  # fmt: skip
+
+
+def _operations(facts: Facts, writes: bool) -> tuple[str, list[Fact]]:
+    """Return what is multiplied for a token, or what is known of a model that reads none."""
+    multiplied = multiplied_parameters(facts.inventory)
+    if facts.reads_tokens and multiplied is not None:
+        number = 2 * multiplied
+        how = "2 for each parameter of a matrix product"
+        return (
+            f"For each token that a model {'writes' if writes else 'reads'}, its matrices are read "
+            f"from memory and multiply it once: about {in_words(number)} operations for {facts.name}. "
+            "More parameters take more time. ",
+            [Fact("operations for a token", number, in_words(number), how)],
+        )
+    kernels = facts.parameters_of(role="kernel")
+    fact = [Fact("weights in kernels", kernels)]
+    if not kernels:
+        looked_up = facts.parameters_of(role="embedding")
+        text = "nothing in it is recognised as a matrix that multiplies"
+        if looked_up:
+            text = f"rows of its {in_words(looked_up)} numbers are looked up, which multiplies nothing"
+        return (
+            f"Arithmetic takes time where matrices multiply. In {facts.name} {text}. ",
+            fact,
+        )
+    how_often = "how often each is applied depends on its input"
+    if facts.architecture is not None:
+        how_often += f" ({facts.command('roles')} counts the operations of a call)"
+    return (
+        "A layer is read from memory and multiplies each vector that it is applied to: 2 operations "
+        f"for each weight of its kernels. {facts.name} has {counted(kernels, 'such weight')}; "
+        f"{how_often}. ",
+        fact,
+    )
 
 
 _NO_TOKENS = (
@@ -156,24 +183,13 @@ def _small(facts: Facts) -> list[Fact]:
     return [Fact("the same at 4 bits (Q4_K_M)", bound, units.rate(bound), "at most")]
 
 
-def _multiplied(facts: Facts) -> tuple[int, str]:
-    """Return the parameters that multiply a token, and how they become operations."""
-    active = facts.ledger.active_parameters
-    if active is None:
-        return facts.ledger.parameters, "2 for each parameter"
-    if active.without_input_embedding is None:
-        return active.with_embedding_and_head, "2 for each active parameter"
-    how = "2 for each active parameter; of the embedding a row is read"
-    return active.without_input_embedding, how
-
-
 def cost(facts: Facts) -> Topic:
     """Return what a million tokens cost in dollars and energy, one text at a time."""
     brief = (
         "Cost is time on a machine: its price an hour, or its electric power. More active parameters "
         "take more of both. "
     )
-    details, table = list(_ON_COST), []
+    details, table = list(_ON_COST if facts.reads_tokens else ()), []
     plan = planned(facts, device=_SERVER, tokens=_TOKENS)
     if isinstance(plan, str):
         details.append(plan)

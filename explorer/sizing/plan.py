@@ -53,6 +53,7 @@ def plan_of(
     placement = _placement(workload, choice, device)
     check_axes(subject, placement)
     asked, workload = workload, settled(subject, workload)
+    workload = replace(workload, batch=placement.rounded(workload.batch))
     check_sequence(subject, workload, placement)
     built = build(subject, workload, placement, variation.prune, optimizer)
     terms, compiled, said = _compiled(
@@ -87,7 +88,21 @@ def plan_of(
         terms = build(subject, changed, mesh, variation.prune, optimizer).terms
         return sum(term.on_device for term in terms)
 
-    return outlook_of(plan, subject, built, placement, choice, replan)
+    return _over_all(outlook_of(plan, subject, built, placement, choice, replan), placement)
+
+
+def _over_all(plan: MemoryPlan, placement: Placement) -> MemoryPlan:
+    """Return a plan whose terms and totals are those of all devices, each as the fullest one."""
+    if placement.devices == 1:
+        return plan
+    terms = tuple(term.on_all(placement.devices) for term in plan.terms)
+    return replace(
+        plan,
+        terms=terms,
+        total_bytes=sum(term.bytes for term in terms),
+        low_bytes=sum(term.low for term in terms),
+        high_bytes=sum(term.high for term in terms),
+    )
 
 
 def _placement(

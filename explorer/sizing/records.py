@@ -41,6 +41,8 @@ TERMS: tuple[TermName, ...] = TermName.__args__
 class Term(msgspec.Struct, frozen=True, kw_only=True):
     """The bytes of one thing that memory is needed for, over all devices.
 
+    Those of a plan on a mesh are what one device needs, the fullest, times the number of devices.
+
     Attributes:
         name: what it is.
         bytes: the best figure; `low` and `high` are equal to it where it is exact.
@@ -100,6 +102,20 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
         low, high = (-(-held * side // whole) for side in (self.low, self.high))
         return msgspec.structs.replace(
             self, bytes=held, low=low, high=high, per_device=None
+        )
+
+    def on_all(self, devices: int) -> "Term":
+        """Return what all devices need of it, each as much as the fullest one.
+
+        >>> term = Term(name="logits", bytes=64, low=32, high=96, provenance="", per_device=16)
+        >>> every = term.on_all(8)
+        >>> every.bytes, every.low, every.high, every.per_device
+        (128, 64, 192, 16)
+        """
+        each = self.of_each()
+        low, best, high = (devices * side for side in (each.low, each.bytes, each.high))
+        return msgspec.structs.replace(
+            self, bytes=best, low=low, high=high, per_device=each.bytes
         )
 
 
@@ -197,7 +213,8 @@ class MemoryPlan(Exportable, frozen=True, kw_only=True):
         bits_per_weight: bits of stored weights over parameters.
         by_type: what the stored weights of each type add up to.
         terms: each thing that needs memory; their bytes add up to `total_bytes`.
-        total_bytes: over all devices; `low_bytes` and `high_bytes` are its bounds.
+        total_bytes: of all devices, each as the fullest one; `low_bytes` and `high_bytes` are
+            its bounds.
         per_device_bytes: on the fullest device.
         fits: whether that is at most what a device offers; None without a device.
         longest_context: the longest context with which it fits; None without a device.

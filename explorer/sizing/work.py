@@ -1,6 +1,6 @@
 """A plan -> what one step of its model reads and computes."""
 
-from explorer.analyses.active import active_parameters
+from explorer.analyses.active import multiplied_parameters
 from explorer.architectures.architecture import Architecture
 from explorer.architectures.attention_specs import AttentionSpec
 from explorer.sizing.cache.engines import sequences_of, tokens_of
@@ -10,7 +10,7 @@ from explorer.sizing.speed.bounds import ModelWork
 from explorer.sizing.subject import Subject
 from explorer.sizing.terms import Built
 
-__all__ = ["attention_width", "multiplied_parameters", "work_of"]
+__all__ = ["attention_width", "work_of"]
 
 _WEIGHTS: tuple[TermName, ...] = ("parameters", "quantization")
 _CACHE: tuple[TermName, ...] = ("kv_cache", "recurrent_state")
@@ -33,7 +33,7 @@ def work_of(
         if term.name in _CACHE and term.bytes
     )
     return ModelWork(
-        active_parameters=multiplied_parameters(subject),
+        active_parameters=multiplied_parameters(subject.inventory),
         trainable_parameters=plan.trainable_parameters if workload.lora else None,
         attention_width=attention_width(subject.architecture),
         sequences=sequences,
@@ -45,20 +45,6 @@ def work_of(
             plan.by_type, key=lambda name: plan.by_type[name].elements, default=""
         ),
     )
-
-
-def multiplied_parameters(subject: Subject) -> int | None:
-    """Return the parameters that multiply one token; None where nothing says it.
-
-    >>> from explorer.api.plans import subject_of
-    >>> multiplied_parameters(subject_of("llama-3.1-8b", ()))
-    7504924672
-    """
-    active = active_parameters(subject.inventory)
-    if active is None:
-        return None
-    without = active.without_input_embedding
-    return active.with_embedding_and_head if without is None else without
 
 
 def _share(plan: MemoryPlan, names: tuple[TermName, ...]) -> float:

@@ -8,8 +8,9 @@ from explorer.paths import Key, name_of, path_of, unboxed
 from explorer.targets.leaves import LeafPart
 from explorer.targets.made import compose
 from explorer.targets.pairs import Match, Renamed, matched
-from explorer.targets.records import Target
+from explorer.targets.records import Checkpoint, Target, Tree
 from explorer.targets.sides import Side, side_of
+from explorer.targets.valueless import no_values
 from explorer.targets.values import Progress
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["difference_of_targets", "digests_of_target"]
 
+_SHAPES = "`explorer compare` compares the shapes of two targets"
 _AT_A_TIME = 1 << 28  # bytes of float32, which block formats become
 _EVEN = ("low", "step", "high", "reach")  # of levels: arrays
 
@@ -44,6 +46,9 @@ def difference_of_targets(
     from explorer.values.diff import difference_of, in_order
     from explorer.values.differences import Difference
 
+    for target in (a, b):
+        if not isinstance(target, Checkpoint | Tree):
+            raise no_values(target, _SHAPES)
     left, right = side_of(a), side_of(b)
     compose(left, right)
     matching = matched(left, right, renamed)

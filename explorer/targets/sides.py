@@ -15,6 +15,7 @@ from explorer.targets.records import Checkpoint, Target, Tree
 from explorer.targets.scaled import ScaledWeight, scaled_weights
 from explorer.targets.stored import Made, StoredArray
 from explorer.targets.unchanged import Unchanged
+from explorer.targets.valueless import no_values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -294,8 +295,4 @@ def side_of(target: Target) -> Side:
             return _FileSide(target, inventory_of(target))
         case Tree():
             return _TreeSide(target)
-    raise TreeError(
-        getattr(target, "name", "") or type(target).__name__,
-        found="has shapes and no values",
-        expected="a checkpoint, or a tree or a module that holds arrays",
-    )
+    raise no_values(target)

@@ -13,6 +13,7 @@ from explorer.targets.inventories import inventory_of
 from explorer.targets.packed import PackedWeight, packed_weights
 from explorer.targets.records import Checkpoint, Target, Tree
 from explorer.targets.unchanged import Unchanged
+from explorer.targets.valueless import no_values
 
 if TYPE_CHECKING:
     from explorer.values.describe import NamedValues
@@ -61,11 +62,7 @@ def values_of(
             return (each._replace(tied_to=tied.get(each.key)) for each in files)
         case Tree():
             return _of_tree(target, select, keys)
-    raise TreeError(
-        getattr(target, "name", "") or type(target).__name__,
-        found="has shapes and no values",
-        expected="a checkpoint, or a tree or a module that holds arrays",
-    )
+    raise no_values(target)
 
 
 def tied_notes(target: Target, select: str | None = None) -> tuple[str, ...]:

@@ -7,9 +7,11 @@ from explorer.document.records import Column, Document, Paragraph, Table, Terms
 from explorer.errors import printable
 from explorer.values.groups import pattern_of, range_name
 from explorer.views import units
+from explorer.views.side_by_side import side_by_side_blocks
 
 __all__ = [
     "CHANGE_FIELDS",
+    "compared_document",
     "comparison_document",
     "comparison_records",
     "comparison_table",
@@ -63,6 +65,26 @@ def comparison_table(comparison: Comparison, title: str = "") -> Document:
     head = Paragraph(_counts(comparison))
     table = [Table(_COLUMNS, rows).without_empty_columns()] if rows else []
     return Document(title, (head, *table))
+
+
+def compared_document(
+    comparison: Comparison, title: str = "", most: int | None = None
+) -> Document:
+    """Return the modules side by side and the table of the differences.
+
+    Args:
+        comparison: of two targets.
+        title: above it.
+        most: differences that are listed tensor by tensor; None for all of them.
+    """
+    changes = comparison_table(comparison, title)
+    if not comparison.modules:
+        return changes
+    counts, *table = changes.blocks
+    if most is not None and len(comparison_records(comparison)) > most and table:
+        table = [Paragraph("Tensor by tensor: --all")]
+    blocks = side_by_side_blocks(comparison.modules)
+    return Document(changes.title, (*blocks, counts, *table))
 
 
 CHANGE_FIELDS = (

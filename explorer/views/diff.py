@@ -47,7 +47,7 @@ def diff_document(found: Difference) -> Document:
     Where many differ, those of equal layers that changed in one way share a row: with the
     largest of their figures.
     """
-    title = f"{found.a} -> {found.b}"
+    title = f"{printable(found.a, 300)}\n-> {printable(found.b, 300)}"
     with_tolerance = bool(found.rtol or found.atol)
     differ = [each for each in found.tensors if each.verdict != "identical"]
     groups = _folded(differ) if len(differ) > _MANY else [[each] for each in differ]

@@ -76,18 +76,6 @@ def test_numbers_are_those_of_the_ledger(name):
         assert f"{ledger.parameters:,}" in explained[topic].brief
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama-2-7b", "mixtral-8x7b", "deepseek-v3"])
-def test_operations_are_two_for_each_parameter_that_multiplies(name):
-    active = ex.ledger(name).active_parameters
-    assert active is not None
-    without = active.without_input_embedding
-    facts = {fact.name: fact.value for fact in ex.explain(name, "speed").topics[0].facts}
-    multiplied = active.with_embedding_and_head if without is None else without
-    assert facts["operations for a token"] == 2 * multiplied
-    page = ex.report(name, values=False)
-    assert f"One token multiplies {multiplied:,} parameters" in page
-
-
 def test_memory_says_how_a_model_is_kept_where_that_is_not_16_bits():
     def said(name: str) -> str:
         return ex.explain(name, "memory").topics[0].brief
@@ -102,6 +90,44 @@ def test_memory_says_how_a_model_is_kept_where_that_is_not_16_bits():
 def test_the_adapter_by_hand_is_on_a_kernel_of_attention():
     details = " ".join(ex.explain("llama-3.1-8b", "LoRA").topics[0].details)
     assert "Beside a kernel of 4,096 x 4,096 = 16,777,216 weights" in details
+
+
+NOT_OF_TEXT = ("vit-base", "vit-large")
+
+
+@pytest.mark.parametrize("name", NOT_OF_TEXT)
+@pytest.mark.parametrize("word", ["embedding", "memory", "speed", "cost"])
+def test_nothing_is_said_of_tokens_of_a_model_of_images(name, word):
+    (topic,) = ex.explain(name, word).topics
+    said = words_of(topic)
+    for other in ("in a model of text the embedding is a table with a row of learned numbers, a "
+                  "vector, for each token", "reads no tokens", "not known to write text token by token",
+                  "no rate of tokens", "no price of tokens"):  # fmt: skip
+        said = said.replace(other, "")
+    assert "token" not in said
+    assert "cache" not in said
+
+
+def test_what_is_looked_up_multiplies_nothing(tmp_path):
+    save_file(
+        {"embedding.weight": np.ones((100, 8), "float32")}, tmp_path / "table.safetensors"
+    )
+    (topic,) = ex.explain(tmp_path / "table.safetensors", "speed").topics
+    assert "rows of its 800 numbers are looked up, which multiplies nothing" in topic.brief
+    assert [(fact.name, fact.value) for fact in topic.facts] == [("weights in kernels", 0)]
+
+
+def test_a_network_of_which_nothing_says_that_it_reads_text_has_no_operations_of_a_token(
+    tmp_path,
+):
+    arrays = {
+        "conv.weight": np.ones((8, 4, 3), "float32"),
+        "conv.bias": np.ones(8, "float32"),
+    }
+    save_file(arrays, tmp_path / "conv.safetensors")
+    (topic,) = ex.explain(tmp_path / "conv.safetensors", "speed").topics
+    assert "has 96 such weights" in topic.brief
+    assert [(fact.name, fact.value) for fact in topic.facts] == [("weights in kernels", 96)]
 
 
 def test_headline_is_books_and_shelves():
@@ -203,7 +229,7 @@ def test_csv_has_the_figures_of_a_topic_or_the_topics():
     assert rows("bias", "--csv") == [
         {
             "figure": "biases of gpt2",
-            "amount": "102,144",
+            "amount": "102144",
             "note": "inferred (roles by name)",
         }
     ]

@@ -2,6 +2,7 @@
 
 from explorer.architectures.architecture import Architecture
 from explorer.architectures.declaration import declare
+from explorer.architectures.listing import is_parameter
 from explorer.errors import InputError
 from explorer.inventory.inventory import Inventory
 from explorer.sizing.meshes.placement import Placement
@@ -24,7 +25,7 @@ from explorer.sizing.weights.groups import (
     share_of,
 )
 from explorer.sizing.weights.parsing import Wanted
-from explorer.sizing.weights.totals import Tally, Weights
+from explorer.sizing.weights.totals import Piece, Tally, Weights
 
 __all__ = ["gguf_weights", "tensor_types", "uniform_type"]
 
@@ -86,6 +87,10 @@ def gguf_weights(subject: Subject, wanted: Wanted, placement: Placement) -> Weig
     stored = 0
     for tensor, kind in tensor_types(architecture, wanted):
         piece = block_piece(kind, tensor.shape)
+        if not any(
+            map(is_parameter, tensor.leaves)
+        ):  # rotary factors, the routers' offsets
+            piece = Piece(f"buffers ({kind})", 0, piece.values, piece.scales)
         stored += piece.elements
         share = (1, 1)
         if "_exps." in tensor.name and router is not None:

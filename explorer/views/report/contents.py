@@ -6,7 +6,6 @@ from typing import Any
 from explorer.analyses.collapse import Row, collapse
 from explorer.analyses.comparison import Comparison
 from explorer.analyses.ledger import Ledger, ledger_of
-from explorer.analyses.side_by_side import side_by_side
 from explorer.document.palette import COLOURS
 from explorer.document.records import Block, Column, Paragraph, Table
 from explorer.document.words import counted
@@ -68,7 +67,7 @@ def _differences(report: ModelReport, compared: Comparison, most: int) -> list[B
     if compared.identical:
         return _cut_blocks(changes, most)
     a, b = (printable(each.target or each.source, 200) for each in (first, second))
-    trees = side_by_side_blocks(side_by_side(first, second))
+    trees = side_by_side_blocks(compared.modules)
     return _cut_blocks((Paragraph(f"A: {a}, B: {b}"), *trees, *changes), most)
 
 
@@ -157,6 +156,8 @@ def _flops(flops: Flops) -> list[Block]:
         f"One token multiplies {flops.parameters:,} parameters: 2 operations each, and 4 for "
         "each element of its attention to the tokens before it."
     )
+    if flops.once:
+        sentence += f" {flops.once:,} more multiply one vector of a text, which is not counted here."
     columns = (Column("context"), Column("FLOPs for one token", "right"))
     rows = [
         (counted(context, "token"), number) for context, number in flops.by_context.items()

@@ -13,10 +13,14 @@ __all__ = ["Flops", "ModelReport", "ReportedModel"]
 
 
 class Flops(msgspec.Struct, frozen=True):
-    """The operations of one token forward: at contexts in tokens, two for a multiply-add."""
+    """The operations of one token forward: at contexts in tokens, two for a multiply-add.
+
+    `parameters` multiply each token, `once` only one vector of a text.
+    """
 
     parameters: int
     by_context: dict[int, int]
+    once: int = 0
 
 
 class ReportedModel(msgspec.Struct, frozen=True, kw_only=True):

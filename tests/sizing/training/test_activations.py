@@ -75,7 +75,7 @@ def test_tensor_parallel_devices_share_heads_and_hidden_features():
         "llama-3.1-8b", train=True, context=4096, batch=2, mesh={"fsdp": 2, "tensor": 8}
     )
     (term,) = [term for term in plan.terms if term.name == "activations"]
-    assert (term.bytes, term.on_device) == (2 * one, eight)
+    assert (term.bytes, term.on_device) == (16 * eight, eight)
 
 
 def test_an_image_is_its_patches():

@@ -136,7 +136,7 @@ def test_a_device_holds_its_part():
 
 def test_a_plan_has_totals_by_type():
     plan = ex.plan("llama-3.1-8b", quantize="Q4_K_M")
-    assert list(plan.by_type) == ["q4_k", "q6_k", "float32"]
+    assert list(plan.by_type) == ["q4_k", "q6_k", "float32", "buffers (float32)"]
     assert sum(total.tensors for total in plan.by_type.values()) == 292
     sizes = {term.name: term.bytes for term in plan.terms}
     assert sum(t.bytes for t in plan.by_type.values()) == sum(

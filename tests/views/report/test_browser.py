@@ -104,6 +104,37 @@ def test_the_map_is_walked_by_keys_and_searched(report: Path):
         assert page.complaints == []
 
 
+SEARCH = """(() => { const s = document.querySelector('input[type=search]');
+s.value = TERM; s.dispatchEvent(new Event('input')); })()"""
+
+
+@browser_test
+@pytest.mark.parametrize("term", ["*.bias", "*/bias", "attention.query", "attention/query"])
+def test_dots_of_keys_find_what_slashes_of_paths_find(tmp_path: Path, term: str):
+    ex.report("gpt2", path=tmp_path / "gpt2.html", values=False)
+    glob = "**/bias" if "bias" in term else "**/attention/query/**"
+    selected = ex.explore("gpt2").select(glob).num_parameters
+    with opened(tmp_path / "gpt2.html") as page:
+        page.evaluate(SEARCH.replace("TERM", repr(term)))
+        found = page.evaluate("document.querySelector('.found').textContent")
+        assert f": {selected:,} parameters" in found
+        assert page.complaints == []
+
+
+@browser_test
+@pytest.mark.parametrize("name", ["gpt2", "llama-3.1-8b", "deepseek-v3"])
+def test_devices_are_listed_by_whether_they_suffice(tmp_path: Path, name: str):
+    ex.report(name, path=tmp_path / "model.html", values=False)
+    with opened(tmp_path / "model.html") as page:
+        said = page.evaluate("document.querySelector('.fits').textContent")
+        number = "document.querySelectorAll('.fits .%s').length"
+        fitting, others = (page.evaluate(number % each) for each in ("fit", "no"))
+    assert said.startswith("one of these suffices: ✓") == (fitting > 0)
+    assert said.startswith("none of these suffices: ✗") == (fitting == 0)
+    assert ("too large for: ✗" in said) == (fitting > 0 and others > 0)
+    assert fitting + others > 5
+
+
 @browser_test
 def test_hostile_names_stay_text(tmp_path: Path):
     layout = {f"{name}.weight": ((4, 3), "F32") for name in HOSTILE}

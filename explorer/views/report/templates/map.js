@@ -281,9 +281,11 @@ function short(number) {
 }
 
 function matcher(term) {
-  if (!term.includes("*")) return (path) => path.includes(term);
-  const pattern = new RegExp(term.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&")).join(".*"));
-  return (path) => pattern.test(path);
+  // a key's dots are a path's slashes
+  const plain = (text) => text.replaceAll(".", "/"), sought = plain(term);
+  if (!term.includes("*")) return (path) => plain(path).includes(sought);
+  const pattern = new RegExp(sought.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&")).join(".*"));
+  return (path) => pattern.test(plain(path));
 }
 
 function filterTree(section, query) {

@@ -173,10 +173,14 @@ class Memory {
   fits(total) {
     const place = this.section.querySelector(".fits");
     const several = this.number() > 1;
-    place.replaceChildren(several ? `${grouped(this.number())} of these suffice: ` : "one of these suffices: ");
-    for (const device of data.devices.filter((each) => each.common && (each.in_meshes || !several))) {
-      const fits = total <= device.memory;
-      html("span", place, `${fits ? "✓" : "✗"} ${device.key}`, fits ? "fit" : "no");
-    }
+    place.replaceChildren();
+    const devices = data.devices.filter((each) => each.common && (each.in_meshes || !several));
+    const fitting = devices.filter((each) => total <= each.memory), others = devices.filter((each) => total > each.memory);
+    const number = several ? grouped(this.number()) : "one";
+    const suffice = several ? "suffice" : "suffices";
+    place.append(fitting.length ? `${number} of these ${suffice}: ` : several ? `${number} of any of these do not suffice: ` : "none of these suffices: ");
+    for (const device of fitting) html("span", place, `✓ ${device.key}`, "fit");
+    if (fitting.length && others.length) place.append("too large for: ");
+    for (const device of others) html("span", place, `✗ ${device.key}`, "no");
   }
 }
