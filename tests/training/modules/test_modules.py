@@ -215,7 +215,7 @@ def test_a_loss_that_returns_statistics_of_nnx():
 
 
 class Masked(nnx.Module):
-    """One that holds arrays which are no Variables, as masks and tables of positions often are."""
+    """One that holds arrays which are not Variables, as masks and tables of positions often are."""
 
     def __init__(self, *, rngs: nnx.Rngs):
         self.layer = nnx.Linear(4, 2, rngs=rngs)
@@ -232,7 +232,7 @@ class Masked(nnx.Module):
 @pytest.mark.parametrize(
     "model", [Masked(rngs=nnx.Rngs(0)), Masked], ids=["module", "factory"]
 )
-def test_arrays_that_are_no_variables_are_kept_as_they_are(model: Any):
+def test_arrays_that_are_not_variables_are_kept_as_they_are(model: Any):
     def loss_fn(model: Any, batch: Any, context: Any) -> jax.Array:
         return jnp.square(model(batch) - 1).mean()
 
