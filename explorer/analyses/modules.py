@@ -44,7 +44,7 @@ def modules_of(a: Inventory, b: Inventory) -> tuple[ComparedModule, ...]:
     >>> import explorer as ex
     >>> found = modules_of(ex.explore({"w": [0.0]}), ex.explore({"w": [0.0], "b": [0.0]}))
     >>> [(each.name, each.level, each.parameters) for each in found]
-    [('', 0, 1), ('w/0', 1, 0), ('b/0', 1, 1)]
+    [('', 0, 1), ('w', 1, 0), ('b', 1, 1)]
     """
     return tuple(_rows(side_by_side(a, b), 0))
 

@@ -37,7 +37,7 @@ __all__ = ["BrowserApp"]
 
 _ASKED_ABOVE = 1_000_000_000  # bytes of values that are read after a second key alone
 _MOST_PLACED = 5000  # tensors of a row whose place in files is looked up
-_NARROW, _SHORT = 100, 30  # cells and lines below which panes give way
+_NARROW, _SHORT = (100, 140), 30  # cells, of one or two targets, and lines of small screens
 _LONGEST = 400  # characters of a line
 
 
@@ -91,7 +91,8 @@ class BrowserApp(ThemedApp):
 
     def on_resize(self) -> None:
         """Put the details below the rows where the terminal is narrow."""
-        self.screen.set_class(self.size.width < _NARROW, "narrow")
+        least = _NARROW[self.session.outline.is_pair]
+        self.screen.set_class(self.size.width < least, "narrow")
         self.screen.set_class(self.size.height < _SHORT, "short")
         self.call_after_refresh(self._titles)
 

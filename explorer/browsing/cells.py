@@ -33,8 +33,8 @@ class _Field(NamedTuple):
     width: int
 
 
-def _fields(outline: Outline, width: int) -> list[_Field]:
-    """Return the columns that fit beside names, in order."""
+def _wanted(outline: Outline) -> tuple[list[_Field], tuple[int, ...]]:
+    """Return all columns, and the order in which they give way."""
     digits = max(len(f"{outline.root.parameters(s):,}") for s in range(len(outline.trees)))
     digits = max(digits, len("parameters") + 2 * outline.is_pair)
     if outline.is_pair:
@@ -44,7 +44,7 @@ def _fields(outline: Outline, width: int) -> list[_Field]:
             _Field("B - A", digits + 1),
             _Field("bytes B - A", len("bytes B - A")),
         ]
-        order = (0, 3, 1)
+        order = (3, 0, 1)
     else:
         wanted = [
             _Field("shape", 22),
@@ -53,6 +53,12 @@ def _fields(outline: Outline, width: int) -> list[_Field]:
             _Field("bytes", _BYTES),
         ]
         order = (0, 2, 3)
+    return wanted, order
+
+
+def _fields(outline: Outline, width: int) -> list[_Field]:
+    """Return the columns that fit beside names, in order."""
+    wanted, order = _wanted(outline)
     given_up = iter(order)
     kept = list(range(len(wanted)))
     least = _LEAST + 2 * (not outline.is_pair)
@@ -63,10 +69,12 @@ def _fields(outline: Outline, width: int) -> list[_Field]:
 
 
 def header_pieces(outline: Outline, width: int) -> list[CellText]:
-    """Return the titles of the columns."""
+    """Return the titles of the columns, and how many have no room."""
     fields = _fields(outline, width)
     names = width - sum(field.width + 2 for field in fields)
-    pieces = [CellText(_left("  name", names), "title")]
+    hidden = len(_wanted(outline)[0]) - len(fields)
+    name = f"  name ({hidden} hidden)" if hidden else "  name"
+    pieces = [CellText(_left(name, names), "title")]
     for field in fields:
         side = _left if field.title in ("shape", "share") else _right
         pieces.append(CellText(f"  {side(field.title, field.width)}", "title"))

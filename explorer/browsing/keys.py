@@ -11,6 +11,9 @@ from textual.widgets import Static
 __all__ = ["KEYS", "HelpScreen"]
 
 KEYS: list[BindingType] = [
+    # first, as a narrow terminal has no room for the others
+    Binding("question_mark", "help", "Help", key_display="?"),
+    Binding("q,ctrl+c", "quit", "Quit", key_display="q"),
     Binding("enter,space", "turn", "Open", key_display="⏎"),
     Binding("right,l", "open", "Open", show=False),
     Binding("left,h", "close", "Close", show=False),
@@ -25,8 +28,6 @@ KEYS: list[BindingType] = [
     Binding("s", "statistics", "Stats"),
     Binding("t", "theme", "Theme"),
     Binding("escape", "leave", "Leave", show=False),
-    Binding("question_mark", "help", "Help", key_display="?"),
-    Binding("q,ctrl+c", "quit", "Quit", key_display="q"),
 ]
 _HELP = """\
 up, down, page up, page down    move
@@ -45,7 +46,8 @@ q                               quit
 
 A row such as layers_[0-11] stands for twelve equal layers, and its
 numbers are of all of them. Colours are components; a bar is the
-share of all parameters."""
+share of all parameters. A wider terminal shows the columns that are
+counted as hidden."""
 
 
 class HelpScreen(ModalScreen[None]):

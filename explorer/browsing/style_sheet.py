@@ -7,8 +7,9 @@ __all__ = ["STYLE_SHEET"]
 
 STYLE_SHEET = """
 Screen { background: $background; color: $foreground; }
-#title { text-style: bold; padding: 0 1; height: 1; }
-#sentence, #memory, #legend { padding: 0 1; height: 1; }
+#title { text-style: bold; padding: 0 1; height: auto; max-height: 3; }
+#sentence, #memory { padding: 0 1; height: auto; max-height: 3; }
+#legend { padding: 0 1; height: 1; }
 #memory { color: $quiet; }
 #strip { padding: 0 1; height: 1; }
 #body { height: 1fr; }

@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Container
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
@@ -82,6 +83,7 @@ def save_figure(figure: Figure, path: str | os.PathLike, mark: str) -> None:
         InputError: the file is there, or cannot be written.
     """
     buffer, ending = io.BytesIO(), os.path.splitext(path)[1].lower().removeprefix(".")
+    _check_ending(path, ending, figure.canvas.get_supported_filetypes())
     try:
         marked = {_FIELDS[ending]: mark} if ending in _FIELDS else None
         figure.savefig(buffer, format=ending or "png", dpi=160, metadata=marked)
@@ -107,12 +109,17 @@ def check_picture(path: str | os.PathLike, mark: str) -> None:
     """
     check_path("plot", path)
     ending = os.path.splitext(path)[1].lower().removeprefix(".")
-    if ending and ending not in _FIELDS:
-        found, expected = f"ends with .{printable(ending, 20)}", ".png, .svg or .pdf"
-        raise InputError(path, found=found, expected=expected)
+    _check_ending(path, ending, _FIELDS)
     place = path if ending else f"{os.fspath(path)}.png"
     if os.path.lexists(place):
         _check_plot(place, mark)
+
+
+def _check_ending(path: str | os.PathLike, ending: str, known: Container[str]) -> None:
+    """Refuse an ending that plots cannot have; a name without one becomes a .png."""
+    if ending and ending not in known:
+        found, expected = f"ends with .{printable(ending, 20)}", ".png, .svg or .pdf"
+        raise InputError(path, found=found, expected=expected)
 
 
 def _check_plot(path: str | os.PathLike, mark: str) -> None:

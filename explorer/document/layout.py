@@ -94,7 +94,7 @@ def table_lines(
             lines.append(_GAP.join("─" * widths[i] for i in kept))
             line = f"{style.bold}{line}{style.reset}"
         lines.append(line)
-    hidden = [c.title for i, c in enumerate(columns) if i not in kept]
+    hidden = [c.title for i, c in enumerate(columns) if i not in kept and c.title]
     if hidden:
         said = f"(hidden at this width: {', '.join(hidden)})"
         lines += [f"{style.dim}{line}{style.reset}" for line in textwrap.wrap(said, width)]

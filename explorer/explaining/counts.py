@@ -1,6 +1,5 @@
-"""Tensors, parameters, weights and biases of a model."""
+"""Parameters, weights and biases of a model."""
 
-from collections import Counter
 from math import prod
 
 from explorer.analyses.ledger import Ledger
@@ -8,18 +7,14 @@ from explorer.architectures.catalog.entries import UndisclosedModel, find
 from explorer.document.words import counted
 from explorer.explaining.facts import Facts, in_words, share
 from explorer.explaining.records import Fact, Topic
-from explorer.inventory.tensor import TensorSpec
 from explorer.views import units
 
-__all__ = ["bias", "headline", "parameter", "sizes", "tensor", "weight"]
+__all__ = ["bias", "headline", "parameter", "sizes", "weight"]
 
 _SIZES = (
     "gpt2-xl", "llama-2-7b", "llama-2-70b", "grok-1", "deepseek-v3", "gpt-4", "claude",
 )  # fmt: skip
-_RANKS = {
-    0: "a single number", 1: "lists of numbers (vectors)", 2: "tables of numbers (matrices)",
-    3: "blocks with three dimensions", 4: "blocks with four dimensions",
-}  # fmt: skip
+_COUNTED = ("gpt2-xl", "llama-2-70b", "deepseek-v3")
 WITH_BIASES = "gpt2"  # what shows biases where a model has none
 
 
@@ -27,7 +22,8 @@ def headline(facts: Facts) -> str:
     """Return the one sentence to remember: books, shelves, weights, biases, bytes."""
     ledger = facts.ledger
     if ledger.biases:
-        kinds = f"{ledger.weights:,} are weights, {counted(ledger.biases, 'is a bias', 'are biases')}."
+        weights = counted(ledger.weights, "is a weight", "are weights")
+        kinds = f"{weights}, {counted(ledger.biases, 'is a bias', 'are biases')}."
     else:
         kinds = "All are weights; none is a bias."
     at = ledger.bytes_at
@@ -37,98 +33,6 @@ def headline(facts: Facts) -> str:
         f"{counted(ledger.parameter_tensors, 'tensor')} ({'a shelf' if ledger.parameter_tensors == 1 else 'shelves'}). {kinds} At 16 bits they take "
         f"{units.size(at['16'])}, at 4 bits {units.size(at['4'])}."
     )
-
-
-def tensor(facts: Facts) -> Topic:
-    """Return how many arrays the parameters are kept in, and what one holds."""
-    ledger = facts.ledger
-    claim = _advertised(ledger)
-    brief = (
-        f"A tensor is one array of numbers: a list, a table, or a block with more dimensions. "
-        f"{facts.name} keeps its {counted(ledger.parameters, 'parameter')} (the books) in "
-        f"{counted(ledger.parameter_tensors, 'tensor')} ({'the shelf' if ledger.parameter_tensors == 1 else 'the shelves'})."
-    )
-    if claim:
-        brief += f' "{claim}" counts the books: it is not the number of tensors.'
-    details, largest = [], facts.largest
-    if largest is not None:
-        details.append(_of_one(largest))
-    details.append(f"Of its tensors, {_ranks(facts)}.")
-    other = ledger.tensors - ledger.parameter_tensors
-    if other:
-        what = "tensor holds" if other == 1 else "tensors hold"
-        details.append(
-            f"{other:,} further {what} numbers that training does not change (positions, scales, "
-            "running averages and the like): stored, but not parameters."
-        )
-    details += _in_checkpoints(ledger)
-    details.append(
-        "Models are packed in tensors because GPUs and TPUs compute with whole arrays at once, and "
-        "because libraries such as JAX find the derivative of a result by every number of a tensor "
-        "automatically, which learning needs."
-    )
-    per = ledger.parameters / ledger.parameter_tensors if ledger.parameter_tensors else 0
-    known = ledger.provenance
-    table = (
-        Fact("parameters", ledger.parameters, how=known["parameters"]),
-        Fact("tensors of parameters", ledger.parameter_tensors, how=known["tensors"]),
-        Fact("parameters in each, on average", round(per)),
-        Fact("other tensors", other),
-    )
-    return Topic(
-        word="tensor", question="What is a tensor?", brief=brief, details=tuple(details),
-        facts=table, command=facts.command("show"),
-    )  # fmt: skip
-
-
-def _of_one(largest: TensorSpec) -> str:
-    sizes, stack = largest.shape, largest.kind.stack
-    product = " x ".join(f"{size:,}" for size in sizes) or "1"
-    text = f"Its largest tensor, {largest.name}, has the shape {units.shape(sizes)}: "
-    text += f"{product} = {prod(sizes):,} numbers"
-    inner = sizes[len(stack) :]
-    return (
-        f"{text} ({prod(stack):,} times {units.shape(inner)}, stacked)."
-        if stack
-        else f"{text}."
-    )
-
-
-def _ranks(facts: Facts) -> str:
-    counts: Counter[int] = Counter()
-    for kind, named, _ in facts.inventory.kinds:
-        if kind.is_parameter:
-            counts[len(kind.shape)] += named
-    words = [
-        f"{number:,} {'is' if number == 1 else 'are'} "
-        f"{_RANKS.get(rank, 'blocks with more dimensions') if number > 1 else _one(rank)}"
-        for rank, number in sorted(counts.items())
-    ]
-    *first, last = words or ["none holds parameters"]
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def _one(rank: int) -> str:
-    return {
-        0: "a single number",
-        1: "a list of numbers (a vector)",
-        2: "a table (a matrix)",
-    }.get(rank, "a block with more dimensions")
-
-
-def _in_checkpoints(ledger: Ledger) -> list[str]:
-    """Return how many tensors a checkpoint keeps the same numbers in, where that differs."""
-    kept = ledger.checkpoint_tensors
-    if ledger.file_bytes is not None or not kept or kept == ledger.tensors:
-        return []
-    there = "each matrix of each expert is a tensor of its own there"
-    if kept < ledger.tensors:
-        there = "some are joined there, such as those of queries, keys and values"
-    with_others = ", with those that are not parameters" if ledger.buffers else ""
-    return [
-        f"A checkpoint under Hugging Face's names keeps the same numbers in {kept:,} tensors instead of "
-        f"{ledger.tensors:,}{with_others}: {there}."
-    ]
 
 
 def _advertised(ledger: Ledger) -> str:
@@ -141,19 +45,22 @@ def parameter(facts: Facts) -> Topic:
     total, claim = ledger.parameters, _advertised(ledger)
     brief = (
         f"A parameter is one number that a model learns in training. {facts.name} has {total:,}"
-        f"{_about(total)}: {ledger.weights:,} weights, which multiply, and "
+        f"{_about(total)}: {counted(ledger.weights, 'weight')}, which "
+        f"{'multiplies' if ledger.weights == 1 else 'multiply'}, and "
         f"{counted(ledger.biases, 'bias', 'biases')}, which {'is' if ledger.biases == 1 else 'are'}"
         " added."
     )
     if claim:
         letter = {"B": " (B: billion)", "M": " (M: million)", "T": " (T: trillion)"}
-        brief += f' Its publisher rounds this to "{claim}"{letter.get(claim[-1:], "")}.'
+        verb = "rounds this to" if _rounds_to(total, claim) else "calls it"
+        brief += f' Its publisher {verb} "{claim}"{letter.get(claim[-1:], "")}.'
     table = [Fact(facts.name, total, f"{total:,}", ledger.provenance["parameters"])]
-    table += sizes() if facts.whole else []
+    others = [fact for fact in sizes() if fact.name != facts.name]
+    table += others if facts.whole else []
     return Topic(
         word="parameter", question="What is a parameter, and how many are there?", brief=brief,
         details=_ON_PARAMETERS, facts=tuple(table),
-        command=facts.command("count", "gpt2-xl llama-2-70b deepseek-v3"),
+        command=facts.command("count", " ".join(n for n in _COUNTED if n != facts.spelled)),
     )  # fmt: skip
 
 
@@ -172,6 +79,21 @@ _ON_PARAMETERS = (
     "Not all of them matter equally. Four techniques make them fewer, smaller or partly idle: "
     "pruning, quantisation, mixtures of experts and LoRA each have a topic of their own.",
 )
+
+
+def _rounds_to(total: int, claim: str) -> bool:
+    """Return whether a count is what a publisher says, in as many digits.
+
+    >>> _rounds_to(671_026_404_352, "671B"), _rounds_to(316_489_340_928, "314B")
+    (True, False)
+    """
+    scale = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}.get(claim[-1:], 1)
+    digits = claim.rstrip("KMBT").replace(",", "")
+    try:
+        places = len(digits.partition(".")[2])
+        return abs(total / scale - float(digits)) <= 0.51 * 10.0**-places
+    except ValueError:
+        return False
 
 
 def _about(total: int) -> str:
@@ -202,7 +124,8 @@ def weight(facts: Facts) -> Topic:
     if ledger.biases:
         brief += (
             f"{ledger.weights:,} of the {counted(ledger.parameters, 'parameter')} of {facts.name} "
-            f"({share(ledger.weights, ledger.parameters)}) are weights."
+            f"({share(ledger.weights, ledger.parameters)}) "
+            f"{'is a weight' if ledger.weights == 1 else 'are weights'}."
         )
     else:
         brief += (

@@ -206,7 +206,7 @@ def _by_hand(facts: Facts) -> str:
         return ""
     _, (one, other) = max(shapes, key=lambda found: (found[0], found[1][0] * found[1][1]))
     return (
-        f"Beside a kernel of {one:,} x {other:,} = {one * other:,} weights, an adapter of rank {_RANK} "
+        f"Beside a kernel of {one:,} x {other:,} = {counted(one * other, 'weight')}, an adapter of rank {_RANK} "
         f"has {_RANK} x ({one:,} + {other:,}) = {_RANK * (one + other):,}."
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from explorer.architectures.catalog.entries import UndisclosedModel
-from explorer.explaining import choices, counts, efficiency, running, tables
+from explorer.explaining import arrays, choices, counts, efficiency, running, tables
 from explorer.explaining.facts import STAND_IN, Facts
 from explorer.explaining.learning_run import RECORDED, LearningRun
 from explorer.explaining.records import Explanation, Topic
@@ -13,7 +13,7 @@ from explorer.explaining.words import TOPICS
 
 __all__ = ["explanation_of", "undisclosed_explanation"]
 _WRITERS: dict[str, Callable[[Facts], Topic]] = {
-    "tensor": counts.tensor,
+    "tensor": arrays.tensor,
     "parameter": counts.parameter,
     "weight": counts.weight,
     "bias": counts.bias,

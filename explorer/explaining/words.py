@@ -8,7 +8,7 @@ __all__ = ["TOPICS", "find_topic", "is_word", "nearest_word"]
 
 # in the order in which they build on each other; with the other words for each
 TOPICS: dict[str, tuple[str, ...]] = {
-    "tensor": ("array", "shelf", "shape", "dimension", "matrix", "vector", "autodiff"),
+    "tensor": ("array", "shelf", "shape", "dimension", "matrix", "vector", "autodiff", "buffer", "state"),
     "parameter": ("param", "size", "count", "billion", "8b", "dial", "lever", "scale", "brain cell"),
     "weight": ("connection", "kernel", "coefficient", "strength", "neuron", "activation", "layer"),
     "bias": ("biase", "offset", "intercept", "shift"),
@@ -80,7 +80,8 @@ _WORDS = {other: topic for topic, others in TOPICS.items() for other in (topic, 
 
 def _known(word: str) -> str | None:
     plain = _plain(word)
-    return _WORDS.get(plain) or _WORDS.get(plain.removesuffix("s"))
+    one = plain if plain.endswith("ss") else plain.removesuffix("s")
+    return _WORDS.get(plain) or _WORDS.get(one)
 
 
 def _plain(word: str) -> str:

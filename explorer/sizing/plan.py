@@ -53,7 +53,7 @@ def plan_of(
     placement = _placement(workload, choice, device)
     check_axes(subject, placement)
     asked, workload = workload, settled(subject, workload)
-    workload = replace(workload, batch=placement.rounded(workload.batch))
+    wanted, workload = workload, _raised(workload, placement)
     check_sequence(subject, workload, placement)
     built = build(subject, workload, placement, variation.prune, optimizer)
     terms, compiled, said = _compiled(
@@ -75,7 +75,7 @@ def plan_of(
         bits_per_weight=8 * element if parameters else None,
         terms=tuple(terms),
         compiled=compiled,
-        notes=(*built.notes, *notes_on(subject, placement, workload, element), *said),
+        notes=(*built.notes, *notes_on(subject, placement, wanted, element), *said),
         total_bytes=sum(term.bytes for term in terms),
         low_bytes=sum(term.low for term in terms),
         high_bytes=sum(term.high for term in terms),
@@ -89,6 +89,11 @@ def plan_of(
         return sum(term.on_device for term in terms)
 
     return _over_all(outlook_of(plan, subject, built, placement, choice, replan), placement)
+
+
+def _raised(workload: Workload, placement: Placement) -> Workload:
+    """Return a workload of as many sequences as are planned on a mesh."""
+    return replace(workload, batch=placement.rounded(workload.batch))
 
 
 def _over_all(plan: MemoryPlan, placement: Placement) -> MemoryPlan:

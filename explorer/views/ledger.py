@@ -13,7 +13,7 @@ _Row = tuple[str, Cell, str]
 _COLUMNS = (
     Column("figure"),
     Column("value", "right"),
-    Column("how it is known", least=24, lines=2),
+    Column("how it is known", least=24, lines=3),
 )
 _GROUPS = (
     Column("by", once=True),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 __all__ = ["bits", "count", "in_memory", "shape", "share", "shares", "size"]
 
-_UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
+_UNITS = (("PB", 10**15), ("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
@@ -129,7 +129,9 @@ def span(low: int, high: int) -> str:
     """
     least, unit = size(low).split()
     most, larger = size(high).split()
-    scale = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "kB": 10**3, "B": 1}[larger]
+    scale = {"PB": 10**15, "TB": 10**12, "GB": 10**9, "MB": 10**6, "kB": 10**3, "B": 1}[
+        larger
+    ]
     if unit != larger and low * 10 >= scale:
         least, unit = f"{low / scale:.1f}", larger
     return f"{least} to {most} {unit}" if unit == larger else f"{size(low)} to {size(high)}"

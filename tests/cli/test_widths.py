@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import explorer as ex
+from explorer.document.records import Column, Document, Table
+from explorer.document.text import text_of
 from explorer.document.widths import distinct, width_of
 from tests.cli.in_process import run
 
@@ -73,6 +75,27 @@ def test_hidden_columns_are_named(width):
     assert hidden | set(header.split()) == columns
     assert not hidden & set(header.split())
     assert {"name", "parameters", "bytes"} <= set(header.split())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_column_without_a_title_is_not_listed_as_hidden(width):
+    columns = (
+        Column("name", least=20),
+        Column("amount", "right", rank=1),
+        Column("", rank=2),
+    )
+    rows = [("n" * 30, 10**20, "█" * 70)] * 2
+    text = text_of(Document("", (Table(columns, rows),)), width)
+    (_, _, said) = text.partition("(hidden at this width: ")
+    assert ", )" not in said
+    assert not said.startswith(")")
+
+
+def test_no_provenance_of_a_catalogued_model_is_cut():
+    for name in ("deepseek-v3", "gpt2", "mixtral-8x7b", "kimi-k2"):
+        for width in (80, 100):
+            head = run("show", name, COLUMNS=str(width)).stdout.split("\n\nname ")[0]
+            assert "…" not in head
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -22,7 +22,7 @@ def number(text: str) -> int:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_kinds_of_tensors_add_up_and_the_largest_is_no_less_than_the_average(name):
+def test_kinds_of_tensors_add_up_and_the_largest_is_at_least_the_average(name):
     details, facts = said(name)
     ranks = next(text for text in details if text.startswith("Of its tensors, "))
     assert sum(map(number, _NUMBER.findall(ranks))) == facts["tensors of parameters"]

@@ -92,6 +92,47 @@ def test_the_adapter_by_hand_is_on_a_kernel_of_attention():
     assert "Beside a kernel of 4,096 x 4,096 = 16,777,216 weights" in details
 
 
+def test_one_is_one():
+    params = {"kernel": np.ones((1, 1), "float32"), "bias": np.ones(1, "float32")}
+    assert "1 is a weight, 1 is a bias." in ex.explain(params).headline
+    said = " ".join(words_of(ex.explain(params, word).topics[0]) for word in TOPICS)
+    assert not re.findall(
+        r"(?<![\d.,] )\b1 (?:are|weights|biases|parameters|tensors|inputs)\b", said
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "claim"),
+    [("grok-1", 'calls it "314B"'), ("deepseek-v3", 'rounds this to "671B"')],
+)
+def test_a_publisher_rounds_only_to_what_a_number_rounds_to(name, claim):
+    (topic,) = ex.explain(name, "parameter").topics
+    assert f"Its publisher {claim} (B: billion)." in topic.brief
+
+
+@pytest.mark.parametrize("name", ["deepseek-v3", "gpt2-xl", "gpt2"])
+def test_no_model_is_named_twice(name):
+    (topic,) = ex.explain(name, "parameter").topics
+    names = [fact.name for fact in topic.facts]
+    assert len(set(names)) == len(names)
+    words = topic.command.split()
+    assert len(set(words)) == len(words)
+    assert name in names
+    assert name in words
+
+
+@pytest.mark.parametrize("word", ["buffer", "buffers", "state"])
+def test_buffers_are_explained(word):
+    (topic,) = ex.explain("deepseek-v3", word).topics
+    assert "deepseek-v3 has 58 such tensors." in " ".join(topic.details)
+
+
+def test_a_mistyped_word_is_not_taken_for_another():
+    done = run("explain", "llama-2-7b", "biass")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean bias?" in done.stderr
+
+
 NOT_OF_TEXT = ("vit-base", "vit-large")
 
 

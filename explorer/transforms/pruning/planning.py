@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from explorer.document.words import counted
 from explorer.errors import InputError
 from explorer.inventory.tensor import TensorSpec
 from explorer.transforms.pruning.matrices import MatrixView
@@ -46,7 +47,7 @@ multiple of 4; leave it out by select=
     if pattern.block and view.channels % pattern.block:
         raise InputError(
             name,
-            found=f"{view.channels:,} inputs, which groups of {pattern.block} do not divide",
+            found=f"{counted(view.channels, 'input')}, which groups of {pattern.block} do not divide",
             expected=f"a multiple of {pattern.block}",
             cure="leave it out by select=",
         )

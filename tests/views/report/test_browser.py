@@ -81,7 +81,7 @@ def test_the_map_is_walked_by_keys_and_searched(report: Path):
         page.press("ArrowRight")
         page.press("ArrowDown")
         assert page.evaluate(focused).startswith(
-            "layers_[0-31]: 6,979,584,000 parameters (86.9%) in 288 tensors"
+            "layers_[0-31]: 6,979,584,000 parameters (86.9%); 288 tensors"
         )
         page.press("Enter")
         assert (

@@ -35,7 +35,7 @@ function onWidth(section, draw) {
 const grouped = (number) => number.toLocaleString("en-US");
 
 function size(bytes) {
-  for (const [unit, scale] of [["TB", 1e12], ["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
+  for (const [unit, scale] of [["PB", 1e15], ["TB", 1e12], ["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
     if (bytes >= scale) {
       const number = bytes / scale;
       // Python rounds an exact half to the even digit: 0.25 is 0.2
@@ -229,7 +229,7 @@ class Icicle {
   sentence(at) {
     const node = this.nodes[at], words = Object.values(WORDS).map((column) => this.words[node[column]]).filter((word) => word !== "mixed");
     const tensors = `${grouped(node[TENSORS])} ${node[TENSORS] === 1 ? "tensor" : "tensors"}`;
-    return `${this.path(at)}: ${grouped(node[PARAMETERS])} parameters (${share(node[PARAMETERS], this.nodes[0][PARAMETERS])}) in ${tensors}, ${size(node[BYTES])}${node[SHAPE] ? `, each ${node[SHAPE]}` : ""}${words.length ? `; ${[...new Set(words)].join(", ")}` : ""}`;
+    return `${this.path(at)}: ${grouped(node[PARAMETERS])} parameters (${share(node[PARAMETERS], this.nodes[0][PARAMETERS])}); ${tensors}, ${size(node[BYTES])}${node[SHAPE] ? `, each ${node[SHAPE]}` : ""}${words.length ? `; ${[...new Set(words)].join(", ")}` : ""}`;
   }
 
   describe(at) {
