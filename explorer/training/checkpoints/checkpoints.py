@@ -107,6 +107,7 @@ class Checkpoints:
         self.best = best
         self._held: RunFolder | None = None
         self._manager: Any = None
+        self._measured: dict[int, dict[str, float]] = {}  # of the steps that are saved here
         self._saving: Manifest | None = None
         self._is_continued = False  # whether what the folder holds leads to what is saved
         try:
@@ -142,7 +143,9 @@ class Checkpoints:
     def improves(self, metrics: Mapping[str, Any]) -> bool:
         """Return whether metrics are better than those of all checkpoints, by that of `best`."""
         step = self.best_step()
-        stored = None if step is None else self._manager.metrics(step)
+        stored = None if step is None else self._measured.get(step)
+        if step is not None and stored is None:  # of a run before this one
+            stored = self._manager.metrics(step)
         return on_first(partial(self._retention.improves, metrics, stored), bool)
 
     def check_continues(self, step: int) -> int | None:
@@ -192,6 +195,7 @@ class Checkpoints:
         if self._retention.best is not None:  # processes may have measured their own parts
             find = partial(self._retention.measured, metrics)
             measured = on_first(find, dict[str, float] | None)
+            self._measured[step] = measured or {}
         self._saving = Manifest(step=step, data=data, tensors=describe(state))
         self._attempt(partial(orbax_store.save, self._manager, step, state, measured))
 
