@@ -68,10 +68,12 @@ def peak() -> int:
 
 
 def load(folder: str, devices: int) -> None:
-    """Print the seconds of loading, and how much the peak of memory grew, in bytes."""
+    """Print the seconds of loading, without imports, and how much the peak of memory grew."""
     import jax
 
     import explorer as ex
+    import explorer.models.transformer  # what loading imports, which takes a second
+    import explorer.pretrained.leaves
     from explorer.training import make_mesh
 
     jax.devices()

@@ -147,7 +147,7 @@ class _Decoding:
         settings: GenerationSettings,
     ):
         # arrays of the host would be copied to the device at every step
-        self._params = jax.tree.map(jnp.asarray, on_automatic(params))
+        self._params = jax.tree.map(_on_device, on_automatic(params))
         self._settings = settings
         self._programs = programs_of(module, sampling_of(settings))
         self._amounts = amounts_of(settings)
@@ -190,6 +190,10 @@ class _Decoding:
         """Bytes of the keys, values and latents of all layers."""
         assert self._state is not None, "a prefill comes first"
         return sum(leaf.nbytes for leaf in jax.tree.leaves(self._state.cache.layers))
+
+
+def _on_device(leaf: Any) -> Any:
+    return leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf)
 
 
 def _switch_of(module: Transformer) -> int | None:
