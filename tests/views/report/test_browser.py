@@ -50,6 +50,19 @@ def test_it_draws_and_asks_for_nothing(report: Path):
 
 
 @browser_test
+def test_the_longest_numbers_stay_in_their_tiles(tmp_path: Path):
+    ex.report("kimi-k2", path=tmp_path / "kimi.html")  # 1,026,408,209,408 parameters
+    wide = "Array.from(document.querySelectorAll('.tiles dd, .sliders output'))"
+    for width in (1280, 1000, 700, 390):
+        with opened(tmp_path / "kimi.html", width) as page:
+            found = page.evaluate(
+                f"{wide}.filter(e => e.scrollWidth > e.clientWidth).length"
+            )
+            assert found == 0, width
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@browser_test
 def test_a_device_is_compared_with_what_is_needed(report: Path):
     with opened(report) as page:
         for context, tensor, device in ((0, 0, "h200"), (8, 0, "t4"), (8, 2, "t4")):
