@@ -78,7 +78,9 @@ class NnxModule:
         def of_params(params: Any, batch: Any, context: Any) -> Any:
             module = self._merged(params, context.batch_stats, context.rng)
             module.train() if context.train else module.eval()
+            before = _numbers(module)
             returned = loss_fn(module, batch, context)
+            _check_unchanged(before, _numbers(module))
             if not isinstance(returned, tuple):
                 returned = (returned, {})
             if len(returned) != 2:
@@ -188,6 +190,34 @@ def _mark_arrays(module: nnx.Module) -> None:
         for name, value in list(vars(node).items()) if isinstance(node, nnx.Module) else ():
             if isinstance(value, Tracer):
                 setattr(node, name, mark(value))
+
+
+def _numbers(module: nnx.Module) -> dict[tuple[Any, ...], Any]:
+    """Return the Python numbers that modules have as attributes, by their paths."""
+    return {
+        (*path, name): value
+        for path, node in nnx.iter_graph(module)
+        if isinstance(node, nnx.Module)
+        for name, value in vars(node).items()
+        if type(value) in (int, float)
+    }
+
+
+def _check_unchanged(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> None:
+    """Refuse a call that changed a number: compiled once, it would do so for no other step.
+
+    Raises:
+        InputError: the number is named.
+    """
+    for path, old in before.items():
+        new = after.get(path, old)
+        if new != old and new == new:
+            raise InputError(
+                "/".join(_named(path)),
+                found=f"was changed from {old} to {new} by a call",
+                expected="numbers that stay",
+                cure="keep it in an nnx.Variable",
+            )
 
 
 def _is_kept(variable: Any) -> bool:

@@ -251,7 +251,7 @@ def test_arrays_outside_of_variables_are_kept_as_they_are(model: Any):
     assert (trainer.module(state)(x)[:, 1] == 0).all()
 
 
-def test_variables_that_are_not_arrays_or_are_made_in_a_call():
+def test_what_a_call_makes_or_changes_and_no_step_keeps():
     class Text(Masked):
         def __init__(self, *, rngs: nnx.Rngs):
             super().__init__(rngs=rngs)
@@ -267,6 +267,21 @@ def test_variables_that_are_not_arrays_or_are_made_in_a_call():
     def loss_fn(model: Any, batch: Any, context: Any) -> jax.Array:
         return model(batch).mean()
 
+    class Counting(Masked):
+        calls = 0
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            self.calls += 1
+            return super().__call__(x)
+
+    counting = Counting(rngs=nnx.Rngs(0))
+    counting.calls = 3
+    trainer = Trainer(
+        counting, lambda model, batch, context: model(batch).mean(), OPTIMIZER
+    )
+    state = trainer.init(jax.random.key(0))
+    with pytest.raises(InputError, match="calls: was changed from 3 to 4 by a call"):
+        trainer.step(state, jnp.ones((3, 4)))
     wanted = "name: a Variable of 'mine'; expected an array or a number"
     for model in (Text, Text(rngs=nnx.Rngs(0))):
         with pytest.raises(InputError, match=wanted):
