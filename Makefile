@@ -41,7 +41,7 @@ check: test hostile lint types docs real
 
 # every built bomb, and a short form of make fuzz with a fixed seed
 hostile: $(VENV)/dev
-	$(PYTEST) tests/fuzz
+	$(PYTEST) -n 2 tests/fuzz
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
