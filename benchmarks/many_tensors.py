@@ -4,15 +4,13 @@ Whole processes against modelinfo-cli; calls in one process against reading the 
 `safetensors.safe_open`, and against clu's table of the same tree, made of arrays in memory.
 """
 
-import json
-import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from math import prod
 from pathlib import Path
 
 import numpy as np
-from browse import first_screen
+from browse import first_screen, written
 from clu import parameter_overview
 from safetensors import safe_open
 from timing import best, best_call, peak_memory, report, script
@@ -41,19 +39,6 @@ def word(number: int) -> str:
 PARAMETERS = sum(prod(shape) for _, shape in tensors())
 
 
-def write(path: Path) -> None:
-    """Write a safetensors file whose values are zeros."""
-    header, at = {}, 0
-    for name, shape in tensors():
-        end = at + 4 * prod(shape)
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, end]}
-        at = end
-    raw = json.dumps(header, separators=(",", ":")).encode()
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(raw)) + raw)
-        file.truncate(8 + len(raw) + at)
-
-
 def read_header(path: Path) -> dict[str, tuple]:
     """Return shape and dtype of each tensor, by the reference's reader."""
     with safe_open(path, "np") as file:
@@ -75,7 +60,7 @@ def clu_table() -> float:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
-        write(path)
+        written(path, tensors())
         assert ex.explore(path).num_parameters == PARAMETERS
         assert len(read_header(path)) == ex.explore(path).num_tensors == TENSORS
         explorer, modelinfo = script("explorer"), script("modelinfo")

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import msgspec
 import numpy as np
+from jax.core import Tracer
 
 from explorer.arguments import check_kinds
 from explorer.errors import InputError, TreeError, check_type
@@ -77,30 +78,16 @@ def generate_tokens(
     Raises:
         InputError: as `prompts_of`, or a model that is not causal.
     """
-    check_type(
-        "module", module, Transformer, "a module of explorer.build_model or load_pretrained"
-    )
-    check_causal(module.architecture)
-    check_kinds(("params", params, "a dict"))
-    for place, given in (
-        ("params", params),
-        ("tokens", tokens),
-        ("attention_mask", attention_mask),
-    ):
-        check_concrete(place, given)
-    # what is made in a function that is traced has no value to be read, whatever is given
-    check_concrete("generate", jnp.zeros(()))
-    if "embed" not in params:
-        raise TreeError(
-            "params", found="has no embed", expected='the "params" of the module'
+    _check_model(module, params, settings)
+    check_concrete("tokens", tokens)
+    check_concrete("attention_mask", attention_mask)
+    if isinstance(jnp.zeros(()), Tracer):  # as is then all that is computed
+        raise InputError(
+            "generate",
+            found="is called in a function that is traced",
+            expected="a call whose tokens can be read",
+            cure="call it outside jit",
         )
-    for token in settings.stop_tokens:
-        if token >= module.architecture.embed.rows:
-            raise InputError(
-                "stop_tokens",
-                found=f"holds {token}",
-                expected=f"ids below {module.architecture.embed.rows:,}, the model's vocabulary",
-            )
     prompts = prompts_of(
         tokens, attention_mask, module.architecture, settings.max_new_tokens
     )
@@ -134,6 +121,27 @@ def generate_tokens(
         cache_bytes=run.cache_bytes,
         steps=steps,
     )
+
+
+def _check_model(module: Any, params: Any, settings: GenerationSettings) -> None:
+    """Refuse what is not a causal model with its parameters, or stops outside its vocabulary."""
+    check_type(
+        "module", module, Transformer, "a module of explorer.build_model or load_pretrained"
+    )
+    check_causal(module.architecture)
+    check_kinds(("params", params, "a dict"))
+    check_concrete("params", params)
+    if "embed" not in params:
+        raise TreeError(
+            "params", found="has no embed", expected='the "params" of the module'
+        )
+    for token in settings.stop_tokens:
+        if token >= module.architecture.embed.rows:
+            raise InputError(
+                "stop_tokens",
+                found=f"holds {token}",
+                expected=f"ids below {module.architecture.embed.rows:,}, the model's vocabulary",
+            )
 
 
 class _Decoding:

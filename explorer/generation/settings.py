@@ -92,7 +92,8 @@ temperature, top_k, top_p, min_p, repetition_penalty, stop_tokens, seed, cache_d
     if not isinstance(changes.get("stop_tokens", ()), tuple):
         changes = changes | {"stop_tokens": _tokens(changes["stop_tokens"])}
     given = msgspec.structs.replace(given, **changes)
-    plain = {name: _plain(name, getattr(given, name)) for name in _NAMES}
+    plain = {name: _as_python(getattr(given, name)) for name in _NAMES}
+    plain["cache_dtype"] = _dtype_name(given.cache_dtype)
     given = msgspec.structs.replace(given, **plain)
     for name, bounds in _RANGES.items():
         _check_number(name, getattr(given, name), *bounds)
@@ -107,15 +108,20 @@ temperature, top_k, top_p, min_p, repetition_penalty, stop_tokens, seed, cache_d
     return given
 
 
-def _plain(name: str, value: Any) -> Any:
-    """Return a number or an array of NumPy as Python's, and a dtype as its name."""
-    if name == "cache_dtype" and value is not None and not isinstance(value, str):
-        import numpy as np
+def _dtype_name(dtype: Any) -> Any:
+    """Return the name of a dtype; what is not one as it is."""
+    if dtype is None or isinstance(dtype, str):
+        return dtype
+    import numpy as np
 
-        try:
-            return np.dtype(value).name
-        except TypeError:
-            return value
+    try:
+        return np.dtype(dtype).name
+    except TypeError:
+        return dtype
+
+
+def _as_python(value: Any) -> Any:
+    """Return a number or an array of NumPy as Python's."""
     to_python = (
         getattr(value, "tolist", None) if type(value).__module__ == "numpy" else None
     )
@@ -140,10 +146,10 @@ def _check_number(
 
 
 def _tokens(given: Any) -> tuple[int, ...]:
-    given = _plain("stop_tokens", given)
+    given = _as_python(given)
     tokens = (given,) if isinstance(given, int) else given
     if isinstance(tokens, list | tuple | set | frozenset):
-        tokens = [_plain("stop_tokens", each) for each in tokens]
+        tokens = [_as_python(each) for each in tokens]
     if not isinstance(tokens, list | tuple | set | frozenset) or not all(
         type(each) is int and each >= 0 for each in tokens
     ):

@@ -103,16 +103,12 @@ def gather(
     uses = Counter(source.name for each in sources.values() for source in each)
     shardings = _shardings(architecture, scan, placing)
     params: dict[Path, jax.Array] = {}
-    leaves = [
-        (
-            leaf,
-            [(row, s) for row, path in enumerate(layers) for s in sources[path]],
-            stacked,
-        )
-        for leaf, layers, stacked in origins(architecture, scan)
-    ]
-    ahead = _read_ahead(tensors, [s.name for _, every, _ in leaves for _, s in every])
-    for leaf, every, stacked in leaves:
+    layout = [*origins(architecture, scan)]
+    ahead = _read_ahead(tensors, _in_order(layout, sources))
+    for leaf, layers, stacked in layout:
+        every = [
+            (row, source) for row, path in enumerate(layers) for source in sources[path]
+        ]
         kind = dtype or tensors[every[0][1].name].dtype
         parts = LeafParts(leaf.shape, kind, shardings.get(leaf.path))
         for row, source in every:
@@ -144,6 +140,12 @@ def _shardings(
     return flatten_dict(placing(nest(shapes)))  # pyright: ignore[reportReturnType]
 
 
+def _in_order(layout: list[LeafOrigin], sources: Mapping[Path, list[_Source]]) -> list[str]:
+    """Return the names of the stored tensors, as they are read."""
+    paths = (path for origin in layout for path in origin.layers)
+    return [source.name for path in paths for source in sources[path]]
+
+
 def _read_ahead(
     tensors: "Mapping[str, np.ndarray | Pieces]", names: list[str]
 ) -> Iterator[None]:
@@ -164,7 +166,7 @@ def _read_ahead(
                 asked += following.nbytes
         reached = tensors.get(name)
         yield
-        asked -= getattr(reached, "nbytes", 0)
+        asked -= reached.nbytes if isinstance(reached, np.ndarray) else 0
 
 
 def _release(tensor: "np.ndarray | Pieces", is_own: bool) -> None:

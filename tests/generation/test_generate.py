@@ -171,12 +171,10 @@ def test_inside_a_function_that_is_traced_it_is_one_line():
     model, variables = model_of("llama")
     params, rows = variables["params"], jax.numpy.array(PROMPTS[:1])
     of = lambda *given: ex.generate(model, *given, max_new_tokens=3).tokens  # noqa: E731
-    for place, traced, given in (
-        ("params", lambda x: of(x, rows), params),
-        ("tokens", lambda x: of(params, x), rows),
-        ("generate", lambda x: of(params, rows), 0),
+    for found, traced, given in (
+        ("params: holds a traced array", lambda x: of(x, rows), params),
+        ("tokens: holds a traced array", lambda x: of(params, x), rows),
+        ("generate: is called in a function that is traced", lambda x: of(params, rows), 0),
     ):
-        with pytest.raises(
-            InputError, match=f"{place}: holds a traced array; .* outside jit"
-        ):
+        with pytest.raises(InputError, match=f"{found}; .* outside jit"):
             jax.jit(traced)(given)
